@@ -1,0 +1,286 @@
+"""What all benchmarks share: options, results, timing beside a peer, and the page they make."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import gc
+import importlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+FOLDER = pathlib.Path(__file__).parent
+RESULTS = FOLDER / "results"
+PACKAGES = (
+    *("jaxmusic", "jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "note-seq"),
+    *("symusic", "torch", "transformers", "miditok"),
+)
+"""Packages whose versions a result states, where they are installed."""
+
+
+class MissingPeer(Exception):
+    """A package that we compare ourselves with is not installed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a benchmark may be told; each reads what it needs.
+
+    Attributes:
+      data: folder of real music; from JAXMUSIC_DATA unless given.
+      data_dir: folder of prepared datasets.
+      dataset: name of a prepared dataset.
+      run: folder of a training run.
+      repeats: how often each side of a comparison is timed.
+      count: how many files, pieces or seeds are taken; 0 is the benchmark's own number.
+      install: also measure an installation into a fresh environment (slow).
+      quickstart: also measure the quickstart (slow).
+      label: added to the name of the result, to keep results of several machines.
+    """
+
+    data: str = dataclasses.field(default_factory=lambda: os.environ.get("JAXMUSIC_DATA", ""))
+    data_dir: str = ""
+    dataset: str = ""
+    run: str = ""
+    repeats: int = 5
+    count: int = 0
+    install: bool = False
+    quickstart: bool = False
+    label: str = ""
+
+    def folder(self, name: str) -> pathlib.Path:
+        """The folder that an option names; exits with a sentence if it is not there."""
+        value = getattr(self, name)
+        path = pathlib.Path(value).expanduser()
+        if not value or not path.is_dir():
+            flag = "--" + name.replace("_", "-")
+            raise SystemExit(f"Give {flag} a folder that exists (it is {value or 'not set'!r}).")
+        return path
+
+    def command(self, name: str) -> str:
+        """The command that runs one benchmark with these options; paths become capital words."""
+        words = ["python", "-m", "benchmarks", name]
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            default = "" if field.name == "data" else field.default
+            if value == default:
+                continue
+            words.append("--" + field.name.replace("_", "-"))
+            if not isinstance(value, bool):
+                is_path = field.name in ("data", "data_dir", "run")
+                words.append(field.name.upper() if is_path else str(value))
+        return shlex.join(words)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+      cells: one for each column; numbers stay numbers.
+      goal: what was to be reached, in words; empty where a row only informs.
+      reached: whether it was; None where there is no goal.
+    """
+
+    cells: tuple[Any, ...]
+    goal: str = ""
+    reached: bool | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a benchmark found.
+
+    Attributes:
+      columns: names of the columns of the table, with units.
+      rows: its lines.
+      notes: sentences that a reader needs to understand the table.
+      title: first line of the benchmark's docstring; the runner fills it in.
+      command: what was run; the runner fills it in.
+      seconds: how long it took; the runner fills it in.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    title: str = ""
+    command: str = ""
+    seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Ratio:
+    """How many times faster one side was, over repeats; seconds are medians of a repeat."""
+
+    min: float
+    median: float
+    max: float
+    ours_seconds: float
+    peer_seconds: float
+
+
+def interleave(
+    ours: Callable[..., object],
+    peer: Callable[..., object],
+    repeats: int = 5,
+    items: Iterable[Sequence[Any]] = ((),),
+) -> Ratio:
+    """Times two functions in turn, so that whatever else the machine does hits both alike.
+
+    Args:
+      ours: called with the elements of each item as arguments; both sides are called once with
+        the first item before any timing.
+      peer: likewise.
+      repeats: how many ratios are taken; the side that goes first changes each time.
+      items: what a repeat consists of; both sides do one item, then the next.
+    """
+    items = list(items)
+    for side in (ours, peer):
+        side(*items[0])
+    seconds: list[tuple[float, float]] = []
+    for repeat in range(repeats):
+        spent = {0: 0.0, 1: 0.0}
+        for number, item in enumerate(items):
+            for turn in (0, 1) if (repeat + number) % 2 == 0 else (1, 0):
+                gc.collect()  # or one side pays for the garbage of the other
+                start = time.perf_counter()
+                (ours, peer)[turn](*item)
+                spent[turn] += time.perf_counter() - start
+        seconds.append((spent[0], spent[1]))
+    ratios = [b / a for a, b in seconds]
+    return Ratio(
+        min=min(ratios),
+        median=statistics.median(ratios),
+        max=max(ratios),
+        ours_seconds=statistics.median(a for a, _ in seconds),
+        peer_seconds=statistics.median(b for _, b in seconds),
+    )
+
+
+def peer(module: str) -> Any:
+    """Imports a package that we compare ourselves with; raises MissingPeer without it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+            raise
+        raise MissingPeer(
+            f"{module} is not installed: run pip install -e .[test,bench] and try again."
+        ) from None
+
+
+def machine() -> dict[str, Any]:
+    """What a result was measured on: processor, cores, memory, devices, Python and packages."""
+    cpu, memory = platform.processor() or platform.machine(), 0
+    if pathlib.Path("/proc/cpuinfo").exists():
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")), cpu)
+    if hasattr(os, "sysconf"):
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory / 2**30, 1),
+        "devices": _devices(),
+        "python": platform.python_version(),
+        "packages": packages,
+    }
+
+
+def _devices() -> str:
+    """Accelerators that JAX or PyTorch used in this process, if any."""
+    if jax := sys.modules.get("jax"):
+        kinds = [d.device_kind for d in jax.devices() if d.platform != "cpu"]
+        return f"{len(kinds)} x {kinds[0]}" if kinds else ""
+    return ""
+
+
+def run(name: str, options: Options) -> dict[str, Any]:
+    """Runs one benchmark, writes its JSON file and returns what is in it."""
+    module = importlib.import_module(f"benchmarks.{name}")
+    start = time.perf_counter()
+    result: Result = module.run(options)
+    result = dataclasses.replace(
+        result,
+        title=(module.__doc__ or name).splitlines()[0].rstrip("."),
+        command=options.command(name),
+        seconds=round(time.perf_counter() - start, 1),
+    )
+    record = {
+        "name": name + (f"-{options.label}" if options.label else ""),
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "machine": machine(),
+        **dataclasses.asdict(result),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps(record, indent=2, default=lambda x: x.item()) + "\n"
+    (RESULTS / f"{record['name']}.json").write_text(text)
+    return json.loads(text)
+
+
+def show(value: Any) -> str:
+    """A cell as text: four significant digits are enough for any of our figures."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def table(record: dict[str, Any]) -> list[list[str]]:
+    """Header and lines of a record's table, with goals where there are any."""
+    with_goals = any(row["goal"] for row in record["rows"])
+    lines = [[*record["columns"], *(("goal", "reached") if with_goals else ())]]
+    for row in record["rows"]:
+        reached = "" if row["reached"] is None else show(row["reached"])
+        lines.append([*map(show, row["cells"]), *((row["goal"], reached) if with_goals else ())])
+    return lines
+
+
+def plain(record: dict[str, Any]) -> str:
+    """A record for the terminal."""
+    lines = table(record)
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    text = ["  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in lines]
+    text.insert(1, "  ".join("-" * w for w in widths))
+    return "\n".join([record["title"], *text, *record["notes"], f"{record['seconds']} s"])
+
+
+def render(out: pathlib.Path) -> None:
+    """Writes the page of all results there are."""
+    parts = [
+        "# Benchmarks\n\nThis page is generated by `python -m benchmarks` from the files in "
+        "`benchmarks/results`; edits by hand are lost. `benchmarks/README.md` says how to run "
+        "them. Each table is one run on the machine it names."
+    ]
+    for path in sorted(RESULTS.glob("*.json")):
+        record = json.loads(path.read_text())
+        on = record["machine"]
+        packages = ", ".join(f"{k} {v}" for k, v in on["packages"].items())
+        device = f"{on['devices']}, " if on["devices"] else ""
+        lines = [[c.replace("|", "\\|") for c in line] for line in table(record)]
+        lines.insert(1, ["---"] * len(lines[0]))
+        parts += [
+            f"## {record['title']}\n\n`{record['command']}`",
+            "\n".join("| " + " | ".join(line) + " |" for line in lines),
+            *(["\n".join(f"- {note}" for note in record["notes"])] if record["notes"] else []),
+            f"{record['date']}, {record['seconds']:g} s, on {device}{on['cpu']}, {on['cores']} "
+            f"cores, {on['memory_gib']} GiB. Python {on['python']}, {packages}.",
+        ]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("\n\n".join(parts) + "\n")

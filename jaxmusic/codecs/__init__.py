@@ -1,0 +1,1 @@
+"""Between quantised pieces and tokens: vocabularies, grammars and event tensors."""

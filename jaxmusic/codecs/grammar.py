@@ -1,0 +1,274 @@
+"""The metrical codec as a grammar inside `jit`: which tokens may follow, and where each stands.
+
+A `State` is what must be known of a stream so far. `advance` takes one token, `mask` gives the
+tokens that may follow, in O(vocabulary), and `place` the event tensors of the last token. Any
+stream that starts at `begin` and obeys the mask decodes without a token dropped; there is one
+order only in which the notes of a piece can be written.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmusic import grid
+from jaxmusic.codecs.metrical import BARS_LEFT, MetricalCodec, bars_left_index
+from jaxmusic.events import Events
+from jaxmusic.grid import DRUM_SLOT, METERS
+
+FAR = 1 << 20
+"""More bars than any piece has."""
+
+# What may follow each kind of token; a kind that is also used in the header has an h- twin.
+BAR_END = "bar eos"
+NEW_NOTE = "slot pitch drum"
+HEADER = "style hkey density hmeter"
+FOLLOWS = {
+    "bos": f"part {HEADER}",
+    "part": HEADER,
+    "style": HEADER,
+    "hkey": "density hmeter",
+    "density": "hmeter",
+    "hmeter": "htempo",
+    "htempo": "program hslot",
+    "program": "program hslot bar",
+    "hslot": "kit",
+    "kit": "bar",
+    "bar": f"meter tempo key section chord position {NEW_NOTE} {BAR_END}",
+    "meter": f"tempo key section chord position {NEW_NOTE} {BAR_END}",
+    "tempo": f"key section chord position {NEW_NOTE} {BAR_END}",
+    "key": f"section chord position {NEW_NOTE} {BAR_END}",
+    "section": f"chord position {NEW_NOTE} {BAR_END}",
+    "chord": f"position {NEW_NOTE} {BAR_END}",
+    "position": f"chord {NEW_NOTE}",
+    "slot": "pitch",
+    "pitch": "hold note",
+    "hold": "hold note",
+    "note": f"position {NEW_NOTE} {BAR_END}",
+    "drum": f"drum position {BAR_END}",
+    "eos": "",
+}
+HEADER_TWINS = {"key": "hkey", "meter": "hmeter", "tempo": "htempo", "slot": "hslot"}
+
+
+class Rules(NamedTuple):
+    """What a stream must keep beyond the grammar (int32 scalars).
+
+    Attributes:
+      bars: bars from the first `bar` token on to the end of the piece.
+      last_bar: steps in the last bar; 0 for a whole bar.
+      silence: no more bars than this in a row may pass without an onset, and with a value under
+        `FAR` the first and the last bar each hold one.
+      steady: 1 forbids changes of meter, tempo and key after the header.
+    """
+
+    bars: Any
+    last_bar: Any = 0
+    silence: Any = FAR
+    steady: Any = 0
+
+
+class State(NamedTuple):
+    """What is known of a stream after its last token (int32 scalars)."""
+
+    kind: Any  # kind of the last token, header twins apart
+    token: Any
+    style: Any  # last style in the header
+    instruments: Any  # pitched slots declared
+    program: Any  # program of the last of them
+    drums: Any  # 1 where there is a drum slot
+    meter: Any
+    tempo: Any
+    key: Any
+    section: Any
+    chord: Any
+    bar: Any  # bars opened
+    line: Any  # step of the last bar line
+    position: Any
+    slot: Any  # of the last pitched note
+    slot_here: Any  # last slot that has a note at this position, -1 for none
+    pitch: Any  # last pitch; it bounds the next one if slot_here == slot
+    hit: Any  # last drum at this position, -1 for none
+    held: Any  # steps of the hold tokens before a note
+    last_hold: Any
+    onsets: Any  # 1 where this bar has an onset
+    silent: Any  # bars in a row that ended without one
+
+
+class Grammar:
+    """Tables of one codec, and the functions over them."""
+
+    def __init__(self, codec: MetricalCodec):
+        """Lays the codec's rules out in arrays over the vocabulary."""
+        self.codec = codec
+        v, beat = codec.vocabulary, codec.config.steps_per_beat
+        names = [*v.names, "hkey", "hmeter", "htempo", "hslot", "kit"]
+        self.number = {name: i for i, name in enumerate(names)}
+        number = self.number
+        table = np.zeros((len(names), len(names)), bool)
+        for name, following in FOLLOWS.items():
+            table[number[name], [number[f] for f in following.split()]] = True
+        twin = np.arange(len(names))
+        for name, header in HEADER_TWINS.items():
+            twin[number[name]] = number[header]
+        after_slot = twin.copy()
+        after_slot[number["program"]] = number["kit"]
+        # Kind of each kind of token in the body, in the header, and after the header's slot token.
+        self.twins = jnp.asarray(np.stack([np.arange(len(names)), twin, after_slot]))
+        self.allowed = jnp.asarray(
+            np.stack(
+                [table[:, kinds[v.kind]] for kinds in (np.arange(len(names)), twin, after_slot)]
+            )
+        )
+        self.kind, self.value = jnp.asarray(v.kind), jnp.asarray(v.value)
+        self.is_a = {name: jnp.asarray(v.kind == v.kinds[name]) for name in v.names}
+        self.bar_steps = jnp.asarray([grid.bar_length(m, beat) for m in range(len(METERS))])
+        levels = codec.config.velocities
+        longest = len(codec.duration_index)
+        durations = codec.durations[np.minimum(v.value // levels, len(codec.durations) - 1)]
+        self.duration = jnp.asarray(np.where(v.kind == v.kinds["note"], durations, 0))
+        self.has_token = jnp.asarray(np.append(codec.duration_index >= 0, False))
+        self.longest = longest
+        self.drum = jnp.asarray(v.value // levels)
+
+    def begin(self) -> State:
+        """The state before a stream, to `advance` with the first token of its header."""
+        zero = jnp.zeros((), jnp.int32)
+        none = zero - 1
+        state = State(*[zero] * len(State._fields))
+        unset = ("style", "meter", "tempo", "key", "section", "chord", "slot", "slot_here", "hit")
+        return state._replace(kind=none, **{name: none for name in unset})
+
+    def _phase(self, s: State) -> Any:
+        """0 in the body, 1 in the header, 2 after the header's slot token."""
+        return jnp.where(s.bar > 0, 0, jnp.where(s.kind == self.number["hslot"], 2, 1))
+
+    def _bar_steps(self, s: State, rules: Rules) -> Any:
+        """Steps in the bar that is open."""
+        whole = self.bar_steps[jnp.maximum(s.meter, 0)]
+        short = (s.bar >= rules.bars) & (jnp.asarray(rules.last_bar) > 0)
+        return jnp.where(short, rules.last_bar, whole)
+
+    def advance(self, s: State, token: Any, rules: Rules) -> State:
+        """The state after one more token (int32 scalar), which is taken on trust."""
+        n, value = self.number, self.value[token]
+        kind = self.twins[self._phase(s), self.kind[token]]
+
+        def when(name: str, new: Any, old: Any) -> Any:
+            return jnp.where(kind == n[name], new, old)
+
+        bar, position = kind == n["bar"], kind == n["position"]
+        moved = bar | position
+        onset = (kind == n["pitch"]) | (kind == n["drum"])
+        open_bar = s.bar > 0
+        hit = when("drum", self.drum[token], jnp.where(moved, -1, s.hit))
+        hold = (value + 1) * self.codec.half
+        meter = when("meter", value, when("hmeter", value, s.meter))
+        return State(
+            kind=kind.astype(jnp.int32),
+            token=jnp.asarray(token, jnp.int32),
+            style=when("style", value, s.style),
+            instruments=s.instruments + (kind == n["program"]),
+            program=when("program", value, s.program),
+            drums=when("kit", 1, s.drums),
+            meter=meter,
+            tempo=when("tempo", value, when("htempo", value, s.tempo)),
+            key=when("key", value, when("hkey", value, s.key)),
+            section=when("section", value, s.section),
+            chord=when("chord", value, s.chord),
+            bar=s.bar + bar,
+            line=jnp.where(bar & open_bar, s.line + self._bar_steps(s, rules), s.line),
+            position=jnp.where(bar, 0, jnp.where(position, value + 1, s.position)),
+            slot=when("slot", value, s.slot),
+            slot_here=when("pitch", s.slot, jnp.where(moved, -1, s.slot_here)),
+            pitch=when("pitch", value, s.pitch),
+            hit=hit,
+            held=when("hold", s.held + hold, jnp.where(kind == n["pitch"], 0, s.held)),
+            last_hold=when("hold", value + 1, 0),
+            onsets=jnp.where(bar, 0, jnp.where(onset, 1, s.onsets)),
+            silent=jnp.where(bar & open_bar, jnp.where(s.onsets > 0, 0, s.silent + 1), s.silent),
+        )
+
+    def mask(self, s: State, rules: Rules) -> Any:
+        """Bool [vocabulary]: the tokens that may follow."""
+        n, is_a, value = self.number, self.is_a, self.value
+        phase = self._phase(s)
+        header = phase > 0
+        ok = self.allowed[phase, s.kind]
+        steps = self._bar_steps(s, rules)
+        left = rules.bars - s.bar
+        composing = jnp.asarray(rules.silence) < FAR
+        silent = jnp.where(s.onsets > 0, 0, s.silent + 1)
+        outer = composing & ((s.bar == 1) | (left == 0)) & (s.onsets == 0)
+        closes = (header | ~outer) & (header | (s.onsets > 0) | (silent <= rules.silence))
+        bounds = jnp.asarray(BARS_LEFT)
+        next_bar = jnp.searchsorted(bounds, left - 1, side="right") - 1
+        remaining = steps - s.position + jnp.where(left > 0, self._steps_after(s, rules), 0)
+        remaining = jnp.where(composing, remaining, FAR)
+        total = s.held + self.duration
+        untied = s.held == 0
+        single = self.has_token[jnp.minimum(total, self.longest)]
+        half_bar = (s.position == 0) | (s.position * 2 == steps) | (s.position == steps // 2)
+        higher = (s.slot_here < s.slot) | (value > s.pitch)
+        gates = {
+            "style": value > s.style,
+            "meter": header | ((value != s.meter) & (jnp.asarray(rules.steady) == 0)),
+            "tempo": header | ((value != s.tempo) & (jnp.asarray(rules.steady) == 0)),
+            "key": header | ((value != s.key) & (s.key >= 0) & (jnp.asarray(rules.steady) == 0)),
+            "program": (phase == 2)
+            | (
+                (s.instruments < grid.PITCHED_SLOTS) & ((s.instruments == 0) | (value >= s.program))
+            ),
+            "section": value != s.section,
+            "chord": (value != s.chord) & half_bar,
+            "bar": (left > 0) & (value == next_bar) & closes,
+            "eos": (left == 0) & closes,
+            "position": (value + 1 > s.position) & (value + 1 < steps),
+            "slot": jnp.where(
+                header,
+                value == DRUM_SLOT,
+                (value != s.slot) & (value < s.instruments) & (value > s.slot_here),
+            ),
+            "pitch": (s.slot >= 0) & (s.slot_here <= s.slot) & higher,
+            "hold": ((s.last_hold == 0) | (s.last_hold == self._max_hold()))
+            & (s.held + (value + 1) * self.codec.half < remaining),
+            "note": (untied | ((self.duration <= self.codec.half) & ~single))
+            & (total <= remaining),
+            "drum": (s.drums > 0) & (self.drum > s.hit),
+        }
+        for name, gate in gates.items():
+            ok = ok & (~is_a[name] | gate)
+        return ok
+
+    def _steps_after(self, s: State, rules: Rules) -> Any:
+        """Steps after the open bar, if the meter stays."""
+        whole = self.bar_steps[jnp.maximum(s.meter, 0)]
+        last = jnp.where(jnp.asarray(rules.last_bar) > 0, rules.last_bar, whole)
+        return (rules.bars - s.bar - 1) * whole + last
+
+    def _max_hold(self) -> int:
+        return self.codec.vocabulary.length["hold"]
+
+    def place(self, s: State) -> Events:
+        """The event tensors of the last token (int32 scalars), as `MetricalCodec.events` has them."""
+        n = self.number
+        body = s.bar > 0
+        is_drum = s.kind == n["drum"]
+        sounding = (s.kind == n["pitch"]) | (s.kind == n["hold"]) | (s.kind == n["note"])
+        voiced = sounding | (s.kind == n["slot"])
+        slot = jnp.where(voiced & (s.slot >= 0), s.slot, 16)
+        slot = jnp.where(s.kind == n["program"], s.instruments - 1, slot)
+        drum_slot = is_drum | (s.kind == n["hslot"]) | (s.kind == n["kit"])
+        pitch = jnp.where(sounding, s.pitch, 128)
+        return Events(
+            token=s.token,
+            time=jnp.where(body, s.line + s.position, 0),
+            position=jnp.where(body, s.position, 144),
+            slot=jnp.where(drum_slot, DRUM_SLOT, slot),
+            pitch=jnp.where(is_drum, self.drum[s.token] + grid.DRUM_PITCHES[0], pitch),
+        )
+
+
+__all__ = ["FAR", "Grammar", "Rules", "State", "bars_left_index"]

@@ -1,0 +1,374 @@
+"""The default codec: bars and positions, fused notes, and a header of controls.
+
+A stream is ``bos [part] style* [key] [density] meter tempo program* [slot-15 program] bar ... eos``.
+Each ``bar`` token says how many bars are left after it. In a bar come what changes with it
+(``meter tempo key section``), then events in the order of position, slot and pitch: ``position``
+only when time moves (a bar opens at position 0), ``chord`` on change at a half bar, ``slot`` only
+when the instrument is another than that of the last pitched note, ``pitch`` followed by ``note``
+(duration and loudness in one), and one ``drum`` token (pitch and loudness) for each hit. A duration
+that has no token of its own is a ``hold`` of some half bars followed by a ``note``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+
+from jaxmusic import config, grid
+from jaxmusic.codecs.vocabulary import Vocabulary
+from jaxmusic.errors import UserError
+from jaxmusic.events import Events
+from jaxmusic.grid import DRUM_PITCHES, DRUM_SLOT, METERS, TEMPOS, Piece
+from jaxmusic.notes import CHORD_COUNT
+
+VERSION = 1
+MAX_STYLES = 64
+DEFAULT_STYLES = tuple(
+    "pop rock ballad jazz classical folk country blues soul funk disco electronic house techno"
+    " trance ambient metal punk indie reggae latin bossa-nova samba salsa tango gospel hip-hop"
+    " rnb swing ragtime march waltz hymn baroque romantic film game new-age world christmas"
+    " children afrobeat".split()
+)
+TASKS = 8
+SECTION_ROOM = 6
+MAX_HOLD = 16
+CONTROLS = ("styles", "key", "density", "chords", "sections")
+"""Controls that may be left out of a stream."""
+
+
+class MetricalCodec:
+    """Quantised pieces to tokens and back, without loss.
+
+    Attributes:
+      config: resolution of time and loudness.
+      styles: names of the style tokens, in order; at most 64.
+      vocabulary: names and ranges of the tokens.
+      durations: int [D], the durations in steps that have a token of their own.
+      fingerprint: hash of the layout; names of styles are not part of it.
+      onset_tokens: bool [vocab_size], True for tokens that each stand for exactly one note.
+    """
+
+    PAD = 0
+
+    def __init__(
+        self,
+        config: config.Codec = config.Codec(),  # noqa: B008
+        styles: tuple[str, ...] = DEFAULT_STYLES,
+    ):
+        """Lays out the vocabulary for 12 or 24 steps per beat and 8 to 32 levels of loudness."""
+        if config.steps_per_beat not in (12, 24):
+            raise UserError(f"steps_per_beat must be 12 or 24, not {config.steps_per_beat}")
+        if config.velocities not in (8, 16, 32):
+            raise UserError(f"velocities must be 8, 16 or 32, not {config.velocities}")
+        if len(styles) > MAX_STYLES:
+            raise UserError(f"a codec holds {MAX_STYLES} styles, not {len(styles)}")
+        beat = config.steps_per_beat
+        self.config = config
+        self.styles = tuple(styles)
+        self.half = 2 * beat
+        longer = [beat * halves // 2 for halves in (5, 6, 7, 8, 10, 12, 14, 16)]
+        self.durations = np.array([*range(1, self.half + 1), *longer])
+        self.duration_index = np.full(self.durations[-1] + 1, -1)
+        self.duration_index[self.durations] = np.arange(len(self.durations))
+        drums = DRUM_PITCHES[1] - DRUM_PITCHES[0] + 1
+        self.longest_bar = max(grid.bar_length(m, beat) for m in range(len(METERS)))
+        self.vocabulary = Vocabulary(
+            [
+                *(("pad", 1), ("bos", 1), ("eos", 1), ("part", 1), ("task", TASKS)),
+                *(("style", MAX_STYLES), ("density", grid.DENSITIES), ("meter", len(METERS))),
+                *(("tempo", len(TEMPOS)), ("program", 128), ("key", 24)),
+                *(("section", SECTION_ROOM), ("chord", CHORD_COUNT), ("bar", len(BARS_LEFT))),
+                *(("position", self.longest_bar - 1), ("slot", 16), ("pitch", 128)),
+                *(("hold", MAX_HOLD), ("note", len(self.durations) * config.velocities)),
+                ("drum", drums * config.velocities),
+            ]
+        )
+        self.vocab_size = self.vocabulary.size
+        self.fingerprint = self.vocabulary.fingerprint(VERSION)
+        v = self.vocabulary
+        self.onset_tokens = (v.kind == v.kinds["pitch"]) | (v.kind == v.kinds["drum"])
+
+    def with_styles(self, names: tuple[str, ...] | list[str]) -> MetricalCodec:
+        """The same codec with further style names added to its list."""
+        new = tuple(dict.fromkeys(n for n in names if n not in self.styles))
+        return MetricalCodec(self.config, self.styles + new)
+
+    def to_json(self) -> str:
+        """The codec as a small JSON object; `from_json` reads it."""
+        values = {
+            "codec": "metrical",
+            "version": VERSION,
+            "fingerprint": self.fingerprint,
+            **dataclasses.asdict(self.config),
+            "styles": self.styles,
+        }
+        return json.dumps(values, indent=2)
+
+    @staticmethod
+    def from_json(text: str) -> MetricalCodec:
+        """Reads what `to_json` wrote; raises UserError where this library's codec is another."""
+        values = json.loads(text)
+        if values.get("codec") != "metrical" or values.get("version") != VERSION:
+            raise UserError(
+                f"this model's codec is {values.get('codec')} version {values.get('version')}, but"
+                f" this jaxmusic has metrical version {VERSION}: install the jaxmusic it was made with"
+            )
+        settings = config.Codec(values["steps_per_beat"], values["velocities"])
+        codec = MetricalCodec(settings, tuple(values["styles"]))
+        if codec.fingerprint != values["fingerprint"]:
+            raise UserError("the codec file does not match its fingerprint: restore the original")
+        return codec
+
+    def style_index(self, name: str) -> int:
+        """Number of a style; raises UserError that lists the known ones."""
+        if name not in self.styles:
+            raise UserError(f"unknown style {name!r}: choose from {', '.join(self.styles)}")
+        return self.styles.index(name)
+
+    def header(self, piece: Piece, drop: frozenset[str] = frozenset()) -> list[int]:
+        """Tokens before the first bar."""
+        start = self.vocabulary.start
+        tokens = [start["bos"]]
+        if piece.bars_before:
+            tokens.append(start["part"])
+        if "styles" not in drop:
+            tokens += sorted(start["style"] + self.style_index(s) for s in set(piece.styles))
+        if "key" not in drop and piece.key[0] >= 0:
+            tokens.append(start["key"] + int(piece.key[0]))
+        if "density" not in drop and piece.density >= 0:
+            tokens.append(start["density"] + piece.density)
+        tokens += [start["meter"] + int(piece.meter[0]), start["tempo"] + int(piece.tempo[0])]
+        tokens += [start["program"] + int(p) for p in piece.programs[:DRUM_SLOT] if p >= 0]
+        if piece.programs[DRUM_SLOT] >= 0:
+            drums = int(piece.programs[DRUM_SLOT])
+            tokens += [start["slot"] + DRUM_SLOT, start["program"] + drums]
+        return tokens
+
+    def encode(self, piece: Piece, drop: frozenset[str] = frozenset()) -> np.ndarray:
+        """Tokens of a piece or part of one (int32 [T]); drop names `CONTROLS` to leave out.
+
+        The end token is there only if no bars of the whole piece follow.
+        """
+        body, _ = self._body(piece, drop)
+        end = [self.vocabulary.start["eos"]] if piece.bars_after == 0 else []
+        return np.concatenate([self.header(piece, drop), body, end]).astype(np.int32)
+
+    def sizes(self, piece: Piece) -> np.ndarray:
+        """Bounds of the number of tokens (int32 [B + 1]): of a header, and of each bar.
+
+        ``encode(piece.part(a, b))`` has at most ``sizes[0] + sizes[1 + a : 1 + b].sum()`` tokens.
+        """
+        _, times = self._body(piece, frozenset())
+        bar = np.searchsorted(piece.bar_step, times, side="right") - 1
+        # A part restates section, chord and slot in its first bar.
+        header = len(self.header(piece)) + 1 + 3 + 1 + int(piece.key[0] < 0 <= piece.key.max())
+        return np.concatenate([[header], np.bincount(bar, minlength=piece.bars)]).astype(np.int32)
+
+    def _body(self, piece: Piece, drop: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens from the first bar on [T], and the step each stands at [T]."""
+        start = self.vocabulary.start
+        lines = piece.bar_step[:-1]
+        left = np.arange(piece.bars - 1, -1, -1) + piece.bars_after
+        parts = [(start["bar"] + bars_left_index(left), lines, 0)]
+        for rank, name, values in (
+            (1, "meter", piece.meter),
+            (2, "tempo", piece.tempo),
+            (3, "key", None if "key" in drop else piece.key),
+            (4, "section", None if "sections" in drop else piece.section),
+        ):
+            if values is not None:
+                opening = -1 if name == "section" else values[0]
+                new = (np.diff(values, prepend=opening) != 0) & (values >= 0)
+                parts.append((start[name] + values[new], lines[new], rank))
+        moments = piece.onset
+        if "chords" not in drop and (piece.chord >= 0).any():
+            halves = np.stack([lines, lines + np.diff(piece.bar_step) // 2], 1).ravel()
+            new = (np.diff(piece.chord, prepend=-1) != 0) & (piece.chord >= 0)
+            parts.append((start["chord"] + piece.chord[new], halves[new], 6))
+            moments = np.concatenate([moments, halves[new]])
+        moments = np.unique(moments)
+        place = moments - piece.bar_step[np.searchsorted(piece.bar_step, moments, side="right") - 1]
+        parts.append(((start["position"] + place - 1)[place > 0], moments[place > 0], 5))
+        parts.append((*self._notes(piece), 7))
+        tokens = np.concatenate([p[0] for p in parts])
+        times = np.concatenate([p[1] for p in parts])
+        ranks = np.repeat([p[2] for p in parts], [len(p[0]) for p in parts])
+        order = np.argsort(times.astype(np.int64) * 8 + ranks, kind="stable")
+        return tokens[order], times[order]
+
+    def _notes(self, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens of the notes alone [T], and the step each stands at [T]."""
+        start = self.vocabulary.start
+        drum = piece.slot == DRUM_SLOT
+        pitch, velocity = piece.pitch.astype(np.int64), piece.velocity.astype(np.int64)
+        slot = piece.slot.astype(np.int64)
+        named = np.zeros(len(piece), bool)
+        pitched = np.flatnonzero(~drum)
+        named[pitched] = np.diff(slot[pitched], prepend=-1) != 0
+        index = self.duration_index[np.minimum(piece.duration, len(self.duration_index) - 1)]
+        short = (index >= 0) & (piece.duration < len(self.duration_index))
+        holds = np.where(short | drum, 0, (piece.duration - 1) // self.half)
+        base = np.where(short, index, piece.duration - holds * self.half - 1)
+        hold_tokens = -(-holds // MAX_HOLD)
+        count = np.where(drum, 1, 2 + named + hold_tokens)
+        first = np.cumsum(count) - count
+        tokens = np.zeros(int(count.sum()), np.int64)
+        levels = self.config.velocities
+        hit = (pitch - DRUM_PITCHES[0]) * levels + velocity
+        tokens[first[drum]] = start["drum"] + hit[drum]
+        tokens[first[named]] = start["slot"] + slot[named]
+        tokens[(first + named)[~drum]] = start["pitch"] + pitch[~drum]
+        last = first + count - 1
+        tokens[last[~drum]] = start["note"] + (base * levels + velocity)[~drum]
+        for i in np.flatnonzero(holds):
+            chain = [MAX_HOLD] * ((holds[i] - 1) // MAX_HOLD) + [(holds[i] - 1) % MAX_HOLD + 1]
+            tokens[last[i] - len(chain) : last[i]] = start["hold"] + np.array(chain) - 1
+        return tokens, np.repeat(piece.onset, count)
+
+    def events(self, tokens: np.ndarray) -> Events:
+        """Event tensors of a stream that opens with a header (see `jaxmusic.events.Events`)."""
+        tokens = np.asarray(tokens, np.int32)
+        v = self.vocabulary
+        kind, value, is_a = v.kind[tokens], v.value[tokens], self._is(tokens)
+        bar_line, position = is_a("bar"), is_a("position")
+        bar = np.cumsum(bar_line) - 1
+        place = _fill(value + 1, position, bar_line)
+        # A meter token counts for the bar it stands in; the line of the next bar follows from it.
+        lengths = np.array(
+            [grid.bar_length(m, self.config.steps_per_beat) for m in range(len(METERS))]
+        )
+        meter = _fill(value, is_a("meter"))
+        closes = np.flatnonzero(bar_line[1:] & (bar[:-1] >= 0))
+        line = np.concatenate([[0], np.cumsum(lengths[meter[closes]])])
+        body = bar >= 0
+        program, slot_token = is_a("program"), is_a("slot")
+        drum_kit = program & np.concatenate([[False], slot_token[:-1]])
+        declared = np.where(drum_kit, DRUM_SLOT, np.minimum(np.cumsum(program) - 1, DRUM_SLOT))
+        voice = np.isin(kind, [v.kinds[n] for n in ("slot", "pitch", "hold", "note")])
+        slot_set = slot_token & body
+        current = np.where(np.cumsum(slot_set) > 0, _fill(value, slot_set), 16)
+        drum = is_a("drum")
+        slot = np.where(body & voice, current, 16)
+        slot = np.where(body & drum, DRUM_SLOT, slot)
+        slot = np.where(program & ~body, declared, np.where(slot_token & ~body, DRUM_SLOT, slot))
+        pitch_token = is_a("pitch")
+        sounding = is_a("note") | is_a("hold") | pitch_token
+        pitch = np.where(sounding & (np.cumsum(pitch_token) > 0), _fill(value, pitch_token), 128)
+        pitch = np.where(drum, value // self.config.velocities + DRUM_PITCHES[0], pitch)
+        return Events(
+            token=tokens,
+            time=np.where(body, line[np.maximum(bar, 0)] + place, 0).astype(np.int32),
+            position=np.where(body, place, 144).astype(np.int32),
+            slot=slot.astype(np.int32),
+            pitch=pitch.astype(np.int32),
+        )
+
+    def decode(self, tokens: np.ndarray) -> tuple[Piece, int]:
+        """The piece that a stream stands for, and the number of tokens that made no sense.
+
+        Never raises: what has no meaning where it stands is left out and counted.
+        """
+        v = self.vocabulary
+        given = np.asarray(tokens, np.int64).ravel()
+        tokens = given[(given > 0) & (given < self.vocab_size)].astype(np.int32)
+        ends = np.flatnonzero(tokens == v.start["eos"])
+        if len(ends):
+            tokens = tokens[: ends[0]]
+        dropped = int((given != self.PAD).sum()) - len(tokens) - (len(ends) > 0)
+        value, is_a, events = v.value[tokens], self._is(tokens), self.events(tokens)
+        bar_line = is_a("bar")
+        body = np.cumsum(bar_line) > 0
+        header = np.flatnonzero(~body)
+        bars = max(int(bar_line.sum()), 1)
+        bar = np.maximum(np.cumsum(bar_line) - 1, 0)
+
+        programs = np.full(16, -1, np.int16)
+        named = header[is_a("program")[header]]
+        programs[events.slot[named]] = value[named]
+
+        def by_bar(name: str, unknown: int) -> np.ndarray:
+            """Value of each bar [bars]: the last one stated in it or before it."""
+            at = np.flatnonzero(is_a(name))
+            out = np.full(bars, -1, np.int64)
+            out[bar[at]] = np.arange(len(at))
+            out = np.maximum.accumulate(out)
+            stated = np.concatenate([value[at], [unknown]])
+            return stated[out].astype(np.int16)
+
+        meter, tempo = by_bar("meter", 0), by_bar("tempo", int(np.argmin(abs(TEMPOS - 120))))
+        lengths = np.array([grid.bar_length(int(m), self.config.steps_per_beat) for m in meter])
+        bar_step = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        inside = body & (events.position < lengths[bar])
+
+        chord = np.full(2 * bars, -1, np.int16)
+        at = np.flatnonzero(is_a("chord") & inside)
+        late = events.position[at] > 0
+        np.put(chord, 2 * bar[at] + late, value[at])
+        known = np.maximum.accumulate(np.where(chord >= 0, np.arange(2 * bars), -1))
+        chord = np.where(known >= 0, chord[np.maximum(known, 0)], -1).astype(np.int16)
+
+        pitch_token, note, hold, drum = (is_a(n) for n in ("pitch", "note", "hold", "drum"))
+        opens = np.maximum.accumulate(np.where(~hold, np.arange(len(tokens)), -1))
+        before = np.concatenate([[-1], opens[:-1]])[: len(tokens)]
+        legal = note & inside & (before >= 0) & (events.slot < DRUM_SLOT)
+        legal &= pitch_token[np.maximum(before, 0)]
+        legal &= programs[np.minimum(events.slot, 15)] >= 0
+        held = np.cumsum(np.where(hold, value + 1, 0))
+        levels = self.config.velocities
+        duration = self.durations[np.minimum(value // levels, len(self.durations) - 1)]
+        duration = duration + (held - held[np.maximum(before, 0)]) * self.half
+        hits = drum & inside & (programs[DRUM_SLOT] >= 0)
+        dropped += int((note & ~legal).sum() + (drum & ~hits).sum())
+        dropped += int(max(pitch_token.sum() - legal.sum(), 0))
+        keep = legal | hits
+        columns, duplicates, _ = grid.canonical(
+            events.time[keep],
+            np.where(drum, 1, duration)[keep],
+            events.pitch[keep],
+            (value % levels)[keep],
+            events.slot[keep],
+            int(bar_step[-1]),
+        )
+        density = header[is_a("density")[header]]
+        styles = value[header[is_a("style")[header]]]
+        last = value[np.flatnonzero(bar_line)[-1]] if bar_line.any() else 0
+        piece = Piece(
+            **columns,
+            programs=programs,
+            bar_step=bar_step,
+            meter=meter,
+            tempo=tempo,
+            key=by_bar("key", -1),
+            section=by_bar("section", -1),
+            chord=chord,
+            styles=tuple(self.styles[s] for s in styles if s < len(self.styles)),
+            density=int(value[density[0]]) if len(density) else -1,
+            bars_before=int(is_a("part").any()),
+            bars_after=0 if len(ends) else int(BARS_LEFT[last]),
+            steps_per_beat=self.config.steps_per_beat,
+            velocities=levels,
+        )
+        return piece, dropped + duplicates
+
+    def _is(self, tokens: np.ndarray):  # noqa: ANN202
+        kinds = self.vocabulary.kind[tokens]
+        return lambda name: kinds == self.vocabulary.kinds[name]
+
+
+BARS_LEFT = np.array([*range(64), *range(64, 128, 4), *range(128, 257, 32)])
+"""Lowest number of bars left that each bar token stands for."""
+
+
+def bars_left_index(left: np.ndarray | int) -> np.ndarray:
+    """Value of the bar token for each number of bars left."""
+    return np.searchsorted(BARS_LEFT, left, side="right") - 1
+
+
+def _fill(value: np.ndarray, where: np.ndarray, reset: np.ndarray | None = None) -> np.ndarray:
+    """Value at the last position where `where` holds, 0 before any or after a later reset."""
+    now = np.where(where, value, 0)
+    stands = where if reset is None else where | reset
+    at = np.maximum.accumulate(np.where(stands, np.arange(len(value)), -1))
+    return np.where(at >= 0, now[np.maximum(at, 0)], 0) if len(value) else now

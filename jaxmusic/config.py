@@ -1,0 +1,204 @@
+"""Every default of the library, as frozen dataclasses: an experiment is one `Experiment`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepare:
+    """How music files become a dataset."""
+
+    name: str = "music"
+    """Name of the dataset."""
+    style: str = ""
+    """Style given to every piece, e.g. pop; empty for none."""
+    data_dir: str = "~/jaxmusic/data"
+    """Folder that holds the datasets."""
+    workers: int = 0
+    """Worker processes; 0 is one for each core."""
+    validation: float = 0.05
+    """Share of songs in the validation split."""
+    test: float = 0.05
+    """Share of songs in the test split."""
+    min_notes: int = 32
+    """Pieces with fewer notes are skipped."""
+    min_seconds: float = 5.0
+    """Shorter pieces are skipped."""
+    max_seconds: float = 3600.0
+    """Longer pieces are skipped."""
+    max_onset_error: float = 0.2
+    """Pieces whose mean distance from the grid is a larger share of a 12th of a beat are skipped.
+    Notes spread evenly over time have 0.25."""
+    sustain: bool = False
+    """Lengthen notes by the sustain pedal."""
+    file_timeout: float = 20.0
+    """Seconds after which a file that is still being read is given up."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Codec:
+    """How notes become tokens."""
+
+    steps_per_beat: int = 12
+    """Grid steps per quarter note: 12 or 24."""
+    velocities: int = 8
+    """Number of loudness levels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What a run reads."""
+
+    dataset: str = "pop"
+    """Name of a prepared dataset."""
+    data_dir: str = Prepare.data_dir
+    """Folder that holds the datasets."""
+    context: int = 1024
+    """Tokens in a row."""
+    batch: int = 8
+    """Rows in a global batch."""
+    transpose: int = 5
+    """Each piece is moved by up to this many semitones down or up, anew in every epoch."""
+    drop_controls: float = 0.1
+    """Chance with which each optional control is left out of a piece's header."""
+    threads: int = 2
+    """Reading threads of each host."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """Shape of the Transformer."""
+
+    layers: int = 6
+    """Number of layers."""
+    width: int = 256
+    """Width of the residual stream."""
+    heads: int = 4
+    """Query heads."""
+    kv_heads: int = 4
+    """Key and value heads; divides heads."""
+    head_dim: int = 64
+    """Width of one head."""
+    hidden: int = 768
+    """Width of the SwiGLU layer."""
+    dropout: float = 0.0
+    """Share of activations dropped in training."""
+    dtype: str = "float32"
+    """Type of activations: float32 or bfloat16. Parameters are float32."""
+    attention: str = "auto"
+    """Attention kernel: auto (by platform) or chunked or plain."""
+    remat: bool = False
+    """Recompute activations in the backward pass to save memory."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """AdamW with warm-up and cosine decay."""
+
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+    final: float = 0.1
+    """Last learning rate as a share of the peak."""
+    warmup: int = 100
+    """Steps of linear warm-up."""
+    b1: float = 0.9
+    """Decay of the first moment."""
+    b2: float = 0.98
+    """Decay of the second moment."""
+    weight_decay: float = 0.1
+    """Decoupled weight decay of matrices."""
+    clip: float = 1.0
+    """Largest global gradient norm."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mesh:
+    """Devices along each axis of the mesh; -1 takes the rest."""
+
+    replica: int = 1
+    """Data parallel copies."""
+    fsdp: int = -1
+    """Data parallel with parameters sharded."""
+    tensor: int = 1
+    """Heads and hidden units sharded."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Everything a training run is made of."""
+
+    data: Data = dataclasses.field(default_factory=Data)
+    codec: Codec = dataclasses.field(default_factory=Codec)
+    model: Model = dataclasses.field(default_factory=Model)
+    optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+    mesh: Mesh = dataclasses.field(default_factory=Mesh)
+    steps: int = 2000
+    """Optimizer steps."""
+    seed: int = 0
+    """Seeds the parameters, the order of the data and its augmentation."""
+    eval_every: int = 250
+    """Steps between validation losses."""
+    eval_batches: int = 16
+    """Batches of validation data at each interval; the last validation uses all of them."""
+    checkpoint_every: int = 250
+    """Steps between checkpoints."""
+    keep: int = 2
+    """Latest checkpoints kept; the best by validation loss is kept besides."""
+    log_every: int = 10
+    """Steps between lines of the log."""
+    init_from: str = ""
+    """Run whose weights a new run starts from."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn."""
+
+    temperature: float = 1.0
+    """Divides the logits; 0 takes the likeliest token."""
+    top_k: int = 0
+    """Keep the k likeliest tokens; 0 keeps all."""
+    top_p: float = 0.98
+    """Keep the likeliest tokens that together have this probability."""
+    min_p: float = 0.0
+    """Keep tokens with at least this share of the likeliest token's probability."""
+
+
+def to_json(config: Any) -> str:
+    """A dataclass as indented JSON."""
+    return json.dumps(dataclasses.asdict(config), indent=2)
+
+
+def from_json(cls: type[T], text: str) -> T:
+    """Reads what `to_json` wrote; raises ValueError on an unknown field or a wrong type."""
+    return _build(cls, json.loads(text), "")
+
+
+def _build(cls: Any, values: Any, where: str) -> Any:
+    if not isinstance(values, dict):
+        raise ValueError(f"{where or cls.__name__} must be an object, not {values!r}")
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
+    if unknown:
+        names = ", ".join(f.name for f in dataclasses.fields(cls))
+        raise ValueError(f"{where}{unknown[0]} is not a field of {cls.__name__}; it has: {names}")
+    out = {}
+    for name, value in values.items():
+        hint = hints[name]
+        if dataclasses.is_dataclass(hint):
+            out[name] = _build(hint, value, f"{where}{name}.")
+        else:
+            kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+            if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+            if type(value) not in kinds:
+                raise ValueError(f"{where}{name} must be {hint}, not {value!r}")
+            out[name] = value
+    return cls(**out)

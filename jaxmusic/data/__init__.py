@@ -1,0 +1,1 @@
+"""From music files to sharded datasets to packed rows."""

@@ -1,0 +1,122 @@
+"""Sources: the music files that folders, globs and paths name."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from etils import epath
+from tqdm import tqdm
+
+from jaxmusic.errors import UserError
+
+SUFFIXES = (".mid", ".midi", ".kar")
+_GLOB = "*?["
+
+
+class MusicFile(NamedTuple):
+    """A file to read.
+
+    Attributes:
+      path: where it is.
+      name: its path relative to the source it was found in.
+      size: bytes.
+      modified: when it was last written, in nanoseconds where the system counts them.
+    """
+
+    path: str
+    name: str
+    size: int
+    modified: int
+
+
+def find(sources: Sequence[str | os.PathLike[str]], progress: bool = False) -> list[MusicFile]:
+    """MIDI files that sources name, sorted by name; a file named twice counts once.
+
+    Args:
+      sources: folders (searched at all depths), globs (``music/**/*.mid``) and files.
+      progress: show how many were found so far.
+
+    Raises:
+      UserError: a source does not exist, or no source holds a MIDI file.
+    """
+    if isinstance(sources, (str, os.PathLike)):
+        sources = [sources]
+    if not sources:
+        raise UserError("No music was named: give folders, files or globs of MIDI files.")
+    found: dict[str, MusicFile] = {}
+    with tqdm(desc="finding files", unit=" files", disable=not progress, delay=2) as bar:
+        for source in sources:
+            for path, name in _expand(epath.Path(source).expanduser()):
+                if str(path) not in found:
+                    found[str(path)] = _describe(path, name)
+                    bar.update()
+    if not found:
+        names = ", ".join(str(s) for s in sources)
+        raise UserError(
+            f"There is no MIDI file in {names}: name a folder that holds {', '.join(SUFFIXES)} files."
+        )
+    return sorted(found.values(), key=lambda f: (f.name, f.path))
+
+
+def _expand(source: epath.Path) -> list[tuple[epath.Path, str]]:
+    """(path, name) of each music file of one source."""
+    if source.is_dir():
+        return [(p, str(p.relative_to(source))) for p in _walk(source)]
+    if source.exists():
+        if source.suffix.lower() not in SUFFIXES:
+            raise UserError(
+                f"{source} is not a MIDI file by its name: give {', '.join(SUFFIXES)} files."
+            )
+        return [(source, source.name)]
+    parts = source.parts
+    wild = next((i for i, part in enumerate(parts) if any(c in part for c in _GLOB)), None)
+    if wild is None:
+        raise UserError(f"{source} does not exist: check the path.")
+    root = epath.Path(*parts[:wild]) if wild else epath.Path(".")
+    if not root.is_dir():
+        raise UserError(f"{root} does not exist: check the path.")
+    out: dict[str, tuple[epath.Path, str]] = {}
+    for match in sorted(root.glob("/".join(parts[wild:]))):
+        inside = _walk(match) if match.is_dir() else [match]
+        for path in inside:
+            if path.suffix.lower() in SUFFIXES:
+                out[str(path)] = (path, str(path.relative_to(root)))
+    return list(out.values())
+
+
+def _walk(folder: epath.Path) -> list[epath.Path]:
+    """Music files at all depths; symbolic links to folders are not followed."""
+    out, todo = [], [folder]
+    while todo:
+        here = todo.pop()
+        try:
+            children = sorted(here.iterdir())
+        except PermissionError as error:
+            raise UserError(f"{here} may not be read: change its permissions.") from error
+        for child in children:
+            # A folder may well be called "album.mid".
+            if child.suffix.lower() in SUFFIXES and not child.is_dir():
+                out.append(child)
+            elif child.is_dir() and not os.path.islink(child):
+                todo.append(child)
+    return out
+
+
+def _describe(path: epath.Path, name: str) -> MusicFile:
+    try:
+        status = os.stat(path) if _is_local(path) else None
+    except OSError:
+        return MusicFile(str(path), name, 0, 0)  # a dangling link: it is skipped when it is read
+    if status is None:
+        remote = path.stat()
+        return MusicFile(str(path), name, remote.length, remote.mtime * 10**9)
+    if not stat.S_ISREG(status.st_mode):
+        return MusicFile(str(path), name, -1, 0)
+    return MusicFile(str(path), name, status.st_size, status.st_mtime_ns)
+
+
+def _is_local(path: epath.Path) -> bool:
+    return "://" not in str(path)

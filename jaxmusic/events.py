@@ -1,0 +1,50 @@
+"""Event tensors: what a model reads, whichever codec made it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+MAX_POSITIONS = 145
+"""Sizes of the ranges below: positions in a bar 0-143 and 144 for the header,"""
+MAX_SLOTS = 17
+"""slots 0-15 and 16 for none,"""
+MAX_PITCHES = 129
+"""pitches 0-127 and 128 for none."""
+
+
+class Events(NamedTuple):
+    """A token stream with the musical place of each token (int32, any leading axes, then [T]).
+
+    What stands at position i follows from the tokens up to and including i alone, so the same
+    arrays come from a whole piece at once or token by token while sampling.
+
+    Attributes:
+      token: token id.
+      time: grid steps from the start of the stream's first bar; 0 in the header.
+      position: steps from the start of the bar, 144 in the header.
+      slot: instrument slot that the token speaks of, 16 where it speaks of none.
+      pitch: pitch of the note that the token belongs to, 128 where there is none.
+    """
+
+    token: Any
+    time: Any
+    position: Any
+    slot: Any
+    pitch: Any
+
+
+class Batch(NamedTuple):
+    """Packed rows (all [B, T]).
+
+    Attributes:
+      events: the inputs; tokens of one piece or part of a piece stand together.
+      target: int32, the token that follows each input within the same part; 0 where none does.
+      segment: int32, 1, 2, ... numbers the parts of a row, 0 is padding; a token attends to
+        tokens of its own segment only.
+      weight: float32, 1 where the target counts in the loss, else 0.
+    """
+
+    events: Events
+    target: Any
+    segment: Any
+    weight: Any

@@ -1,0 +1,1 @@
+"""Files in and out: MIDI, sound and pictures."""

@@ -1,0 +1,278 @@
+"""Standard MIDI files: read through symusic, written to the tick by the few lines below.
+
+The format is the MIDI Manufacturers Association's Standard MIDI Files 1.0.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from jaxmusic.errors import UserError
+from jaxmusic.formats.saving import save
+from jaxmusic.formats.symbols import chord_symbol, key_fifths
+from jaxmusic.notes import SECTIONS, Notes, make_notes
+
+SLOWEST, FASTEST = 4.0, 1000.0
+"""Tempos in quarter notes per minute outside of which a file is not believed."""
+_DRUM_CHANNEL = 9
+_PITCHED_CHANNELS = [c for c in range(16) if c != _DRUM_CHANNEL]
+_VOLUME = 7
+
+
+def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
+    """Reads a MIDI file as it stands, in its own ticks.
+
+    Each (track, channel, program) of the file is a track; channel 10 is drums. Tempos not above
+    4 or above 1000 quarter notes per minute, and meters that cannot be, are left out. A file that
+    counts frames (SMPTE) instead of beats gets beats of half a second.
+
+    The parser is native code: read files that you do not trust in a process you can lose.
+
+    Args:
+      path: local or remote path.
+      sustain: lengthen each note to the release of the sustain pedal of its track, but not
+        past the next onset of its pitch.
+
+    Returns:
+      The notes; their end is the end of the last note, because where files put their
+      end-of-track is an accident of the program that wrote them.
+
+    Raises:
+      UserError: the file cannot be read or holds no notes.
+    """
+    try:
+        data = epath.Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be opened: {error.strerror or error}.") from error
+    data, frame_rate = _beats_for_frames(data)
+    import symusic
+
+    try:
+        score: Any = symusic.Score.from_midi(data)
+    except (RuntimeError, ValueError, IndexError, MemoryError, OverflowError) as error:
+        raise UserError(f"{path} is not a MIDI file that can be read: {_reason(error)}.") from error
+    if score.tpq < 1:
+        raise UserError(f"{path} is not a MIDI file that can be read: its beat has no ticks.")
+    tracks = [track for track in score.tracks if len(track.notes)]
+    if not tracks:
+        raise UserError(f"{path} holds no notes: leave it out.")
+    columns = [_columns(track, i, sustain) for i, track in enumerate(tracks)]
+    onset, duration, pitch, velocity, track = (np.concatenate(c) for c in zip(*columns))
+    if onset.min() < 0 or duration.min() < 0 or (onset + duration).max() >= 2**31:
+        raise UserError(
+            f"{path} is not a MIDI file that can be read: it is longer than ticks can be counted."
+        )
+    return make_notes(
+        onset,
+        duration,
+        pitch,
+        np.maximum(velocity, 1),
+        track,
+        program=[t.program for t in tracks],
+        drum=[t.is_drum for t in tracks],
+        tempos=((0, frame_rate),) if frame_rate else _tempos(score),
+        meters=_meters(score),
+        ticks_per_beat=score.tpq,
+    )
+
+
+def _beats_for_frames(data: bytes) -> tuple[bytes, float]:
+    """Restates an SMPTE division (negative frames per second, ticks per frame) in beats.
+
+    Returns the file with a division of half a second, and the exact tempo; 0 for other files.
+    """
+    if len(data) < 14 or data[:4] != b"MThd" or data[12] < 128:
+        return data, 0.0
+    frames = 256 - data[12]
+    # "29" stands for the 29.97 frames per second of television.
+    ticks_per_second = (30000 / 1001 if frames == 29 else frames) * data[13]
+    division = round(ticks_per_second / 2)
+    if not 0 < division < 2**15:
+        return data, 0.0
+    tempo = 60 * ticks_per_second / division
+    return data[:12] + division.to_bytes(2, "big") + data[14:], tempo
+
+
+def _reason(error: BaseException) -> str:
+    """The parser's own words, less its name and the stream's state."""
+    text = str(error).removeprefix("MiniMidi: ").removesuffix(": iostream error")
+    return (text or type(error).__name__).rstrip(".! ")
+
+
+def _columns(track: Any, index: int, sustain: bool) -> tuple[np.ndarray, ...]:
+    columns = track.notes.numpy()
+    onset = columns["time"].astype(np.int64)
+    duration = columns["duration"].astype(np.int64)
+    pitch = columns["pitch"].astype(np.int64)
+    if sustain and len(track.pedals):
+        pedals = track.pedals.numpy()
+        down = pedals["time"].astype(np.int64)
+        duration = _sustained(onset, duration, pitch, down, down + pedals["duration"])
+    return onset, duration, pitch, columns["velocity"].astype(np.int64), np.full(len(onset), index)
+
+
+def _sustained(
+    onset: np.ndarray, duration: np.ndarray, pitch: np.ndarray, down: np.ndarray, up: np.ndarray
+) -> np.ndarray:
+    """Durations [N] of notes held by a pedal that is pressed at `down` [P] and released at `up`."""
+    offset = onset + duration
+    k = np.searchsorted(down, offset, side="right") - 1
+    held = (k >= 0) & (offset < up[k])
+    order = np.lexsort((onset, pitch))
+    again = np.full(len(onset), np.iinfo(np.int64).max)
+    same = pitch[order[1:]] == pitch[order[:-1]]
+    again[order[:-1][same]] = onset[order[1:][same]]
+    longer = np.minimum(np.where(held, up[k], offset), again)
+    return np.maximum(longer, offset) - onset
+
+
+def believable_tempo(qpm: float) -> bool:
+    """Whether anything can be meant by so many quarter notes per minute."""
+    return SLOWEST < qpm <= FASTEST
+
+
+def believable_meter(numerator: int, denominator: int) -> bool:
+    """Whether a time signature can be: its denominator is a power of two up to 128."""
+    return 0 < numerator < 256 and denominator in (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+def _tempos(score: Any) -> tuple[tuple[int, float], ...]:
+    columns = score.tempos.numpy()
+    pairs = zip(columns["time"].tolist(), columns["mspq"].tolist())
+    qpms = ((tick, 60e6 / microseconds) for tick, microseconds in pairs if microseconds > 0)
+    return tuple((tick, qpm) for tick, qpm in qpms if tick >= 0 and believable_tempo(qpm))
+
+
+def _meters(score: Any) -> tuple[tuple[int, int, int], ...]:
+    columns = score.time_signatures.numpy()
+    rows = zip(*(columns[name].tolist() for name in ("time", "numerator", "denominator")))
+    return tuple(row for row in rows if row[0] >= 0 and believable_meter(*row[1:]))
+
+
+def write_midi(notes: Notes, path: str | os.PathLike[str]) -> None:
+    """Writes a MIDI file, see `midi_bytes`; folders that are missing are made.
+
+    Raises:
+      UserError: the path cannot be written to.
+    """
+    save(path, midi_bytes(notes))
+
+
+def midi_bytes(notes: Notes, volume: int | None = None) -> bytes:
+    """A type 1 MIDI file whose end-of-track stands exactly at ``notes.end``.
+
+    The first track conducts: tempos (to the microsecond per quarter note), meters, and key
+    signatures, chords (``Am7``) and sections (``[verse]``) where the labels know them. Each
+    track of the notes follows with its program; drums are on channel 10. Ticks are written as
+    they are.
+
+    Args:
+      notes: the piece.
+      volume: volume of each channel, 0-127 (controller 7), where it is not left to the player.
+    """
+    tracks = [_conductor(notes)]
+    channels, shared = _channels(notes)
+    for index, channel in enumerate(channels):
+        tracks.append(_part(notes, index, channel, channel in shared))
+        if volume is not None:
+            tracks[-1].insert(0, (0, 0, bytes([0xB0 | channel, _VOLUME, volume])))
+    numbers = ((6, 4), (1, 2), (len(tracks), 2), (notes.ticks_per_beat, 2))
+    head = b"MThd" + b"".join(number.to_bytes(size, "big") for number, size in numbers)
+    return head + b"".join(_chunk(events, notes.end) for events in tracks)
+
+
+Event = tuple[int, int, bytes]
+"""Tick, rank among the events of one tick, bytes."""
+
+
+def _conductor(notes: Notes) -> list[Event]:
+    labels = notes.labels
+    events: list[Event] = []
+    for tick, qpm in zip(notes.tempo_tick.tolist(), notes.tempo_qpm.tolist()):
+        microseconds = min(max(round(60e6 / qpm), 1), 2**24 - 1)
+        events.append((tick, 0, _meta(0x51, microseconds.to_bytes(3, "big"))))
+    for tick, num, den in zip(
+        notes.meter_tick.tolist(), notes.meter_num.tolist(), notes.meter_den.tolist()
+    ):
+        # 24 MIDI clocks to a metronome click, eight 32nds to a quarter: what every program writes.
+        events.append((tick, 0, _meta(0x58, bytes([num, den.bit_length() - 1, 24, 8]))))
+    for tick, key in zip(labels.key_tick.tolist(), labels.key.tolist()):
+        fifths, minor = key_fifths(key)
+        events.append((tick, 0, _meta(0x59, bytes([fifths % 256, minor]))))
+    for tick, section in zip(labels.section_tick.tolist(), labels.section.tolist()):
+        events.append((tick, 1, _meta(0x06, f"[{SECTIONS[section]}]".encode())))
+    for tick, chord in zip(labels.chord_tick.tolist(), labels.chord.tolist()):
+        events.append((tick, 2, _meta(0x06, chord_symbol(chord).encode())))
+    return events
+
+
+def _channels(notes: Notes) -> tuple[list[int], set[int]]:
+    """Channel of each track, and those channels that carry more than one program.
+
+    There are 15 channels for pitched tracks. Those that come after join a track of their own
+    program where there is one.
+    """
+    channels: list[int] = []
+    programs: dict[int, set[int]] = {}
+    used = 0
+    for drum, program in zip(notes.drum.tolist(), notes.program.tolist()):
+        if drum:
+            channel = _DRUM_CHANNEL
+        elif used < len(_PITCHED_CHANNELS):
+            channel = _PITCHED_CHANNELS[used]
+            used += 1
+        else:
+            same = [c for c, held in programs.items() if program in held and c != _DRUM_CHANNEL]
+            channel = same[0] if same else _PITCHED_CHANNELS[used % len(_PITCHED_CHANNELS)]
+            used += not same
+        programs.setdefault(channel, set()).add(program)
+        channels.append(channel)
+    return channels, {c for c, held in programs.items() if len(held) > 1}
+
+
+def _part(notes: Notes, index: int, channel: int, shared: bool) -> list[Event]:
+    """Events of one track; on a shared channel the program is restated before each note."""
+    program = bytes([0xC0 | channel, int(notes.program[index])])
+    events: list[Event] = [(0, 0, program)]
+    rows = notes.track == index
+    for onset, duration, pitch, velocity in zip(
+        notes.onset[rows].tolist(),
+        notes.duration[rows].tolist(),
+        notes.pitch[rows].tolist(),
+        notes.velocity[rows].tolist(),
+    ):
+        # At one tick notes end before notes begin, or a repeated note would be cut at once.
+        if shared:
+            events.append((onset, 2, program))
+        events.append((onset, 2, bytes([0x90 | channel, pitch, velocity])))
+        events.append((onset + duration, 1, bytes([0x80 | channel, pitch, 0])))
+    return events
+
+
+def _meta(kind: int, data: bytes) -> bytes:
+    return bytes([0xFF, kind]) + _variable_length(len(data)) + data
+
+
+def _chunk(events: list[Event], end: int) -> bytes:
+    """A track chunk: events in order of time, then end-of-track at tick `end`."""
+    out, now = [], 0
+    for tick, _, data in sorted(events, key=lambda event: event[:2]):
+        if tick > end:  # a tempo, say, that no longer matters; notes all end in time
+            break
+        out += [_variable_length(tick - now), data]
+        now = tick
+    out += [_variable_length(end - now), _meta(0x2F, b"")]
+    body = b"".join(out)
+    return b"MTrk" + len(body).to_bytes(4, "big") + body
+
+
+def _variable_length(number: int) -> bytes:
+    """Seven bits a byte, the highest first, all but the last with their top bit set."""
+    out = bytearray([number & 127])
+    while number := number >> 7:
+        out.insert(0, 128 | number & 127)
+    return bytes(out)

@@ -1,0 +1,34 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+
+from etils import epath
+
+from jaxmusic.errors import UserError
+
+
+def save(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes bytes to a local or remote path, making its folder where there is none.
+
+    The bytes go to a temporary name in the same folder first, so that whoever looks finds either
+    the old file or the whole new one.
+
+    Raises:
+      UserError: the path cannot be written to.
+    """
+    target = epath.Path(path)
+    # The name's end is kept out of the temporary one: names may be as long as the system allows.
+    part = target.parent / f".{uuid.uuid4().hex}.part"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_bytes(data)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{target} cannot be written ({reason}): choose another place.") from error

@@ -1,0 +1,1 @@
+"""Composing: sampling from a model under a codec's grammar."""

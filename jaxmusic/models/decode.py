@@ -1,0 +1,149 @@
+"""The Transformer with a cache of keys and values, for sampling a few tokens at a time.
+
+Weights are taken apart once (`prepare`): a scan over stacked layers would copy every layer's
+weights out of the stack for each token.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxmusic import config as configs
+from jaxmusic.events import Events
+from jaxmusic.models import attention, position, transformer
+
+
+class Cache(NamedTuple):
+    """Keys and values of what was read so far: for each layer [B, Hkv, length, D]."""
+
+    k: tuple[jax.Array, ...]
+    v: tuple[jax.Array, ...]
+
+
+class Weights(NamedTuple):
+    """The parameters as decoding wants them.
+
+    Attributes:
+      tables: embeddings of token, position, slot and pitch.
+      layers: a dictionary of matrices for each layer.
+      norm: scale of the last norm.
+    """
+
+    tables: tuple[jax.Array, ...]
+    layers: tuple[dict[str, jax.Array], ...]
+    norm: jax.Array
+
+
+def prepare(config: configs.Model, params: nnx.State) -> Weights:
+    """Unstacks the layers and joins the matrices that read the same input.
+
+    Args:
+      config: shape of the model.
+      params: the parameters as `transformer.make` returns them.
+
+    Returns:
+      Weights in config.dtype (norms in float32). Call it once, not for every token.
+    """
+    names = ("token", "position", "slot", "pitch")
+    dtype = jnp.dtype(config.dtype)
+    tables = tuple(params[name][...] for name in names)
+    stacked = {path[0]: leaf[...] for path, leaf in params["layers"].flat_state()}
+    wide = config.width
+
+    def layer(i: int) -> dict[str, jax.Array]:
+        w = {name: value[i] for name, value in stacked.items()}
+        projections = [w[name].reshape(wide, -1) for name in ("query", "key", "value")]
+        matrices = {
+            "joined": jnp.concatenate(projections, axis=1),
+            "output": w["output"].reshape(-1, wide),
+            "gate_up": jnp.concatenate([w["gate"], w["up"]], axis=1),
+            "down": w["down"],
+        }
+        norms = {name: value for name, value in w.items() if name.endswith("norm")}
+        return norms | {name: value.astype(dtype) for name, value in matrices.items()}
+
+    layers = tuple(layer(i) for i in range(config.layers))
+    return Weights(tables, layers, params["norm"][...])
+
+
+def init_cache(config: configs.Model, batch: int, length: int, dtype: Any = None) -> Cache:
+    """An empty cache for `batch` rows of up to `length` tokens; dtype is config.dtype if None."""
+    shape = (batch, config.kv_heads, length, config.head_dim)
+
+    def zeros() -> tuple[jax.Array, ...]:
+        return tuple(jnp.zeros(shape, dtype or config.dtype) for _ in range(config.layers))
+
+    return Cache(zeros(), zeros())
+
+
+def extend(
+    config: configs.Model,
+    weights: Weights,
+    events: Events,
+    cache: Cache,
+    start: jax.Array | int,
+    last: jax.Array | int | None = None,
+) -> tuple[jax.Array, Cache]:
+    """Reads S more events after the `start` that the cache holds.
+
+    Events may be padded at the end: what padding writes into the cache is overwritten by the
+    next call before anything sees it, if that starts where the real events end.
+
+    Args:
+      config: shape of the model.
+      weights: from `prepare`.
+      events: int32 [B, S] each.
+      cache: holds `start` tokens; start + S must not exceed its length.
+      start: int32 scalar, may be traced.
+      last: place in the S events whose logits are wanted, may be traced; None for all.
+
+    Returns:
+      Float32 logits of the next token, [B, S, V] or with `last` [B, V], and the cache.
+    """
+    rows, count = events.token.shape
+    length = cache.k[0].shape[2]
+    x = transformer.embed(events, list(weights.tables)).astype(config.dtype)
+    index = jnp.broadcast_to(start + jnp.arange(count), (rows, count))
+    turns = position.angles(index, events.time, config.head_dim)
+    seen = index[:, :, None] >= jnp.arange(length)
+    ks, vs = [], []
+    for w, k, v in zip(weights.layers, cache.k, cache.v, strict=True):
+        h = transformer.rms_norm(x, w["attention_norm"]) @ w["joined"]
+        q, new_k, new_v = _split(config, h, w, turns)
+        k = jax.lax.dynamic_update_slice(k, new_k.astype(k.dtype), (0, 0, start, 0))
+        v = jax.lax.dynamic_update_slice(v, new_v.astype(v.dtype), (0, 0, start, 0))
+        mixed = attention.masked(q, k.astype(q.dtype), v.astype(q.dtype), seen)
+        x = x + mixed.transpose(0, 2, 1, 3).reshape(rows, count, -1) @ w["output"]
+        h = transformer.rms_norm(x, w["hidden_norm"]) @ w["gate_up"]
+        gate, up = jnp.split(h, 2, axis=-1)
+        x = x + (jax.nn.silu(gate) * up) @ w["down"]
+        ks.append(k)
+        vs.append(v)
+    if last is not None:
+        x = jax.lax.dynamic_index_in_dim(x, last, axis=1, keepdims=False)
+    return transformer.unembed(x, weights.norm, weights.tables[0]), Cache(tuple(ks), tuple(vs))
+
+
+def step(
+    config: configs.Model, weights: Weights, events: Events, cache: Cache, index: jax.Array | int
+) -> tuple[jax.Array, Cache]:
+    """Reads one event [B, 1] at place `index`: logits [B, V] and the cache; see `extend`."""
+    return extend(config, weights, events, cache, index, last=0)
+
+
+def _split(
+    config: configs.Model,
+    joined: jax.Array,
+    w: dict[str, jax.Array],
+    turns: tuple[jax.Array, jax.Array],
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Queries, keys (both normalised and turned) and values, [B, heads, S, D] each."""
+    heads = joined.reshape(*joined.shape[:2], -1, config.head_dim).transpose(0, 2, 1, 3)
+    q, k, v = jnp.split(heads, [config.heads, config.heads + config.kv_heads], axis=1)
+    q = transformer.turned(transformer.rms_norm(q, w["query_norm"]), turns)
+    k = transformer.turned(transformer.rms_norm(k, w["key_norm"]), turns)
+    return q, k, v

@@ -1,0 +1,160 @@
+"""A piece of music as columns: what every room of the library passes to the next."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+TICKS_PER_BEAT = 480
+"""Ticks per quarter note of every aligned piece: divisible by 12, 24 and 32 steps."""
+
+CHORD_QUALITIES = ("maj", "min", "7", "maj7", "min7", "dim", "sus4")
+CHORD_COUNT = 12 * len(CHORD_QUALITIES) + 1
+NO_CHORD = CHORD_COUNT - 1
+"""Chords are ``quality * 12 + root`` (root 0 is C); the last number means that no chord sounds."""
+
+SECTIONS = ("intro", "verse", "chorus", "bridge", "outro")
+PITCH_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+
+
+def _empty(dtype: type) -> np.ndarray:
+    return np.zeros(0, dtype)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Labels:
+    """What is known about a piece beyond its notes; every field may be empty.
+
+    Attributes:
+      styles: style names in lower case, e.g. ``("pop",)``.
+      song: name of the song, the same for all versions of it; splits are made by song.
+      key_tick, key: ticks [K] int32 and keys [K] uint8: tonic + 12 if minor (0 is C major).
+      chord_tick, chord: ticks [C] int32 and chords [C] uint8 from there on, see `NO_CHORD`.
+      section_tick, section: ticks [S] int32 and indices [S] uint8 into `SECTIONS`.
+    """
+
+    styles: tuple[str, ...] = ()
+    song: str = ""
+    key_tick: np.ndarray = dataclasses.field(default_factory=lambda: _empty(np.int32))
+    key: np.ndarray = dataclasses.field(default_factory=lambda: _empty(np.uint8))
+    chord_tick: np.ndarray = dataclasses.field(default_factory=lambda: _empty(np.int32))
+    chord: np.ndarray = dataclasses.field(default_factory=lambda: _empty(np.uint8))
+    section_tick: np.ndarray = dataclasses.field(default_factory=lambda: _empty(np.int32))
+    section: np.ndarray = dataclasses.field(default_factory=lambda: _empty(np.uint8))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Notes:
+    """A piece as columns on one integer time base.
+
+    Times are in ticks from the start of the piece. As read from a file they are the file's own
+    ticks; after `jaxmusic.beats.align` there are `TICKS_PER_BEAT` ticks in every quarter note,
+    beats and bar lines are those of the music, and the tempo map still gives the same seconds.
+
+    Attributes:
+      onset, duration: int32 [N], in ticks; durations are at least 1.
+      pitch, velocity: uint8 [N], 0-127 and 1-127.
+      track: int16 [N], index into `program` and `drum`. Rows are sorted by onset, track, pitch.
+      program: uint8 [T], General MIDI program 0-127 of each track.
+      drum: bool [T], whether a track is drums.
+      tempo_tick, tempo_qpm: int32 [K] and float64 [K], K >= 1, ascending, the first at 0:
+        quarter notes per minute from that tick on.
+      meter_tick, meter_num, meter_den: int32 [M] and uint8 [M] twice, M >= 1, the first at 0:
+        the time signature from that tick on.
+      end: length of the piece in ticks, at least the end of the last note.
+      ticks_per_beat: ticks per quarter note.
+      labels: style, song, key, chords, sections where known.
+    """
+
+    onset: np.ndarray
+    duration: np.ndarray
+    pitch: np.ndarray
+    velocity: np.ndarray
+    track: np.ndarray
+    program: np.ndarray
+    drum: np.ndarray
+    tempo_tick: np.ndarray
+    tempo_qpm: np.ndarray
+    meter_tick: np.ndarray
+    meter_num: np.ndarray
+    meter_den: np.ndarray
+    end: int
+    ticks_per_beat: int = TICKS_PER_BEAT
+    labels: Labels = dataclasses.field(default_factory=Labels)
+
+    def __len__(self) -> int:
+        """Number of notes."""
+        return len(self.onset)
+
+    @property
+    def is_drum(self) -> np.ndarray:
+        """Bool [N]: whether each note is a drum hit."""
+        return self.drum[self.track] if len(self.drum) else np.zeros(len(self), bool)
+
+    def seconds(self, ticks: np.ndarray | int) -> np.ndarray:
+        """Seconds from the start of the piece at each tick (float64, any shape)."""
+        per_tick = 60.0 / (self.tempo_qpm * self.ticks_per_beat)
+        starts = np.concatenate([[0.0], np.cumsum(np.diff(self.tempo_tick) * per_tick[:-1])])
+        ticks = np.asarray(ticks)
+        k = np.clip(np.searchsorted(self.tempo_tick, ticks, side="right") - 1, 0, None)
+        return starts[k] + (ticks - self.tempo_tick[k]) * per_tick[k]
+
+    def replace(self, **fields: object) -> Notes:
+        """A copy with some fields replaced."""
+        return dataclasses.replace(self, **fields)  # type: ignore[arg-type]
+
+
+def make_notes(
+    onset: object,
+    duration: object,
+    pitch: object,
+    velocity: object,
+    track: object,
+    program: object = (0,),
+    drum: object = (False,),
+    tempos: tuple[tuple[int, float], ...] = ((0, 120.0),),
+    meters: tuple[tuple[int, int, int], ...] = ((0, 4, 4),),
+    end: int = 0,
+    ticks_per_beat: int = TICKS_PER_BEAT,
+    labels: Labels | None = None,
+) -> Notes:
+    """Builds `Notes` from any sequences: casts, sorts rows, sorts the tempo map, opens it at 0.
+
+    Args:
+      onset, duration, pitch, velocity, track: [N], as in `Notes`, in any order.
+      program, drum: [T], as in `Notes`.
+      tempos: (tick, quarter notes per minute) pairs; of two at one tick the later wins.
+      meters: (tick, numerator, denominator) triples, likewise.
+      end: length in ticks; raised to the end of the last note where that is later.
+      ticks_per_beat: ticks per quarter note.
+      labels: what else is known.
+    """
+    columns = [np.asarray(c, np.int64) for c in (onset, duration, pitch, velocity, track)]
+    order = np.lexsort((columns[2], columns[4], columns[0]))
+    onset_, duration_, pitch_, velocity_, track_ = (c[order] for c in columns)
+    duration_ = np.maximum(duration_, 1)
+    tempo = dict(sorted(tempos, key=lambda t: t[0])) or {0: 120.0}
+    if 0 not in tempo:
+        tempo = {0: 120.0} | tempo
+    meter = {t: (n, d) for t, n, d in sorted(meters, key=lambda m: m[0])}
+    if 0 not in meter:
+        meter = {0: (4, 4)} | meter
+    last = int((onset_ + duration_).max(initial=0))
+    return Notes(
+        onset=onset_.astype(np.int32),
+        duration=duration_.astype(np.int32),
+        pitch=pitch_.astype(np.uint8),
+        velocity=velocity_.astype(np.uint8),
+        track=track_.astype(np.int16),
+        program=np.asarray(program, np.uint8),
+        drum=np.asarray(drum, bool),
+        tempo_tick=np.array(list(tempo), np.int32),
+        tempo_qpm=np.array(list(tempo.values()), np.float64),
+        meter_tick=np.array(list(meter), np.int32),
+        meter_num=np.array([n for n, _ in meter.values()], np.uint8),
+        meter_den=np.array([d for _, d in meter.values()], np.uint8),
+        end=max(int(end), last),
+        ticks_per_beat=int(ticks_per_beat),
+        labels=labels or Labels(),
+    )

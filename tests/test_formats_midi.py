@@ -1,0 +1,314 @@
+"""MIDI files: what is written is read back, by everyone, and what is broken says so."""
+
+import os
+import subprocess
+import sys
+
+import mido
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxmusic.errors import UserError
+from jaxmusic.formats.midi import read_notes, write_midi
+from jaxmusic.formats.symbols import chord_number, chord_symbol, key_fifths
+from jaxmusic.notes import CHORD_COUNT, Labels, make_notes
+
+TEMPOS = st.floats(5.0, 900.0)
+METERS = st.tuples(st.integers(1, 15), st.sampled_from([1, 2, 4, 8, 16]))
+
+
+@st.composite
+def pieces(draw, most_tracks=15):
+    """Pieces in which no two notes of one pitch overlap within a track; every track has notes."""
+    instruments = draw(
+        st.lists(st.tuples(st.integers(0, 127), st.booleans()), min_size=1, max_size=most_tracks)
+    )
+    rows = []
+    for track in range(len(instruments)):
+        for pitch in draw(st.lists(st.integers(0, 127), min_size=1, max_size=4, unique=True)):
+            tick = 0
+            spans = st.tuples(st.integers(0, 2000), st.integers(1, 3000), st.integers(1, 127))
+            for gap, duration, velocity in draw(st.lists(spans, min_size=1, max_size=4)):
+                rows.append((tick + gap, duration, pitch, velocity, track))
+                tick += gap + duration
+    tempos = draw(st.lists(st.tuples(st.integers(0, 9000), TEMPOS), max_size=4))
+    meters = draw(st.lists(st.tuples(st.integers(0, 9000), METERS), max_size=4))
+    return make_notes(
+        *zip(*rows),
+        program=[program for program, _ in instruments],
+        drum=[drum for _, drum in instruments],
+        # Tempos are stored in whole microseconds per quarter note.
+        tempos=tuple((tick, 60e6 / round(60e6 / qpm)) for tick, qpm in tempos),
+        meters=tuple((tick, *meter) for tick, meter in meters),
+        end=draw(st.integers(0, 20000)),
+    )
+
+
+def by_track(notes):
+    """Rows of each track with its instrument, in an order that does not number the tracks."""
+    rows = [
+        (
+            int(notes.program[i]),
+            bool(notes.drum[i]),
+            np.stack([c[notes.track == i] for c in columns(notes)]).tolist(),
+        )
+        for i in range(len(notes.program))
+    ]
+    return sorted(rows, key=str)
+
+
+def columns(notes):
+    return notes.onset, notes.duration, notes.pitch, notes.velocity
+
+
+def piece(**fields):
+    """Eight seconds: a scale on a piano, and a kick drum on each beat."""
+    onset = [480 * i for i in range(8)]
+    return make_notes(
+        onset * 2,
+        [480] * 8 + [120] * 8,
+        [60, 62, 64, 65, 67, 69, 71, 72] + [36] * 8,
+        [80] * 16,
+        [0] * 8 + [1] * 8,
+        program=[0, 0],
+        drum=[False, True],
+        tempos=((0, 120.0), (1920, 60.0)),
+        **fields,
+    )
+
+
+@pytest.mark.quick
+@settings(max_examples=60, deadline=None)
+@given(pieces())
+def test_what_is_written_is_read_back(tmp_path_factory, notes):
+    path = tmp_path_factory.getbasetemp() / "round.mid"
+    write_midi(notes, path)
+    again = read_notes(path)
+    assert by_track(again) == by_track(notes)
+    assert again.ticks_per_beat == 480
+    last = int((notes.onset + notes.duration).max())
+    assert again.end == last
+    in_time = notes.tempo_tick <= notes.end
+    np.testing.assert_array_equal(again.tempo_tick, notes.tempo_tick[in_time])
+    np.testing.assert_allclose(again.tempo_qpm, notes.tempo_qpm[in_time], rtol=1e-12)
+    in_time = notes.meter_tick <= notes.end
+    for name in ("meter_tick", "meter_num", "meter_den"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(notes, name)[in_time])
+
+
+@pytest.mark.quick
+def test_end_of_track_stands_at_the_end_and_nothing_later(tmp_path):
+    notes = piece(end=4321)
+    write_midi(notes, tmp_path / "a.mid")
+    file = mido.MidiFile(tmp_path / "a.mid")
+    assert file.type == 1 and file.ticks_per_beat == 480
+    for track in file.tracks:
+        assert track[-1].type == "end_of_track"
+        assert sum(message.time for message in track) == 4321
+
+
+def test_ten_minutes_last_ten_minutes(tmp_path):
+    # 133.7 quarter notes per minute are no whole number of microseconds; 641,760 ticks: 600 s.
+    notes = make_notes([0], [480], [60], [64], [0], tempos=((0, 133.7),), end=641_760)
+    assert float(notes.seconds(notes.end)) == pytest.approx(600, abs=1e-9)
+    write_midi(notes, tmp_path / "a.mid")
+    assert mido.MidiFile(tmp_path / "a.mid").length == pytest.approx(600, abs=0.002)
+
+
+def test_other_readers_hear_the_same(tmp_path):
+    import pretty_midi
+
+    notes = piece()
+    write_midi(notes, tmp_path / "a.mid")
+    heard = pretty_midi.PrettyMIDI(str(tmp_path / "a.mid"))
+    assert [i.is_drum for i in heard.instruments] == [False, True]
+    times = np.array([n.start for n in heard.instruments[0].notes])
+    # Four beats at 120, then four at 60 quarter notes per minute.
+    np.testing.assert_allclose(times, [0, 0.5, 1, 1.5, 2, 3, 4, 5], atol=1e-6)
+    assert [n.pitch for n in heard.instruments[0].notes] == [60, 62, 64, 65, 67, 69, 71, 72]
+
+
+def test_drums_go_to_channel_ten_and_others_keep_off_it(tmp_path):
+    notes = make_notes(
+        range(20), [1] * 20, [60] * 20, [64] * 20, range(20), range(20), [False] * 19 + [True]
+    )
+    write_midi(notes, tmp_path / "a.mid")
+    program, seen = {}, []
+    for message in mido.merge_tracks(mido.MidiFile(tmp_path / "a.mid").tracks):
+        if message.type == "program_change":
+            program[message.channel] = message.program
+        if message.type == "note_on":
+            seen.append((program[message.channel], message.channel == 9))
+    # Even played as one stream of 15 channels, each of the 19 programs sounds in its turn.
+    assert seen == [(i, i == 19) for i in range(20)]
+    assert by_track(read_notes(tmp_path / "a.mid")) == by_track(notes)
+
+
+def test_tracks_of_one_program_share_channels_first(tmp_path):
+    notes = make_notes(
+        [0] * 16, [1] * 16, range(16), [64] * 16, range(16), [*range(15), 7], [False] * 16
+    )
+    write_midi(notes, tmp_path / "a.mid")
+    tracks = mido.MidiFile(tmp_path / "a.mid").tracks[1:]
+    assert [t[0].channel for t in tracks] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 7]
+    assert sum(m.type == "program_change" for t in tracks for m in t) == 16
+
+
+def test_labels_become_markers_and_key_signatures(tmp_path):
+    labels = Labels(
+        key_tick=np.array([0, 960]),
+        key=np.array([2, 21]),
+        chord_tick=np.array([0, 480]),
+        chord=np.array([4 * 12 + 9, CHORD_COUNT - 1]),
+        section_tick=np.array([0]),
+        section=np.array([1]),
+    )
+    write_midi(piece(labels=labels), tmp_path / "a.mid")
+    conductor = mido.MidiFile(tmp_path / "a.mid").tracks[0]
+    assert [m.key for m in conductor if m.type == "key_signature"] == ["D", "Am"]
+    assert [m.text for m in conductor if m.type == "marker"] == ["[verse]", "Am7", "N.C."]
+
+
+@pytest.mark.quick
+def test_keys_and_chords():
+    majors = [0, -5, 2, -3, 4, -1, 6, 1, -4, 3, -2, 5]
+    assert [key_fifths(k) for k in range(12)] == [(f, False) for f in majors]
+    assert key_fifths(12 + 9) == (0, True) and key_fifths(12 + 0) == (-3, True)
+    assert [chord_number(chord_symbol(c)) for c in range(CHORD_COUNT)] == list(range(CHORD_COUNT))
+
+
+def file_of(*events, division=480):
+    """A type 0 file of raw bytes."""
+    body = b"".join(events) + b"\x00\xff\x2f\x00"
+    head = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01" + division.to_bytes(2, "big")
+    return head + b"MTrk" + len(body).to_bytes(4, "big") + body
+
+
+NOTE = b"\x00\x90\x3c\x40\x60\x80\x3c\x40"
+
+
+@pytest.mark.quick
+def test_absurd_tempos_and_meters_are_dropped(tmp_path):
+    (tmp_path / "a.mid").write_bytes(
+        file_of(
+            b"\x00\xff\x51\x03\x00\x00\x00",  # 0 microseconds to the quarter note
+            b"\x00\xff\x58\x04\x00\x02\x18\x08",  # 0/4
+            NOTE,
+            b"\x00\xff\x51\x03\x07\xa1\x20",  # 120 from tick 96 on
+            b"\x00\xff\x51\x03\x00\x00\x64",  # 600,000
+            b"\x00\xff\x58\x04\x03\x02\x18\x08",  # 3/4
+        )
+    )
+    notes = read_notes(tmp_path / "a.mid")
+    assert notes.tempo_tick.tolist() == [0, 96] and notes.tempo_qpm.tolist() == [120.0, 120.0]
+    assert notes.meter_num.tolist() == [4, 3] and notes.meter_tick.tolist() == [0, 96]
+
+
+def test_frames_become_beats_of_half_a_second(tmp_path):
+    for frames, per_second in ((24, 24.0), (25, 25.0), (29, 30000 / 1001), (30, 30.0)):
+        division = (256 - frames) << 8 | 40
+        # A tempo has no meaning where time is counted in frames.
+        (tmp_path / "a.mid").write_bytes(
+            file_of(b"\x00\xff\x51\x03\x0f\x42\x40", NOTE, division=division)
+        )
+        notes = read_notes(tmp_path / "a.mid")
+        assert notes.duration.tolist() == [96]
+        assert float(notes.seconds(96)) == pytest.approx(96 / (per_second * 40), rel=1e-9)
+        assert notes.tempo_qpm[0] == pytest.approx(120, rel=0.01)
+
+
+def test_notes_without_length_get_one_tick(tmp_path):
+    (tmp_path / "a.mid").write_bytes(file_of(b"\x00\x90\x3c\x40\x00\x80\x3c\x40", NOTE))
+    assert read_notes(tmp_path / "a.mid").duration.tolist() == [1, 96]
+
+
+@pytest.mark.quick
+def test_the_pedal_holds_to_its_release_or_the_next_onset(tmp_path):
+    def pedal(delta, value):
+        return bytes([delta, 0xB0, 64, value])
+
+    data = file_of(
+        pedal(0, 127),
+        b"\x00\x90\x3c\x40",  # C from 0 to 10, again at 50
+        b"\x00\x90\x40\x40",  # E from 0 to 10, held until 80
+        b"\x0a\x80\x3c\x40",
+        b"\x00\x80\x40\x40",
+        b"\x28\x90\x3c\x40",  # C from 50 to 60, held until 80
+        b"\x0a\x80\x3c\x40",
+        pedal(20, 0),
+        b"\x0a\x90\x43\x40",  # G from 90 to 100, after the pedal
+        b"\x0a\x80\x43\x40",
+    )
+    (tmp_path / "a.mid").write_bytes(data)
+    assert read_notes(tmp_path / "a.mid").duration.tolist() == [10, 10, 10, 10]
+    held = read_notes(tmp_path / "a.mid", sustain=True)
+    assert held.onset.tolist() == [0, 0, 50, 90]
+    assert held.duration.tolist() == [50, 80, 30, 10]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "not a MIDI file that can be read"),
+        (b"hello, this is no music at all", "not a MIDI file that can be read"),
+        (file_of(NOTE)[:-6], "not a MIDI file that can be read"),
+        (file_of(NOTE, division=0), "not a MIDI file that can be read"),
+        (file_of(NOTE, division=0xE700), "not a MIDI file that can be read"),
+        (file_of(), "holds no notes"),
+    ],
+    ids=["empty", "text", "cut short", "no ticks", "no ticks in a frame", "no notes"],
+)
+def test_what_cannot_be_read_says_why(tmp_path, data, said):
+    (tmp_path / "a.mid").write_bytes(data)
+    with pytest.raises(UserError, match=said):
+        read_notes(tmp_path / "a.mid")
+
+
+def test_what_is_not_there_says_so(tmp_path):
+    with pytest.raises(UserError, match=r"no\.mid cannot be opened: No such file"):
+        read_notes(tmp_path / "no.mid")
+
+
+@pytest.mark.quick
+def test_files_appear_whole_or_not_at_all(tmp_path):
+    (tmp_path / "a.mid").mkdir()
+    with pytest.raises(UserError, match="cannot be written"):
+        write_midi(piece(), tmp_path / "a.mid")
+    write_midi(piece(), tmp_path / "new" / "folder" / "b.mid")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.mid", "b.mid", "folder", "new"]
+
+
+READ_ALL = """
+import pathlib, sys
+from jaxmusic.errors import UserError
+from jaxmusic.formats.midi import read_notes
+for line in sys.stdin:
+    try:
+        notes = read_notes(line.rstrip("\\n"), sustain=True)
+        assert notes.end > 0 and (notes.duration > 0).all() and (notes.velocity > 0).all()
+        said = f"{len(notes)} notes"
+    except UserError as error:
+        said = str(error)
+    print(said, flush=True)
+"""
+
+
+def test_odd_files_are_read_or_say_why(music):
+    files = sorted(p for p in (music / "odd").rglob("*") if p.suffix in (".mid", ".midi"))
+    assert len(files) == 119
+    done = subprocess.run(
+        [sys.executable, "-c", READ_ALL],
+        input="\n".join(map(str, files)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(files)
+    assert sum(line.endswith(" notes") for line in lines) == 95
+    assert sum("holds no notes" in line for line in lines) == 13
+    assert sum("is not a MIDI file that can be read" in line for line in lines) == 11
