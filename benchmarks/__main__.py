@@ -8,18 +8,20 @@ import dataclasses
 import pathlib
 import sys
 
-from benchmarks import runner
+from benchmarks import page, runner
+from jaxmusic.errors import UserError
 
 PAGE = runner.FOLDER.parent / "docs" / "benchmarks.md"
 
 
 def names() -> dict[str, str]:
-    """Every benchmark (a module here that has `run`) and the first line of its docstring."""
+    """Every benchmark (a module here with `run(options)`) and the first line of its docstring."""
     found = {}
     for path in sorted(runner.FOLDER.glob("*.py")):
         tree = ast.parse(path.read_text())
-        runs = any(isinstance(node, ast.FunctionDef) and node.name == "run" for node in tree.body)
-        if runs and path.stem != "runner":
+        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+        runs = [f for f in functions if f.name == "run" and f.args.args[:1]]
+        if any(f.args.args[0].arg == "options" for f in runs):
             found[path.stem] = (ast.get_docstring(tree) or "").splitlines()[0]
     return found
 
@@ -45,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Runs what the command line asks for; 1 if a benchmark lacks a peer."""
+    """Runs what the command line asks for; 1 if one of them cannot."""
     arguments = vars(parser().parse_args())
     wanted, listed, rendered, out = (arguments.pop(k) for k in ("names", "list", "render", "out"))
     known = names()
@@ -63,11 +65,11 @@ def main() -> int:
     failed = False
     for name in wanted:
         try:
-            print(runner.plain(runner.run(name, runner.Options(**arguments))), flush=True)
-        except runner.MissingPeer as missing:
-            print(f"{name}: {missing}", file=sys.stderr)
+            print(page.plain(runner.run(name, runner.Options(**arguments))), flush=True)
+        except (runner.MissingPeer, UserError) as error:
+            print(f"{name}: {error}", file=sys.stderr)
             failed = True
-    runner.render(out)
+    page.render(out)
     return int(failed)
 
 

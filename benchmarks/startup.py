@@ -7,6 +7,7 @@ package index pip is set to; its seconds are mostly that index's.
 from __future__ import annotations
 
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from benchmarks.runner import FOLDER, Options, Result, Row
 
 IMPORTS = 7
 """Fresh interpreters whose median import time counts."""
+NOT_SOURCE = (".*", "__pycache__", "*.egg-info", "build", "dist", "runs", "quickstart")
 TIMED_IMPORT = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
 
 
@@ -31,7 +33,7 @@ def run(options: Options) -> Result:
         rows.append(Row((f"import {module} (median of {IMPORTS})", round(seconds, 3), "s")))
     with tempfile.TemporaryDirectory() as folder:
         if options.install:
-            rows += _install(pathlib.Path(folder) / "venv")
+            rows += _install(pathlib.Path(folder))
         if options.quickstart:
             rows.append(_quickstart(pathlib.Path(folder) / "quickstart"))
     return Result(("what", "value", "unit"), tuple(rows))
@@ -46,14 +48,24 @@ def import_seconds(module: str) -> float:
 
 def _install(folder: pathlib.Path) -> list[Row]:
     """Seconds and bytes of `pip install .` in a fresh environment."""
+    source, environment = folder / "source", folder / "venv"
+    # Building leaves files beside the sources: let them be beside a copy.
+    shutil.copytree(FOLDER.parent, source, ignore=shutil.ignore_patterns(*NOT_SOURCE))
     with tqdm.tqdm(total=2, desc="installing", leave=False) as bar:
-        venv.create(folder, with_pip=True)
-        (packages,) = folder.glob("lib/python*/site-packages")
+        venv.create(environment, with_pip=True)
+        (packages,) = environment.glob("lib/python*/site-packages")
         before = size(packages)
         bar.update()
         start = time.perf_counter()
-        command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--no-cache-dir", "-q"]
-        subprocess.run([*command, str(FOLDER.parent)], check=True)
+        command = [
+            str(environment / "bin" / "python"),
+            "-m",
+            "pip",
+            "install",
+            "--no-cache-dir",
+            "-q",
+        ]
+        subprocess.run([*command, str(source)], check=True)
         seconds = time.perf_counter() - start
         bar.update()
     count = len(list(packages.glob("*.dist-info")))

@@ -153,17 +153,17 @@ def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tup
     lines only, in steps of 2 %; what is lost is counted.
     """
     losses = Losses(notes=len(notes))
-    slots, programs, losses.regrouped = _slots(notes)
     scale = TICKS_PER_BEAT // steps_per_beat
     onset = (notes.onset + scale // 2) // scale
     ending = (notes.onset.astype(np.int64) + notes.duration + scale // 2) // scale
     is_drum = notes.is_drum
     duration = np.where(is_drum, 1, np.maximum(ending - onset, 1))
-    slot = slots[notes.track] if len(notes) else np.zeros(0, np.int64)
     pitch = notes.pitch.astype(np.int32)
     velocity = notes.velocity.astype(np.int32) * velocities // 128
     keep = ~is_drum | ((pitch >= DRUM_PITCHES[0]) & (pitch <= DRUM_PITCHES[1]))
     losses.drum_pitch = int((~keep).sum())
+    slots, programs, losses.regrouped = _slots(notes, keep)
+    slot = slots[notes.track] if len(notes) else np.zeros(0, np.int64)
     total = max(int(onset.max(initial=0)) + 1, -(-notes.end // scale))
     meter, bar_step = _bars(notes, total, steps_per_beat)
     columns, losses.duplicate, losses.cut = canonical(
@@ -172,7 +172,7 @@ def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tup
     ticks = bar_step * scale
     labels = notes.labels
     beats = max(bar_step[-1] / steps_per_beat, 1.0)
-    level = 2 * np.log2(max(len(notes), 1) / beats) + 2
+    level = 2 * np.log2(max(len(columns["onset"]), 1) / beats) + 2
     halves = np.stack([ticks[:-1], ticks[:-1] + np.diff(ticks) // 2], 1).ravel()
     piece = Piece(
         **columns,
@@ -237,9 +237,9 @@ def dequantise(piece: Piece) -> Notes:
     )
 
 
-def _slots(notes: Notes) -> tuple[np.ndarray, np.ndarray, int]:
+def _slots(notes: Notes, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """Slot of each track [T], programs of the slots [16], notes in shared slots."""
-    count = np.bincount(notes.track, minlength=len(notes.program))
+    count = np.bincount(notes.track[keep], minlength=len(notes.program))
     slots = np.full(len(notes.program), DRUM_SLOT, np.int64)
     programs = np.full(16, -1, np.int16)
     drums = np.flatnonzero(notes.drum & (count > 0))
@@ -262,7 +262,8 @@ def _slots(notes: Notes) -> tuple[np.ndarray, np.ndarray, int]:
 
         nearest = min(others, key=distance)
         regrouped += sizes[small]
-        groups[nearest] += groups.pop(small)
+        groups[nearest] += groups[small]
+        del groups[small]
     for slot, group in enumerate(groups):
         slots[group] = slot
         programs[slot] = notes.program[group[0]]
@@ -278,8 +279,8 @@ def _bars(notes: Notes, total: int, steps_per_beat: int) -> tuple[np.ndarray, np
     lengths, meters = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     position = 0
     for i, start in enumerate(starts):
-        last = i + 1 == len(starts)
-        stop = total if last else min(starts[i + 1], total)
+        last = i + 1 == len(starts) or starts[i + 1] >= total
+        stop = total if last else starts[i + 1]
         if stop <= position:
             continue
         whole = 4 * steps_per_beat * int(notes.meter_num[i]) // int(notes.meter_den[i])
@@ -337,10 +338,12 @@ def _tempos(notes: Notes, ticks: np.ndarray) -> np.ndarray:
 
 
 def _at(at: np.ndarray, value: np.ndarray, ticks: np.ndarray) -> np.ndarray:
-    """Value in force at each tick (a change up to an eighth note late counts), -1 before any."""
+    """Value in force at each tick (a change up to a sixteenth late counts), -1 before any."""
     if not len(at):
         return np.full(len(ticks), -1, np.int16)
-    k = np.searchsorted(at, ticks + TICKS_PER_BEAT // 4, side="right") - 1
+    # Of two ticks that are closer, a change in the middle counts for the second.
+    late = np.diff(ticks, append=ticks[-1] + TICKS_PER_BEAT) // 2
+    k = np.searchsorted(at, ticks + np.minimum(late - 1, TICKS_PER_BEAT // 4), side="right") - 1
     return np.where(k < 0, -1, value[np.maximum(k, 0)].astype(np.int16)).astype(np.int16)
 
 

@@ -8,7 +8,9 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks import ngram
+from benchmarks import baseline, ngram
+from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.events import Batch, Events
 
 
 def random_pieces(seed: int, vocab: int, pieces: int, length: int) -> list[np.ndarray]:
@@ -144,3 +146,43 @@ def test_wrong_input_is_refused():
         ngram.fit([np.zeros(0, int)], 3, 2)
     with pytest.raises(ValueError, match=r"\[0, 3\)"):
         ngram.fit([np.array([3])], 3, 2)
+
+
+def packed(rows: list[list[np.ndarray]], context: int) -> Batch:
+    """Rows of whole token sequences, in the layout of a loader."""
+    token, target, segment = (np.zeros((len(rows), context), np.int32) for _ in range(3))
+    for r, row in enumerate(rows):
+        at = 0
+        for number, tokens in enumerate(row, start=1):
+            end = at + len(tokens)
+            token[r, at:end], target[r, at : end - 1] = tokens, tokens[1:]
+            segment[r, at:end] = number
+            at = end
+    none = np.zeros_like(token)
+    return Batch(
+        Events(token, none, none, none, none), target, segment, (target > 0).astype(np.float32)
+    )
+
+
+@pytest.mark.quick
+def test_packed_rows_are_taken_apart_into_the_tokens_that_count():
+    rng = np.random.default_rng(0)
+    codec = MetricalCodec()
+    pieces = [rng.integers(1, codec.vocab_size, size) for size in (7, 1, 12, 2, 5)]
+    batch = packed([pieces[:3], pieces[3:], []], context=20)
+    found = baseline.tokens([batch], codec)
+    assert [s.tolist() for s in found.sequences] == [p.tolist() for p in pieces]
+    assert [w.tolist() for w in found.weights] == [[0.0] + [1.0] * (len(p) - 1) for p in pieces]
+    assert found.notes == sum(int(codec.onset_tokens[p[1:]].sum()) for p in pieces)
+
+
+def test_the_baseline_counts_nats_of_all_weighted_tokens_for_each_note():
+    pieces = random_pieces(17, 6, pieces=30, length=40)
+    weights = [np.array([0.0] + [1.0] * (len(p) - 1)) for p in pieces]
+    held_out = baseline.Tokens(pieces, weights, notes=100)
+    losses = baseline.compare(held_out, held_out, vocab_size=6)
+    model = ngram.fit(pieces, 6, 3)
+    expected = -sum(float(x[1:].sum()) for x in model.log_prob(pieces)) / 100
+    assert losses["3-grams"] == pytest.approx(expected)
+    assert list(losses)[:5] == [f"{order}-grams" for order in (2, 3, 4, 5, 6)]
+    assert list(losses.values())[-1] <= min(list(losses.values())[:-1])

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmusic import grid
-from jaxmusic.codecs.metrical import BARS_LEFT, MetricalCodec, bars_left_index
+from jaxmusic.codecs.metrical import BARS_LEFT, MetricalCodec
 from jaxmusic.events import Events
 from jaxmusic.grid import DRUM_SLOT, METERS
 
@@ -62,12 +62,14 @@ class Rules(NamedTuple):
       silence: no more bars than this in a row may pass without an onset, and with a value under
         `FAR` the first and the last bar each hold one.
       steady: 1 forbids changes of meter, tempo and key after the header.
+      tokens: a bar with this many tokens closes as soon as it may.
     """
 
     bars: Any
     last_bar: Any = 0
     silence: Any = FAR
     steady: Any = 0
+    tokens: Any = FAR
 
 
 class State(NamedTuple):
@@ -95,6 +97,7 @@ class State(NamedTuple):
     last_hold: Any
     onsets: Any  # 1 where this bar has an onset
     silent: Any  # bars in a row that ended without one
+    tokens: Any  # tokens of this bar
 
 
 class Grammar:
@@ -189,11 +192,12 @@ class Grammar:
             last_hold=when("hold", value + 1, 0),
             onsets=jnp.where(bar, 0, jnp.where(onset, 1, s.onsets)),
             silent=jnp.where(bar & open_bar, jnp.where(s.onsets > 0, 0, s.silent + 1), s.silent),
+            tokens=jnp.where(bar, 1, s.tokens + 1),
         )
 
     def mask(self, s: State, rules: Rules) -> Any:
         """Bool [vocabulary]: the tokens that may follow."""
-        n, is_a, value = self.number, self.is_a, self.value
+        is_a, value = self.is_a, self.value
         phase = self._phase(s)
         header = phase > 0
         ok = self.allowed[phase, s.kind]
@@ -240,7 +244,9 @@ class Grammar:
         }
         for name, gate in gates.items():
             ok = ok & (~is_a[name] | gate)
-        return ok
+        ending = ok & (is_a["bar"] | is_a["eos"])
+        full = (s.tokens >= rules.tokens) & (s.bar > 0) & ending.any()
+        return jnp.where(full, ending, ok)
 
     def _steps_after(self, s: State, rules: Rules) -> Any:
         """Steps after the open bar, if the meter stays."""
@@ -252,7 +258,7 @@ class Grammar:
         return self.codec.vocabulary.length["hold"]
 
     def place(self, s: State) -> Events:
-        """The event tensors of the last token (int32 scalars), as `MetricalCodec.events` has them."""
+        """The event tensors of the last token (int32 scalars), as `MetricalCodec.events`."""
         n = self.number
         body = s.bar > 0
         is_drum = s.kind == n["drum"]
@@ -269,6 +275,3 @@ class Grammar:
             slot=jnp.where(drum_slot, DRUM_SLOT, slot),
             pitch=jnp.where(is_drum, self.drum[s.token] + grid.DRUM_PITCHES[0], pitch),
         )
-
-
-__all__ = ["FAR", "Grammar", "Rules", "State", "bars_left_index"]

@@ -1,6 +1,6 @@
 """The default codec: bars and positions, fused notes, and a header of controls.
 
-A stream is ``bos [part] style* [key] [density] meter tempo program* [slot-15 program] bar ... eos``.
+A stream is ``bos [part] style* [key] [density] meter tempo program* [slot-15 program]``, then bars.
 Each ``bar`` token says how many bars are left after it. In a bar come what changes with it
 (``meter tempo key section``), then events in the order of position, slot and pitch: ``position``
 only when time moves (a bar opens at position 0), ``chord`` on change at a half bar, ``slot`` only
@@ -25,12 +25,15 @@ from jaxmusic.notes import CHORD_COUNT
 
 VERSION = 1
 MAX_STYLES = 64
-DEFAULT_STYLES = tuple(
-    "pop rock ballad jazz classical folk country blues soul funk disco electronic house techno"
-    " trance ambient metal punk indie reggae latin bossa-nova samba salsa tango gospel hip-hop"
-    " rnb swing ragtime march waltz hymn baroque romantic film game new-age world christmas"
-    " children afrobeat".split()
+# fmt: off
+DEFAULT_STYLES = (
+    "pop", "rock", "ballad", "jazz", "classical", "folk", "country", "blues", "soul", "funk",
+    "disco", "electronic", "house", "techno", "trance", "ambient", "metal", "punk", "indie",
+    "reggae", "latin", "bossa-nova", "samba", "salsa", "tango", "gospel", "hip-hop", "rnb",
+    "swing", "ragtime", "march", "waltz", "hymn", "baroque", "romantic", "film", "game",
+    "new-age", "world", "christmas", "children", "afrobeat",
 )
+# fmt: on
 TASKS = 8
 SECTION_ROOM = 6
 MAX_HOLD = 16
@@ -112,8 +115,8 @@ class MetricalCodec:
         values = json.loads(text)
         if values.get("codec") != "metrical" or values.get("version") != VERSION:
             raise UserError(
-                f"this model's codec is {values.get('codec')} version {values.get('version')}, but"
-                f" this jaxmusic has metrical version {VERSION}: install the jaxmusic it was made with"
+                f"this model's codec is {values.get('codec')} version {values.get('version')} and"
+                f" this jaxmusic has metrical version {VERSION}: install the one it was made with"
             )
         settings = config.Codec(values["steps_per_beat"], values["velocities"])
         codec = MetricalCodec(settings, tuple(values["styles"]))
@@ -352,7 +355,7 @@ class MetricalCodec:
         )
         return piece, dropped + duplicates
 
-    def _is(self, tokens: np.ndarray):  # noqa: ANN202
+    def _is(self, tokens: np.ndarray):
         kinds = self.vocabulary.kind[tokens]
         return lambda name: kinds == self.vocabulary.kinds[name]
 

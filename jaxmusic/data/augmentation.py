@@ -6,10 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxmusic.codecs.metrical import CONTROLS
 from jaxmusic.grid import DRUM_SLOT, Piece
-
-CONTROLS = ("styles", "key", "density", "chords", "sections")
-"""Parts of a header that a model must be able to do without."""
 
 
 class Change(NamedTuple):
@@ -39,7 +37,9 @@ def draw(
 
     Args:
       piece: the whole piece.
-      seed, epoch, item: keys of the draw; item is the number of the piece.
+      seed: key of the draw.
+      epoch: likewise.
+      item: likewise, the number of the piece.
       transpose: semitones.
       drop_controls: chance of each control to be left out.
     """

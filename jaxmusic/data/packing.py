@@ -69,27 +69,32 @@ def plan(
 
     A piece that fits is one part. A longer one is cut: the first part's length is drawn at random,
     so that cuts fall elsewhere in each epoch, the others are as long as they can be. Parts are
-    packed best fit, the longest first (Johnson, 1973), and the rows put in random order. Every
+    packed best fit, the longest first (Johnson, 1973). Where that leaves a 16th of a row or more
+    empty, parts from the emptiest rows are cut to fill it. Rows are put in random order. Every
     bar is in exactly one part.
 
     Args:
       sizes: token counts of each piece.
       context: places in a row.
       seed: seeds cuts, ties and order.
-      epoch: likewise; None for a plan without random cuts, as evaluation uses.
+      epoch: likewise; None for a plan that cuts only what does not fit, as evaluation uses.
     """
     if not isinstance(sizes, Sizes):
         sizes = Sizes.of(sizes)
     rng = generator(seed, -1 if epoch is None else epoch, -1)
-    piece, start, stop = _cut(sizes, context, None if epoch is None else rng)
     total = np.concatenate([[0], np.cumsum(sizes.bar, dtype=np.int64)])
+    piece, start, stop = _cut(sizes, total, context, None if epoch is None else rng)
     tokens = sizes.header[piece] + total[stop] - total[start]
     truncated = int((tokens > context).sum())
-    tokens = np.minimum(tokens, context).astype(np.int32)
+    tokens = np.minimum(tokens, context)
     order = np.lexsort((rng.random(len(tokens)), -tokens))
     row = np.zeros(len(tokens), np.int64)
     row[order] = best_fit(tokens[order], context)
-    count = int(row.max(initial=-1)) + 1
+    if epoch is not None:
+        parts = _Parts(piece, start, stop, tokens, row)
+        piece, start, stop, tokens, row = _fill_gaps(parts, sizes.header, total, context)
+    names, row = np.unique(row, return_inverse=True)
+    count = len(names)
     row = np.argsort(rng.random(count))[row]
     order = np.lexsort((start, piece, row))
     offset = sizes.first[piece]
@@ -98,16 +103,25 @@ def plan(
         piece=piece[order].astype(np.int32),
         start=(start - offset)[order].astype(np.int32),
         stop=(stop - offset)[order].astype(np.int32),
-        tokens=tokens[order],
+        tokens=tokens[order].astype(np.int32),
         truncated=truncated,
     )
 
 
+class _Parts(NamedTuple):
+    """Parts before they are ordered: int64 [S] each; bars are indices into ``Sizes.bar``."""
+
+    piece: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+    tokens: np.ndarray
+    row: np.ndarray
+
+
 def _cut(
-    sizes: Sizes, context: int, rng: np.random.Generator | None
+    sizes: Sizes, total: np.ndarray, context: int, rng: np.random.Generator | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Piece, first and last bar (indices into ``sizes.bar``) of each part, all pieces at once."""
-    total = np.concatenate([[0], np.cumsum(sizes.bar, dtype=np.int64)])
     room = np.maximum(context - sizes.header.astype(np.int64), 1)
     piece = np.flatnonzero(np.diff(sizes.first))
     at, end = sizes.first[:-1][piece], sizes.first[1:][piece]
@@ -157,3 +171,47 @@ def best_fit(tokens: np.ndarray, context: int) -> np.ndarray:
             rooms |= 1 << left
         out.append(row)
     return np.array(out, np.int64)
+
+
+def _fill_gaps(parts: _Parts, header: np.ndarray, total: np.ndarray, context: int) -> _Parts:
+    """Cuts parts of the emptiest rows to fill the others, from the fullest that has a gap on."""
+    piece, start, stop, tokens, row = parts
+    least = context // 16
+    used = np.bincount(row, tokens).astype(np.int64)
+    loose = np.flatnonzero(context - used >= least)
+    loose = loose[np.argsort(used[loose], kind="stable")].tolist()
+    by_row = np.argsort(row, kind="stable")
+    first = np.searchsorted(row[by_row], np.arange(len(used) + 1))
+    new: list[tuple[int, int, int, int, int]] = []
+    giver, taker = 0, len(loose) - 1
+    giving: list[int] = []
+    if taker > 0:
+        giving = by_row[first[loose[0]] : first[loose[0] + 1]].tolist()
+    while giver < taker:
+        here = loose[taker]
+        gap = int(context - used[here])
+        while gap >= least and giver < taker:
+            if not giving:
+                giver += 1
+                giving = by_row[first[loose[giver]] : first[loose[giver] + 1]].tolist()
+                continue
+            i = giving[-1]
+            if tokens[i] <= gap:
+                row[i] = here
+                gap -= int(tokens[i])
+                giving.pop()
+                continue
+            room = gap - header[piece[i]]
+            cut = int(np.searchsorted(total, total[start[i]] + room, side="right")) - 1
+            if cut <= start[i]:
+                break
+            size = int(header[piece[i]] + total[cut] - total[start[i]])
+            new.append((piece[i], start[i], cut, size, here))
+            gap -= size
+            start[i] = cut
+            tokens[i] = header[piece[i]] + total[stop[i]] - total[cut]
+        taker -= 1
+    added = np.array(new, np.int64).reshape(-1, 5).T
+    return _Parts(
+        *(np.concatenate([c, a]) for c, a in zip((piece, start, stop, tokens, row), added))
+    )

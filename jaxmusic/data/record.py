@@ -69,7 +69,7 @@ def to_example(notes: Notes, path: str, fit: Fit) -> dict[str, Any]:
     """
     if notes.ticks_per_beat != TICKS_PER_BEAT:
         raise ValueError(
-            f"only aligned pieces are stored, but this one has {notes.ticks_per_beat} ticks per beat"
+            f"only aligned pieces are stored; this one has {notes.ticks_per_beat} ticks per beat"
         )
     labels = notes.labels
     return {

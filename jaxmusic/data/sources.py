@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import stat
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -56,7 +57,7 @@ def find(sources: Sequence[str | os.PathLike[str]], progress: bool = False) -> l
     if not found:
         names = ", ".join(str(s) for s in sources)
         raise UserError(
-            f"There is no MIDI file in {names}: name a folder that holds {', '.join(SUFFIXES)} files."
+            f"There is no MIDI file in {names}: name a folder with {', '.join(SUFFIXES)} files."
         )
     return sorted(found.values(), key=lambda f: (f.name, f.path))
 
@@ -79,7 +80,14 @@ def _expand(source: epath.Path) -> list[tuple[epath.Path, str]]:
     if not root.is_dir():
         raise UserError(f"{root} does not exist: check the path.")
     out: dict[str, tuple[epath.Path, str]] = {}
-    for match in sorted(root.glob("/".join(parts[wild:]))):
+    pattern = "/".join(parts[wild:])
+    if _is_local(root):
+        matches = [epath.Path(p) for p in pathlib.Path(root).glob(pattern)]
+    elif "**" in pattern:
+        raise UserError(f"{source} has ** in it, which only local paths may: name the folder.")
+    else:
+        matches = list(root.glob(pattern))
+    for match in sorted(matches):
         inside = _walk(match) if match.is_dir() else [match]
         for path in inside:
             if path.suffix.lower() in SUFFIXES:

@@ -121,7 +121,7 @@ def compose(seed: int) -> Notes:
             (SIXTEENTH * (start + i), SIXTEENTH * m, p + moved, 0) for i, m, p in melody
         ]
         song.chord += [c - c % 12 + (c + moved) % 12 for c in tune.chord[:n]]
-        song.energy += _energy(letter, times, bars)
+        song.energy += tables.energies(letter, times, bars)
     _accompany(dice, song, parts)
     return _assemble(dice, song, parts, f"starter-{seed:04d}")
 
@@ -150,15 +150,16 @@ def _plan(dice: _Dice) -> _Song:
     tempo = low + dice.below(high - low + 1)
     bar = 16 if meter == "4/4" else 12
     bar_seconds = bar / 4 * 60 / tempo
-    wanted = 96 + dice.below(138)
+    wanted = tables.SHORTEST + dice.below(tables.LONGEST - tables.SHORTEST)
     sizes = [dict(zip(tables.BARS, row)) for row in itertools.product(*tables.BARS.values())]
-    forms = [
-        (abs(sum(size[s] for s in form) * bar_seconds - wanted), f, k)
-        for f, form in enumerate(tables.FORMS)
-        for k, size in enumerate(sizes)
-    ]
-    nearest = min(forms)[0]
-    _, f, k = dice.pick([row for row in forms if row[0] <= max(nearest, 4.0)])
+    forms = []
+    for f, form in enumerate(tables.FORMS):
+        for k, size in enumerate(sizes):
+            seconds = sum(size[letter] for letter in form) * bar_seconds
+            if tables.SHORTEST <= seconds <= tables.LONGEST:
+                forms.append((abs(seconds - wanted), f, k))
+    nearest = max(min(forms)[0], 4.0)
+    _, f, k = dice.pick([row for row in forms if row[0] <= nearest])
     sections, first = [], 0
     for letter in tables.FORMS[f]:
         sections.append((letter, first, sizes[k][letter]))
@@ -166,19 +167,6 @@ def _plan(dice: _Dice) -> _Song:
     swing = meter == "4/4" and dice.chance(0.12)
     tonic, minor = dice.below(12), dice.chance(0.38)
     return _Song(style, meter, feel, swing, tempo, tonic, minor, bar, sections)
-
-
-def _spread(song: _Song, tokens: list[str]) -> list[int]:
-    """Chord at each sixteenth of bars written as tokens; 3/4 changes on its third beat."""
-    half = 6 if song.meter == "6/8" else 8
-    chords: list[int] = []
-    for token in tokens:
-        names = token.split("-")
-        first, last = (
-            tables.chord_number(name, song.tonic, song.minor) for name in (names[0], names[-1])
-        )
-        chords += [first] * half + [last] * (song.bar - half)
-    return chords
 
 
 def _material(dice: _Dice, song: _Song, letter: str) -> _Material:
@@ -191,43 +179,43 @@ def _material(dice: _Dice, song: _Song, letter: str) -> _Material:
     turn = dice.pick(tables.CADENCES) if letter == "V" and dice.chance(0.5) else main[3]
     tokens = main + main[:3] + [turn]
     tokens += (other if dice.chance(0.3) else main) + main[:3] + [turn]
-    chords = _spread(song, tokens)
+    chords = tables.chord_row(tokens, song.tonic, song.minor, song.meter)
     return _Material(chords, _melody(dice, song, letter, chords))
 
 
 def _melody(dice: _Dice, song: _Song, letter: str, chords: list[int]) -> Melody:
-    """A melody over 16 bars: four phrases of bars a b a c, the even ones closing on c'.
+    """A melody over 16 bars: phrases of four bars (a b a, say) with two closes in turn.
 
-    A cell is a rhythm and a contour in scale steps. In each bar it is set on the chord tone next to
-    the phrase's arch; long notes and those on strong beats move to the nearest chord tone.
+    A cell is a rhythm and a contour in scale steps. In each bar it is set on a chord tone between
+    the note before and the phrase's arch; long notes, leaps and strong beats get chord tones.
     """
     rhythms = [dice.pick(tables.CELLS[song.feel].split()) for _ in range(3)]
-    closes = [dice.pick(tables.CLOSES[song.bar].split()) for _ in range(2)]
+    rhythms += [dice.pick(tables.CLOSES[song.bar].split()) for _ in range(2)]
     contours = [_contour(dice) for _ in range(5)]
     order = dice.pick(((0, 1, 0), (0, 0, 1), (0, 1, 2)))
     centre = {"V": 67, "C": 71, "B": 69}[letter] + dice.below(3)
     arch = [dice.below(7) - 3 for _ in range(4)]
     strong = {0, 8} if song.bar == 16 else {0, 6} if song.meter == "6/8" else {0}
     notes: Melody = []
-    previous = centre
     for bar in range(16):
         place = bar % 4
+        if place == 0:
+            previous = centre
         cell = order[place] if place < 3 else 3 + bar // 4 % 2
-        rhythm = (rhythms + closes)[cell]
         anchor = None
-        for k, (i, n, _) in enumerate(tables.hits(rhythm)):
+        for k, (i, n, _) in enumerate(tables.hits(rhythms[cell])):
             start = bar * song.bar + i
             chord = chords[start]
             if anchor is None:
-                anchor = tables.nearest_tone(centre + arch[place], chord)
+                anchor = tables.nearest_tone((previous + centre + arch[place]) // 2, chord)
             scale = tables.scale(song.tonic, song.minor, chord)
-            pitch = scale[bisect.bisect_left(scale, anchor) + contours[cell][k % 16]]
+            pitch = scale[bisect.bisect_left(scale, anchor) + contours[cell][k]]
             pitch = min(max(pitch, 63), 79)
             if i in strong or n >= 4 or abs(pitch - previous) > 4 or pitch % 12 not in scale[:7]:
                 pitch = tables.nearest_tone(pitch, chord)
             for later in range(start + 1, start + n):
                 if chords[later] != chord and pitch % 12 not in tables.chord_tones(chords[later]):
-                    n = later - start
+                    n = later - start  # a held note would clash with the new chord
                     break
             notes.append((start, n, pitch))
             previous = pitch
@@ -235,10 +223,10 @@ def _melody(dice: _Dice, song: _Song, letter: str, chords: list[int]) -> Melody:
 
 
 def _contour(dice: _Dice) -> list[int]:
-    steps, at = [0], 0
-    for _ in range(15):
-        at = min(max(at + dice.pick((-2, -1, -1, 0, 1, 1, 2)), -3), 3)
-        steps.append(at)
+    """Scale steps from the first note of a cell, for as many notes as a bar can hold."""
+    steps = [0]
+    while len(steps) < 16:
+        steps.append(min(max(steps[-1] + dice.pick((-2, -1, -1, 0, 1, 1, 2)), -3), 3))
     return steps
 
 
@@ -256,7 +244,8 @@ def _vary(dice: _Dice, melody: Melody) -> Melody:
 def _outro(dice: _Dice, song: _Song, chorus: _Material, n: int, hook: bool) -> _Material:
     """The chorus once more, then a cadence and the last bar: the tonic chord, held."""
     body = n - 2 * song.bar
-    chord = chorus.chord[:body] + _spread(song, [dice.pick(tables.CADENCES), "1"])
+    close = [dice.pick(tables.CADENCES), "1"]
+    chord = chorus.chord[:body] + tables.chord_row(close, song.tonic, song.minor, song.meter)
     melody = [m for m in chorus.melody if hook and m[0] + m[1] <= body]
     if hook:
         melody.append((body, 8 if song.bar == 16 else 6, tables.nearest_tone(71, chord[body])))
@@ -265,22 +254,11 @@ def _outro(dice: _Dice, song: _Song, chorus: _Material, n: int, hook: bool) -> _
     return _Material(chord, melody)
 
 
-def _energy(letter: str, occurrence: int, bars: int) -> list[float]:
-    """Loudness of each bar: sections grow as they return, the bridge rises, ends are soft."""
-    first, last = {"I": (0.3, 0.8), "B": (1.2, 2.2), "O": (1.7, 0.9)}.get(letter, (0.0, 0.0))
-    if letter in "VC":
-        first = {"V": 1.0, "C": 2.0}[letter] + 0.3 * min(occurrence, 3)
-        last = first + 0.2
-    return [first + (last - first) * k / max(bars - 1, 1) for k in range(bars)]
-
-
 def _accompany(dice: _Dice, song: _Song, parts: dict[str, list[Event]]) -> None:
     """Lets chords, bass and drums play each section by its energy, and all of them the last bar."""
     hold, end = "C" + "-" * (song.bar - 1), len(song.energy) - 1
-    comps = {
-        role: [dice.pick(tables.COMPS[song.feel].split()) for _ in range(2)]
-        for role in ("chords", "second")
-    } | {"pad": [hold, hold]}
+    rhythms = [dice.pick(tables.COMPS[song.feel].split()) for _ in range(4)]
+    comps = {"chords": rhythms[:2], "second": rhythms[2:], "pad": [hold, hold]}
     basses = [dice.pick(tables.BASSES[song.feel].split()) for _ in range(2)]
     grooves = [dice.pick(tables.GROOVES[song.feel]) for _ in range(2)]
     joins = {role: dice.pick(options) for role, options in tables.JOINS.items()}

@@ -40,6 +40,8 @@ FORMS = (
 """Orders of intro, verse, chorus, bridge and outro."""
 BARS = {"I": (2, 4, 8), "V": (8, 16), "C": (8, 16), "B": (4, 8), "O": (2, 4, 8)}
 """Possible lengths of each section."""
+SHORTEST, LONGEST = 91, 239
+"""Seconds."""
 
 MAJOR = {
     **{"1": (0, "maj", "maj7"), "2": (2, "min", "min7"), "3": (4, "min", "min7")},
@@ -93,7 +95,7 @@ BASSES = {
     "pop": "R-----R-R---..R- R---R---R---5-A- R-R-R-R-R-R-R-A- R--R--R-R--R--R- R-O-R-O-R-O-R-O-",
     "rock": "R-R-R-R-R-R-R-R- R---R-R-R---5-A- R--R--R-R-R-R-A-",
     "ballad": "R-------5------- R-----R-R-----A- R-------R---5---",
-    "3/4": "R-------5--- R----------- R---5---A---",
+    "3/4": "R-------5--- R----------- R-----5---A-",
     "6/8": "R-----5----- R---R-5---A- R-----R---A-",
 }
 """R root, 5 fifth, O octave, A a step below the next root (the root where the chord stays)."""
@@ -178,6 +180,14 @@ BANDS = {
 """General MIDI programs of each role."""
 
 
+def energies(letter: str, times: int, bars: int) -> list[float]:
+    """Loudness of each bar: sections grow as they return, the bridge rises, the ends are soft."""
+    grown = 0.3 * min(times, 3)
+    ends = {"I": (0.3, 0.8), "V": (1.0 + grown, 1.2 + grown), "C": (2.0 + grown, 2.2 + grown)}
+    first, last = (ends | {"B": (1.2, 2.2), "O": (1.7, 0.9)})[letter]
+    return [first + (last - first) * k / max(bars - 1, 1) for k in range(bars)]
+
+
 @functools.cache
 def hits(rhythm: str) -> tuple[tuple[int, int, str], ...]:
     """What a rhythm plays: start and length in sixteenths, and the character."""
@@ -194,6 +204,17 @@ def chord_number(token: str, tonic: int, minor: bool) -> int:
     semitones, triad, seventh = (MINOR if minor else MAJOR)[token[0]]
     quality = {"": triad, "7": seventh, "s": "sus4"}[token[1:]]
     return CHORD_QUALITIES.index(quality) * 12 + (tonic + semitones) % 12
+
+
+def chord_row(tokens: Sequence[str], tonic: int, minor: bool, meter: str) -> list[int]:
+    """Chord at each sixteenth of bars written as tokens; in 3/4 the second one has one beat."""
+    first, last = {"4/4": (8, 8), "3/4": (8, 4), "6/8": (6, 6)}[meter]
+    row = []
+    for token in tokens:
+        names = token.split("-")
+        row += [chord_number(names[0], tonic, minor)] * first
+        row += [chord_number(names[-1], tonic, minor)] * last
+    return row
 
 
 @functools.cache

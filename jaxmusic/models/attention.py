@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from jaxmusic.errors import UserError
 
@@ -13,6 +15,8 @@ CHUNK = 128
 """Least number of queries in a chunk."""
 MOST_CHUNKS = 32
 """Longer rows get larger chunks instead of more of them, which bounds the program's size."""
+SAVED = "saved"
+"""Name of activations that the backward pass wants; others may be computed again."""
 HIDDEN = -1e30
 """Score of what must not be seen; finite, so that no row of the softmax is NaN."""
 
@@ -57,18 +61,84 @@ def plain(q: jax.Array, k: jax.Array, v: jax.Array, segment: jax.Array) -> jax.A
     return masked(q, k, v, seen)
 
 
+@jax.custom_vjp
 def chunked(q: jax.Array, k: jax.Array, v: jax.Array, segment: jax.Array) -> jax.Array:
-    """Chunks of queries against the keys up to their end: no scores above the diagonal."""
-    length = q.shape[2]
+    """Chunks of queries against the keys up to their end: no scores above the diagonal.
+
+    The backward pass computes the shares again from their normalisers, so that memory grows
+    with T and not with its square (Dao et al. 2022).
+    """
+    return _forward(q, k, v, segment)[0]
+
+
+def _forward(q: jax.Array, k: jax.Array, v: jax.Array, segment: jax.Array) -> Any:
+    q, shape = _folded(q, k)
+    outs, logs = [], []
+    for start, end, seen in _chunks(segment):
+        scores = _scores(q[:, :, :, start:end], k[:, :, :end], seen)
+        top = jnp.max(scores, axis=-1, keepdims=True)
+        shares = jnp.exp(scores - top)
+        total = jnp.sum(shares, axis=-1, keepdims=True)
+        out = jnp.einsum("bghqk,bgkd->bghqd", shares.astype(v.dtype), v[:, :, :end])
+        outs.append((out / total).astype(v.dtype))
+        logs.append(top + jnp.log(total))
+    out, log = jnp.concatenate(outs, axis=3), jnp.concatenate(logs, axis=3)
+    out, log = (checkpoint_name(x, SAVED) for x in (out, log))
+    return out.reshape(shape), (q, k, v, segment, out, log)
+
+
+def _backward(saved: Any, change: jax.Array) -> Any:
+    q, k, v, segment, out, log = saved
+    change = change.reshape(out.shape)
+    drift = jnp.sum(change.astype(jnp.float32) * out, axis=-1, keepdims=True)
+    batch, groups, _, _, width = q.shape
+    dq = []
+    # Kept as [B, Hkv, D, T]: turning the narrow operand spares XLA:CPU turning the scores.
+    dk = jnp.zeros((batch, groups, width, k.shape[2]), jnp.float32)
+    dv = jnp.zeros_like(dk)
+    for start, end, seen in _chunks(segment):
+        some = (slice(None), slice(None), slice(None), slice(start, end))
+        rows = (batch, groups, -1, width)
+        keys, values = k[:, :, :end], v[:, :, :end]
+        shares = jnp.exp(_scores(q[some], keys, seen) - log[some])
+        pull = jnp.einsum(
+            "bghqd,bgkd->bghqk", change[some], values, preferred_element_type=jnp.float32
+        )
+        pull = (shares * (pull - drift[some])).astype(q.dtype)
+        dq.append(jnp.einsum("bghqk,bgkd->bghqd", pull, keys))
+        pull, shares = (x.astype(q.dtype).reshape(*rows[:3], end) for x in (pull, shares))
+        turned = q[some].reshape(rows).swapaxes(2, 3)
+        dk = dk.at[..., :end].add(turned @ pull)
+        turned = change[some].reshape(rows).swapaxes(2, 3)
+        dv = dv.at[..., :end].add(turned @ shares)
+    dq = jnp.concatenate(dq, axis=3).reshape(batch, -1, *q.shape[3:]) * width**-0.5
+    dk, dv = dk.swapaxes(2, 3), dv.swapaxes(2, 3)
+    return dq.astype(q.dtype), dk.astype(k.dtype), dv.astype(v.dtype), None
+
+
+chunked.defvjp(_forward, _backward)
+
+
+def _folded(q: jax.Array, k: jax.Array) -> tuple[jax.Array, tuple[int, ...]]:
+    """Scaled queries as [B, Hkv, H / Hkv, T, D], and the shape they had."""
+    batch, _, length, width = q.shape
+    return (q * width**-0.5).reshape(batch, k.shape[1], -1, length, width), q.shape
+
+
+def _chunks(segment: jax.Array) -> Iterator[tuple[int, int, jax.Array]]:
+    """Start and end of every chunk of queries, and what it sees of the keys up to its end."""
+    length = segment.shape[1]
     size = max(CHUNK, -(-length // MOST_CHUNKS))
-    parts = []
     for start in range(0, length, size):
         end = min(start + size, length)
         index = jnp.arange(end)
         seen = segment[:, start:end, None] == segment[:, None, :end]
-        seen &= index[start:, None] >= index
-        parts.append(masked(q[:, :, start:end], k[:, :, :end], v[:, :, :end], seen))
-    return jnp.concatenate(parts, axis=2)
+        yield start, end, seen & (index[start:, None] >= index)
+
+
+def _scores(q: jax.Array, k: jax.Array, seen: jax.Array) -> jax.Array:
+    scores = jnp.einsum("bghqd,bgkd->bghqk", q, k, preferred_element_type=jnp.float32)
+    return jnp.where(seen[:, None, None], scores, HIDDEN)
 
 
 def masked(q: jax.Array, k: jax.Array, v: jax.Array, seen: jax.Array) -> jax.Array:

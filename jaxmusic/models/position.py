@@ -57,7 +57,7 @@ def angles(index: jax.Array, time: jax.Array, head_dim: int) -> tuple[jax.Array,
 
 def rotate(x: jax.Array, cosine: jax.Array, sine: jax.Array) -> jax.Array:
     """Turns the pairs (x[i], x[i + D/2]) of the last axis; broadcasts over the leading axes."""
-    first, second = jnp.split(x, 2, axis=-1)
-    return jnp.concatenate(
-        [first * cosine - second * sine, second * cosine + first * sine], axis=-1
-    )
+    halves = x.reshape(*x.shape[:-1], 2, -1)
+    # Reversing the halves is faster on XLA:CPU than putting two results together.
+    crossed = jnp.flip(halves, axis=-2) * jnp.stack([-sine, sine], axis=-2)
+    return (halves * cosine[..., None, :] + crossed).reshape(x.shape)

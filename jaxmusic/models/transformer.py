@@ -8,11 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from jaxmusic import config as configs
 from jaxmusic.errors import UserError
 from jaxmusic.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
 from jaxmusic.models import attention, position
+from jaxmusic.models.attention import SAVED
 
 Constrain = Callable[[jax.Array, tuple[str | None, ...]], jax.Array]
 """Lays an activation with the given logical axes out over a mesh."""
@@ -104,17 +106,17 @@ class Layers(nnx.Module):
         def attended(x: jax.Array, w: dict[str, jax.Array]) -> jax.Array:
             h = rms_norm(x, w["attention_norm"])
             q, k, v = (
-                jnp.einsum("bte,ehd->bhtd", h, w[name].astype(h.dtype))
+                checkpoint_name(project(h, w[name]), SAVED).swapaxes(1, 2)
                 for name in ("query", "key", "value")
             )
             q = turned(rms_norm(q, w["query_norm"]), turns)
             k = turned(rms_norm(k, w["key_norm"]), turns)
-            return jnp.einsum(
-                "bhtd,hde->bte", attend(q, k, v, segment), w["output"].astype(h.dtype)
-            )
+            mixed = attend(q, k, v, segment).swapaxes(1, 2)
+            out = project(mixed.reshape(h.shape[:2] + (-1,)), flat(w["output"]))
+            return checkpoint_name(out, SAVED)
 
-        if config.remat:
-            layer = jax.checkpoint(layer)
+        policy = None if config.remat else jax.checkpoint_policies.save_only_these_names(SAVED)
+        layer = jax.checkpoint(layer, policy=policy)
         return jax.lax.scan(layer, x, (weights, keys))[0]
 
 
@@ -127,8 +129,24 @@ def turned(x: jax.Array, turns: tuple[jax.Array, jax.Array]) -> jax.Array:
 def transformed(x: jax.Array, w: dict[str, jax.Array]) -> jax.Array:
     """The SwiGLU half of a layer (Shazeer 2020) on x [B, T, E]."""
     h = rms_norm(x, w["hidden_norm"])
-    gate = jax.nn.silu(h @ w["gate"].astype(h.dtype))
-    return (gate * (h @ w["up"].astype(h.dtype))) @ w["down"].astype(h.dtype)
+    gate, up = (checkpoint_name(project(h, w[name]), SAVED) for name in ("gate", "up"))
+    return project(jax.nn.silu(gate) * up, w["down"])
+
+
+def project(x: jax.Array, weights: jax.Array) -> jax.Array:
+    """x [B, T, E] times weights [E, ...] in the type of x: [B, T, ...].
+
+    The product is taken of two matrices: on more axes XLA:CPU would copy transposed operands in
+    the backward pass.
+    """
+    batch, length, width = x.shape
+    product = x.reshape(-1, width) @ weights.reshape(width, -1).astype(x.dtype)
+    return product.reshape(batch, length, *weights.shape[1:])
+
+
+def flat(weights: jax.Array) -> jax.Array:
+    """Joins the axes for head and width of a head: [H, D, E] to [H D, E]."""
+    return weights.reshape(-1, weights.shape[-1])
 
 
 class Transformer(nnx.Module):

@@ -1,0 +1,31 @@
+"""Pop on one GPU with 80 GB: 100 million parameters, bfloat16, a context of 4,096 tokens.
+
+Reads the dataset `pop`, such as `jaxmusic prepare` makes of a folder of pop MIDI files. What it
+costs and what it reaches has not been measured: it was written from the sizes alone. On a set as
+small as POP909 it overfits; watch the validation loss, and see `data.transpose` and
+`model.dropout`.
+"""
+
+from jaxmusic import config
+
+
+def experiment() -> config.Experiment:
+    return config.Experiment(
+        data=config.Data(dataset="pop", context=4096, batch=32, threads=8),
+        model=config.Model(
+            layers=14,
+            width=768,
+            heads=12,
+            kv_heads=12,
+            head_dim=64,
+            hidden=2048,
+            dropout=0.1,
+            dtype="bfloat16",
+            remat=True,
+        ),
+        optimizer=config.Optimizer(learning_rate=6e-4, warmup=500),
+        steps=10000,
+        eval_every=500,
+        eval_batches=32,
+        checkpoint_every=1000,
+    )

@@ -1,0 +1,18 @@
+"""The smallest model that composes something, on two CPU cores in about three minutes.
+
+Reads the dataset `starter`, which the quickstart makes.
+"""
+
+from jaxmusic import config
+
+
+def experiment() -> config.Experiment:
+    return config.Experiment(
+        data=config.Data(dataset="starter", context=512, batch=8),
+        model=config.Model(layers=4, width=128, heads=4, kv_heads=2, head_dim=32, hidden=384),
+        optimizer=config.Optimizer(learning_rate=4e-3, warmup=30),
+        steps=400,
+        eval_every=200,
+        eval_batches=4,
+        checkpoint_every=100,
+    )

@@ -1,0 +1,39 @@
+"""jaxmusic trains music models in JAX at any scale, and composes with them.
+
+>>> import jaxmusic
+>>> model = jaxmusic.load("runs/pop")
+>>> sequence = model.generate(style="pop", duration=180.0, seed=1)
+>>> jaxmusic.write(sequence, "song.mid")
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from jaxmusic.errors import UserError
+from jaxmusic.version import __version__
+
+if TYPE_CHECKING:
+    from jaxmusic.formats.files import read, write
+    from jaxmusic.model import MusicModel, load
+
+__all__ = ["MusicModel", "UserError", "__version__", "load", "read", "write"]
+
+# Imported when first used, so that importing jaxmusic is quick and touches no device.
+_HOMES = {
+    "load": "jaxmusic.model",
+    "MusicModel": "jaxmusic.model",
+    "read": "jaxmusic.formats.files",
+    "write": "jaxmusic.formats.files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'jaxmusic' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

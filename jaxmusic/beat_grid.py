@@ -1,0 +1,243 @@
+"""A beat grid as a map from file ticks to beats, and the warping of a piece onto it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from jaxmusic.notes import TICKS_PER_BEAT, Labels, Notes
+
+_SIXTEENTH = 0.25
+_OVERHANG = 1 / 8
+_SHORTEST_BAR, _LONGEST_BAR = 0.25, 32.0
+
+EARLY = 1 / 24
+"""Beats by which a first onset may precede its bar line: half a step of the 12-step grid."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grid:
+    """A map from file ticks to beats, linear between anchors and beyond them, and the bar lines.
+
+    Attributes:
+      tick, beat: float64 [A] ascending, A >= 2: at this tick of the file lies this beat.
+      bar: float64 [M] ascending: beats at which runs of equal bars start.
+      meter: (numerator, denominator) of each run.
+    """
+
+    tick: np.ndarray
+    beat: np.ndarray
+    bar: np.ndarray
+    meter: list[tuple[int, int]]
+
+    def beats(self, ticks: np.ndarray) -> np.ndarray:
+        """Beat coordinate of file ticks."""
+        return interpolate(ticks, self.tick, self.beat)
+
+
+def with_bars(tick: np.ndarray, beat: np.ndarray, downbeat: np.ndarray, size: int) -> Grid:
+    """A grid whose bars start at `downbeat`; bars of `size` beats go on before and after.
+
+    A gap of several bars is filled with bars of the usual size, the last one shorter if need be.
+    """
+    for k in np.flatnonzero(np.diff(downbeat) >= 2 * size)[::-1]:
+        downbeat = np.insert(downbeat, k + 1, np.arange(downbeat[k] + size, downbeat[k + 1], size))
+    length = np.append(np.rint(np.diff(downbeat)), size).astype(int)
+    new = np.flatnonzero(np.append(True, np.diff(length) != 0))
+    bar, meter = [float(b) for b in downbeat[new]], [(int(n), 4) for n in length[new]]
+    if length[0] != size:  # bars before the first are of the usual size
+        bar.insert(0, bar[0] - size)
+        meter.insert(0, (size, 4))
+    return Grid(tick, beat, np.array(bar), meter)
+
+
+def from_file(notes: Notes) -> Grid:
+    """The file's own quarters and bars; a bar cut short by a change of meter becomes a bar."""
+    unit = notes.ticks_per_beat
+    tick, beat = [0.0], [0.0]
+    bar: list[float] = []
+    meter: list[tuple[int, int]] = []
+    starts = notes.meter_tick.astype(float)
+    at = 0.0
+    for i, start in enumerate(starts):
+        num, den = int(notes.meter_num[i]), max(1, int(notes.meter_den[i]))
+        length = 4.0 * num / den
+        if not _SHORTEST_BAR <= length <= _LONGEST_BAR:  # no music is barred like this
+            num, den, length = 4, 4, 4.0
+        bar.append(at)
+        meter.append((num, den))
+        if i + 1 == len(starts):
+            break
+        span = (starts[i + 1] - start) / unit
+        whole = int(span / length + 1e-6)
+        rest = round((span - whole * length) / _SIXTEENTH)
+        if rest:
+            if whole:
+                bar.append(at + whole * length)
+            else:
+                meter.pop()
+            meter.append(_meter_of(rest))
+        elif not whole:  # too short for any bar: the next meter starts here
+            bar.pop()
+            meter.pop()
+            starts[i + 1] = start
+        step = whole * length + rest * _SIXTEENTH
+        at += step
+        if abs(step - span) > 1e-6 and step:
+            # The cut bar is stretched to whole sixteenths, so that later bars keep their place.
+            last = start if not rest or not whole else start + whole * length * unit
+            if last > tick[-1]:
+                tick.append(last)
+                beat.append(at - (rest * _SIXTEENTH if rest and whole else step))
+            tick.append(starts[i + 1])
+            beat.append(at)
+    tick.append(tick[-1] + unit)
+    beat.append(beat[-1] + 1.0)
+    return Grid(np.array(tick), np.array(beat), np.array(bar), meter)
+
+
+def _meter_of(sixteenths: int) -> tuple[int, int]:
+    """The plainest meter with a bar of so many sixteenths."""
+    for den in (4, 8):
+        if sixteenths * den % 16 == 0:
+            return sixteenths * den // 16, den
+    return sixteenths, 16
+
+
+def warp(notes: Notes, grid: Grid) -> Notes:
+    """Moves a piece onto a grid whose tick 0 is the bar line before the first onset."""
+    first = float(grid.beats(notes.onset[:1])[0]) if len(notes) else 0.0
+    grid = _starting_at(grid, first)
+    if len(notes):
+        grid = _without_early_onset(grid, float(notes.onset[0]))
+
+    def ticks(at: np.ndarray) -> np.ndarray:
+        return np.rint(grid.beats(at) * TICKS_PER_BEAT).astype(np.int64)
+
+    onset = np.maximum(ticks(notes.onset), 0)
+    stop = np.maximum(ticks(notes.onset + notes.duration.astype(np.int64)), onset + 1)
+    end = _end(grid, onset, stop)
+    stop = np.minimum(stop, end)
+    tempo_tick, tempo_qpm = _tempo_map(notes, grid, end)
+    lines = np.rint(grid.bar * TICKS_PER_BEAT).astype(np.int64)
+    kept = np.flatnonzero((lines < max(end, 1)) & np.append(lines[1:] > lines[:-1], True))
+    columns = [onset, stop - onset, notes.pitch, notes.velocity, notes.track]
+    if len(onset) and np.any(onset[1:] == onset[:-1]):
+        order = np.lexsort((columns[2], columns[4], columns[0]))
+        columns = [c[order] for c in columns]
+    return notes.replace(
+        onset=columns[0].astype(np.int32),
+        duration=columns[1].astype(np.int32),
+        pitch=columns[2],
+        velocity=columns[3],
+        track=columns[4],
+        tempo_tick=tempo_tick,
+        tempo_qpm=tempo_qpm,
+        meter_tick=lines[kept].astype(np.int32),
+        meter_num=np.array([grid.meter[k][0] for k in kept], np.uint8),
+        meter_den=np.array([grid.meter[k][1] for k in kept], np.uint8),
+        end=int(end),
+        ticks_per_beat=TICKS_PER_BEAT,
+        labels=_warp_labels(notes.labels, ticks),
+    )
+
+
+def _starting_at(grid: Grid, first: float) -> Grid:
+    """The grid moved so that beat 0 opens the bar that contains beat `first`."""
+    first += EARLY
+    k = max(0, int(np.searchsorted(grid.bar, first, side="right")) - 1)
+    num, den = grid.meter[k]
+    length = 4.0 * num / den
+    origin = grid.bar[k] + np.floor((first - grid.bar[k]) / length) * length
+    bar = np.append(0.0, grid.bar[k + 1 :] - origin)
+    return Grid(grid.tick, grid.beat - origin, bar, grid.meter[k:])
+
+
+def _without_early_onset(grid: Grid, onset: float) -> Grid:
+    """Moves the first bar line onto a first onset that anticipates it by a little.
+
+    Without this a piece whose first note is played a few milliseconds early would open with an
+    empty bar. The first beat becomes longer by as much, so that seconds stay as they are.
+    """
+    if float(grid.beats(np.array([onset]))[0]) >= 0:
+        return grid
+    later = grid.beat >= 1.0
+    one = float(interpolate(np.array([1.0]), grid.beat, grid.tick)[0])
+    two = float(interpolate(np.array([2.0]), grid.beat, grid.tick)[0])
+    tick = np.concatenate([[onset, one, two], grid.tick[later & (grid.tick > two)]])
+    beat = np.concatenate([[0.0, 1.0, 2.0], grid.beat[later & (grid.tick > two)]])
+    return Grid(tick, beat, grid.bar, grid.meter)
+
+
+def _end(grid: Grid, onset: np.ndarray, stop: np.ndarray) -> int:
+    """Tick that closes the last bar with music; a release just past a bar line opens no bar."""
+    if not len(onset):
+        return 0
+    last = max(float(stop.max()) / TICKS_PER_BEAT - _OVERHANG, 1e-6)
+    last = max(last, (float(onset.max()) + 1) / TICKS_PER_BEAT)
+    k = max(0, int(np.searchsorted(grid.bar, last, side="left")) - 1)
+    num, den = grid.meter[k]
+    length = 4.0 * num / den
+    end = grid.bar[k] + np.ceil((last - grid.bar[k]) / length - 1e-9) * length
+    if k + 1 < len(grid.bar):
+        end = min(end, grid.bar[k + 1])
+    return int(np.rint(end * TICKS_PER_BEAT))
+
+
+def _tempo_map(notes: Notes, grid: Grid, end: int) -> tuple[np.ndarray, np.ndarray]:
+    """Tempo map on the new ticks that gives the file's seconds, anew from tick 0."""
+    origin = interpolate(np.zeros(1), grid.beat, grid.tick)
+    source = np.union1d(np.concatenate([notes.tempo_tick, grid.tick]), origin)
+    source = source[source >= origin[0]]
+    tick = np.rint(grid.beats(source) * TICKS_PER_BEAT).astype(np.int64)
+    distinct = np.append(True, np.diff(tick) > 0) & (tick < max(end, 1))
+    tick = tick[distinct]
+    # Seconds at the rounded ticks, so that rounding does not add up.
+    points = np.append(tick, max(end, tick[-1] + 1)) / TICKS_PER_BEAT
+    seconds = _seconds_at(notes, interpolate(points, grid.beat, grid.tick))
+    qpm = np.round(60.0 * np.diff(points) / np.maximum(np.diff(seconds), 1e-9), 6)
+    kept = np.append(True, qpm[1:] != qpm[:-1])
+    return tick[kept].astype(np.int32), qpm[kept]
+
+
+def _warp_labels(labels: Labels, ticks: Callable[[np.ndarray], np.ndarray]) -> Labels:
+    def moved(at: np.ndarray, what: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        at = np.maximum(ticks(at), 0)
+        kept = np.append(at[1:] > at[:-1], True)[: len(at)]  # of several at one tick the last
+        return at[kept].astype(np.int32), what[kept]
+
+    key_tick, key = moved(labels.key_tick, labels.key)
+    chord_tick, chord = moved(labels.chord_tick, labels.chord)
+    section_tick, section = moved(labels.section_tick, labels.section)
+    return dataclasses.replace(
+        labels,
+        key_tick=key_tick,
+        key=key,
+        chord_tick=chord_tick,
+        chord=chord,
+        section_tick=section_tick,
+        section=section,
+    )
+
+
+def interpolate(at: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Piecewise linear, going on with the outer slopes; x strictly ascending, two or more."""
+    at = np.asarray(at, np.float64)
+    if len(x) == 2:
+        return y[0] + (at - x[0]) * ((y[1] - y[0]) / (x[1] - x[0]))
+    k = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(x) - 2)
+    return y[k] + (at - x[k]) * ((y[k + 1] - y[k]) / (x[k + 1] - x[k]))
+
+
+def _seconds_at(notes: Notes, ticks: np.ndarray) -> np.ndarray:
+    return np.asarray(notes.seconds(ticks), np.float64)
+
+
+def ticks_at(notes: Notes, seconds: np.ndarray) -> np.ndarray:
+    """File ticks (not rounded) at seconds; the first tempo holds before time 0."""
+    per_tick = 60.0 / (notes.tempo_qpm * notes.ticks_per_beat)
+    starts = notes.seconds(notes.tempo_tick)
+    k = np.clip(np.searchsorted(starts, seconds, side="right") - 1, 0, None)
+    return notes.tempo_tick[k] + (seconds - starts[k]) / per_tick[k]

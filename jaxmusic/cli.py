@@ -1,0 +1,208 @@
+"""The command line: `jaxmusic COMMAND`, one short function for each command."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import tyro
+from tqdm import tqdm
+
+from jaxmusic import config
+from jaxmusic.errors import UserError
+from jaxmusic.version import __version__
+
+
+def prepare(
+    sources: Annotated[tuple[str, ...], tyro.conf.Positional],
+    /,
+    options: Annotated[config.Prepare, tyro.conf.arg(name="")] = config.Prepare(),  # noqa: B008
+) -> None:
+    """Turns folders, files or globs of MIDI into a dataset with train, validation and test splits.
+
+    Examples:
+      jaxmusic prepare ~/midi/pop --name pop --style pop
+      jaxmusic prepare "~/midi/**/*.mid" extra/song.kar --name mine
+
+    Args:
+      sources: folders, files or quoted globs of .mid, .midi and .kar files.
+      options: what the dataset is called and which pieces are kept.
+    """
+    from jaxmusic.data import builder
+
+    print(builder.prepare([os.path.expanduser(s) for s in sources], options))
+
+
+def train(argv: Sequence[str]) -> int:
+    """Trains a model: `jaxmusic train CONFIG --run DIR [--field.name value ...]`."""
+    from jaxmusic.train import experiments, trainer
+
+    if not argv or argv[0].startswith("-"):
+        if not set(argv) & {"-h", "--help"}:
+            names = ", ".join(experiments.names())
+            raise UserError(f"name a config first, a Python file or one of: {names}")
+        experiment = config.Experiment()
+    else:
+        experiment, argv = experiments.load_experiment(argv[0]), argv[1:]
+
+    def run_experiment(
+        run: Annotated[str, tyro.conf.arg(metavar="DIR")],
+        experiment: Annotated[config.Experiment, tyro.conf.arg(name="")] = experiment,
+    ) -> int:
+        """Trains a model on a prepared dataset; the same command again goes on where it stopped.
+
+        Usage: jaxmusic train CONFIG --run DIR [--any.field value ...]
+
+        CONFIG is a Python file with a function experiment(), or the name of one that comes with
+        jaxmusic. A run goes on from its own last checkpoint, else it starts from the weights of
+        --init-from, else from scratch; it says which. Ctrl-C saves and leaves.
+
+        Args:
+          run: folder of the run: checkpoints, logs, TensorBoard events.
+          experiment: fields of the experiment that differ from the config.
+        """
+        result = trainer.train(experiment, os.path.expanduser(run))
+        return 130 if result.stopped else 0
+
+    return tyro.cli(run_experiment, args=list(argv), prog="jaxmusic train CONFIG")
+
+
+def generate(
+    model: Annotated[str, tyro.conf.arg(metavar="RUN")],
+    out: Annotated[str, tyro.conf.arg(metavar="FILE")] = "song.mid",
+    style: str = "",
+    duration: Annotated[str, tyro.conf.arg(metavar="M:SS")] = "3:00",
+    seed: int = 0,
+    count: int = 1,
+    wav: Annotated[str, tyro.conf.arg(metavar="FILE")] = "",
+    png: Annotated[str, tyro.conf.arg(metavar="FILE")] = "",
+    step: int | None = None,
+    sampling: Annotated[config.Sampling, tyro.conf.arg(name="")] = config.Sampling(),  # noqa: B008
+) -> None:
+    """Composes pieces of exactly the duration asked for.
+
+    Example:
+      jaxmusic generate --model runs/pop --style pop --duration 3:00 --seed 1 --out song.mid
+
+    Args:
+      model: folder of a run.
+      out: MIDI file to write; with several pieces, song-1.mid, song-2.mid and so on.
+      style: a style the model was trained on; empty leaves it to the model.
+      duration: length, as 3:00 or in seconds.
+      seed: the same seed gives the same piece.
+      count: pieces to compose.
+      wav: also render the sound to this file.
+      png: also draw the piano roll to this file.
+      step: training step of the checkpoint; the one with the best validation loss if absent.
+      sampling: how tokens are drawn.
+    """
+    from jaxmusic.formats import files
+    from jaxmusic.generate.length import parse_duration
+
+    seconds = parse_duration(duration)
+    outputs = [(out, (".mid", ".midi")), (wav, (".wav",)), (png, (".png", ".svg", ".pdf"))]
+    wanted = [_output(path, suffixes) for path, suffixes in outputs if path]
+    from jaxmusic import model as models
+
+    music = models.load(os.path.expanduser(model), step)
+    with tqdm(desc="composing", unit=" bars") as shown:
+
+        def progress(done: int, total: int) -> None:
+            shown.total = total
+            shown.update(done - shown.n)
+
+        pieces = music.compose(style or None, seconds, seed, count, sampling, progress)
+    for number, piece in enumerate(pieces, 1):
+        for path in wanted:
+            target = path if count == 1 else path.with_stem(f"{path.stem}-{number}")
+            files.write(piece.notes, target)
+            print(f"wrote {target}")
+
+
+def quickstart(
+    source: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
+    /,
+    out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "quickstart",
+    minutes: float = 3.0,
+    songs: int = 400,
+    seed: int = 1,
+) -> None:
+    """Does the whole road in one go: prepares music, trains a small model, composes a 3:00 piece.
+
+    Without a source it composes its own starter corpus of band songs first.
+
+    Args:
+      source: folders, files or quoted globs of your own MIDI files.
+      out: folder for the dataset, the run and the piece.
+      minutes: how long to train.
+      songs: songs in the starter corpus.
+      seed: random seed of training and composing.
+    """
+    from jaxmusic import quickstart as road
+
+    road.quickstart([os.path.expanduser(s) for s in source], pathlib.Path(out), minutes, songs, seed)
+
+
+COMMANDS = {"prepare": prepare, "train": train, "generate": generate, "quickstart": quickstart}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs a command; exits with 1 after a problem the user can mend, 2 after wrong usage."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    # TensorFlow Datasets and gRPC chatter on stderr would hide what we have to say.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        sys.exit(_dispatch(argv))
+    except UserError as error:
+        print(f"jaxmusic: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("jaxmusic: stopped", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        print(f"jaxmusic: {os.strerror(error.errno)}{where}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        print(f"jaxmusic {__version__}")
+        return 0
+    if argv[0] not in COMMANDS:
+        print(f"jaxmusic: there is no command {argv[0]!r}\n\n{_usage()}", file=sys.stderr)
+        return 2
+    if argv[0] == "train":
+        return train(argv[1:])
+    command: Any = COMMANDS[argv[0]]
+    tyro.cli(command, args=list(argv[1:]), prog=f"jaxmusic {argv[0]}")
+    return 0
+
+
+def _usage() -> str:
+    lines = [
+        f"  {name:12}{(command.__doc__ or '').splitlines()[0]}"
+        for name, command in COMMANDS.items()
+    ]
+    head = "jaxmusic trains music models and composes with them.\n\nusage: jaxmusic COMMAND --help"
+    return "\n".join([head, "", "commands:", *lines])
+
+
+def _output(path: str, suffixes: tuple[str, ...]) -> pathlib.Path:
+    """The path, if its suffix is one of these."""
+    target = pathlib.Path(path).expanduser()
+    if target.suffix.lower() not in suffixes:
+        raise UserError(f"{path} must end in {' or '.join(suffixes)}")
+    return target
+
+

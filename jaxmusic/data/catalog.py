@@ -1,0 +1,134 @@
+"""The catalog: where prepared datasets lie, which versions there are, and opening one.
+
+A dataset is the folder ``DATA_DIR/NAME/notes/VERSION`` that TFDS reads, with a ``summary.json``
+beside its shards. It comes into being by one rename, so a folder that is there is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from etils import epath
+
+from jaxmusic.data import record
+from jaxmusic.errors import UserError
+
+CONFIG = "notes"
+SUMMARY = "summary.json"
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+
+
+class Dataset(NamedTuple):
+    """A prepared dataset.
+
+    Attributes:
+      name: its name.
+      version: e.g. ``1.0.0``; the first number is the format of its records.
+      path: its folder.
+      summary: what its ``summary.json`` says.
+    """
+
+    name: str
+    version: str
+    path: epath.Path
+    summary: dict[str, Any]
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Styles that its pieces have, sorted."""
+        return tuple(self.summary["styles"])
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Number of pieces of each split."""
+        return self.summary["splits"]
+
+
+def check_name(name: str) -> str:
+    """The name, if a dataset may be called that."""
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"A dataset cannot be called {name!r}: use small letters, digits and _, a letter first."
+        )
+    return name
+
+
+def versions(name: str, data_dir: str) -> list[str]:
+    """Versions of a dataset, the oldest first."""
+    folder = epath.Path(data_dir).expanduser() / name / CONFIG
+    if not folder.is_dir():
+        return []
+    found = [p.name for p in folder.iterdir() if _VERSION.fullmatch(p.name)]
+    whole = [v for v in found if (folder / v / SUMMARY).exists()]
+    return sorted(whole, key=_numbers)
+
+
+def names(data_dir: str) -> list[str]:
+    """Names of the datasets in a folder."""
+    root = epath.Path(data_dir).expanduser()
+    if not root.is_dir():
+        return []
+    folders = [p.name for p in root.iterdir() if _NAME.fullmatch(p.name)]
+    return sorted(n for n in folders if versions(n, data_dir))
+
+
+def next_version(existing: list[str]) -> str:
+    """The version after the latest one of the present record format."""
+    last = [_numbers(v) for v in existing if _numbers(v)[0] == record.FORMAT]
+    return f"{record.FORMAT}.0.0" if not last else f"{record.FORMAT}.0.{max(last)[2] + 1}"
+
+
+def open_dataset(dataset: str, data_dir: str) -> Dataset:
+    """Opens a dataset.
+
+    Args:
+      dataset: its name, for the latest version, or ``name:version``.
+      data_dir: the folder that holds datasets.
+
+    Raises:
+      UserError: there is none of that name or version, or this library cannot read it.
+    """
+    name, _, version = dataset.partition(":")
+    have = versions(check_name(name), data_dir)
+    if not have:
+        others = ", ".join(names(data_dir)) or "none"
+        raise UserError(
+            f"There is no dataset {name!r} in {data_dir}: prepare it first, or name one that is "
+            f"there ({others})."
+        )
+    if version and version not in have:
+        raise UserError(
+            f"There is no version {version} of dataset {name!r}: it has {', '.join(have)}."
+        )
+    version = version or have[-1]
+    if _numbers(version)[0] != record.FORMAT:
+        raise UserError(
+            f"Dataset {name}:{version} has another record format than this jaxmusic reads "
+            f"({record.FORMAT}): prepare it again."
+        )
+    path = epath.Path(data_dir).expanduser() / name / CONFIG / version
+    return Dataset(name, version, path, json.loads((path / SUMMARY).read_text()))
+
+
+@contextlib.contextmanager
+def locked(folder: epath.Path) -> Iterator[None]:
+    """Holds a dataset's folder against a second preparation; the system frees it on any death."""
+    import fcntl
+
+    with open(folder / ".lock", "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"Dataset {folder.name!r} is being prepared by another process: wait for it to end."
+            ) from error
+        yield
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(n) for n in version.split("."))

@@ -1,0 +1,103 @@
+"""The summary of a preparation: what was read, kept and left out, and how it turned out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+
+@dataclasses.dataclass
+class Summary:
+    """What `prepare` did; the numbers speak of kept pieces unless they say otherwise.
+
+    Attributes:
+      name, version, path: the dataset.
+      fingerprint: hash of what it was made from; the same again makes nothing new.
+      content: hash of all records in their order.
+      files: files read.
+      pieces: pieces kept.
+      songs: different songs among them.
+      skipped: files left out, by reason.
+      splits: pieces of each split.
+      split_notes: their notes.
+      notes, tokens: in all; tokens in the default codec.
+      hours: sounding time.
+      fill: share of packed rows that holds tokens, at the default context.
+      grids: pieces by where their beat grid comes from.
+      file_error_ms, error_ms: mean distance of onsets from the nearest 12th of a beat in
+        milliseconds, on the files' own quarters and on the grid in use, mean over pieces.
+      styles: styles that pieces have.
+      report: the file that names each skipped file, or empty.
+      is_new: False if the dataset was there already.
+    """
+
+    name: str = ""
+    version: str = ""
+    path: str = ""
+    fingerprint: str = ""
+    content: str = ""
+    files: int = 0
+    pieces: int = 0
+    songs: int = 0
+    skipped: dict[str, int] = dataclasses.field(default_factory=dict)
+    splits: dict[str, int] = dataclasses.field(default_factory=dict)
+    split_notes: dict[str, int] = dataclasses.field(default_factory=dict)
+    notes: int = 0
+    tokens: int = 0
+    hours: float = 0.0
+    fill: float = 0.0
+    grids: dict[str, int] = dataclasses.field(default_factory=dict)
+    file_error_ms: float = 0.0
+    error_ms: float = 0.0
+    styles: list[str] = dataclasses.field(default_factory=list)
+    report: str = ""
+    is_new: bool = True
+
+    @property
+    def tokens_per_note(self) -> float:
+        """Tokens per note in the default codec."""
+        return self.tokens / max(self.notes, 1)
+
+    def to_json(self) -> str:
+        """As JSON, for the dataset's folder."""
+        values = dataclasses.asdict(self)
+        for name in _NOT_STORED:
+            del values[name]
+        return json.dumps(values, indent=2)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], path: str, report: str) -> Summary:
+        """From the parsed JSON of a dataset that is there already, in this folder."""
+        return cls(**values, path=path, report=report, is_new=False)
+
+    def __str__(self) -> str:
+        """A table to read."""
+        splits = ", ".join(f"{n:,} {split}" for split, n in self.splits.items())
+        grids = ", ".join(f"{n:,} from {_GRIDS.get(g, g)}" for g, n in self.grids.items())
+        lines = [
+            ("files read", f"{self.files:,}"),
+            ("pieces kept", f"{self.pieces:,} of {self.songs:,} songs ({splits})"),
+        ]
+        skipped = sorted(self.skipped.items(), key=lambda item: -item[1])
+        lines += [("skipped", f"{count:,}  {reason}") for reason, count in skipped]
+        lines += [
+            ("music", f"{self.hours:,.1f} hours, {self.notes:,} notes"),
+            ("tokens", f"{self.tokens:,} ({self.tokens_per_note:.2f} for each note)"),
+            ("packed rows", f"{self.fill:.1%} full"),
+            ("beat grids", grids),
+            (
+                "onset error",
+                f"{self.error_ms:.1f} ms ({self.file_error_ms:.1f} ms on the files' own beats)",
+            ),
+            ("styles", ", ".join(self.styles) or "none"),
+        ]
+        if self.report:
+            lines.append(("skipped files", self.report))
+        state = "prepared" if self.is_new else "already prepared, nothing was changed"
+        head = f"Dataset {self.name} {self.version}: {state}\n{self.path}"
+        return "\n".join([head, *(f"  {label:<14}{text}" for label, text in lines)])
+
+
+_NOT_STORED = ("path", "report", "is_new")  # a dataset may be moved
+_GRIDS = {"file": "the file", "estimate": "the notes", "labels": "labels"}

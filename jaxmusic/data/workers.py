@@ -1,0 +1,168 @@
+"""Workers: processes that examine files, any of which may be lost.
+
+A native parser may crash or hang on a malformed file. Each worker is a fresh interpreter (not a
+fork, and not a copy of the caller's script) with a pipe in and a pipe out; one that dies or takes
+too long is replaced, and its file is skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from multiprocessing import connection
+
+from jaxmusic.config import Prepare
+from jaxmusic.data.examine import Kept, Skipped, default_codec, examine_file
+from jaxmusic.data.sources import MusicFile
+
+_START_SECONDS = 120.0
+_AHEAD = 16
+"""Files that each worker may be ahead of the slowest one: bounds the memory of results."""
+
+
+def examine_files(
+    files: Sequence[MusicFile], config: Prepare
+) -> Iterator[tuple[MusicFile, Kept | Skipped]]:
+    """Examines files in ``config.workers`` processes (0: one for each core), in order.
+
+    Whatever happens to a worker, each file comes out once, in the order of `files`.
+    """
+    count = min(config.workers or len(os.sched_getaffinity(0)), len(files))
+    workers = [_Worker(config) for _ in range(count)]
+    results: dict[int, Kept | Skipped] = {}
+    sent = done = 0
+    try:
+        while done < len(files):
+            for worker in workers:
+                if worker.idle and sent < min(len(files), done + _AHEAD * count):
+                    worker.send(sent, files[sent])
+                    sent += 1
+            for worker in _ready(workers):
+                if (outcome := worker.receive(config)) is not None:
+                    results[outcome[0]] = outcome[1]
+            while done in results:
+                yield files[done], results.pop(done)
+                done += 1
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
+    """Workers that have something to say, or are dead, or late."""
+    soonest = min(worker.deadline for worker in workers)
+    wait = min(max(soonest - time.monotonic(), 0.0), 5.0)
+    heard = connection.wait([worker.inbox for worker in workers], wait)
+    now = time.monotonic()
+    return [w for w in workers if w.inbox in heard or now >= w.deadline]
+
+
+class _Worker:
+    """One process, its two pipes, and the file that it is reading."""
+
+    def __init__(self, config: Prepare):
+        self.config = config
+        self._start()
+
+    def _start(self) -> None:
+        their_inbox, our_outbox = os.pipe()
+        our_inbox, their_outbox = os.pipe()
+        code = f"from jaxmusic.data.workers import serve; serve({their_inbox}, {their_outbox})"
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        self.process = subprocess.Popen(
+            # -P: the current folder is no place to import from.
+            [sys.executable, "-P", "-c", code],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=(their_inbox, their_outbox),
+            env=environment,
+        )
+        os.close(their_inbox)
+        os.close(their_outbox)
+        self.inbox = connection.Connection(our_inbox, writable=False)
+        self.outbox = connection.Connection(our_outbox, readable=False)
+        self.started = False
+        self.index: int | None = None
+        self.deadline = time.monotonic() + _START_SECONDS
+        self.outbox.send(self.config)
+
+    @property
+    def idle(self) -> bool:
+        return self.started and self.index is None
+
+    def send(self, index: int, file: MusicFile) -> None:
+        self.index = index
+        self.deadline = time.monotonic() + self.config.file_timeout
+        # If it died while it was idle, the end of its pipe says so too.
+        with contextlib.suppress(OSError):
+            self.outbox.send((file.path, file.name))
+
+    def receive(self, config: Prepare) -> tuple[int, Kept | Skipped] | None:
+        """What came: an outcome with the number of its file, or None if it has just started."""
+        if not self.inbox.poll():
+            return self._lost("took too long", f"more than {config.file_timeout:g} s")
+        try:
+            outcome = self.inbox.recv()
+        except (EOFError, OSError):
+            return self._lost("the parser crashed", "")
+        index, self.index, self.deadline = self.index, None, float("inf")
+        if index is None:
+            self.started = True
+            return None
+        return index, outcome
+
+    def _lost(self, reason: str, detail: str) -> tuple[int, Skipped] | None:
+        index, started = self.index, self.started
+        self.process.kill()
+        if not started and self.process.stderr is not None:
+            said = self.process.stderr.read().decode(errors="replace").strip()
+            raise RuntimeError(f"a worker process could not start:\n{said}")
+        self.stop()
+        code = self.process.returncode
+        self._start()
+        if index is None:
+            return None
+        return index, Skipped(reason, detail or f"the process ended with {code}")
+
+    def stop(self) -> None:
+        """Ends the process at once: it has nothing to lose."""
+        self.process.kill()
+        self.process.wait()
+        self.inbox.close()
+        self.outbox.close()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
+
+def serve(inbox_fd: int, outbox_fd: int) -> None:
+    """The life of a worker: configuration first, then files until the pipe closes."""
+    inbox = connection.Connection(inbox_fd, writable=False)
+    outbox = connection.Connection(outbox_fd, readable=False)
+    config = inbox.recv()
+    codec = default_codec(config)
+    # Native code complains on standard error about files that are skipped anyway.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Should the one who watches the time be killed, the system ends a parser that hangs.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    outbox.send("ready")
+    while True:
+        signal.alarm(0)
+        try:
+            path, name = inbox.recv()
+        except EOFError:
+            return
+        signal.alarm(math.ceil(config.file_timeout) + 5)
+        outbox.send(examine_file(path, name, config, codec))

@@ -1,0 +1,312 @@
+"""Composing whole pieces: plan the length, sample bar after bar, go on past the context."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmusic import config, grid
+from jaxmusic.codecs.grammar import Grammar, Rules
+from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.errors import UserError
+from jaxmusic.events import Events
+from jaxmusic.generate import decoding
+from jaxmusic.generate.length import check_duration, whole_bars
+from jaxmusic.models import decode as model
+from jaxmusic.notes import Notes
+
+CHUNK = 64
+"""Tokens sampled between two looks from the host."""
+SILENT_BARS = 2
+"""No more bars than this in a row pass without an onset."""
+
+
+class Plan(NamedTuple):
+    """Bars to fill and steps of the last bar, by meter and tempo: int32 [B, M, K] each."""
+
+    bars: Any
+    last_bar: Any
+
+
+class Progress(NamedTuple):
+    """Where the sampling of B pieces stands; a pytree."""
+
+    state: Any  # grammar states
+    cache: Any
+    tokens: Any  # int32 [B, context]
+    index: Any  # place of the last token that is known but not yet read by the model
+    done: Any  # bool [B]
+    keys: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Composition:
+    """What came out: notes of exactly the asked duration, and how they were made."""
+
+    notes: Notes
+    tokens: np.ndarray
+    bars: int
+
+
+class Composer:
+    """Samples pieces from one model under its codec's grammar; compiled programs are kept."""
+
+    def __init__(
+        self, shape: config.Model, weights: model.Weights, codec: MetricalCodec, context: int
+    ):
+        """Takes the model's shape, its weights from `models.decode.prepare`, and the context."""
+        self.shape, self.weights, self.codec, self.context = shape, weights, codec, context
+        self.grammar = Grammar(codec)
+        self._extend = jax.jit(functools.partial(self._read), donate_argnums=2)
+        self._sample = jax.jit(self._run, donate_argnums=1)
+
+    def compose(
+        self,
+        duration: float,
+        styles: tuple[str, ...] = (),
+        seed: int = 0,
+        count: int = 1,
+        sampling: config.Sampling = config.Sampling(),  # noqa: B008
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Composition]:
+        """Composes `count` pieces of exactly `duration` seconds.
+
+        Each piece has its own random key from (seed, its number), so piece i is the same
+        whatever the count, up to rounding.
+
+        Args:
+          duration: seconds.
+          styles: names of styles the header asks for.
+          seed: random seed.
+          count: pieces, sampled side by side.
+          sampling: how tokens are drawn.
+          progress: called with (bars finished, bars in all), over all pieces.
+
+        Raises:
+          UserError: where a duration, style or sampling option is not possible.
+        """
+        check_duration(duration)
+        if count < 1:
+            raise UserError(f"the count must be at least 1, not {count}")
+        settings = decoding.settings(sampling)
+        start = self.codec.vocabulary.start
+        wanted = sorted({self.codec.style_index(s) for s in styles})
+        header = [start["bos"], *(start["style"] + s for s in wanted)]
+        plan = self._plan(duration, count)
+        base = jax.random.key(seed)
+        keys = jax.vmap(lambda i: jax.random.fold_in(base, i))(jnp.arange(count))
+        streams = prompts = [np.array(header, np.int32)] * count
+        for turn in itertools.count():
+            finished = [self._ended(s) for s in streams]
+            earlier = [self._bars(s) - self._bars(p) for s, p in zip(streams, prompts)]
+
+            def report(p: Progress, plan: Plan = plan, earlier: list[int] = earlier) -> None:
+                if progress:
+                    progress(*self._count(p, plan, np.array(earlier)))
+
+            turn_keys = jax.vmap(lambda k, turn=turn: jax.random.fold_in(k, turn))(keys)
+            rows, done = self._fill(prompts, plan, turn_keys, finished, settings, report)
+            streams = [
+                old if end else np.concatenate([old, row[len(prompt) :]])
+                for old, end, row, prompt in zip(streams, finished, rows, prompts)
+            ]
+            if done:
+                break
+            streams = [s if self._ended(s) else self._cut(s) for s in streams]
+            prompts, plan = self._go_on(streams, duration)
+        return [self._finish(stream, duration) for stream in streams]
+
+    def _plan(self, duration: float, count: int) -> Plan:
+        beat = self.codec.config.steps_per_beat
+        table = np.array(
+            [
+                [whole_bars(duration, m, float(t), beat) for t in grid.TEMPOS]
+                for m in range(len(grid.METERS))
+            ],
+            np.int32,
+        )
+        return Plan(*(np.repeat(table[None, ..., i], count, 0) for i in (0, 1)))
+
+    def _ended(self, stream: np.ndarray) -> bool:
+        return bool(stream[-1] == self.codec.vocabulary.start["eos"])
+
+    def _bars(self, stream: np.ndarray) -> int:
+        """Bars opened in a stream."""
+        return int((self.codec.vocabulary.kind[stream] == self.codec.vocabulary.kinds["bar"]).sum())
+
+    def _count(self, p: Progress, plan: Plan, earlier: np.ndarray) -> tuple[int, int]:
+        """Bars finished and bars in all, over the pieces of a batch."""
+        rows = np.arange(len(earlier))
+        meter, tempo = (np.maximum(np.asarray(x), 0) for x in (p.state.meter, p.state.tempo))
+        total = plan.bars[rows, meter, tempo] + earlier
+        finished = np.maximum(np.asarray(p.state.bar) - 1, 0) + earlier
+        return int(np.where(np.asarray(p.done), total, finished).sum()), int(total.sum())
+
+    def _fill(
+        self,
+        prompts: list[np.ndarray],
+        plan: Plan,
+        keys: jax.Array,
+        finished: list[bool],
+        settings: decoding.Settings,
+        report: Callable[[Progress], None],
+    ) -> tuple[list[np.ndarray], bool]:
+        """Samples until all pieces end or the context is full: rows, and whether all ended."""
+        lengths = np.array([len(p) for p in prompts])
+        forced = np.zeros((len(prompts), self.context), np.int32)
+        for row, prompt in zip(forced, prompts):
+            row[: len(prompt)] = prompt
+        ready = int(lengths.min()) - 1
+        room = min(self.context, _bucket(ready + CHUNK))
+        cache = model.init_cache(self.shape, len(prompts), room)
+        width = min(room, -(-max(ready, 1) // CHUNK) * CHUNK)
+        state, cache = self._extend(self.weights, forced[:, :width], cache, plan, ready)
+        done = jnp.asarray(finished)
+        p = Progress(state, cache, jnp.asarray(forced), jnp.asarray(ready), done, keys)
+        while True:
+            stop = min(int(p.index) + CHUNK, room - 1)
+            p = self._sample(self.weights, p, plan, forced, lengths, settings, stop)
+            report(p)
+            index, done = int(p.index), np.asarray(p.done)
+            if done.all() or index + 1 >= self.context:
+                break
+            if index + 1 >= room:
+                room = min(self.context, 2 * room)
+                p = p._replace(cache=_grow(p.cache, room))
+        rows = np.asarray(p.tokens)[:, : index + 1]
+        return [self._until_end(r) for r in rows], bool(done.all())
+
+    def _until_end(self, row: np.ndarray) -> np.ndarray:
+        ends = np.flatnonzero(row == self.codec.vocabulary.start["eos"])
+        return row[: ends[0] + 1] if len(ends) else row
+
+    def _rules(self, state: Any, plan: Plan) -> Rules:
+        meter, tempo = jnp.maximum(state.meter, 0), jnp.maximum(state.tempo, 0)
+        return Rules(
+            bars=plan.bars[meter, tempo],
+            last_bar=plan.last_bar[meter, tempo],
+            silence=SILENT_BARS,
+            steady=1,
+            tokens=self.context // 4,
+        )
+
+    def _read(
+        self, weights: Any, tokens: Any, cache: Any, plan: Plan, ready: Any
+    ) -> tuple[Any, Any]:
+        """Grammar states after token `ready` of each row, and a cache of what comes before it."""
+
+        def walk(row: Any, plan: Plan) -> tuple[Any, Events]:
+            def one(state: Any, scanned: tuple[Any, Any]) -> tuple[Any, Events]:
+                token, i = scanned
+                new = self.grammar.advance(state, token, self._rules(state, plan))
+                new = jax.tree.map(lambda a, b: jnp.where(i <= ready, a, b), new, state)
+                return new, self.grammar.place(new)
+
+            return jax.lax.scan(one, self.grammar.begin(), (row, jnp.arange(row.shape[0])))
+
+        state, events = jax.vmap(walk)(tokens, plan)
+        _, cache = model.extend(self.shape, weights, events, cache, 0, last=0)
+        return state, cache
+
+    def _run(
+        self,
+        weights: Any,
+        p: Progress,
+        plan: Plan,
+        forced: Any,
+        lengths: Any,
+        settings: decoding.Settings,
+        stop: Any,
+    ) -> Progress:
+        """Samples until `stop` tokens are known or all pieces have ended."""
+        end = self.codec.vocabulary.start["eos"]
+
+        def one(p: Progress) -> Progress:
+            events = jax.vmap(self.grammar.place)(p.state)
+            events = Events(*(e[:, None] for e in events))
+            logits, cache = model.step(self.shape, weights, events, p.cache, p.index)
+            rules = jax.vmap(self._rules)(p.state, plan)
+            mask = jax.vmap(self.grammar.mask)(p.state, rules)
+            keys = jax.vmap(jax.random.fold_in, (0, None))(p.keys, p.index)
+            drawn = jax.vmap(decoding.draw, (0, 0, 0, None))(keys, logits, mask, settings)
+            token = jnp.where(p.index + 1 < lengths, forced[:, p.index + 1], drawn)
+            new = jax.vmap(self.grammar.advance)(p.state, token, rules)
+
+            def keep(old: Any, new: Any) -> Any:
+                return jnp.where(p.done, old, new)
+
+            token = jnp.where(p.done, self.codec.PAD, token)
+            return Progress(
+                jax.tree.map(keep, p.state, new),
+                cache,
+                jax.lax.dynamic_update_slice(p.tokens, token[:, None], (0, p.index + 1)),
+                p.index + 1,
+                p.done | (token == end),
+                p.keys,
+            )
+
+        return jax.lax.while_loop(lambda p: (p.index < stop) & ~p.done.all(), one, p)
+
+    def _cut(self, stream: np.ndarray) -> np.ndarray:
+        """A stream without the bar that is not finished."""
+        is_bar = self.codec.vocabulary.kind[stream] == self.codec.vocabulary.kinds["bar"]
+        return stream[: np.flatnonzero(is_bar)[-1]]
+
+    def _go_on(self, streams: list[np.ndarray], duration: float) -> tuple[list[np.ndarray], Plan]:
+        """Prompts for the next stretch: header, running state and the last bars of each piece."""
+        prompts, plan = [], self._plan(duration, len(streams))
+        for row, stream in enumerate(streams):
+            if self._ended(stream):
+                prompts.append(stream[:2])
+                continue
+            piece, _ = self.codec.decode(self._cut(stream))
+            total = int(plan.bars[row, piece.meter[0], piece.tempo[0]])
+            last = int(plan.last_bar[row, piece.meter[0], piece.tempo[0]])
+            piece = dataclasses.replace(piece, bars_after=total - piece.bars)
+            sizes = self.codec.sizes(piece)
+            room = self.context // 2 - sizes[0]
+            kept = int((np.cumsum(sizes[:0:-1]) <= room).sum())
+            first = piece.bars - max(kept, 1)
+            prompts.append(self.codec.encode(piece.part(first, piece.bars)))
+            plan.bars[row], plan.last_bar[row] = total - first, last
+        return prompts, plan
+
+    def _finish(self, stream: np.ndarray, duration: float) -> Composition:
+        """Notes of exactly `duration` seconds: one tempo, nothing past the end."""
+        piece, _ = self.codec.decode(stream)
+        beat = self.codec.config.steps_per_beat
+        tempo = float(grid.TEMPOS[piece.tempo[0]])
+        bars, last = whole_bars(duration, int(piece.meter[0]), tempo, beat)
+        steps = (bars - 1) * grid.bar_length(int(piece.meter[0]), beat)
+        steps += last or grid.bar_length(int(piece.meter[0]), beat)
+        notes = grid.dequantise(piece)
+        end = steps * notes.ticks_per_beat // beat
+        exact = steps / beat * 60.0 / duration
+        notes = notes.replace(
+            duration=np.minimum(notes.duration, end - notes.onset),
+            tempo_tick=np.zeros(1, np.int32),
+            tempo_qpm=np.array([exact]),
+            end=end,
+        )
+        return Composition(notes, stream, piece.bars)
+
+
+def _bucket(length: int) -> int:
+    """The smallest of 512, 1024, 2048, ... that is at least length."""
+    return max(512, 1 << (length - 1).bit_length())
+
+
+def _grow(cache: model.Cache, length: int) -> model.Cache:
+    """The same cache with room for more tokens."""
+
+    def pad(x: jax.Array) -> jax.Array:
+        return jnp.pad(x, ((0, 0), (0, 0), (0, length - x.shape[2]), (0, 0)))
+
+    return jax.tree.map(pad, cache)

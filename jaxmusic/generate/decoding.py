@@ -1,0 +1,81 @@
+"""Drawing a token from logits."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxmusic import config
+from jaxmusic.errors import UserError
+
+HALVINGS = 30
+"""Steps of the bisection that stands in for a sort; it tells probabilities 1e-9 apart."""
+
+
+class Settings(NamedTuple):
+    """`config.Sampling` as numbers that may be traced, so that a change compiles nothing anew."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+
+
+def settings(sampling: config.Sampling) -> Settings:
+    """Checks the sampling options; raises UserError on one out of range."""
+    for name, value, ok, range_ in (
+        ("temperature", sampling.temperature, 0 <= sampling.temperature <= 10, "0 to 10"),
+        ("top_k", sampling.top_k, sampling.top_k >= 0, "0 (off) or more"),
+        ("top_p", sampling.top_p, 0 < sampling.top_p <= 1, "above 0 and at most 1 (off)"),
+        ("min_p", sampling.min_p, 0 <= sampling.min_p < 1, "0 (off) to below 1"),
+    ):
+        if not ok:
+            raise UserError(f"{name} must be {range_}, not {value}")
+    return Settings(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p)
+
+
+def draw(key: jax.Array, logits: jax.Array, mask: jax.Array, s: Settings) -> jax.Array:
+    """Draws one token.
+
+    The mask comes first, then temperature, then top-k, top-p (Holtzman et al. 2020) and min-p
+    (Nguyen et al. 2024) on the probabilities that this leaves.
+
+    Args:
+      key: random key.
+      logits: float32 [V].
+      mask: bool [V], tokens that may be drawn; at least one.
+      s: the settings.
+
+    Returns:
+      int32 scalar.
+    """
+    logits = jnp.where(mask, logits, -jnp.inf)
+    probability = jax.nn.softmax(logits / jnp.maximum(s.temperature, 1e-6))
+    best = probability.max()
+    keep = mask & (probability >= s.min_p * best)
+    keep &= probability >= _threshold(probability, mask.astype(jnp.float32), s.top_k)
+    # A sum of rounded probabilities may stay below 1: without top_p there is no threshold.
+    share = jnp.where(s.top_p < 1, s.top_p, 0.0)
+    keep &= probability >= _threshold(probability, probability, share)
+    chosen = jax.random.categorical(key, jnp.where(keep, jnp.log(probability), -jnp.inf))
+    return jnp.where(s.temperature > 0, chosen, jnp.argmax(logits)).astype(jnp.int32)
+
+
+def _threshold(probability: jax.Array, weight: jax.Array, target: jax.Array | float) -> jax.Array:
+    """The highest level at which the entries of at least that probability weigh at least target.
+
+    Found by bisection: a sort of the vocabulary takes longer than the whole model on a CPU. A
+    target of 0 gives 0.
+    """
+
+    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = bounds
+        middle = (low + high) / 2
+        enough = jnp.where(probability >= middle, weight, 0.0).sum() >= target
+        return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
+
+    zero = jnp.zeros((), probability.dtype)
+    low, _ = jax.lax.fori_loop(0, HALVINGS, halve, (zero, probability.max()))
+    return jnp.where(target > 0, low, 0.0)

@@ -1,0 +1,179 @@
+"""The library's face: a trained model that composes and scores music."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmusic import beats, config, grid
+from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.errors import UserError
+from jaxmusic.events import Events
+from jaxmusic.formats import sequence as sequences
+from jaxmusic.generate.composer import Composer, Composition
+from jaxmusic.models import decode, transformer
+from jaxmusic.train import checkpoint
+from jaxmusic.train.loss import token_losses
+
+if TYPE_CHECKING:
+    from note_seq import NoteSequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """How surprising a piece is to a model.
+
+    Attributes:
+      bits: negative log-likelihood of all its tokens, in bits.
+      notes: notes after quantising.
+      seconds: length of the piece.
+      bits_per_note, bits_per_second: bits divided by these.
+    """
+
+    bits: float
+    notes: int
+    seconds: float
+
+    @property
+    def bits_per_note(self) -> float:
+        """Bits for each note."""
+        return self.bits / max(self.notes, 1)
+
+    @property
+    def bits_per_second(self) -> float:
+        """Bits for each second of music."""
+        return self.bits / max(self.seconds, 1e-9)
+
+
+class MusicModel:
+    """A model with its codec, loaded by `load`.
+
+    Attributes:
+      experiment: how it was trained.
+      codec: how it writes music as tokens.
+      styles: names of the styles it was trained on.
+      step: training step of the checkpoint.
+    """
+
+    def __init__(
+        self,
+        experiment: config.Experiment,
+        codec: MetricalCodec,
+        params: Any,
+        styles: tuple[str, ...] = (),
+        step: int = 0,
+    ):
+        """Takes parameters as `models.transformer.make` returns them."""
+        self.experiment, self.codec, self.styles, self.step = experiment, codec, styles, step
+        self.params = params
+        shape = experiment.model
+        self._graph, _ = jax.eval_shape(lambda: transformer.make(shape, codec.vocab_size, 0))
+        self._composer = Composer(
+            shape, decode.prepare(shape, params), codec, experiment.data.context
+        )
+        self._likelihood = jax.jit(self._row_likelihood)
+
+    def generate(
+        self,
+        style: str | None = None,
+        duration: float = 180.0,
+        seed: int = 0,
+        sampling: config.Sampling = config.Sampling(),  # noqa: B008
+    ) -> NoteSequence:
+        """Composes a piece of exactly `duration` seconds.
+
+        Args:
+          style: one of `styles`, or None to leave it to the model.
+          duration: seconds.
+          seed: the same seed gives the same piece on the same device.
+          sampling: temperature, top_k, top_p and min_p.
+
+        Raises:
+          UserError: where the style or the duration is not possible.
+        """
+        (piece,) = self.compose(style, duration, seed, 1, sampling)
+        return sequences.to_sequence(piece.notes)
+
+    def compose(
+        self,
+        style: str | None = None,
+        duration: float = 180.0,
+        seed: int = 0,
+        count: int = 1,
+        sampling: config.Sampling = config.Sampling(),  # noqa: B008
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Composition]:
+        """Composes several pieces side by side, as notes; see `generate`.
+
+        Args:
+          style: one of `styles`, or None.
+          duration: seconds.
+          seed: piece i is the same whatever the count.
+          count: number of pieces.
+          sampling: how tokens are drawn.
+          progress: called now and then with bars finished and bars in all.
+        """
+        if style and style not in self.styles:
+            known = ", ".join(self.styles) or "none: leave the style out"
+            raise UserError(f"this model was not trained on style {style!r}; its styles: {known}")
+        styles = (style,) if style else ()
+        return self._composer.compose(duration, styles, seed, count, sampling, progress)
+
+    def score(self, sequence: NoteSequence) -> Score:
+        """How surprising a piece is: its negative log-likelihood under the model.
+
+        The piece is put on its beat grid and quantised first. What is longer than the model's
+        context is read in parts that open with header and running state.
+        """
+        notes, _ = beats.align(sequences.from_sequence(sequence))
+        settings = self.codec.config
+        piece, _ = grid.quantise(notes, settings.steps_per_beat, settings.velocities)
+        known = tuple(s for s in piece.styles if s in self.styles)
+        piece = dataclasses.replace(piece, styles=known)
+        nats = 0.0
+        for start, stop in _cuts(self.codec.sizes(piece), self.experiment.data.context):
+            tokens = self.codec.encode(piece.part(start, stop))[: self.experiment.data.context + 1]
+            width = -(-(len(tokens) - 1) // 256) * 256
+            events = self.codec.events(tokens[:-1])
+            padding = (0, width - len(tokens) + 1)
+            rows = Events(*(np.pad(e, padding)[None] for e in events))
+            target = np.pad(tokens[1:], padding)[None]
+            nats += float(self._likelihood(self.params, rows, target))
+        return Score(nats / math.log(2), len(piece), float(notes.seconds(notes.end)))
+
+    def _row_likelihood(self, params: Any, events: Events, target: Any) -> Any:
+        segment = jnp.asarray(target > 0, jnp.int32)
+        logits = transformer.apply(self._graph, params, events, segment)
+        return (token_losses(logits, target) * segment).sum()
+
+
+def load(path: str | os.PathLike[str], step: int | None = None) -> MusicModel:
+    """Loads the model of a run.
+
+    Args:
+      path: folder of the run.
+      step: a training step that has a checkpoint; None for the one with the best validation.
+
+    Raises:
+      UserError: where the folder is not a run or has no finished checkpoint.
+    """
+    saved = checkpoint.load(path, step)
+    return MusicModel(saved.experiment, saved.codec, saved.params, saved.styles, saved.step)
+
+
+def _cuts(sizes: np.ndarray, context: int) -> list[tuple[int, int]]:
+    """Bars of parts that each fit into the context, as (start, stop) pairs."""
+    cuts, start, total = [], 0, int(sizes[0])
+    for bar, size in enumerate(sizes[1:].tolist()):
+        if bar > start and total + size > context:
+            cuts.append((start, bar))
+            start, total = bar, int(sizes[0])
+        total += size
+    return [*cuts, (start, len(sizes) - 1)]

@@ -1,0 +1,181 @@
+"""Checkpoints: a run's state on disk, saved in the background and restored bit for bit."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from etils import epath
+
+from jaxmusic.errors import UserError
+from jaxmusic.train.step import State
+
+FOLDER = "checkpoints"
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    A checkpoint holds the parameters, the rest of the state, and a JSON object. It is written
+    in the background, under another name until it is complete, so that a run killed while
+    saving still has the one before. Kept are the latest `keep`, the best by validation loss,
+    and the first, against which a finished model can be compared.
+    """
+
+    def __init__(self, run: epath.Path, keep: int):
+        """Makes the folder, or opens it and removes what unfinished saves left there."""
+        import orbax.checkpoint as ocp
+
+        self._ocp = ocp
+        self._folder = run / FOLDER
+        self._manager = ocp.CheckpointManager(
+            self._folder,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=_Preserved(keep),
+                best_fn=lambda metrics: metrics["val_loss"],
+                best_mode="min",
+                cleanup_tmp_directories=True,
+            ),
+            item_handlers={
+                "params": ocp.StandardCheckpointHandler(),
+                "rest": ocp.StandardCheckpointHandler(),
+                "info": ocp.JsonCheckpointHandler(),
+            },
+        )
+
+    def latest(self) -> int | None:
+        """Step of the latest finished checkpoint; to be called before any `save`."""
+        return self._manager.latest_step()
+
+    def save(
+        self, step: int, state: State, info: dict[str, Any], val_loss: float | None = None
+    ) -> None:
+        """Starts to save a state; it may be donated to the next step at once.
+
+        Args:
+          step: steps made, which names the checkpoint.
+          state: what to save.
+          info: a JSON object to keep with it.
+          val_loss: validation loss at this step, for finding the best; None if not measured.
+
+        Raises:
+          OSError or ValueError: the save before this one failed in the background.
+        """
+        args = self._ocp.args
+        self.wait()
+        self._manager.save(
+            step,
+            args=args.Composite(
+                params=args.StandardSave(state.params),
+                rest=args.StandardSave(state._replace(params={})),
+                info=args.JsonSave(info),
+            ),
+            metrics=None if val_loss is None else {"val_loss": val_loss},
+        )
+
+    def wait(self) -> None:
+        """Returns when everything saved is on disk; a failed save raises only here."""
+        self._manager.wait_until_finished()
+
+    def restore(self, step: int, like: State) -> tuple[State, dict[str, Any]]:
+        """The state and the JSON object of a checkpoint.
+
+        Args:
+          step: which one.
+          like: abstract state with the shardings that the arrays shall have.
+
+        Raises:
+          UserError: if the checkpoint holds arrays of other names, shapes or types.
+        """
+        args = self._ocp.args
+        rest = like._replace(params={})
+        found = self._manager.item_metadata(step)
+        _check(self._folder / str(step), found.params, like.params)
+        _check(self._folder / str(step), found.rest, rest)
+        restored = self._manager.restore(
+            step,
+            args=args.Composite(
+                params=args.StandardRestore(like.params),
+                rest=args.StandardRestore(rest),
+                info=args.JsonRestore(),
+            ),
+        )
+        return restored.rest._replace(params=restored.params), restored.info
+
+    def close(self) -> None:
+        """Frees the background threads; call `wait` first to learn of failed saves."""
+        with contextlib.suppress(Exception):
+            self._manager.close()
+
+
+def steps(run: epath.Path) -> list[int]:
+    """Steps of the finished checkpoints of a run, ascending."""
+    folder = run / FOLDER
+    # A checkpoint gets its name, the bare number, when it is complete.
+    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def best(run: epath.Path) -> int | None:
+    """Step of the kept checkpoint with the lowest validation loss; None if none was validated."""
+    import orbax.checkpoint as ocp
+
+    handler = ocp.JsonCheckpointHandler(filename="metrics")
+    folders = {step: run / FOLDER / str(step) / "metrics" for step in steps(run)}
+    losses = {s: handler.restore(f)["val_loss"] for s, f in folders.items() if f.is_dir()}
+    return min(losses, key=lambda step: losses[step]) if losses else None
+
+
+def restore_params(run: epath.Path, step: int, like: dict[str, Any]) -> dict[str, jax.Array]:
+    """The parameters of a checkpoint alone, of a run that may be going on.
+
+    Args:
+      run: the run's folder.
+      step: which checkpoint.
+      like: abstract parameters by name, with the shardings that the arrays shall have.
+
+    Raises:
+      UserError: if the checkpoint holds arrays of other names, shapes or types.
+    """
+    import orbax.checkpoint as ocp
+
+    folder = run / FOLDER / str(step) / "params"
+    handler = ocp.StandardCheckpointHandler()
+    _check(folder, handler.metadata(folder), like)
+    return handler.restore(folder, args=ocp.args.StandardRestore(like))
+
+
+def _check(folder: epath.Path, found: Any, wanted: Any) -> None:
+    """Orbax casts silently to the type that is asked for: compare before restoring."""
+    have, need = _arrays(found), _arrays(wanted)
+    for name in sorted(have.keys() | need.keys()):
+        if have.get(name) != need.get(name):
+            raise UserError(
+                f"Use the model settings that {folder} was trained with: it holds "
+                f"{have.get(name, 'nothing')} as {name} where this model has "
+                f"{need.get(name, 'nothing')}."
+            )
+
+
+class _Preserved:
+    """Orbax's preservation policy: the latest `keep`, the best and the first."""
+
+    def __init__(self, keep: int):
+        self.keep = keep
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
+        count = len(checkpoints)
+        losses = {i: c.metrics["val_loss"] for i, c in enumerate(checkpoints) if c.metrics}
+        best = min(losses, key=lambda i: losses[i]) if losses else 0
+        return [i in (0, best) or i >= count - max(self.keep, 1) for i in range(count)]
+
+
+def _arrays(tree: Any) -> dict[str, str]:
+    """Shape and type of every array of a tree, by path."""
+    out = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        keys = (getattr(k, "key", getattr(k, "name", getattr(k, "idx", k))) for k in path)
+        out["/".join(str(key) for key in keys)] = f"{leaf.dtype}{list(leaf.shape)}"
+    return out

@@ -1,0 +1,46 @@
+"""Experiments by name: the short Python files in ``configs``, or one of your own."""
+
+from __future__ import annotations
+
+import pathlib
+import runpy
+
+from jaxmusic import config as configs
+from jaxmusic.errors import UserError
+
+
+def names() -> list[str]:
+    """Names of the experiments that come with the library."""
+    return sorted(path.stem for path in _folder().glob("*.py") if not path.stem.startswith("_"))
+
+
+def load_experiment(name: str) -> configs.Experiment:
+    """The experiment of a name or of a Python file.
+
+    Args:
+      name: such as ``pop_cpu``, or the path of a file that defines ``experiment()``, ending in
+        ``.py``. The file is executed.
+
+    Raises:
+      UserError: there is no such experiment, or the file defines none.
+    """
+    path = pathlib.Path(name).expanduser() if name.endswith(".py") else _folder() / f"{name}.py"
+    if not path.is_file() or (not name.endswith(".py") and name not in names()):
+        raise UserError(
+            f"Name one of the experiments {', '.join(names())}, or a Python file: there is no "
+            f"{name!r}."
+        )
+    make = runpy.run_path(str(path)).get("experiment")
+    found = make() if callable(make) else None
+    if not isinstance(found, configs.Experiment):
+        raise UserError(
+            f"Define a function experiment() in {path} that returns a jaxmusic.config.Experiment."
+        )
+    return found
+
+
+def _folder() -> pathlib.Path:
+    package = pathlib.Path(__file__).resolve().parents[1]
+    installed = package / "configs"
+    # In a source tree, and so in an editable installation, the files are beside the package.
+    return installed if installed.is_dir() else package.parent / "configs"

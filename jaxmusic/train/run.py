@@ -1,0 +1,210 @@
+"""The folder of a run: what is in it, who may write to it, and reading a model out of it.
+
+experiment.json   the settings, resolved
+codec.json        the codec with its styles
+data.json         name, version and content hash of the dataset
+log.jsonl         losses and speed
+tensorboard/      the same for TensorBoard
+checkpoints/      see `jaxmusic.train.checkpoint`
+lock              held by the process that trains
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+from etils import epath
+from flax import nnx
+
+from jaxmusic import config as configs
+from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.errors import UserError
+from jaxmusic.models import transformer
+from jaxmusic.train import checkpoint
+from jaxmusic.train.step import named, unnamed
+
+EXPERIMENT, CODEC, DATA, LOCK = "experiment.json", "codec.json", "data.json", "lock"
+FREE = (
+    *("eval_every", "eval_batches", "checkpoint_every", "keep", "log_every"),
+    *("data.data_dir", "data.threads", "mesh.", "model.remat", "model.attention"),
+)
+"""Settings that may change when a run goes on: none changes what its steps so far have computed,
+nor, but for rounding, what the next ones will."""
+
+
+class Stored(NamedTuple):
+    """What a run's folder says about the run.
+
+    Attributes:
+      experiment: its settings.
+      codec: its codec.
+      dataset: name and version, as in ``pop:1.0.0``.
+      manifest: hash of the dataset's content.
+    """
+
+    experiment: configs.Experiment
+    codec: MetricalCodec
+    dataset: str
+    manifest: str
+
+
+def read(run: str | epath.Path) -> Stored:
+    """Reads the description of a run; raises UserError if the folder is not one."""
+    path = epath.Path(run).expanduser()
+    if not (path / EXPERIMENT).exists():
+        raise UserError(f"Name the folder of a run: {path} holds no {EXPERIMENT}.")
+    try:
+        experiment = configs.from_json(configs.Experiment, (path / EXPERIMENT).read_text())
+    except ValueError as error:
+        raise UserError(
+            f"Use the jaxmusic that {path} was made with: this one cannot read its settings "
+            f"({error})."
+        ) from error
+    data = json.loads((path / DATA).read_text())
+    codec = MetricalCodec.from_json((path / CODEC).read_text())
+    return Stored(experiment, codec, data["dataset"], data["manifest"])
+
+
+def write(run: epath.Path, stored: Stored) -> None:
+    """Writes the description; `experiment.json`, which makes the folder a run, comes last."""
+    data = {"dataset": stored.dataset, "manifest": stored.manifest}
+    _replace(run / DATA, json.dumps(data, indent=2))
+    _replace(run / CODEC, stored.codec.to_json())
+    _replace(run / EXPERIMENT, configs.to_json(stored.experiment))
+
+
+def claim(run: epath.Path, experiment: configs.Experiment) -> Stored | None:
+    """Checks that an experiment may go on in a folder.
+
+    Args:
+      run: the folder.
+      experiment: the settings asked for.
+
+    Returns:
+      The description of the run that is there, with the settings asked for; None for a new run.
+
+    Raises:
+      UserError: the folder holds something else, or a run with other settings.
+    """
+    if not (run / EXPERIMENT).exists():
+        ours = {LOCK, DATA, CODEC}
+        foreign = sorted(p.name for p in run.iterdir() if p.name not in ours and p.suffix != ".new")
+        if foreign:
+            raise UserError(
+                f"Name an empty or new folder for the run: {run} holds {foreign[0]} and is not "
+                "the folder of a run."
+            )
+        return None
+    stored = read(run)
+    for name, before, now in _differences(stored.experiment, experiment):
+        if not name.startswith(FREE):
+            raise UserError(
+                f"Set {name} back to {before!r}, or name another folder for a new run: {run} was "
+                f"started with it and cannot go on with {now!r}."
+            )
+    return stored._replace(experiment=experiment)
+
+
+@contextlib.contextmanager
+def locked(run: epath.Path) -> Iterator[None]:
+    """Makes the folder and holds it against a second process; any death sets it free.
+
+    Buckets (``gs://``) have no locks: there, nothing is held.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    if "://" in str(run):
+        yield
+        return
+    import fcntl
+
+    with open(run / LOCK, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"Wait for the process that trains in {run}, or stop it, or name another folder."
+            ) from error
+        yield
+
+
+@contextlib.contextmanager
+def explained(run: epath.Path) -> Iterator[None]:
+    """Says in a sentence what to do when the disk or the device memory is full."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        text = f"{error!r} {error.__cause__!r}"
+        if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text:
+            raise UserError(
+                f"Free some space on the full disk of {run} and run the same command again: the "
+                "last finished checkpoint is intact, and the run goes on from there."
+            ) from error
+        if "RESOURCE_EXHAUSTED" in text:
+            raise UserError(
+                "Lower data.batch or data.context, or set model.remat: the device has too little "
+                f"memory ({str(error).splitlines()[0]})."
+            ) from error
+        raise
+
+
+def load_params(run: str | epath.Path, step: int | None = None) -> nnx.State:
+    """Parameters of a trained model, on the first device.
+
+    Args:
+      run: folder of the run; it may be training at this moment.
+      step: which checkpoint; None for the latest finished one.
+
+    Returns:
+      Parameters as `jaxmusic.models.transformer.apply` takes them.
+
+    Raises:
+      UserError: there is no such run or checkpoint, or the model in it is of another shape.
+    """
+    stored = read(run)
+    _, abstract = jax.eval_shape(
+        lambda: transformer.make(stored.experiment.model, stored.codec.vocab_size, 0)
+    )
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    like = {
+        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
+        for name, leaf in named(abstract).items()
+    }
+    return unnamed(abstract, restore_params(run, like, step))
+
+
+def restore_params(
+    run: str | epath.Path, like: dict[str, Any], step: int | None = None
+) -> dict[str, jax.Array]:
+    """Parameters by name, laid out as in `like`; see `load_params`."""
+    path = epath.Path(run).expanduser()
+    found = checkpoint.steps(path)
+    if not found or (step is not None and step not in found):
+        have = ", ".join(map(str, found)) or "none"
+        wanted = "a checkpoint" if step is None else f"a checkpoint of step {step}"
+        raise UserError(f"Train {path} until it has {wanted}: so far it has {have}.")
+    return checkpoint.restore_params(path, found[-1] if step is None else step, like)
+
+
+def _replace(path: epath.Path, text: str) -> None:
+    """Writes a file that is whole at any moment."""
+    new = path.parent / f"{path.name}.new"
+    new.write_text(text)
+    new.replace(path)
+
+
+def _differences(a: Any, b: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Name, value in a and value in b of every setting that is not the same."""
+    for field in dataclasses.fields(a):
+        x, y = getattr(a, field.name), getattr(b, field.name)
+        if dataclasses.is_dataclass(x):
+            yield from _differences(x, y, f"{where}{field.name}.")
+        elif x != y:
+            yield f"{where}{field.name}", x, y

@@ -1,0 +1,205 @@
+"""The train step and the validation step: pure functions, compiled once for a mesh."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxmusic import config as configs
+from jaxmusic.events import Batch
+from jaxmusic.models import transformer
+from jaxmusic.parallel import sharding
+from jaxmusic.train.loss import token_losses
+from jaxmusic.train.optimizer import make_optimizer, make_schedule
+
+
+class State(NamedTuple):
+    """All that a run carries from one step to the next.
+
+    Attributes:
+      params: float32 arrays by name.
+      opt_state: state of the optimiser.
+      step: int32 [], steps made; also the position in the data, as each step reads one batch.
+      skipped: int32 [], steps whose update was left out because it was not finite.
+    """
+
+    params: dict[str, jax.Array]
+    opt_state: Any
+    step: jax.Array
+    skipped: jax.Array
+
+
+class Metrics(NamedTuple):
+    """What a train step reports, float32 [] each.
+
+    Attributes:
+      nll: summed negative log-likelihood of the weighted targets, in nats.
+      weight: number of weighted targets.
+      grad_norm: global norm of the gradient before clipping.
+      learning_rate: rate of this update.
+      skipped: 1 if the update was left out because it was not finite, else 0.
+    """
+
+    nll: jax.Array
+    weight: jax.Array
+    grad_norm: jax.Array
+    learning_rate: jax.Array
+    skipped: jax.Array
+
+
+class Sums(NamedTuple):
+    """What a validation step reports: sums over a batch, float32 [] each.
+
+    Attributes:
+      nll: negative log-likelihood of the weighted targets, in nats.
+      weight: number of weighted targets.
+      notes: number of notes among them.
+    """
+
+    nll: jax.Array
+    weight: jax.Array
+    notes: jax.Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Program:
+    """A model, its optimiser and their layout on a mesh, ready to run.
+
+    Attributes:
+      state: abstract `State`, whose shapes carry the shardings that a state must have.
+      batch: sharding of every array of a batch.
+      initial: makes the first state of a run.
+      train: (state, batch) -> (state, metrics); the state passed in is used up.
+      evaluate: (params, batch) -> sums.
+    """
+
+    state: State
+    batch: NamedSharding
+    initial: Callable[[], State]
+    train: jax.stages.Wrapped
+    evaluate: jax.stages.Wrapped
+
+
+def named(params: nnx.State) -> dict[str, Any]:
+    """Parameters as a flat dictionary, such as ``{"layers.query": ...}``."""
+    flat, _ = jax.tree_util.tree_flatten_with_path(params)
+    return {
+        ".".join(part.key for part in path if isinstance(part, jax.tree_util.DictKey)): leaf
+        for path, leaf in flat
+    }
+
+
+def unnamed(like: nnx.State, values: dict[str, Any]) -> nnx.State:
+    """The reverse of `named`, for parameters of the same shape as `like`."""
+    return jax.tree.unflatten(jax.tree.structure(like), [values[name] for name in named(like)])
+
+
+def _decayed(params: nnx.State) -> dict[str, bool]:
+    """Whether each parameter is a matrix, stacked over layers or not."""
+    variables = jax.tree.leaves(params, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
+    axes = [variable.get_metadata()["axes"] for variable in variables]
+    return dict(zip(named(params), [len([a for a in x if a != "layers"]) >= 2 for x in axes]))
+
+
+def make_program(
+    experiment: configs.Experiment, vocab_size: int, onset_tokens: np.ndarray, mesh: Mesh
+) -> Program:
+    """Builds the steps of an experiment for a mesh; nothing is compiled yet.
+
+    Args:
+      experiment: model, optimiser, batch, steps and seed are read from it.
+      vocab_size: tokens of the codec.
+      onset_tokens: bool [vocab_size], True for tokens that each stand for one note.
+      mesh: where everything lives.
+    """
+    rules = sharding.ShardingRules()
+    constrain = sharding.constrain(mesh, rules)
+    rows = sharding.batch_sharding(mesh, rules, experiment.data.batch)
+    everywhere: Any = NamedSharding(mesh, PartitionSpec())
+
+    def make() -> Any:
+        return transformer.make(experiment.model, vocab_size, experiment.seed)
+
+    graphdef, abstract = jax.eval_shape(make)
+    where = named(sharding.shardings(abstract, mesh, rules))
+    optimizer = make_optimizer(experiment.optimizer, experiment.steps, _decayed(abstract))
+    schedule = make_schedule(experiment.optimizer, experiment.steps)
+
+    def initial() -> State:
+        params = named(make()[1])
+        zero = jnp.zeros((), jnp.int32)
+        return State(params, optimizer.init(params), zero, zero)
+
+    shape = jax.eval_shape(initial)
+    layout = State(
+        where,
+        optax.tree.map_params(
+            optimizer,
+            lambda _, place: place,
+            shape.opt_state,
+            where,
+            transform_non_params=lambda _: everywhere,
+        ),
+        everywhere,
+        everywhere,
+    )
+
+    def losses(params: dict[str, jax.Array], batch: Batch, key: Any = None) -> jax.Array:
+        weights = unnamed(abstract, params)
+        logits = transformer.apply(graphdef, weights, batch.events, batch.segment, key, constrain)
+        return token_losses(logits, batch.target) * batch.weight
+
+    def train(state: State, batch: Batch) -> tuple[State, Metrics]:
+        key = None
+        if experiment.model.dropout:
+            key = jax.random.fold_in(jax.random.key(experiment.seed), state.step)
+        weight = batch.weight.sum()
+
+        def mean_loss(params: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            # The mean is over the whole global batch, however it is split over devices.
+            nll = losses(params, batch, key).sum()
+            return nll / jnp.maximum(weight, 1), nll
+
+        grads, nll = jax.grad(mean_loss, has_aux=True)(state.params)
+        norm = optax.global_norm(grads)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        finite = jnp.isfinite(norm) & jnp.isfinite(nll)
+        params, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old),
+            (params, opt_state),
+            (state.params, state.opt_state),
+        )
+        bad = 1 - finite.astype(jnp.int32)
+        rate = schedule(state.step - state.skipped)
+        metrics = Metrics(nll, weight, norm, rate, bad.astype(jnp.float32))
+        return State(params, opt_state, state.step + 1, state.skipped + bad), metrics
+
+    def evaluate(params: dict[str, jax.Array], batch: Batch) -> Sums:
+        onsets = jnp.asarray(onset_tokens)[batch.target]
+        return Sums(losses(params, batch).sum(), batch.weight.sum(), (onsets * batch.weight).sum())
+
+    return Program(
+        state=jax.tree.map(
+            lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+            shape,
+            layout,
+        ),
+        batch=rows,
+        initial=jax.jit(initial, out_shardings=layout),
+        train=jax.jit(
+            train,
+            in_shardings=(layout, rows),
+            out_shardings=(layout, everywhere),
+            donate_argnums=0,
+        ),
+        evaluate=jax.jit(evaluate, in_shardings=(where, rows), out_shardings=everywhere),
+    )

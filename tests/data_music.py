@@ -1,0 +1,38 @@
+"""Small pieces of music made by chance, and MIDI files of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxmusic.formats.midi import write_midi
+from jaxmusic.notes import Labels, make_notes
+
+
+def tune(seed, bars=16, drums=True, styles=(), song="", low=55):
+    """A melody with chords and drums on a grid of sixteenths, another for each seed."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for bar in range(bars):
+        start = bar * 1920
+        at = np.sort(rng.choice(16, 6, replace=False)) if bar else np.arange(6)
+        pitches = low + 12 + rng.integers(0, 19, len(at))
+        rows += [(start + 120 * int(t), 120, int(p), 90, 0) for t, p in zip(at, pitches)]
+        root = int(rng.integers(0, 12))
+        rows += [(start, 1920, low - 12 + root + i, 70, 1) for i in (0, 4, 7)]
+        if drums:
+            rows += [(start + 480 * i, 60, (36, 38)[i % 2], 100, 2) for i in range(4)]
+    return make_notes(
+        *zip(*rows),
+        program=[73, 0, 0],
+        drum=[False, False, True],
+        tempos=((0, 100.0 + seed % 30),),
+        end=bars * 1920,
+        labels=Labels(styles=tuple(styles), song=song),
+    )
+
+
+def folder(path, count, start=0, bars=16):
+    """A folder of `count` MIDI files, some of them deeper in."""
+    for i in range(start, start + count):
+        write_midi(tune(i, bars), path / ("", "a", "b/ü c")[i % 3] / f"tune{i:03}.mid")
+    return path

@@ -1,0 +1,66 @@
+"""Every file of real music: read, align, quantise, encode, decode; nothing may change."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import strategies
+
+from jaxmusic import beats, config, grid
+from jaxmusic.codecs.metrical import BARS_LEFT, MetricalCodec, bars_left_index
+from jaxmusic.errors import UserError
+from jaxmusic.formats.midi import read_notes
+
+SETS = (
+    *("pop909", "mutopia", "piano_midi_de", "giantmidi", "groove"),
+    *("freedoom", "nottingham", "multitrack_pop", "odd"),
+)
+CODECS = (MetricalCodec(), MetricalCodec(config.Codec(24, 32)))
+
+
+def check(codec, piece):
+    """Encodes and decodes a piece, and two parts of it."""
+    half = piece.bars // 2
+    sizes = codec.sizes(piece)
+    for a, b in {(0, piece.bars), (half, piece.bars), (half, half + 1)}:
+        part = piece.part(a, b)
+        tokens = codec.encode(part)
+        assert len(tokens) <= sizes[0] + sizes[1 + a : 1 + b].sum()
+        assert codec.onset_tokens[tokens].sum() == len(part)
+        again, dropped = codec.decode(tokens)
+        assert dropped == 0
+        expected = dataclasses.replace(
+            part,
+            song="",
+            bars_before=int(a > 0),
+            bars_after=int(BARS_LEFT[bars_left_index(part.bars_after)]),
+        )
+        assert strategies.differences(expected, again) == []
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_file_survives(music, name):
+    files = sorted(p for p in (music / name).rglob("*") if p.suffix.lower() in (".mid", ".midi"))
+    if not files:
+        pytest.skip(f"the folder of real music has no {name}")
+    read = 0
+    for path in files:
+        try:
+            notes = read_notes(path)
+        except UserError:
+            assert name == "odd", f"{path} cannot be read"
+            continue
+        aligned, _ = beats.align(notes)
+        read += 1
+        for codec in CODECS:
+            settings = codec.config
+            piece, losses = grid.quantise(aligned, settings.steps_per_beat, settings.velocities)
+            assert len(piece) == len(notes) - losses.drum_pitch - losses.duplicate, path
+            try:
+                check(codec, piece)
+                again = grid.quantise(grid.dequantise(piece), *dataclasses.astuple(settings))[0]
+                assert strategies.differences(piece, again) == []
+                assert np.diff(piece.bar_step).min() >= 1
+            except AssertionError as error:
+                raise AssertionError(f"{path} at {settings}") from error
+    assert read >= 0.8 * len(files)

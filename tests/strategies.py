@@ -1,0 +1,112 @@
+"""Random music for property tests: everything follows from a few small numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from hypothesis import strategies as st
+
+from jaxmusic import grid
+from jaxmusic.grid import METERS, TEMPOS, Piece
+from jaxmusic.notes import CHORD_COUNT, SECTIONS, TICKS_PER_BEAT, Labels, Notes, make_notes
+
+
+def _labels(rng: np.random.Generator, end: int) -> Labels:
+    def changes(values: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+        at = np.unique(rng.integers(0, end + 1, rng.integers(0, most + 1)))
+        return at.astype(np.int32), rng.integers(0, values, len(at)).astype(np.uint8)
+
+    key_tick, key = changes(24, 3)
+    chord_tick, chord = changes(CHORD_COUNT, 20)
+    section_tick, section = changes(len(SECTIONS), 5)
+    styles = tuple(rng.permutation(["pop", "jazz", "waltz"])[: rng.integers(0, 3)].tolist())
+    return Labels(
+        *(styles, "song", key_tick, key, chord_tick, chord, section_tick, section),
+    )
+
+
+def random_notes(seed: int, count: int = 40, tracks: int = 3, labelled: bool = True) -> Notes:
+    """Aligned notes with drums, changes of meter and tempo, ties, duplicates and overlaps."""
+    rng = np.random.default_rng(seed)
+    beats = int(rng.integers(1, 41))
+    end = beats * TICKS_PER_BEAT + int(rng.integers(0, TICKS_PER_BEAT))
+    onset = rng.integers(0, end, count)
+    fine = rng.random() < 0.3
+    onset = onset if fine else onset // 120 * 120
+    duration = np.where(
+        rng.random(count) < 0.1,
+        rng.integers(1, 60 * TICKS_PER_BEAT, count),
+        rng.integers(1, 2 * TICKS_PER_BEAT, count),
+    )
+    drum = rng.random(tracks) < 0.3
+    if rng.random() < 0.3:
+        drum[:] = rng.random() < 0.5
+    narrow = rng.random() < 0.5
+    meters = [(0, *METERS[rng.integers(len(METERS))])]
+    tick = 0
+    while rng.random() < 0.6 and tick < end:
+        num, den = meters[-1][1:]
+        tick += int(rng.integers(1, 4)) * num * 4 * TICKS_PER_BEAT // den
+        tick += int(rng.integers(0, 4)) * 120 if rng.random() < 0.2 else 0
+        odd = (int(rng.integers(1, 14)), 2 ** int(rng.integers(1, 5)))
+        meters.append((tick, *(odd if rng.random() < 0.3 else METERS[rng.integers(len(METERS))])))
+    tempos = [(0, float(TEMPOS[rng.integers(len(TEMPOS))]))]
+    for _ in range(rng.integers(0, 6)):
+        tempos.append((int(rng.integers(0, end)), float(rng.uniform(30, 260))))
+    return make_notes(
+        onset,
+        duration,
+        rng.integers(55, 63, count) if narrow else rng.integers(0, 128, count),
+        rng.integers(1, 128, count),
+        rng.integers(0, max(tracks, 1), count),
+        program=rng.integers(0, 128, tracks),
+        drum=drum,
+        tempos=tuple(tempos),
+        meters=tuple(meters),
+        end=end,
+        labels=_labels(rng, end) if labelled else Labels(),
+    )
+
+
+def notes(max_tracks: int = 20, max_notes: int = 60) -> st.SearchStrategy[Notes]:
+    """Aligned `Notes`."""
+    return st.builds(
+        random_notes,
+        seed=st.integers(0, 2**32 - 1),
+        count=st.integers(0, max_notes),
+        tracks=st.integers(1, max_tracks),
+        labelled=st.booleans(),
+    )
+
+
+def random_piece(
+    seed: int, count: int = 40, tracks: int = 3, steps: int = 12, velocities: int = 8
+) -> Piece:
+    """A quantised piece."""
+    return grid.quantise(random_notes(seed, count, tracks), steps, velocities)[0]
+
+
+def pieces(
+    max_tracks: int = 20, max_notes: int = 60, steps: int | None = None
+) -> st.SearchStrategy[Piece]:
+    """Quantised `Piece`s of every resolution, or of one with 8 levels where steps is given."""
+    return st.builds(
+        random_piece,
+        seed=st.integers(0, 2**32 - 1),
+        count=st.integers(0, max_notes),
+        tracks=st.integers(1, max_tracks),
+        steps=st.just(steps) if steps else st.sampled_from((12, 24)),
+        velocities=st.just(8) if steps else st.sampled_from((8, 16, 32)),
+    )
+
+
+def differences(a: Piece, b: Piece, ignore: tuple[str, ...] = ()) -> list[str]:
+    """Names of the fields in which two pieces differ, in value or in type."""
+    out = []
+    for field in dataclasses.fields(Piece):
+        x, y = getattr(a, field.name), getattr(b, field.name)
+        same = np.array_equal(x, y) and getattr(x, "dtype", None) == getattr(y, "dtype", None)
+        if field.name not in ignore and not same:
+            out.append(field.name)
+    return out

@@ -1,0 +1,405 @@
+import dataclasses
+import pathlib
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from jaxmusic import beat_tracking, beats, notes
+from jaxmusic.beats import BeatLabels, align
+from jaxmusic.errors import UserError
+from jaxmusic.notes import Labels, Notes, make_notes
+
+BAR = 4 * 480
+NOTE_FIELDS = ("onset", "duration", "pitch", "velocity", "track")
+
+
+def song(
+    bars: int = 48,
+    delay: int = 0,
+    unit: int = 480,
+    beats_per_bar: int = 4,
+    meters: tuple[tuple[int, int, int], ...] = ((0, 4, 4),),
+    qpm: float = 96.0,
+) -> Notes:
+    """Bass on each downbeat, a new chord per bar, off-beat chords and a running melody."""
+    rng = np.random.default_rng(7)
+    rows: list[tuple[int, int, int, int, int]] = []
+    roots = [0, 9, 5, 7]
+    for bar in range(bars):
+        root, at = roots[bar % 4], bar * beats_per_bar * unit
+        rows.append((at, beats_per_bar * unit, 36 + root, 90, 1))
+        for beat in range(beats_per_bar):
+            for pitch in (0, 4, 7):
+                when = at + beat * unit + (0 if beat == 0 else unit // 2)
+                rows.append((when, unit // 2, 60 + root + pitch, 70, 1))
+            for step in range(4):
+                if step == 0 or rng.random() < 0.5:
+                    length = unit // 4 * (4 if step == 0 else 1)
+                    pitch = 72 + root + int(rng.choice([0, 4, 7]))
+                    rows.append((at + beat * unit + step * unit // 4, length, pitch, 80, 0))
+    onset, duration, pitch, velocity, track = np.array(rows).T
+    return make_notes(
+        onset + delay,
+        duration,
+        pitch,
+        velocity,
+        track,
+        (0, 0),
+        (False, False),
+        ((0, qpm),),
+        meters,
+        ticks_per_beat=unit,
+    )
+
+
+def seconds_moved(before: Notes, after: Notes) -> float:
+    """Largest change of an onset in seconds, relative to the first onset."""
+    was, now = before.seconds(before.onset), after.seconds(after.onset)
+    return float(np.abs((now - now[0]) - (was - was[0])).max())
+
+
+def check(before: Notes, after: Notes) -> None:
+    """What holds for every aligned piece."""
+    assert after.ticks_per_beat == notes.TICKS_PER_BEAT
+    assert len(after) == len(before)
+    assert after.tempo_tick[0] == 0 and after.meter_tick[0] == 0
+    assert np.all(np.diff(after.tempo_tick) > 0) and np.all(np.diff(after.meter_tick) > 0)
+    assert np.all(np.isfinite(after.tempo_qpm)) and np.all(after.tempo_qpm > 0)
+    assert np.all(after.meter_num > 0)
+    if not len(after):
+        return
+    order = np.lexsort((after.pitch, after.track, after.onset))
+    assert np.array_equal(order, np.arange(len(after)))
+    assert np.array_equal(np.sort(after.pitch), np.sort(before.pitch))
+    assert after.onset[0] >= 0 and np.all(after.duration > 0)
+    assert after.onset[0] < 1920 * int(after.meter_num[0]) / int(after.meter_den[0])
+    assert int((after.onset + after.duration).max()) <= after.end
+    lengths = 1920 * after.meter_num.astype(int) // after.meter_den
+    run = np.diff(np.append(after.meter_tick, after.end))
+    assert np.all(run % lengths == 0)
+
+
+@pytest.mark.quick
+def test_file_that_fits_is_kept():
+    piece = song(delay=2 * BAR)
+    aligned, fit = align(piece)
+    assert fit.source == "file"
+    assert fit.error == fit.error_ms == fit.file_error_ms == 0.0
+    assert np.array_equal(aligned.onset, piece.onset - 2 * BAR)
+    assert np.array_equal(aligned.duration, piece.duration)
+    assert aligned.end == 48 * BAR
+    assert aligned.tempo_qpm.tolist() == [96.0]
+    check(piece, aligned)
+
+
+@pytest.mark.quick
+def test_pickup_lies_late_in_bar_one():
+    piece = song(delay=BAR)
+    late = piece.replace(
+        onset=np.append(480 * 3, piece.onset).astype(np.int32),
+        duration=np.append(480, piece.duration).astype(np.int32),
+        pitch=np.append(72, piece.pitch).astype(np.uint8),
+        velocity=np.append(80, piece.velocity).astype(np.uint8),
+        track=np.append(0, piece.track).astype(np.int16),
+    )
+    aligned, _ = align(late)
+    assert aligned.onset[0] == 3 * 480 and aligned.onset[1] == BAR
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("delay", [1, 57, 120, 240, 333, 480, 997, 1500])
+def test_random_phase_is_found(delay: int):
+    clean, _ = align(song())
+    piece = song(delay=delay, meters=((0, 1, 4),))
+    aligned, fit = align(piece)
+    assert fit.source == "estimate" and fit.error == 0.0
+    assert np.array_equal(aligned.onset, clean.onset)
+    assert aligned.meter_num.tolist() == [4] and aligned.end == clean.end
+    check(piece, aligned)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("delay", [57, 333, 997])
+def test_a_stated_meter_does_not_hide_a_wrong_phase(delay: int):
+    aligned, fit = align(song(delay=delay))
+    assert fit.source == "estimate"
+    assert np.array_equal(aligned.onset, align(song())[0].onset)
+
+
+@pytest.mark.quick
+def test_a_little_late_all_along_keeps_the_file_bars():
+    aligned, fit = align(song(delay=BAR + 480 + 9))
+    assert fit.source == "estimate" and fit.error == 0.0
+    assert aligned.onset[0] == 480  # the file's bar lines, though chords change a beat later
+
+
+@pytest.mark.quick
+def test_meter_of_three_is_found():
+    piece = song(beats_per_bar=3, delay=211, meters=((0, 1, 4),))
+    aligned, fit = align(piece)
+    assert (int(aligned.meter_num[0]), int(aligned.meter_den[0])) == (3, 4)
+    assert aligned.onset[0] == 0 and aligned.end == 48 * 3 * 480
+    assert fit.error_ms == 0.0
+
+
+@pytest.mark.parametrize("unit", [96, 384, 960, 1024])
+def test_any_resolution(unit: int):
+    same, _ = align(song(unit=480))
+    other, fit = align(song(unit=unit))
+    assert fit.source == "file"
+    assert np.abs(same.onset - other.onset).max() <= 1
+
+
+def test_an_unknown_tempo_is_followed():
+    reference, _ = align(song(bars=60, qpm=103.0))
+    for drift in (0.0, 0.06):
+        at = np.arange(0, reference.end + 960, 120)
+        pace = 60 / 103 * (1 + drift * np.sin(2 * np.pi * at / (64 * 480)))
+        time = 0.7 + np.append(0, np.cumsum(pace[:-1] * 120 / 480))
+        seconds = np.interp(reference.onset, at, time)
+        stop = np.interp(reference.onset + reference.duration, at, time)
+        piece = reference.replace(
+            onset=np.rint(seconds * 960).astype(np.int32),
+            duration=np.rint((stop - seconds) * 960).astype(np.int32),
+            tempo_qpm=np.array([120.0]),
+        )
+        aligned, fit = align(piece)
+        assert fit.source == "estimate"
+        assert fit.error_ms < 4 < fit.file_error_ms
+        assert seconds_moved(piece, aligned) < 0.002
+        assert np.abs(aligned.onset - reference.onset).max() < 40
+        check(piece, aligned)
+
+
+@pytest.mark.quick
+def test_labels_rule():
+    piece = song(delay=333, meters=((0, 1, 4),), qpm=80.0)
+    beat = np.arange(-8, 48 * 4 + 1)
+    time = piece.seconds(beat * 480 + 333)
+    aligned, fit = align(piece, BeatLabels(time, beat % 4 == 2))
+    assert fit.source == "labels"
+    assert aligned.onset[0] == 2 * 480  # as labelled, though the music says otherwise
+    assert aligned.tempo_qpm.tolist() == [80.0]
+    check(piece, aligned)
+    without, _ = align(piece, BeatLabels(time, np.zeros(len(time), bool)))
+    assert without.onset[0] == 0
+
+
+@pytest.mark.quick
+def test_labels_with_bars_of_other_lengths():
+    piece = song(bars=12)
+    downbeat = np.isin(np.arange(48), [0, 4, 8, 10, 14, 18, 22, 34, 38, 42])
+    aligned, _ = align(piece, BeatLabels(np.arange(48) * 60 / 96, downbeat))
+    assert list(zip(aligned.meter_tick // 480, aligned.meter_num)) == [(0, 4), (8, 2), (10, 4)]
+    check(piece, aligned)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("time", "downbeat"),
+    [([0.0], [True]), ([0.0, 1.0], [True]), ([1.0, 0.5], [True, False]), ([0.0, np.nan], [1, 0])],
+)
+def test_wrong_labels_are_named(time: list[float], downbeat: list[bool]):
+    with pytest.raises(UserError, match="at least two beats"):
+        align(song(4), BeatLabels(np.array(time), np.array(downbeat)))
+
+
+@pytest.mark.quick
+def test_meter_changes_in_the_middle_of_a_bar():
+    piece = song(bars=6, meters=((0, 4, 4), (BAR + 2 * 480, 3, 4), (BAR + 5 * 480 + 360, 4, 4)))
+    aligned, _ = align(piece)
+    meters = zip(aligned.meter_tick.tolist(), aligned.meter_num, aligned.meter_den)
+    assert [(t, int(n), int(d)) for t, n, d in meters] == [
+        (0, 4, 4),
+        (BAR, 2, 4),
+        (BAR + 960, 3, 4),
+        (BAR + 960 + 1440, 3, 16),
+        (BAR + 960 + 1440 + 360, 4, 4),
+    ]
+    check(piece, aligned)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("off", [-70, -31, -1, 1, 47, 100])
+def test_a_cut_bar_of_odd_length_keeps_later_bars_in_place(off: int):
+    cut = 3 * BAR + 2 * 480 + off
+    piece = song(bars=3)
+    later = song(bars=4, delay=cut)
+    both = make_notes(
+        *(np.append(getattr(piece, f), getattr(later, f)) for f in NOTE_FIELDS),
+        (0, 0),
+        (False, False),
+        ((0, 96.0),),
+        ((0, 4, 4), (cut, 4, 4)),
+    )
+    grid_notes = beats.warp(both, beats.from_file(both))
+    first_later = grid_notes.onset[len(piece)]
+    assert first_later in grid_notes.meter_tick
+    assert seconds_moved(both, grid_notes) < 0.002
+    check(both, grid_notes)
+
+
+@pytest.mark.quick
+def test_labels_of_a_piece_move_along():
+    labels = Labels(
+        styles=("pop",),
+        key_tick=np.array([0], np.int32),
+        key=np.array([7], np.uint8),
+        chord_tick=np.array([0, 333, 333 + BAR], np.int32),
+        chord=np.array([1, 2, 3], np.uint8),
+        section_tick=np.array([333 + 8 * BAR], np.int32),
+        section=np.array([2], np.uint8),
+    )
+    piece = song(delay=333, meters=((0, 1, 4),)).replace(labels=labels)
+    moved = align(piece)[0].labels
+    assert moved.styles == ("pop",)
+    assert moved.key_tick.tolist() == [0] and moved.key.tolist() == [7]
+    assert moved.chord_tick.tolist() == [0, BAR] and moved.chord.tolist() == [2, 3]
+    assert moved.section_tick.tolist() == [8 * BAR] and moved.section.tolist() == [2]
+
+
+@pytest.mark.quick
+def test_few_or_odd_notes():
+    empty = make_notes([], [], [], [], [])
+    aligned, fit = align(empty)
+    assert fit == beats.Fit("file", 0.0, 0.0, 0.0) and aligned.end == 0
+    one = make_notes([1234], [100], [60], [90], [0])
+    for piece in (one, one.replace(meter_num=np.array([1], np.uint8))):
+        aligned, fit = align(piece)
+        check(piece, aligned)
+    chord = make_notes([50000] * 40, [10] * 40, range(40, 80), [90] * 40, [0] * 40)
+    check(chord, align(chord)[0])
+    wide = make_notes([0, 2**30], [1, 1], [60, 60], [90, 90], [0, 0], ticks_per_beat=1)
+    assert len(align(wide)[0]) == 2
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("qpm", [0.0, -5.0, np.nan, np.inf, 1e-3, 5.0, 6e7])
+def test_absurd_tempos(qpm: float):
+    piece = song(bars=8, delay=77).replace(tempo_qpm=np.array([qpm]))
+    check(piece, align(piece)[0])
+
+
+@pytest.mark.quick
+def test_drums_alone():
+    rows = [
+        (bar * BAR + at, 36 if at % 960 == 0 else 38 if at % 480 == 0 else 42)
+        for bar in range(32)
+        for at in range(0, BAR, 240)
+    ] + [(bar * BAR, 49) for bar in range(32)]
+    onset, pitch = np.array(rows).T
+    size = len(rows)
+    piece = make_notes(
+        onset + 100,
+        np.full(size, 60),
+        pitch,
+        np.full(size, 90),
+        np.zeros(size),
+        (0,),
+        (True,),
+        ((0, 110.0),),
+        ((0, 1, 4),),
+    )
+    aligned, fit = align(piece)
+    assert aligned.onset[0] == 0 and int(aligned.meter_num[0]) == 4
+    assert fit.error == 0.0
+    check(piece, aligned)
+
+
+def test_notes_spread_evenly_are_owned_up_to():
+    rng = np.random.default_rng(3)
+    onset = np.sort(rng.integers(0, 480 * 400, 2000))
+    piece = make_notes(
+        onset, np.full(2000, 100), rng.integers(40, 90, 2000), [90] * 2000, [0] * 2000
+    )
+    aligned, fit = align(piece)
+    assert fit.error > 0.2
+    check(piece, aligned)
+
+
+@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.given(
+    rows=st.lists(
+        st.tuples(
+            st.integers(0, 60_000),
+            st.integers(1, 4000),
+            st.integers(0, 127),
+            st.integers(1, 127),
+            st.integers(0, 2),
+        ),
+        max_size=60,
+    ),
+    unit=st.sampled_from([24, 96, 120, 384, 480, 960]),
+    tempos=st.lists(st.tuples(st.integers(0, 60_000), st.floats(30, 300)), max_size=4),
+    meters=st.lists(
+        st.tuples(st.integers(0, 60_000), st.integers(1, 12), st.sampled_from([2, 4, 8, 16])),
+        max_size=4,
+    ),
+)
+def test_any_piece(rows, unit, tempos, meters):
+    onset, duration, pitch, velocity, track = np.array(rows, np.int64).reshape(-1, 5).T
+    piece = make_notes(
+        onset,
+        duration,
+        pitch,
+        velocity,
+        track,
+        (0, 1, 2),
+        (False, False, True),
+        tuple(tempos),
+        tuple(meters),
+        ticks_per_beat=unit,
+    )
+    aligned, fit = align(piece)
+    check(piece, aligned)
+    assert 0 <= fit.error <= 0.5
+    if len(piece):
+        slowest = max(60 / min(piece.tempo_qpm), 60 / min(aligned.tempo_qpm))
+        assert seconds_moved(piece, aligned) <= 1.01 * slowest / 480 + 1e-6
+    again, _ = align(piece)
+    for field in dataclasses.fields(Notes):
+        was, now = getattr(aligned, field.name), getattr(again, field.name)
+        if isinstance(was, np.ndarray):
+            assert np.array_equal(was, now)
+
+
+def read_pop909_beats(path: pathlib.Path) -> BeatLabels:
+    table = np.loadtxt(path, ndmin=2)
+    waltz = np.median(np.diff(np.flatnonzero(table[:, 1]))) == 3
+    return BeatLabels(table[:, 0], table[:, 1 if waltz else 2] > 0)
+
+
+def test_pop909(music: pathlib.Path):
+    from jaxmusic.formats.midi import read_notes
+
+    folders = sorted(p for p in (music / "pop909/POP909").iterdir() if p.is_dir())[::20]
+    estimated, labelled, given = [], [], []
+    right = 0
+    for folder in folders:
+        piece = read_notes(folder / f"{folder.name}.mid")
+        labels = read_pop909_beats(folder / "beat_midi.txt")
+        aligned, fit = align(piece)
+        check(piece, aligned)
+        assert seconds_moved(piece, aligned) < 0.002
+        estimated.append(fit.error_ms)
+        given.append(fit.file_error_ms)
+        known, fit = align(piece, labels)
+        check(piece, known)
+        labelled.append(fit.error_ms)
+        shift = float(aligned.onset[0] - known.onset[0]) / 480
+        right += abs(shift - round(shift)) < 0.1
+    assert np.mean(estimated) < 3 and np.mean(labelled) < 3
+    assert np.mean(given) > 10
+    assert right >= 0.9 * len(folders)
+
+
+def test_grid_phase_of_triplets_and_sixteenths():
+    rng = np.random.default_rng(1)
+    for sub in (4, 6):
+        x = rng.integers(0, 400, 500) / sub + 0.03
+        phase, found, share = beat_tracking.grid_phase(np.sort(x))
+        assert found == sub
+        assert abs(phase - 0.03) < 1e-6
+        assert share > 0.95

@@ -1,0 +1,253 @@
+"""The loader: batches that are a function of step and seed, and an evaluation of every note."""
+
+import dataclasses
+import itertools
+
+import data_music
+import numpy as np
+import pytest
+
+from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.config import Data, Prepare
+from jaxmusic.data import catalog, pieces
+from jaxmusic.data.builder import prepare, prepare_pieces
+from jaxmusic.data.loader import Loader
+from jaxmusic.errors import UserError
+from jaxmusic.events import Batch
+
+CONTEXT, BATCH = 256, 4
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("data"))
+    tunes = [data_music.tune(i, 4 + 5 * (i % 6), styles=("waltz", "odd one")) for i in range(24)]
+    prepare_pieces(
+        tunes, Prepare(name="tunes", data_dir=folder, validation=0.3), 24, progress=False
+    )
+    return Data(dataset="tunes", data_dir=folder, context=CONTEXT, batch=BATCH)
+
+
+@pytest.fixture(scope="module")
+def train(data):
+    return Loader(data, MetricalCodec(), "train", seed=5)
+
+
+@pytest.fixture(scope="module")
+def validation(data):
+    return Loader(data, MetricalCodec(), "validation")
+
+
+def columns(batch):
+    return (*batch.events, batch.target, batch.segment, batch.weight)
+
+
+def same(a, b):
+    return all(x.dtype == y.dtype and np.array_equal(x, y) for x, y in zip(columns(a), columns(b)))
+
+
+def parts(batch):
+    """(tokens, target, weight) of every part of a batch."""
+    for row in range(len(batch.segment)):
+        for number in range(1, batch.segment[row].max() + 1):
+            here = batch.segment[row] == number
+            yield batch.events.token[row][here], batch.target[row][here], batch.weight[row][here]
+
+
+def notes_of(loader):
+    table = loader._pieces
+    return sum(len(table[i]) for i in range(len(table)))
+
+
+@pytest.mark.quick
+def test_rows_hold_parts_one_after_the_other(train):
+    codec = train.codec
+    for step in range(6):
+        batch = train.batch(step)
+        assert all(c.shape == (BATCH, CONTEXT) for c in columns(batch))
+        assert [c.dtype for c in columns(batch)] == [np.int32] * 7 + [np.float32]
+        assert np.all(batch.segment[:, 0] == 1)
+        for row in batch.segment:
+            used = np.count_nonzero(row)
+            assert np.all(np.diff(row[:used]) >= 0) and np.all(np.diff(row[:used]) <= 1)
+            assert not row[used:].any()
+        for tokens, target, weight in parts(batch):
+            assert np.array_equal(target[:-1], tokens[1:]) and target[-1] == 0
+            assert np.all(weight[:-1] == 1) and weight[-1] == 0
+            piece, dropped = codec.decode(tokens)
+            assert dropped == 0 and piece.bars >= 1
+        padding = batch.segment == 0
+        assert not batch.events.token[padding].any() and not batch.weight[padding].any()
+
+
+def test_events_are_those_of_each_part_alone(train):
+    batch = train.batch(3)
+    for row in range(BATCH):
+        for number in range(1, batch.segment[row].max() + 1):
+            here = batch.segment[row] == number
+            alone = train.codec.events(batch.events.token[row][here])
+            for mine, column in zip(alone, batch.events):
+                assert np.array_equal(mine, column[row][here])
+
+
+def test_a_batch_is_a_function_of_step_and_seed(data, train):
+    again = Loader(data, MetricalCodec(), "train", seed=5)
+    far = train.rows_per_epoch() * 7 // BATCH
+    for step in (far, 0, 2):
+        assert same(train.batch(step), again.batch(step))
+    assert not same(train.batch(0), train.batch(1))
+    assert not same(train.batch(0), Loader(data, MetricalCodec(), "train", seed=6).batch(0))
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_iterating_from_any_step_gives_the_same_batches(data, threads):
+    loader = Loader(dataclasses.replace(data, threads=threads), MetricalCodec(), "train", seed=5)
+    for start in (0, 3, 10**6):
+        for step, batch in zip(range(start, start + 4), loader.iterate(start)):
+            assert isinstance(batch, Batch)
+            assert same(batch, loader.batch(step))
+
+
+def test_processes_share_the_same_global_batch(train):
+    for count in (2, 4):
+        shares = [itertools.islice(train.iterate(2, p, count), 3) for p in range(count)]
+        for step, blocks in enumerate(zip(*shares), start=2):
+            whole = train.batch(step)
+            for i, column in enumerate(columns(whole)):
+                joined = np.concatenate([columns(b)[i] for b in blocks])
+                assert np.array_equal(joined, column)
+    with pytest.raises(UserError, match="cannot be shared by 3 processes"):
+        train.iterate(0, 0, 3)
+
+
+def test_an_epoch_holds_every_note_once(data):
+    plain = dataclasses.replace(data, transpose=0, drop_controls=0.0, batch=1)
+    loader = Loader(plain, MetricalCodec(), "train")
+    rows = loader.plan(0)
+    assert rows.truncated == 0 and len(rows) == loader.rows_per_epoch()
+    onsets = sum(
+        loader.codec.onset_tokens[loader.batch(step).events.token].sum()
+        for step in range(loader.rows_per_epoch())
+    )
+    assert onsets == notes_of(loader)
+
+
+def test_epochs_differ_in_keys_and_cuts(data):
+    loader = Loader(data, MetricalCodec(), "train")
+    rows = loader.rows_per_epoch()
+    epochs = [
+        np.concatenate([loader._train_row(e * rows + r)[0] for r in range(rows)]) for e in (0, 1)
+    ]
+    assert not np.array_equal(*epochs)
+    pitches = [np.unique(loader._train_row(e * rows)[4]).tolist() for e in range(6)]
+    assert len({tuple(p) for p in pitches}) > 1
+
+
+def test_controls_are_dropped_in_training_only(data):
+    always = Loader(dataclasses.replace(data, drop_controls=1.0), MetricalCodec(), "train")
+    never = Loader(dataclasses.replace(data, drop_controls=0.0), MetricalCodec(), "train")
+    first = never.codec.vocabulary.start["style"]
+    last = first + len(never.codec.styles)
+
+    def styles(batches):
+        return sum(
+            int(((b.events.token >= first) & (b.events.token < last)).sum()) for b in batches
+        )
+
+    assert styles([always.batch(0)]) == 0 < styles([never.batch(0)])
+    held_out = Loader(dataclasses.replace(data, drop_controls=1.0), MetricalCodec(), "validation")
+    assert styles(held_out.evaluation()) > 0
+
+
+@pytest.mark.quick
+def test_evaluation_covers_every_note_once_and_is_finite(validation):
+    batches = list(validation.evaluation())
+    token = np.concatenate([b.events.token for b in batches])
+    weight = np.concatenate([b.weight for b in batches])
+    assert validation.codec.onset_tokens[token].sum() == notes_of(validation)
+    assert all(b.events.token.shape == (BATCH, CONTEXT) for b in batches)
+    rows = len(validation.plan(None))
+    assert len(batches) == -(-rows // BATCH)
+    assert weight[:rows].any(axis=1).all() and not weight[rows:].any()
+    assert all(same(a, b) for a, b in zip(batches, validation.evaluation()))
+
+
+def test_token_sequences(train, validation):
+    whole = train.token_sequences()
+    assert len(whole) == train.pieces
+    assert all(train.codec.decode(t)[0].bars == train._pieces[i].bars for i, t in enumerate(whole))
+    found = validation.token_sequences()
+    packed = [t for b in validation.evaluation() for t, _, _ in parts(b)]
+    assert sorted(t.tolist() for t in found) == sorted(t.tolist() for t in packed)
+
+
+def test_pieces_are_kept_within_bounds(data, train):
+    found = catalog.open_dataset("tunes", data.data_dir)
+    store = pieces.Pieces(found.path, "train", train.codec.config, memory=20_000)
+    for i in itertools.chain(range(len(store)), (3, 0, 3)):
+        assert np.array_equal(store[i].pitch, train._pieces[i].pitch)
+    assert 0 < store._used <= 20_000
+    assert store._used == sum(pieces._bytes(p) for p in store._kept.values())
+
+
+def test_styles_of_the_dataset_are_added_to_the_codec(train):
+    assert train.styles == ("odd one", "waltz")
+    assert "odd one" in train.codec.styles
+    assert train.dataset == "tunes:1.0.0" and len(train.manifest) == 64
+    assert train.notes == notes_of(train)
+
+
+def test_another_resolution_is_measured_once(data):
+    from jaxmusic.config import Codec
+
+    codec = MetricalCodec(Codec(steps_per_beat=24, velocities=16))
+    loader = Loader(data, codec, "train")
+    kept = catalog.open_dataset("tunes", data.data_dir).path / "sizes"
+    path = kept / f"{codec.fingerprint}-train.npz"
+    assert path.exists()
+    first = loader.batch(0)
+    path.write_bytes(b"damaged")
+    assert same(Loader(data, codec, "train").batch(0), first)
+    assert sorted(p.name for p in kept.iterdir() if p.name.startswith(".")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"dataset": "none_such"}, r"There is no dataset 'none_such' .*\(tunes\)"),
+        ({"dataset": "tunes:3.0.0"}, "There is no version 3.0.0 .* it has 1.0.0"),
+        ({"dataset": "Tunes!"}, "cannot be called"),
+        ({"context": 1}, "context must be 2 or more"),
+        ({"batch": 0}, "batch 1 or more"),
+    ],
+)
+def test_what_cannot_be_opened_is_said(data, change, words):
+    with pytest.raises(UserError, match=words):
+        Loader(dataclasses.replace(data, **change), MetricalCodec())
+
+
+def test_missing_splits_and_other_formats(data, tmp_path, monkeypatch):
+    options = Prepare(name="one", data_dir=str(tmp_path), test=0.0)
+    prepare_pieces([data_music.tune(0)], options, progress=False)
+    one = dataclasses.replace(data, dataset="one", data_dir=str(tmp_path))
+    assert Loader(one, MetricalCodec()).pieces == 1
+    with pytest.raises(UserError, match=r"has no validation split \(it has train\)"):
+        Loader(one, MetricalCodec(), "validation")
+    monkeypatch.setattr(catalog.record, "FORMAT", 2)
+    with pytest.raises(UserError, match="another record format"):
+        Loader(one, MetricalCodec())
+
+
+def test_real_music(music, tmp_path):
+    files = [str(music / "multitrack_pop"), str(music / "pop909" / "POP909" / "00*")]
+    options = Prepare(name="pop", style="pop", data_dir=str(tmp_path), workers=1)
+    summary = prepare(files, options, progress=False)
+    assert summary.pieces >= 18
+    data = Data(dataset="pop", data_dir=str(tmp_path), context=4096, batch=2)
+    loader = Loader(data, MetricalCodec())
+    assert loader.plan(0).fill(4096) > 0.95
+    used = [np.mean(loader.batch(step).segment > 0) for step in range(8)]
+    assert np.mean(used) > 0.93
+    held_out = Loader(data, MetricalCodec(), "validation")
+    onsets = sum(held_out.codec.onset_tokens[b.events.token].sum() for b in held_out.evaluation())
+    assert onsets == notes_of(held_out)

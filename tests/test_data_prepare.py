@@ -1,0 +1,289 @@
+"""Preparing datasets from files, end to end."""
+
+import dataclasses
+import errno
+import json
+import os
+import pathlib
+import shutil
+import textwrap
+
+import data_music
+import numpy as np
+import pytest
+
+from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.config import Prepare
+from jaxmusic.data import builder, catalog, measuring, record, workers
+from jaxmusic.data.builder import prepare, prepare_pieces
+from jaxmusic.data.pieces import Pieces
+from jaxmusic.data.sources import find
+from jaxmusic.errors import UserError
+from jaxmusic.formats.midi import write_midi
+from jaxmusic.grid import quantise
+
+
+@pytest.fixture(scope="module")
+def midi(tmp_path_factory):
+    folder = data_music.folder(tmp_path_factory.mktemp("midi"), 6)
+    shutil.copy(folder / "tune000.mid", folder / "copy of tune000.MIDI")
+    write_midi(data_music.tune(50, bars=2), folder / "few.kar")
+    (folder / "broken.mid").write_bytes(b"MThd\0\0\0\6 this is none")
+    (folder / "album.mid").mkdir()
+    (folder / "readme.txt").write_text("no music")
+    return folder
+
+
+@pytest.fixture
+def options(tmp_path):
+    return Prepare(
+        name="tunes", style="pop", data_dir=str(tmp_path / "data"), workers=1, validation=0.3
+    )
+
+
+def records(summary):
+    found = catalog.open_dataset(f"{summary.name}:{summary.version}", summary.path + "/../../..")
+    out = {}
+    for split in found.splits:
+        store = Pieces(found.path, split, MetricalCodec().config)
+        out[split] = [store.example(i) for i in range(len(store))]
+    return out
+
+
+def test_files_become_a_dataset(midi, options):
+    summary = prepare([str(midi)], options, progress=False)
+    assert (summary.files, summary.pieces, summary.is_new) == (9, 6, True)
+    assert summary.skipped == {
+        "cannot be read": 1,
+        "copy of another file": 1,
+        "fewer than 32 notes": 1,
+    }
+    stored = records(summary)
+    paths = [e["path"].decode() for split in stored.values() for e in split]
+    assert "b/ü c/tune002.mid" in paths and len(paths) == 6
+    expected = data_music.tune(2)
+    piece = next(e for s in stored.values() for e in s if e["path"].decode().endswith("002.mid"))
+    notes = record.from_example(piece)
+    assert np.array_equal(notes.onset, expected.onset)
+    assert np.array_equal(notes.pitch, expected.pitch)
+    assert notes.labels.styles == ("pop",)
+    assert record.fit_of(piece).error == 0
+    assert summary.notes == sum(len(e["pitch"]) for s in stored.values() for e in s)
+    codec = MetricalCodec()
+    tokens = sum(
+        len(codec.encode(quantise(record.from_example(e))[0])) for s in stored.values() for e in s
+    )
+    assert summary.tokens == tokens
+    report = pathlib.Path(summary.report).read_text("utf-8").splitlines()
+    assert report[0] == "file\treason\tdetail" and len(report) == 4
+    assert any("duplicate of copy of tune000.MIDI" in line for line in report)
+    assert str(summary).splitlines()[0] == "Dataset tunes 1.0.0: prepared"
+    assert "6 of 6 songs" in str(summary)
+    values = json.loads((pathlib.Path(summary.path) / "summary.json").read_text())
+    assert values["pieces"] == 6 and "path" not in values
+
+
+def test_sizes_are_measured_while_preparing(midi, options):
+    summary = prepare([str(midi)], options, progress=False)
+    found = catalog.open_dataset("tunes", options.data_dir)
+    codec = MetricalCodec()
+    sizes = measuring.load(found.path, "train", codec.fingerprint)
+    first = Pieces(found.path, "train", codec.config)[0]
+    mine = codec.sizes(first)
+    assert sizes.header[0] == mine[0]
+    assert np.array_equal(sizes.bar[: sizes.first[1]], mine[1:])
+    assert len(sizes.header) == summary.splits["train"]
+
+
+def test_again_nothing_is_done_and_other_input_makes_another_version(midi, options):
+    first = prepare([str(midi)], options, progress=False)
+    before = sorted(os.walk(options.data_dir))
+    again = prepare([str(midi)], dataclasses.replace(options, workers=2), progress=False)
+    assert not again.is_new and sorted(os.walk(options.data_dir)) == before
+    assert dataclasses.replace(again, is_new=True) == first
+    assert "already prepared" in str(again)
+    other = prepare([str(midi)], dataclasses.replace(options, min_notes=200), progress=False)
+    assert other.version == "1.0.1" and other.is_new
+    back = prepare([str(midi)], options, progress=False)
+    assert (back.version, back.content) == ("1.0.2", first.content)
+    assert catalog.versions("tunes", options.data_dir) == ["1.0.0", "1.0.1", "1.0.2"]
+    assert catalog.open_dataset("tunes", options.data_dir).version == "1.0.2"
+    assert catalog.open_dataset("tunes:1.0.1", options.data_dir).version == "1.0.1"
+    assert sorted(os.listdir(options.data_dir + "/tunes")) == [".lock", "notes"]
+
+
+def test_the_order_does_not_depend_on_the_number_of_workers(midi, options, tmp_path):
+    one = prepare([str(midi)], options, progress=False)
+    two = prepare(
+        [str(midi)],
+        dataclasses.replace(options, workers=3, data_dir=str(tmp_path / "other")),
+        progress=False,
+    )
+    assert one.content == two.content
+
+
+def test_transposed_versions_share_a_split(tmp_path, options):
+    for i in range(12):
+        notes = data_music.tune(i, bars=40)
+        moved = np.where(notes.is_drum, notes.pitch, notes.pitch + 3)
+        write_midi(notes, tmp_path / "in" / f"{i}.mid")
+        write_midi(notes.replace(pitch=moved), tmp_path / "in" / f"{i}-moved.mid")
+    summary = prepare([str(tmp_path / "in")], options, progress=False)
+    assert (summary.pieces, summary.songs) == (24, 12)
+    assert {"train", "validation"} <= set(summary.splits)
+    where = {}
+    for split, examples in records(summary).items():
+        for e in examples:
+            number = e["path"].decode().split(".")[0].split("-")[0]
+            where.setdefault(number, set()).add((split, e["song"]))
+    assert all(len(places) == 1 for places in where.values())
+
+
+def test_a_parser_that_crashes_or_hangs_costs_one_file(tmp_path, options, monkeypatch):
+    for i, name in enumerate(("1good", "2crash", "3good", "4hang", "5good")):
+        write_midi(data_music.tune(i), tmp_path / "in" / f"{name}.mid")
+    for name, mark in (("2crash", b"CRASH"), ("4hang", b"HANG!")):
+        with open(tmp_path / "in" / f"{name}.mid", "ab") as file:
+            file.write(mark)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        textwrap.dedent("""
+            import os, time
+            import symusic
+            real = symusic.Score
+            class Score:
+                @staticmethod
+                def from_midi(data):
+                    if data.endswith(b"CRASH"):
+                        os.write(1, b"noise"); os.write(2, b"noise")
+                        os.abort()
+                    if data.endswith(b"HANG!"):
+                        time.sleep(600)
+                    return real.from_midi(data)
+            symusic.Score = Score
+        """)
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    options = dataclasses.replace(options, file_timeout=3.0)
+    summary = prepare([str(tmp_path / "in")], options, progress=False)
+    assert summary.skipped == {"the parser crashed": 1, "took too long": 1}
+    assert summary.pieces == 3
+    report = pathlib.Path(summary.report).read_text("utf-8")
+    assert "2crash.mid\tthe parser crashed\t" in report
+    assert "4hang.mid\ttook too long\tmore than 3 s" in report
+
+
+def test_a_worker_that_cannot_start_says_why(midi, options, monkeypatch, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "symusic.py").write_text("")
+    (tmp_path / "site" / "numpy.py").write_text("raise ImportError('a numpy that is none')")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    with pytest.raises(RuntimeError, match="a numpy that is none"):
+        list(workers.examine_files(find([str(midi)]), options))
+
+
+def test_pieces_made_in_the_process(options):
+    pieces = [data_music.tune(i, styles=("waltz",), song=f"song {i % 4}") for i in range(8)]
+    options = dataclasses.replace(options, style="")
+    summary = prepare_pieces(iter(pieces), options, total=8, progress=False)
+    assert (summary.pieces, summary.songs, summary.styles) == (8, 4, ["waltz"])
+    assert summary.grids == {"labels": 8} and summary.error_ms == 0
+    again = prepare_pieces(iter(pieces), options, progress=False)
+    assert not again.is_new and again.version == "1.0.0"
+    other = prepare_pieces(iter(pieces[1:]), options, progress=False)
+    assert other.version == "1.0.1"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("nowhere", "does not exist"),
+        ("nowhere/*.mid", "does not exist"),
+        ("empty", "There is no MIDI file in"),
+        ("text", "There is no MIDI file in"),
+        ("text/words.txt", "is not a MIDI file by its name"),
+        ("bad", r"None of the 2 files can be used \(2 cannot be read\)"),
+    ],
+)
+def test_sources_that_hold_nothing_are_named(tmp_path, options, source, words):
+    for name in ("empty", "text", "bad"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "text" / "words.txt").write_text("words")
+    for name in ("a.mid", "b.mid"):
+        (tmp_path / "bad" / name).write_bytes(b"none")
+    with pytest.raises(UserError, match=words):
+        prepare([str(tmp_path / source)], options, progress=False)
+    assert catalog.versions("tunes", options.data_dir) == []
+
+
+@pytest.mark.quick
+def test_sources_are_found_once_and_in_order(midi):
+    everything = find([str(midi)])
+    assert [f.name for f in everything] == sorted(f.name for f in everything)
+    assert len(everything) == 9
+    assert find([str(midi), str(midi / "tune000.mid")]) == everything
+    assert len(find([str(midi / "**" / "tune*.mid")])) == 6
+    assert [f.name for f in find([str(midi / "a" / "*.mid")])] == ["tune001.mid", "tune004.mid"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": "No Name"}, "cannot be called 'No Name'"),
+        ({"name": "../up"}, "cannot be called"),
+        ({"validation": 0.6, "test": 0.4}, "leave nothing to train on"),
+        ({"workers": -1}, "workers must be"),
+        ({"data_dir": "gs://bucket/data"}, "on a local disk"),
+    ],
+)
+def test_options_that_make_no_sense(midi, options, change, words):
+    with pytest.raises(UserError, match=words):
+        prepare([str(midi)], dataclasses.replace(options, **change), progress=False)
+
+
+def test_a_folder_that_cannot_be_written_to(midi, options, tmp_path):
+    (tmp_path / "file").write_text("")
+    options = dataclasses.replace(options, data_dir=str(tmp_path / "file" / "data"))
+    with pytest.raises(UserError, match="cannot be written to"):
+        prepare([str(midi)], options, progress=False)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("No space left on device")],
+)
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(midi, options, monkeypatch, error):
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(builder, "write_shards", full)
+    with pytest.raises(UserError, match="is full: free some space"):
+        prepare([str(midi)], options, progress=False)
+    assert [p.name for p in os.scandir(options.data_dir + "/tunes")] == [".lock"]
+
+
+def test_two_preparations_of_one_dataset(midi, options, tmp_path):
+    folder = tmp_path / "data" / "tunes"
+    folder.mkdir(parents=True)
+    with catalog.locked(folder), pytest.raises(UserError, match="being prepared by another"):
+        prepare([str(midi)], options, progress=False)
+    assert prepare([str(midi)], options, progress=False).pieces == 6
+
+
+def test_odd_files_are_read_or_skipped_with_a_reason(music, options):
+    summary = prepare([str(music / "odd")], options, progress=False)
+    assert summary.files == 119 == summary.pieces + sum(summary.skipped.values())
+    assert summary.pieces >= 25
+    assert "the parser crashed" not in summary.skipped
+    assert "cannot be processed" not in summary.skipped
+
+
+def test_versions_of_pop909_songs_are_found(music, options):
+    numbers = ("017", "018", "101", "103", "262", "805", "492", "666", "100", "200", "300")
+    files = [str(music / "pop909" / "POP909" / n / f"{n}.mid") for n in numbers]
+    summary = prepare(files, options, progress=False)
+    assert (summary.pieces, summary.songs) == (11, 7)
+    stored = records(summary)
+    song = {e["path"].decode()[:3]: e["song"] for s in stored.values() for e in s}
+    for a, b in (("017", "018"), ("101", "103"), ("262", "805"), ("492", "666")):
+        assert song[a] == song[b]

@@ -1,0 +1,170 @@
+"""Records, songs, splits, augmentation and the rules of cleaning."""
+
+import dataclasses
+
+import data_music
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxmusic.beats import Fit
+from jaxmusic.config import Prepare
+from jaxmusic.data import cleaning, record, songs
+from jaxmusic.data.augmentation import CONTROLS, draw
+from jaxmusic.data.splits import SPLITS, assign
+from jaxmusic.grid import quantise
+from jaxmusic.notes import Labels, make_notes
+
+FIT = Fit("estimate", 1.25, 15.5, 0.03)
+
+
+def equal(a, b):
+    """Whether two pieces are the same in every field, types included."""
+    for field in dataclasses.fields(a):
+        x, y = getattr(a, field.name), getattr(b, field.name)
+        if field.name == "labels":
+            assert equal(x, y)
+        elif isinstance(x, np.ndarray):
+            assert x.dtype == y.dtype, field.name
+            assert np.array_equal(x, y), field.name
+        else:
+            assert x == y, field.name
+    return True
+
+
+@st.composite
+def pieces(draw_):
+    count = draw_(st.integers(0, 40))
+    tracks = draw_(st.integers(1, 5))
+
+    def column(low, high):
+        return draw_(st.lists(st.integers(low, high), min_size=count, max_size=count))
+
+    changes = draw_(st.lists(st.integers(1, 10**6), max_size=4, unique=True))
+    ticks = np.array(sorted(changes), np.int32)
+    return make_notes(
+        column(0, 2**30),
+        column(1, 2**29),
+        column(0, 127),
+        column(1, 127),
+        column(0, tracks - 1),
+        program=draw_(st.lists(st.integers(0, 127), min_size=tracks, max_size=tracks)),
+        drum=draw_(st.lists(st.booleans(), min_size=tracks, max_size=tracks)),
+        tempos=tuple((t, draw_(st.floats(10, 900))) for t in (0, *changes)),
+        meters=tuple((t, draw_(st.integers(1, 15)), 4) for t in (0, *changes)),
+        end=draw_(st.integers(0, 2**31 - 1)),
+        labels=Labels(
+            styles=draw_(st.sampled_from([(), ("pop",), ("pop", "rock")])),
+            song=draw_(st.text(max_size=5)),
+            chord_tick=ticks,
+            chord=np.arange(len(ticks), dtype=np.uint8),
+        ),
+    )
+
+
+@pytest.mark.quick
+@settings(max_examples=60, deadline=None)
+@given(pieces())
+def test_records_round_trip_exactly(notes):
+    example = record.to_example(notes, "a/ü.mid", FIT)
+    assert equal(record.from_example(example), notes)
+    assert record.fit_of(example) == FIT
+
+
+def test_records_survive_the_features_bytes():
+    features = record.features()
+    notes = data_music.tune(1, styles=("pop",), song="Ünder 漢")
+    stored = features.serialize_example(record.to_example(notes, "ü", FIT))
+    example = features.deserialize_example_np(stored)
+    assert equal(record.from_example(example), notes)
+    assert record.fit_of(example) == FIT
+
+
+def test_only_aligned_pieces_are_stored():
+    with pytest.raises(ValueError, match="96 ticks per beat"):
+        record.to_example(data_music.tune(0).replace(ticks_per_beat=96), "a", FIT)
+
+
+def transposed(notes, semitones):
+    return notes.replace(pitch=np.where(notes.is_drum, notes.pitch, notes.pitch + semitones))
+
+
+@pytest.mark.quick
+def test_versions_of_a_song_are_one_song():
+    tunes = [data_music.tune(i, bars=40) for i in range(6)]
+    moved = transposed(tunes[0], 5)
+    slower = tunes[1].replace(onset=tunes[1].onset * 2, duration=tunes[1].duration * 2)
+    shorter = data_music.tune(2, bars=30)
+    everything = [*tunes, moved, slower, shorter]
+    names = songs.group(
+        [songs.content(n) for n in everything],
+        [songs.signature(n) for n in everything],
+        [""] * len(everything),
+    )
+    assert len(set(names[:6])) == 6
+    assert names[6:] == names[:3]
+
+
+def test_known_songs_are_trusted():
+    a, b = data_music.tune(0, bars=40), data_music.tune(1, bars=40)
+    signatures = [songs.signature(n) for n in (a, a, b)]
+    assert songs.group(["1", "2", "3"], signatures, ["x", "y", "x"]) == ["x", "y", "x"]
+    assert songs.group(["1", "2", "3"], signatures, ["", "y", ""]) == ["y", "y", "3"]
+
+
+@pytest.mark.quick
+def test_content_tells_copies_from_versions():
+    notes = data_music.tune(0)
+    jitter = notes.replace(onset=notes.onset + np.arange(len(notes)) % 2, end=notes.end + 480)
+    assert songs.content(jitter) == songs.content(notes)
+    assert songs.content(transposed(notes, 1)) != songs.content(notes)
+
+
+def test_splits_are_by_song_stable_and_near_their_shares():
+    names = [f"song {i}" for i in range(4000)]
+    split = dict(zip(names, assign(names, 0.05, 0.1)))
+    counts = [list(split.values()).count(s) for s in SPLITS]
+    assert abs(counts[1] - 200) < 60 and abs(counts[2] - 400) < 80
+    fewer = names[::3]
+    assert assign(fewer, 0.05, 0.1) == [split[n] for n in fewer]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_few_songs_fill_train_and_validation(count):
+    for seed in range(30):
+        names = [f"{seed} {i}" for i in range(count)]
+        split = assign(names, 0.05, 0.05)
+        assert "train" in split
+        assert ("validation" in split) == (count > 1)
+    assert assign(["a", "b"], 0.0, 0.0) == ["train", "train"]
+    assert sorted(assign(["a", "b"], 0.5, 0.49)) == ["train", "validation"]
+
+
+def test_transposition_is_even_and_keeps_pitches_in_range():
+    piece, _ = quantise(data_music.tune(0))
+    changes = [draw(piece, 7, epoch, 3, 5, 0.25) for epoch in range(2000)]
+    shifts = np.bincount([c.semitones + 5 for c in changes], minlength=11)
+    assert len(shifts) == 11 and shifts.min() > 130
+    dropped = [np.mean([name in c.drop for c in changes]) for name in CONTROLS]
+    assert all(0.2 < share < 0.3 for share in dropped)
+    assert changes[:5] == [draw(piece, 7, epoch, 3, 5, 0.25) for epoch in range(5)]
+    top, _ = quantise(data_music.tune(0, low=97))
+    reach = [draw(top, 0, epoch, 0, 5, 0.0).semitones for epoch in range(100)]
+    assert max(reach) == 127 - int(top.pitch[top.slot != 15].max()) < 5 and min(reach) == -5
+
+
+@pytest.mark.quick
+def test_cleaning_gives_reasons():
+    config, notes = Prepare(), data_music.tune(0)
+    assert cleaning.reject(notes, config) is None
+    assert cleaning.reject(make_notes([], [], [], [], []), config) == "holds no notes"
+    few = data_music.tune(0, bars=2)
+    assert cleaning.reject(few, config) == "fewer than 32 notes"
+    quick = notes.replace(tempo_qpm=np.array([900.0]))
+    assert cleaning.reject(quick, config) == "shorter than 5 s"
+    slow = notes.replace(tempo_qpm=np.array([1.0]))
+    assert cleaning.reject(slow, config) == "longer than 3600 s"
+    assert cleaning.no_grid(Fit("estimate", 9, 9, 0.24), config) == "no beat grid fits its notes"
+    assert cleaning.no_grid(FIT, config) is None

@@ -1,0 +1,60 @@
+"""The public edge: the suffix of a path decides."""
+
+import numpy as np
+import pytest
+from etils import epath
+
+from jaxmusic.errors import UserError
+from jaxmusic.formats import files
+from jaxmusic.formats.sequence import from_sequence, to_sequence
+from jaxmusic.notes import make_notes
+
+NOTES = make_notes([0, 480], [480, 480], [60, 64], [80, 90], [0, 0], program=[4])
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("kind", [str, epath.Path], ids=["str", "epath"])
+def test_midi_there_and_back(tmp_path, kind):
+    for name, music in (("a.mid", NOTES), ("b.MIDI", to_sequence(NOTES))):
+        files.write(music, kind(str(tmp_path / name)))
+        again = files.read(kind(str(tmp_path / name)))
+        assert again == to_sequence(NOTES)
+        assert from_sequence(again).program.tolist() == [4]
+
+
+@pytest.mark.quick
+def test_karaoke_files_are_midi_files(tmp_path):
+    files.write(NOTES, tmp_path / "a.mid")
+    (tmp_path / "a.mid").rename(tmp_path / "a.kar")
+    assert len(files.read(tmp_path / "a.kar").notes) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [("a.mid", b"MThd"), ("a.wav", b"RIFF"), ("a.png", b"\x89PNG"), ("a.pdf", b"%PDF")],
+)
+def test_the_suffix_decides_what_is_written(tmp_path, name, head):
+    if name == "a.wav":
+        pytest.importorskip("midirenderer")
+    files.write(to_sequence(NOTES), tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(head)
+
+
+@pytest.mark.quick
+def test_unknown_suffixes_name_the_known(tmp_path):
+    with pytest.raises(UserError, match=r"a\.mp3 cannot be read: .*\.mid, \.midi or \.kar\."):
+        files.read(tmp_path / "a.mp3")
+    with pytest.raises(UserError, match=r"\.mid, \.midi, \.wav, \.png, \.svg or \.pdf\."):
+        files.write(NOTES, tmp_path / "a.mp3")
+    assert not list(tmp_path.iterdir())
+
+
+def test_real_music_keeps_its_notes(music, tmp_path):
+    path = music / "multitrack_pop" / "Funkytown.mid"
+    sequence = files.read(path)
+    files.write(sequence, tmp_path / "a.mid")
+    again = files.read(tmp_path / "a.mid")
+    assert len(again.notes) == len(sequence.notes)
+    for field in ("start_time", "end_time", "pitch", "velocity", "program", "is_drum"):
+        a, b = (sorted(getattr(n, field) for n in s.notes) for s in (sequence, again))
+        np.testing.assert_allclose(a, b, atol=1e-3)

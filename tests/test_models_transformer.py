@@ -1,0 +1,245 @@
+"""The Transformer: what it sees, what it costs, and the cache against the full forward pass."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxmusic import config as configs
+from jaxmusic.errors import UserError
+from jaxmusic.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
+from jaxmusic.models import decode, position, transformer
+
+SMALL = configs.Model(layers=2, width=32, heads=4, kv_heads=2, head_dim=16, hidden=48)
+VOCAB = 50
+
+
+def music_like(batch, length, seed=0):
+    rng = np.random.default_rng(seed)
+    time = np.cumsum(rng.integers(0, 5, (batch, length)), axis=1)
+    columns = [rng.integers(0, n, (batch, length)) for n in (VOCAB, MAX_SLOTS, MAX_PITCHES)]
+    return Events(
+        *(jnp.asarray(x, jnp.int32) for x in (columns[0], time, time % 144, *columns[1:]))
+    )
+
+
+def part(events, start, end):
+    return Events(*(x[:, start:end] for x in events))
+
+
+def changed(events, place):
+    token = events.token.at[:, place].set((events.token[:, place] + 1) % VOCAB)
+    return events._replace(token=token)
+
+
+def test_causal_and_packed():
+    graphdef, params = transformer.make(SMALL, VOCAB, 0)
+    events = music_like(2, 60)
+    segment = jnp.asarray([[1] * 20 + [2] * 30 + [0] * 10] * 2)
+    before = transformer.apply(graphdef, params, events, segment)
+    after = transformer.apply(graphdef, params, changed(events, 30), segment)
+    assert before.shape == (2, 60, VOCAB) and before.dtype == jnp.float32
+    moved = np.abs(np.asarray(before - after)).max(axis=(0, 2)) > 0
+    np.testing.assert_array_equal(moved, (np.arange(60) >= 30) & (np.arange(60) < 50))
+
+
+def test_a_piece_has_the_same_logits_wherever_it_is_packed():
+    graphdef, params = transformer.make(SMALL, VOCAB, 1)
+    events = music_like(1, 80)
+    alone = transformer.apply(graphdef, params, part(events, 30, 80), jnp.ones((1, 50), jnp.int32))
+    packed = transformer.apply(graphdef, params, events, jnp.asarray([[1] * 30 + [2] * 50]))
+    np.testing.assert_allclose(packed[:, 30:], alone, atol=1e-5)
+    shifted = events._replace(time=events.time + 480)
+    later = transformer.apply(graphdef, params, shifted, jnp.asarray([[1] * 30 + [2] * 50]))
+    np.testing.assert_allclose(later, packed, atol=2e-5)
+
+
+@pytest.mark.parametrize("field", ["time", "position", "slot", "pitch"])
+def test_every_field_matters(field):
+    graphdef, params = transformer.make(SMALL, VOCAB, 0)
+    events = music_like(1, 8)
+    segment = jnp.ones((1, 8), jnp.int32)
+    other = events._replace(**{field: getattr(events, field).at[0, 3].add(-1) % 17})
+    a, b = (transformer.apply(graphdef, params, e, segment) for e in (events, other))
+    assert np.abs(np.asarray(a - b))[0, 3:].max() > 1e-6
+    np.testing.assert_array_equal(a[0, :3], b[0, :3])
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SMALL,
+        dataclasses.replace(SMALL, kv_heads=4, layers=3),
+        configs.Model(),
+    ],
+)
+def test_number_of_parameters(config):
+    head = config.head_dim * (2 * config.heads + 2 * config.kv_heads)
+    layer = config.width * (head + 3 * config.hidden + 2) + 2 * config.head_dim
+    tables = VOCAB + MAX_POSITIONS + MAX_SLOTS + MAX_PITCHES + 1
+    want = config.layers * layer + tables * config.width
+    assert transformer.num_parameters(config, VOCAB) == want
+    _, params = transformer.make(config, VOCAB, 0)
+    assert sum(x.size for x in jax.tree.leaves(params)) == want
+
+
+@pytest.mark.quick
+def test_flops_of_one_token():
+    config = configs.Model(layers=1, width=8, heads=2, kv_heads=1, head_dim=4, hidden=16)
+    matrices = 8 * 8 + 2 * 8 * 4 + 8 * 8 + 3 * 8 * 16 + 10 * 8
+    scores = (1 + 2 + 3) / 3 * 2 * 4 * 2 * 2
+    assert transformer.flops_per_token(config, 10, 3) == 3 * (2 * matrices + scores)
+
+
+@pytest.mark.quick
+def test_starts_near_the_uniform_guess():
+    graphdef, params = transformer.make(configs.Model(), 1000, 0)
+    events = music_like(2, 64)
+    logits = transformer.apply(graphdef, params, events, jnp.ones((2, 64), jnp.int32))
+    loss = -jax.nn.log_softmax(logits)[..., 7].mean()
+    assert abs(float(loss) - np.log(1000)) < 0.2
+
+
+@pytest.mark.parametrize("options", [{"remat": True}, {"attention": "plain"}])
+def test_options_do_not_change_the_gradient(options):
+    events, segment = music_like(2, 150), jnp.ones((2, 150), jnp.int32)
+
+    def gradient(config):
+        graphdef, params = transformer.make(config, VOCAB, 0)
+
+        def loss(params):
+            logits = transformer.apply(graphdef, params, events, segment)
+            return -jax.nn.log_softmax(logits)[..., 3].mean()
+
+        return jax.jit(jax.grad(loss))(params)
+
+    want, got = gradient(SMALL), gradient(dataclasses.replace(SMALL, **options))
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_dropout_follows_its_key():
+    config = dataclasses.replace(SMALL, dropout=0.5)
+    graphdef, params = transformer.make(config, VOCAB, 0)
+    events, segment = music_like(1, 12), jnp.ones((1, 12), jnp.int32)
+
+    def logits(key):
+        return np.asarray(transformer.apply(graphdef, params, events, segment, key))
+
+    first, again, other = (logits(jax.random.key(i)) for i in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1e-3
+    assert np.abs(first - logits(None)).max() > 1e-3
+
+
+def test_bfloat16_stays_close():
+    events, segment = music_like(2, 40), jnp.ones((2, 40), jnp.int32)
+    graphdef, params = transformer.make(SMALL, VOCAB, 0)
+    want = transformer.apply(graphdef, params, events, segment)
+    low, _ = transformer.make(dataclasses.replace(SMALL, dtype="bfloat16"), VOCAB, 0)
+    got = transformer.apply(low, params, events, segment)
+    assert got.dtype == jnp.float32
+    np.testing.assert_allclose(got, want, atol=0.03)
+
+
+def test_every_parameter_names_its_axes():
+    _, params = jax.eval_shape(lambda: transformer.make(SMALL, VOCAB, 0))
+    leaves = jax.tree.leaves(params, is_leaf=lambda x: isinstance(x, nnx.Variable))
+    assert len(leaves) == 4 + 11 + 1
+    for leaf in leaves:
+        assert len(leaf.get_metadata()["axes"]) == leaf.get_value().ndim
+
+
+def test_same_seed_same_parameters():
+    a, b, c = (transformer.make(SMALL, VOCAB, seed)[1]["token"][...] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(a, b)
+    assert np.abs(np.asarray(a - c)).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kv_heads": 3}, "model.kv_heads to a divisor"),
+        ({"head_dim": 18}, "model.head_dim to a multiple of 4"),
+        ({"dtype": "float16"}, "model.dtype to float32 or bfloat16"),
+        ({"attention": "dense"}, "model.attention to one of"),
+    ],
+)
+@pytest.mark.quick
+def test_wrong_shapes_say_what_to_set(options, message):
+    with pytest.raises(UserError, match=message):
+        transformer.make(dataclasses.replace(SMALL, **options), VOCAB, 0)
+
+
+@pytest.mark.quick
+def test_rotation_is_relative_and_hits_bars():
+    rng = np.random.default_rng(0)
+    q, k = (jnp.asarray(rng.normal(size=(1, 1, 64)), jnp.float32) for _ in range(2))
+
+    def score(q_index, q_time, k_index, k_time):
+        turned = [
+            position.rotate(x, *position.angles(jnp.array([[i]]), jnp.array([[t]]), 64))
+            for x, i, t in ((q, q_index, q_time), (k, k_index, k_time))
+        ]
+        return float(jnp.vdot(*turned))
+
+    assert score(9, 100, 4, 52) == pytest.approx(score(1005, 4100, 1000, 4052), abs=1e-3)
+    assert score(9, 100, 4, 52) != pytest.approx(score(9, 101, 4, 52), abs=1e-3)
+    assert score(9, 100, 4, 52) != pytest.approx(score(10, 100, 4, 52), abs=1e-3)
+    assert score(9, 100, 4, 52) == pytest.approx(float(_turn_back(q, 5, 48, k)), abs=1e-3)
+    periods = 2 * np.pi / np.asarray(position.frequencies(64)[1])
+    np.testing.assert_allclose(periods[::2], 12 * 2.0 ** np.arange(8), rtol=1e-6)
+
+
+def _turn_back(q, index, time, k):
+    return jnp.vdot(
+        position.rotate(q, *position.angles(jnp.array([[index]]), jnp.array([[time]]), 64)), k
+    )
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_cache_gives_the_logits_of_the_full_pass(kv_heads):
+    config = dataclasses.replace(SMALL, kv_heads=kv_heads)
+    graphdef, params = transformer.make(config, VOCAB, 0)
+    events = music_like(2, 40)
+    want = transformer.apply(graphdef, params, events, jnp.ones((2, 40), jnp.int32))
+    weights = decode.prepare(config, params)
+    cache = decode.init_cache(config, 2, 64)
+    first, cache = decode.extend(config, weights, part(events, 0, 11), cache, 0)
+    np.testing.assert_allclose(first, want[:, :11], atol=1e-4)
+    last, cache = decode.extend(config, weights, part(events, 11, 20), cache, 11, last=8)
+    np.testing.assert_allclose(last, want[:, 19], atol=1e-4)
+    step = jax.jit(decode.step, static_argnums=0)
+    for i in range(20, 40):
+        logits, cache = step(config, weights, part(events, i, i + 1), cache, i)
+        np.testing.assert_allclose(logits, want[:, i], atol=1e-4)
+
+
+def test_step_within_a_while_loop_and_after_padding():
+    graphdef, params = transformer.make(SMALL, VOCAB, 0)
+    events = music_like(1, 30)
+    want = transformer.apply(graphdef, params, events, jnp.ones((1, 30), jnp.int32))
+    weights = decode.prepare(SMALL, params)
+
+    @jax.jit
+    def run(events, real):
+        cache = decode.init_cache(SMALL, 1, 32)
+        prompt = part(events, 0, 16)
+        # Places from `real` on are padding that must leave no trace.
+        prompt = prompt._replace(token=jnp.where(jnp.arange(16) < real, prompt.token, 49))
+        logits, cache = decode.extend(SMALL, weights, prompt, cache, 0, last=real - 1)
+
+        def body(carry):
+            i, cache, _ = carry
+            one = Events(*(jax.lax.dynamic_slice_in_dim(x, i, 1, 1) for x in events))
+            logits, cache = decode.step(SMALL, weights, one, cache, i)
+            return i + 1, cache, logits
+
+        return logits, jax.lax.while_loop(lambda c: c[0] < 30, body, (real, cache, logits))[2]
+
+    prompt_logits, logits = run(events, jnp.int32(10))
+    np.testing.assert_allclose(prompt_logits, want[:, 9], atol=1e-4)
+    np.testing.assert_allclose(logits, want[:, 29], atol=1e-4)

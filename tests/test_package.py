@@ -1,0 +1,241 @@
+"""What must hold of the package as a whole: its imports, metadata, command line and README."""
+
+import ast
+import configparser
+import importlib.util
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+import jaxmusic
+from jaxmusic import cli
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+MODULES = sorted((ROOT / "jaxmusic").rglob("*.py"))
+MAIN = "from jaxmusic.cli import main; main()"
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    return run_python("-c", code, check=True).stdout.strip()
+
+
+def run_python(*arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=check
+    )
+
+
+def load(path: pathlib.Path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def floors():
+    return load(ROOT / ".ci" / "floors.py")
+
+
+@pytest.mark.quick
+def test_importing_jaxmusic_is_light():
+    heavy = "{'jax', 'note_seq', 'numpy', 'flax', 'tensorflow_datasets', 'grain', 'matplotlib'}"
+    assert python(f"import jaxmusic, sys; print({heavy} & set(sys.modules))") == "set()"
+
+
+@pytest.mark.quick
+def test_importing_every_module_touches_no_device_and_no_heavy_package():
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in MODULES
+    ]
+    code = f"""
+import importlib, sys
+for name in {names}:
+    importlib.import_module(name)
+from jax._src import xla_bridge
+print(sorted({{"note_seq", "matplotlib", "tensorflow_datasets", "torch"}} & set(sys.modules)),
+      xla_bridge.backends_are_initialized())
+"""
+    assert python(code) == "[] False"
+
+
+def test_preparing_imports_no_jax():
+    # Each worker process imports this: four seconds of JAX would be paid once a core.
+    code = "import jaxmusic.data.workers, jaxmusic.formats.midi, sys; print('jax' in sys.modules)"
+    assert python(code) == "False"
+
+
+@pytest.mark.quick
+def test_public_names_are_there():
+    assert set(jaxmusic.__all__) <= set(dir(jaxmusic))
+    for name in jaxmusic.__all__:
+        assert getattr(jaxmusic, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        jaxmusic.nonsense  # noqa: B018
+
+
+@pytest.mark.quick
+def test_imports_point_down(floors):
+    assert floors.check(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"notes.py": "from jaxmusic.data import loader"}, "notes imports data, a room above"),
+        ({"data/x.py": "import jaxmusic.generate.composer"}, "data imports generate, a room besid"),
+        ({"data/x.py": "def f():\n  from jaxmusic import model"}, "data imports model, a room abov"),
+        ({"model.py": "from jaxmusic import load"}, "model imports __init__, a room above"),
+        ({"formats/x.py": "import note_seq"}, "import note_seq inside the function"),
+        ({"data/x.py": "if 1:\n  import jax.numpy"}, "data does without jax"),
+        ({"train/x.py": "from . import y"}, "imports are absolute"),
+        ({"attic.py": ""}, "room attic has no floor"),
+        ({"notes.py": "from jaxmusic import grid", "grid.py": "import jaxmusic.notes"}, "circle"),
+    ],
+)
+def test_floors_find_what_is_wrong(floors, tmp_path, files, found):
+    rooms = ["data/loader", "generate/composer", "model", "notes", "grid", "train/y"]
+    for name in [*(f"{room}.py" for room in rooms), *files]:
+        path = tmp_path / "jaxmusic" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(files.get(name, ""))
+    problems = floors.check(tmp_path)
+    assert len(problems) == 1
+    assert found in problems[0]
+
+
+def test_floors_allow_what_is_right(floors, tmp_path):
+    package = tmp_path / "jaxmusic"
+    (package / "data").mkdir(parents=True)
+    (package / "notes.py").write_text("import numpy\n")
+    (package / "data" / "a.py").write_text(
+        "from typing import TYPE_CHECKING\nfrom jaxmusic.notes import Notes\n"
+        "from jaxmusic.data import b\nif TYPE_CHECKING:\n  from note_seq import NoteSequence\n"
+        "def f():\n  import note_seq, jax\n"
+    )
+    (package / "data" / "b.py").write_text("import os\n")
+    assert floors.check(tmp_path) == []
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_has_a_docstring_and_is_short(path):
+    text = path.read_text()
+    assert ast.get_docstring(ast.parse(text)), "write a docstring"
+    assert len(text.splitlines()) <= 420, "divide this file: it is too long to read in one sitting"
+
+
+@pytest.fixture(scope="module")
+def metadata() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def test_all_packages_are_installed(metadata):
+    listed = set(metadata["options"]["packages"].split())
+    folders = {path.parent.relative_to(ROOT) for path in MODULES}
+    assert listed == {".".join(folder.parts) for folder in folders} | {"jaxmusic.configs"}
+
+
+def test_everything_imported_is_required(metadata):
+    required = metadata["options"]["install_requires"].strip().splitlines()
+    known = {re.split(r"[ \[;]", line)[0].lower().replace("-", "_") for line in required}
+    known |= {"jaxmusic", *sys.stdlib_module_names}
+    known |= {"orbax" for name in known if name == "orbax_checkpoint"}
+    floors = load(ROOT / ".ci" / "floors.py")
+    for path in MODULES:
+        for _, name, _ in floors.imports(ast.parse(path.read_text()), set()):
+            first = name.split(".")[0].lower()
+            # The sound font comes with pretty_midi, which note-seq requires.
+            assert first in known | {"pretty_midi", "google"}, f"{path.name} imports {first}"
+
+
+@pytest.mark.quick
+def test_versions_agree():
+    version = jaxmusic.__version__
+    assert python("from jaxmusic.version import __version__; print(__version__)") == version
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.quick
+def test_readme_has_two_commands():
+    text = (ROOT / "README.md").read_text()
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    shell = [body.strip() for language, body in fences if language in ("sh", "bash", "console", "")]
+    assert len(shell) == 2
+    assert all("\n" not in command for command in shell)
+    start, test = shell
+    assert start == "python3 -m venv .venv && .venv/bin/pip install -e . && " + (
+        ".venv/bin/jaxmusic quickstart"
+    )
+    assert test == 'python3 -m venv .venv && .venv/bin/pip install -e ".[test]" && ' + (
+        ".venv/bin/python -m pytest"
+    )
+
+
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#\s]+)", path.read_text()):
+        if "://" not in target:
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_named_in_documents_exist(path):
+    named = re.findall(r"`((?:jaxmusic|tests|benchmarks|docs|configs)/[\w./]+\.\w+)`", path.read_text())
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert not missing
+
+
+class TestCommandLine:
+    @pytest.mark.quick
+    def test_help_lists_the_commands(self):
+        done = run_python("-c", MAIN, "--help")
+        assert done.returncode == 0
+        for name in cli.COMMANDS:
+            assert re.search(rf"^  {name} ", done.stdout, re.MULTILINE)
+
+    @pytest.mark.quick
+    def test_without_a_command(self, capsys):
+        assert self.exit_code([]) == 2
+        assert "commands:" in capsys.readouterr().out
+
+    def test_version(self, capsys):
+        assert self.exit_code(["--version"]) == 0
+        assert capsys.readouterr().out == f"jaxmusic {jaxmusic.__version__}\n"
+
+    def test_unknown_command(self, capsys):
+        assert self.exit_code(["compose"]) == 2
+        assert "no command 'compose'" in capsys.readouterr().err
+
+    def test_unknown_option(self, capsys):
+        assert self.exit_code(["generate", "--model", "x", "--temprature", "1"]) == 2
+        assert "temprature" in capsys.readouterr().err
+
+    @pytest.mark.quick
+    def test_a_mistake_is_one_line(self, tmp_path, capsys):
+        assert self.exit_code(["prepare", str(tmp_path / "nowhere")]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("jaxmusic: ")
+        assert error.count("\n") == 1
+
+    @pytest.mark.parametrize("name", cli.COMMANDS)
+    def test_each_command_has_help(self, name):
+        done = run_python("-c", MAIN, name, "--help")
+        assert done.returncode == 0, done.stderr
+        summary = cli.COMMANDS[name].__doc__.splitlines()[0]
+        assert " ".join(summary.split()[:3]).split(":")[0] in " ".join(done.stdout.split())
+
+    def exit_code(self, argv: list[str]) -> int:
+        with pytest.raises(SystemExit) as stop:
+            cli.main(argv)
+        return stop.value.code or 0

@@ -1,0 +1,263 @@
+"""The training loop, end to end on a toy dataset."""
+
+import dataclasses
+import json
+import os
+import signal
+import threading
+
+import jax
+import numpy as np
+import pytest
+import train_fakes as fakes
+from etils import epath
+from jax.experimental.compilation_cache import compilation_cache
+
+from jaxmusic import config
+from jaxmusic.errors import UserError
+from jaxmusic.train import checkpoint, trainer
+from jaxmusic.train import run as runs
+from jaxmusic.train.monitor import read_log
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_once(tmp_path_factory):
+    """Nearly all of these tests' time would go into compiling the same programs again."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(autouse=True)
+def fake_data(monkeypatch):
+    monkeypatch.setattr(trainer, "Loader", fakes.FakeLoader)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, compile_once):
+    """A run that nothing disturbed."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "Loader", fakes.FakeLoader)
+        result = trainer.train(fakes.experiment(), path, progress=False)
+    return path, result
+
+
+def params(run, step=None):
+    return [np.asarray(x) for x in jax.tree.leaves(runs.load_params(run, step))]
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) and x.dtype == y.dtype for x, y in zip(a, b, strict=True))
+
+
+def stop_after(monkeypatch, step, send):
+    """Calls send() when the batch of a step is read."""
+
+    class Loader(fakes.FakeLoader):
+        def iterate(self, start=0, *args):
+            for at, batch in enumerate(super().iterate(start, *args), start=start):
+                if at == step - 1:
+                    send()
+                yield batch
+
+    monkeypatch.setattr(trainer, "Loader", Loader)
+
+
+@pytest.mark.quick
+def test_a_run_learns_and_leaves_what_it_promises(whole):
+    path, result = whole
+    assert result.step == fakes.STEPS and not result.stopped
+    log = read_log(path)
+    train = [line for line in log if "loss" in line]
+    valid = [line for line in log if "val_loss" in line]
+    assert [line["step"] for line in train] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in valid] == [2, 4, 6]
+    assert train[-1]["loss"] < train[0]["loss"] - 0.3
+    assert valid[-1]["val_loss"] == result.val_loss
+    # Each target is a note, and half a row less one target is weighted in each segment.
+    assert result.val_loss_per_note == pytest.approx(result.val_loss)
+    assert {"tokens_per_s", "data_wait", "learning_rate", "grad_norm", "seconds"} <= set(train[0])
+    assert {"experiment.json", "codec.json", "data.json", "log.jsonl", "tensorboard"} <= {
+        p.name for p in path.iterdir()
+    }
+    assert config.from_json(config.Experiment, (path / "experiment.json").read_text()) == (
+        fakes.experiment()
+    )
+    assert runs.read(path).codec.styles[-1] == "fake"
+
+
+def test_the_same_command_again_returns_the_same_result(whole):
+    path, result = whole
+    before = (path / "log.jsonl").read_text()
+    again = trainer.train(fakes.experiment(), path, progress=False)
+    assert again.val_loss == result.val_loss and again.step == result.step
+    assert (path / "log.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_goes_on_to_the_same_bits(whole, tmp_path, monkeypatch, number):
+    before = signal.getsignal(number)
+    stop_after(monkeypatch, 3, lambda: os.kill(os.getpid(), number))
+    first = trainer.train(fakes.experiment(), tmp_path, progress=False)
+    assert signal.getsignal(number) is before
+    assert first.stopped and first.signal == number and first.step == 3
+    assert first.val_loss is None
+    monkeypatch.setattr(trainer, "Loader", fakes.FakeLoader)
+    second = trainer.train(fakes.experiment(), tmp_path, progress=False)
+    assert not second.stopped and second.val_loss == whole[1].val_loss
+    assert second.seconds > first.seconds
+    assert same(params(tmp_path), params(whole[0]))
+    steps = [line["step"] for line in read_log(tmp_path) if "loss" in line]
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_lines_beyond_the_checkpoint_are_written_anew(whole, tmp_path, monkeypatch):
+    def crash():
+        raise RuntimeError("crash")
+
+    stop_after(monkeypatch, 4, crash)
+    with pytest.raises(RuntimeError, match="crash"):
+        trainer.train(fakes.experiment(), tmp_path, progress=False)
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 3, "loss": 1.0}\n{"step": 4, "lo')
+    monkeypatch.setattr(trainer, "Loader", fakes.FakeLoader)
+    trainer.train(fakes.experiment(), tmp_path, progress=False)
+    lines = [(x["step"], x["loss"]) for x in read_log(tmp_path) if "loss" in x]
+    assert lines == [(x["step"], x["loss"]) for x in read_log(whole[0]) if "loss" in x]
+    assert same(params(tmp_path), params(whole[0]))
+
+
+def test_training_works_outside_the_main_thread(whole, tmp_path):
+    results = []
+    thread = threading.Thread(
+        target=lambda: results.append(trainer.train(fakes.experiment(), tmp_path, False))
+    )
+    thread.start()
+    thread.join()
+    assert results[0].val_loss == whole[1].val_loss
+
+
+def test_dropout_goes_on_with_the_same_masks(tmp_path, monkeypatch):
+    model = dataclasses.replace(fakes.experiment().model, dropout=0.3)
+    experiment = fakes.experiment(model=model, eval_every=0, steps=4)
+    trainer.train(experiment, tmp_path / "whole", progress=False)
+    stop_after(monkeypatch, 2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert trainer.train(experiment, tmp_path / "parts", progress=False).step == 2
+    monkeypatch.setattr(trainer, "Loader", fakes.FakeLoader)
+    trainer.train(experiment, tmp_path / "parts", progress=False)
+    assert same(params(tmp_path / "whole"), params(tmp_path / "parts"))
+    assert not same(params(tmp_path / "whole", 2), params(tmp_path / "whole", 4))
+
+
+def test_the_first_the_best_and_the_latest_checkpoints_stay(whole):
+    path = epath.Path(whole[0])
+    assert checkpoint.steps(path) == [2, 6]
+    assert checkpoint.best(path) == 6
+    assert not same(params(path, 2), params(path))
+
+
+def test_a_setting_that_may_not_change_is_named(whole):
+    with pytest.raises(UserError, match=r"model\.width back to 16"):
+        model = dataclasses.replace(fakes.experiment().model, width=32)
+        trainer.train(fakes.experiment(model=model), whole[0], progress=False)
+    with pytest.raises(UserError, match="steps back to 6"):
+        trainer.train(fakes.experiment(steps=8), whole[0], progress=False)
+    again = trainer.train(fakes.experiment(log_every=3, keep=2), whole[0], progress=False)
+    assert again.step == fakes.STEPS
+    trainer.train(fakes.experiment(), whole[0], progress=False)
+
+
+def test_other_data_under_the_same_name_are_refused(whole, monkeypatch):
+    monkeypatch.setenv("FAKE_MANIFEST", "other")
+    with pytest.raises(UserError, match="other content"):
+        trainer.train(fakes.experiment(), whole[0], progress=False)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match=r"thesis\.tex"):
+        trainer.train(fakes.experiment(), tmp_path, progress=False)
+    assert {p.name for p in tmp_path.iterdir()} == {"thesis.tex", "lock"}
+
+
+def test_one_process_trains_at_a_time(whole):
+    with (
+        runs.locked(epath.Path(whole[0])),
+        pytest.raises(UserError, match="Wait for the process"),
+    ):
+        trainer.train(fakes.experiment(), whole[0], progress=False)
+
+
+def test_new_runs_start_from_the_weights_of_another(whole, tmp_path, capsys):
+    path, _ = whole
+    experiment = fakes.experiment(init_from=str(path), steps=3, checkpoint_every=1)
+    trainer.train(experiment, tmp_path, progress=True)
+    assert f"from the weights of {path} at step 6" in capsys.readouterr().err
+    first = next(line for line in read_log(tmp_path) if "loss" in line)
+    assert first["loss"] < [x for x in read_log(path) if "loss" in x][2]["loss"]
+    # A run that has begun goes on from its own checkpoint.
+    trainer.train(experiment, tmp_path, progress=True)
+    assert "finished at step 3" in capsys.readouterr().err
+
+
+def test_weights_of_another_codec_or_shape_are_refused(whole, tmp_path):
+    path = str(whole[0])
+    finer = fakes.experiment(init_from=path, codec=config.Codec(steps_per_beat=24))
+    with pytest.raises(UserError, match=r"codec\.steps_per_beat to 12"):
+        trainer.train(finer, tmp_path / "finer", progress=False)
+    model = dataclasses.replace(fakes.experiment().model, hidden=32)
+    with pytest.raises(UserError, match=r"layers\.down"):
+        trainer.train(fakes.experiment(init_from=path, model=model), tmp_path / "w", False)
+
+
+def test_missing_runs_and_checkpoints_are_named(whole, tmp_path):
+    with pytest.raises(UserError, match=r"no experiment\.json"):
+        runs.load_params(tmp_path)
+    with pytest.raises(UserError, match="has 2, 6"):
+        runs.load_params(whole[0], 4)
+
+
+def test_a_run_without_finite_losses_gives_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxmusic.train.monitor.PATIENCE", 3)
+    broken = dataclasses.replace(fakes.experiment().optimizer, learning_rate=1e38, clip=1e38)
+    with pytest.raises(UserError, match="not a finite number"):
+        trainer.train(fakes.experiment(optimizer=broken, steps=30), tmp_path, progress=False)
+    assert all(json.dumps(line) for line in read_log(tmp_path))
+
+
+def test_a_full_disk_is_one_sentence(whole, tmp_path, monkeypatch):
+    def full(self, step, *args, **kwargs):
+        raise ValueError("RESOURCE_EXHAUSTED: write failed [source: No space left on device]")
+
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4, lambda: patch.setattr(checkpoint.Checkpoints, "save", full))
+        with pytest.raises(UserError, match="Free some space"):
+            trainer.train(fakes.experiment(), tmp_path, progress=False)
+    assert checkpoint.steps(epath.Path(tmp_path)) == [2]
+    trainer.train(fakes.experiment(), tmp_path, progress=False)
+    assert same(params(tmp_path), params(whole[0]))
+
+
+@pytest.mark.parametrize(
+    "changes, word",
+    [
+        ({"steps": 0}, "steps"),
+        ({"log_every": 0}, "log_every"),
+        ({"eval_every": -1}, "eval_every"),
+        ({"steps": 2}, "warmup"),
+    ],
+)
+def test_settings_without_sense_are_refused(tmp_path, changes, word):
+    with pytest.raises(UserError, match=word):
+        trainer.train(fakes.experiment(**changes), tmp_path, progress=False)
+    assert not (tmp_path / "experiment.json").exists()
