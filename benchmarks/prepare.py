@@ -9,6 +9,7 @@ files with several tempos or meters, so only files that it accepts are timed.
 from __future__ import annotations
 
 import pathlib
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -80,7 +81,9 @@ def run(options: Options) -> Result:
     accepted = [s for s in _progress(tried, "asking note_seq") if peer.takes(s)]
     timed = accepted[:: max(1, len(accepted) // wanted)][:wanted]
     notes = sum(len(midi.read_notes(song)) for song in timed)
-    ratio = runner.interleave(_over(ours), _over(peer.tokens), options.repeats, [timed])
+    ratio = _timed(ours, peer.tokens, timed, options.repeats)
+    read = {song: midi.read_notes(song) for song in timed}
+    aligning = 1 / _timed(lambda song: beats.align(read[song]), ours, timed, options.repeats).median
     tokens, peer_tokens = (sum(len(f(song)) for song in timed) for f in (ours, peer.tokens))
     return Result(
         columns=("what", "jaxmusic", "note_seq"),
@@ -99,12 +102,13 @@ def run(options: Options) -> Result:
             ),
             Row(("times as fast, fewest", round(ratio.min, 1), 1)),
             Row(("times as fast, most", round(ratio.max, 1), 1)),
+            Row(("share of the time spent on finding beats and bars", aligning, 0)),
             Row(("tokens per note, same songs", tokens / notes, peer_tokens / notes)),
             *_all(songs),
         ),
         notes=(
             f"{len(timed)} songs with {notes:,} notes, {options.repeats} repeats; in each, one "
-            "side does all songs and then the other.",
+            "side does all songs and then the other. Seconds are the process's own.",
             f"note_seq accepts {len(accepted)} of {len(tried)} songs tried.",
             "jaxmusic's side includes finding the beats of the music; note_seq takes the file's.",
             "Onset errors are mean distances from the nearest 12th of a beat, means over songs.",
@@ -133,9 +137,18 @@ def _all(songs: list[pathlib.Path]) -> list[Row]:
     ]
 
 
-def _over(side: Callable[[pathlib.Path], object]) -> Callable[..., object]:
-    """One side on several songs. A song at a time would leave each side the other's cold caches."""
-    return lambda *songs: [side(song) for song in songs]
+def _timed(
+    side: Callable[[pathlib.Path], object],
+    other: Callable[[pathlib.Path], object],
+    songs: list[pathlib.Path],
+    repeats: int,
+) -> runner.Ratio:
+    """Processor time of both sides on all songs; in turns by the song, caches would be cold."""
+
+    def over(do: Callable[[pathlib.Path], object]) -> Callable[..., object]:
+        return lambda *songs: [do(song) for song in songs]
+
+    return runner.interleave(over(side), over(other), repeats, [songs], time.process_time)
 
 
 def _progress(items: list[pathlib.Path], what: str) -> Iterable[pathlib.Path]:

@@ -9,17 +9,15 @@ songs: neither figure is better for being higher or lower.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-import tqdm
+from etils import epath
 
 import jaxmusic
 from benchmarks.runner import Options, Result, Row, chosen_data
 from jaxmusic.data import catalog, record
 from jaxmusic.data.pieces import Pieces
 from jaxmusic.notes import Notes
-from jaxmusic.train import run as runs
+from jaxmusic.train import checkpoint
 
 PIECES = 20
 """Samples of each model unless --count says otherwise."""
@@ -92,22 +90,13 @@ def report(groups: dict[str, list[Notes]], real: str) -> list[Row]:
     return rows
 
 
-def shown(bar: tqdm.tqdm) -> Callable[[int, int], None]:
-    """What moves a bar to so many of so many."""
-
-    def show(done: int, total: int) -> None:
-        bar.total, bar.n = total, done
-        bar.refresh()
-
-    return show
-
-
 def run(options: Options) -> Result:
     """Composes with both checkpoints and measures them and the validation songs."""
     folder = options.folder("run")
-    first = options.step or runs.steps(folder)[0]
     count = options.count or PIECES
-    trained, untrained = jaxmusic.load(folder), jaxmusic.load(folder, step=first)
+    trained = jaxmusic.load(folder)
+    first = options.step or checkpoint.steps(epath.Path(folder))[0]
+    untrained = jaxmusic.load(folder, step=first)
     if trained.step == untrained.step:
         raise SystemExit(f"Step {first} is the run's best: give --step the step of another one.")
     data, _ = chosen_data(options)
@@ -117,8 +106,7 @@ def run(options: Options) -> Result:
     style = trained.styles[0] if trained.styles else None
     samples = {}
     for model in (untrained, trained):
-        with tqdm.tqdm(desc=f"composing, step {model.step}", unit=" bars", leave=False) as bar:
-            pieces = model.compose(style, SECONDS, 0, count, progress=shown(bar))
+        pieces = model.compose(style, SECONDS, 0, count, progress=True)
         samples[f"samples of step {model.step}"] = [piece.notes for piece in pieces]
     name = f"validation songs, first {SECONDS:g} s"
     groups = {

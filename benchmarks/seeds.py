@@ -22,7 +22,7 @@ SEEDS = 20
 DURATION = 180.0
 TOLERANCE = 1e-3
 """Seconds by which an end may miss the duration: tempos in MIDI are whole microseconds."""
-SILENT_BARS = 1
+SILENT_BARS = 2
 """Longest run of silent bars that passes."""
 
 

@@ -132,8 +132,16 @@ def our_generation(count: int) -> Callable[[], Any]:
             key, draw = jax.random.split(key)
             token = jax.lax.dynamic_slice(tokens, (0, index), (1, 1))
             logits, cache = decode.step(MODEL, weights, event(token, index), cache, index)
-            token = jax.random.categorical(draw, logits).astype(jnp.int32)[:, None]
-            return index + 1, jax.lax.dynamic_update_slice(tokens, token, (0, index + 1)), cache, key
+            # One uniform number against the summed shares: a draw from the softmax.
+            sums = jnp.cumsum(jax.nn.softmax(logits), axis=-1)
+            token = jnp.sum(sums < jax.random.uniform(draw), axis=-1, dtype=jnp.int32)[:, None]
+            token = jnp.minimum(token, VOCAB - 1)
+            return (
+                index + 1,
+                jax.lax.dynamic_update_slice(tokens, token, (0, index + 1)),
+                cache,
+                key,
+            )
 
         tokens = jnp.zeros((1, count + 1), jnp.int32)
         start = (jnp.int32(0), tokens, decode.init_cache(MODEL, 1, count), key)

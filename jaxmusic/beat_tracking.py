@@ -1,4 +1,4 @@
-"""Finds the beat in notes: phase on a known tempo, tempo that drifts, meter and bar lines.
+"""Finds the beat in notes: beats among subdivisions, meter, bar lines, and tempo that drifts.
 
 Everything is vectorised NumPy over notes; positions called `x` are onsets in beats of some grid.
 """
@@ -9,12 +9,10 @@ import dataclasses
 
 import numpy as np
 
+from jaxmusic.beat_grid import grid_phase
 from jaxmusic.notes import Notes
 
-STEPS_PER_BEAT = 12
-"""Steps per beat of the grid that onsets are compared with: sixteenths and triplets."""
-
-_LONGEST = 8.0
+_LONGEST = 8.0  # beats of a note's length that count
 _MANY_BEATS = 250
 
 # Logistic regression by Newton's method on every second piece with trustworthy bar lines: songs of
@@ -42,60 +40,25 @@ _LOW_PITCH = 52
 # Cost (in nats) of a bar with another number of beats than the usual one, and what a meter loses
 # for every beat: 2/4 and 4/4 differ so little that 4/4 needs to be the rule.
 _BAR_COSTS: dict[int, dict[int, float]] = {
-    4: {4: 0.0, 2: 7.0, 6: 7.0, 3: 14.0, 5: 14.0},
+    4: {4: 0.0, 2: 10.0, 6: 10.0, 3: 18.0, 5: 18.0},
     3: {3: 0.0, 2: 14.0, 4: 14.0},
     2: {2: 0.0, 3: 14.0},
 }
-_METER_COST = {4: 0.0, 3: 0.0, 2: 0.25}
+_METER_COST = {4: 0.0, 3: 0.0, 2: 0.35}
 
 # Tempo tracking: seconds, frames per second, length of the Fourier transform; candidate tempos in
 # beats per second and what they are scored by.
-_HOP, _WINDOW, _RATE, _BINS = 1.0, 8.0, 64, 2048
+_HOP, _WINDOW, _RATE, _BINS = 1.0, 4.0, 64, 2048
 _TEMPOS = np.geomspace(2 / 3, 4.0, 108)
 _HARMONICS, _HARMONIC_WEIGHTS = (1, 2, 3, 4), (1.0, 1.0, 0.3, 0.7)
 _PREFERRED, _PRIOR = 100 / 60, 0.3
 _REACH, _MOVE_COST = 6, 0.05
+_PHASE_WINDOWS = (6.0, 3.0)
 _STEADY, _SLOWEST = 0.25, 0.2
 # Conditional logit on true, double and half tempo of every second piece of the same sets: octaves
 # above the preferred tempo, its square, octaves of onsets a beat, evidence for beats, for bars,
 # share of onsets on the subdivisions, whether these are sixths.
 _LEVEL_WEIGHTS = (0.47, -1.76, 1.85, 1.23, 2.6, 2.81, -1.41)
-
-
-def grid_error(x: np.ndarray) -> float:
-    """Mean distance of onsets from the nearest 12th of a beat, as a share of it (0 to 0.5)."""
-    if not len(x):
-        return 0.0
-    steps = np.asarray(x) * STEPS_PER_BEAT
-    return float(np.abs(steps - np.rint(steps)).mean())
-
-
-def grid_phase(x: np.ndarray) -> tuple[float, int, float]:
-    """Finds where the subdivisions of the beat lie on a grid of known tempo.
-
-    The phase of the onsets' Fourier sum at four and at six (or three) cycles a beat, refined by the
-    median distance from the 12-step grid; of the two the one that fits better.
-
-    Returns:
-      Phase in beats, known up to 1 / subdivisions; subdivisions of the beat, 4 or 6; share of the
-      onsets that agree on it (0 evenly spread, 1 all: the length of the mean vector).
-    """
-    if not len(x):
-        return 0.0, 4, 1.0
-    found: list[tuple[float, float, int, float]] = []
-    for cycles, sub in ((4, 4), (3, 6), (6, 6)):
-        mean = np.exp(2j * np.pi * cycles * x).mean()
-        phase = float(np.angle(mean)) / (2 * np.pi * cycles)
-        phase -= round(phase * sub) / sub
-        for width in (0.5, 0.25):
-            rest = (x - phase) * STEPS_PER_BEAT
-            rest -= np.rint(rest)
-            near = rest[np.abs(rest) < width]
-            if len(near):
-                phase += float(np.median(near)) / STEPS_PER_BEAT
-        share = float(abs(mean))
-        found.append((grid_error(x - phase) - 0.1 * share, phase, sub, share))
-    return min(found)[1:]
 
 
 def accents(notes: Notes, x: np.ndarray, subdivisions: int = 4) -> np.ndarray:
@@ -278,16 +241,16 @@ def follow_beats(notes: Notes) -> tuple[np.ndarray, np.ndarray, Bars, float]:
 def _follow_tempo(seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Times and the beats there, up to a constant phase and to factors of two in tempo.
 
-    The onsets' spectrum in windows of eight seconds is summed over harmonics of each candidate
-    tempo; the likeliest path of tempos (Viterbi) is integrated to beats; what is left of the drift
-    is the phase of the onsets at four cycles a beat in each window. A steady tempo becomes a line.
+    The onsets' spectrum in short windows is summed over harmonics of each candidate tempo; the
+    likeliest path of tempos (Viterbi) is integrated to beats; what is left of the drift is the
+    phase of the onsets at four cycles a beat in each window. A steady tempo becomes a line.
     """
     start = float(seconds[0])
     time = np.arange(0.0, float(seconds[-1]) - start + _HOP, _HOP)
     time, since = np.append(time, time[-1] + _HOP), seconds - start
     tempo = _tempo_path(since, time)
     beat = np.concatenate([[0.0], np.cumsum((tempo[1:] + tempo[:-1]) * (_HOP / 2))])
-    for width in (_WINDOW, _WINDOW / 2):
+    for width in _PHASE_WINDOWS:
         beat = beat - _phase_drift(since, np.interp(since, time, beat), time, width)
         beat = beat[0] + np.append(0.0, np.cumsum(np.maximum(np.diff(beat), _SLOWEST * _HOP)))
     line = np.polyfit(time, beat, 1)

@@ -12,18 +12,38 @@ import dataclasses
 import numpy as np
 
 from jaxmusic import beat_tracking
-from jaxmusic.beat_grid import EARLY, Grid, from_file, interpolate, ticks_at, warp, with_bars
+from jaxmusic.beat_grid import (
+    EARLY,
+    STEPS_PER_BEAT,
+    Grid,
+    from_file,
+    grid_error,
+    grid_phase,
+    interpolate,
+    ticks_at,
+    warp,
+    with_bars,
+)
 from jaxmusic.errors import UserError
 from jaxmusic.notes import TICKS_PER_BEAT, Notes
 
 _DEFAULT_QPM = 120.0
-_CLOSEST = 0.02
+_CLOSEST = 0.02  # seconds between two labelled beats
+
+# When the file is believed: its quarters last as long as beats may (quarter notes a minute), and
+# another phase would lower the error by no more than this share of a 12th of a beat.
 _SLOWEST, _FASTEST = 15.0, 320.0
 _LEAST_GAIN = 0.02
-_LEAST_SHARE, _CLEAR_SHARE, _LEAST_SHARE_GAIN = 0.3, 0.5, 0.1
+# Evidence for other beats that outweighs a stated meter. Of 1,260 files of Mutopia,
+# Nottingham, Freedoom and piano-midi.de whose onsets lie on the grid to the tick, one has more than
+# the second.
 _DOUBT, _DOUBT_IF_EXACT = 0.6, 1.7
-_SHORTEST, _LONGEST = 4.0, 14_400.0
-_FEWEST, _MOST_BEATS = 16, 50_000
+
+# Where fewer onsets agree with the file's tempo, another tempo is tried, and taken if by so many
+# more agree with it; where many agree, their phase is not a matter of chance.
+_LEAST_SHARE, _LEAST_SHARE_GAIN, _CLEAR_SHARE = 0.3, 0.1, 0.5
+_SHORTEST, _LONGEST = 4.0, 14_400.0  # seconds in which a tempo can be sought
+_FEWEST, _MOST_BEATS = 16, 50_000  # notes, and beats of the file, to estimate anything from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +106,7 @@ def align(notes: Notes, labels: BeatLabels | None = None) -> tuple[Notes, Fit]:
     else:
         grid, source = _choose(notes, x)
     aligned = warp(notes, grid)
-    error = beat_tracking.grid_error(aligned.onset / TICKS_PER_BEAT)
+    error = grid_error(aligned.onset / TICKS_PER_BEAT)
     fit = Fit(
         source=source,
         error_ms=_milliseconds(aligned),
@@ -100,10 +120,10 @@ def _choose(notes: Notes, x: np.ndarray) -> tuple[Grid, str]:
     """The file's grid where the notes agree with it, else the best estimate."""
     if x[-1] - x[0] > _MOST_BEATS:
         return from_file(notes), "file"
-    phase, subdivisions, share = beat_tracking.grid_phase(x)
+    phase, subdivisions, share = grid_phase(x)
     if len(notes) < _FEWEST:  # too few to tell
         phase, subdivisions, share = 0.0, 1, 1.0
-    gain = beat_tracking.grid_error(x) - beat_tracking.grid_error(x - phase)
+    gain = grid_error(x) - grid_error(x - phase)
     usual = _usual_tempo(notes)
     if not usual or share < _LEAST_SHARE:
         free = _followed(notes, share if usual else 0.0)
@@ -189,7 +209,7 @@ def _milliseconds(notes: Notes) -> float:
     """Mean distance of onsets from the nearest 12th of a beat, in milliseconds."""
     if not len(notes):
         return 0.0
-    step = notes.ticks_per_beat / beat_tracking.STEPS_PER_BEAT
+    step = notes.ticks_per_beat / STEPS_PER_BEAT
     off = np.abs(notes.onset / step - np.rint(notes.onset / step)) * step
     k = np.clip(np.searchsorted(notes.tempo_tick, notes.onset, side="right") - 1, 0, None)
     return float((off * 60e3 / (notes.tempo_qpm[k] * notes.ticks_per_beat)).mean())

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import tyro
-from tqdm import tqdm
 
 from jaxmusic import config
 from jaxmusic.errors import UserError
@@ -109,13 +108,7 @@ def generate(
     from jaxmusic import model as models
 
     music = models.load(os.path.expanduser(model), step)
-    with tqdm(desc="composing", unit=" bars") as shown:
-
-        def progress(done: int, total: int) -> None:
-            shown.total = total
-            shown.update(done - shown.n)
-
-        pieces = music.compose(style or None, seconds, seed, count, sampling, progress)
+    pieces = music.compose(style or None, seconds, seed, count, sampling, progress=True)
     for number, piece in enumerate(pieces, 1):
         for path in wanted:
             target = path if count == 1 else path.with_stem(f"{path.stem}-{number}")
@@ -144,7 +137,9 @@ def quickstart(
     """
     from jaxmusic import quickstart as road
 
-    road.quickstart([os.path.expanduser(s) for s in source], pathlib.Path(out), minutes, songs, seed)
+    road.quickstart(
+        [os.path.expanduser(s) for s in source], pathlib.Path(out), minutes, songs, seed
+    )
 
 
 COMMANDS = {"prepare": prepare, "train": train, "generate": generate, "quickstart": quickstart}
@@ -182,6 +177,10 @@ def _dispatch(argv: Sequence[str]) -> int:
     if argv[0] not in COMMANDS:
         print(f"jaxmusic: there is no command {argv[0]!r}\n\n{_usage()}", file=sys.stderr)
         return 2
+    if argv[0] != "prepare" and not set(argv) & {"-h", "--help"}:
+        from jaxmusic.train.compilation import keep_compiled
+
+        keep_compiled()
     if argv[0] == "train":
         return train(argv[1:])
     command: Any = COMMANDS[argv[0]]
@@ -204,5 +203,3 @@ def _output(path: str, suffixes: tuple[str, ...]) -> pathlib.Path:
     if target.suffix.lower() not in suffixes:
         raise UserError(f"{path} must end in {' or '.join(suffixes)}")
     return target
-
-

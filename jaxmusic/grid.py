@@ -329,7 +329,7 @@ def _tempos(notes: Notes, ticks: np.ndarray) -> np.ndarray:
     beats = np.diff(ticks) / TICKS_PER_BEAT
     minutes = np.maximum(np.diff(notes.seconds(ticks)), 1e-3) / 60.0
     exact = np.log(beats / minutes / TEMPOS[0]) / np.log(1.02)
-    out, now = np.zeros(len(beats), np.int16), -10.0
+    out, now = np.zeros(len(beats), np.int16), -np.inf
     for i, x in enumerate(exact.tolist()):
         if abs(x - now) > 0.75:
             now = min(max(round(x), 0), len(TEMPOS) - 1)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 from jaxmusic import beats, config, grid
 from jaxmusic.codecs.metrical import MetricalCodec
@@ -98,8 +98,7 @@ class MusicModel:
         Raises:
           UserError: where the style or the duration is not possible.
         """
-        (piece,) = self.compose(style, duration, seed, 1, sampling)
-        return sequences.to_sequence(piece.notes)
+        return sequences.to_sequence(self.compose(style, duration, seed, 1, sampling)[0].notes)
 
     def compose(
         self,
@@ -108,23 +107,29 @@ class MusicModel:
         seed: int = 0,
         count: int = 1,
         sampling: config.Sampling = config.Sampling(),  # noqa: B008
-        progress: Callable[[int, int], None] | None = None,
+        progress: bool = False,
     ) -> list[Composition]:
         """Composes several pieces side by side, as notes; see `generate`.
 
         Args:
           style: one of `styles`, or None.
           duration: seconds.
-          seed: piece i is the same whatever the count.
+          seed: piece i is the same whatever the count, up to rounding.
           count: number of pieces.
           sampling: how tokens are drawn.
-          progress: called now and then with bars finished and bars in all.
+          progress: show a progress bar in bars of music on stderr.
         """
         if style and style not in self.styles:
             known = ", ".join(self.styles) or "none: leave the style out"
             raise UserError(f"this model was not trained on style {style!r}; its styles: {known}")
         styles = (style,) if style else ()
-        return self._composer.compose(duration, styles, seed, count, sampling, progress)
+        with tqdm(desc="composing", unit=" bars", disable=not progress) as shown:
+
+            def show(finished: int, total: int) -> None:
+                shown.total = total
+                shown.update(finished - shown.n)
+
+            return self._composer.compose(duration, styles, seed, count, sampling, show)
 
     def score(self, sequence: NoteSequence) -> Score:
         """How surprising a piece is: its negative log-likelihood under the model.

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from jaxmusic import beat_tracking, beats, notes
+from jaxmusic import beat_grid, beats, notes
 from jaxmusic.beats import BeatLabels, align
 from jaxmusic.errors import UserError
 from jaxmusic.notes import Labels, Notes, make_notes
@@ -234,7 +234,7 @@ def test_a_cut_bar_of_odd_length_keeps_later_bars_in_place(off: int):
         ((0, 96.0),),
         ((0, 4, 4), (cut, 4, 4)),
     )
-    grid_notes = beats.warp(both, beats.from_file(both))
+    grid_notes = beat_grid.warp(both, beat_grid.from_file(both))
     first_later = grid_notes.onset[len(piece)]
     assert first_later in grid_notes.meter_tick
     assert seconds_moved(both, grid_notes) < 0.002
@@ -399,7 +399,7 @@ def test_grid_phase_of_triplets_and_sixteenths():
     rng = np.random.default_rng(1)
     for sub in (4, 6):
         x = rng.integers(0, 400, 500) / sub + 0.03
-        phase, found, share = beat_tracking.grid_phase(np.sort(x))
+        phase, found, share = beat_grid.grid_phase(np.sort(x))
         assert found == sub
         assert abs(phase - 0.03) < 1e-6
         assert share > 0.95

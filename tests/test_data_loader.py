@@ -172,6 +172,14 @@ def test_evaluation_covers_every_note_once_and_is_finite(validation):
     assert all(same(a, b) for a, b in zip(batches, validation.evaluation()))
 
 
+def test_bars_longer_than_the_context_are_cut_and_said(data, caplog):
+    short = Loader(dataclasses.replace(data, context=40), MetricalCodec(), "train")
+    assert short.plan(0).truncated > 0
+    assert f"{short.plan(0).truncated} bars of the train split of tunes:1.0.0" in caplog.text
+    batch = short.batch(0)
+    assert batch.events.token.shape == (BATCH, 40) and batch.weight.sum() > 0
+
+
 def test_token_sequences(train, validation):
     whole = train.token_sequences()
     assert len(whole) == train.pieces

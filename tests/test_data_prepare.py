@@ -122,6 +122,19 @@ def test_the_order_does_not_depend_on_the_number_of_workers(midi, options, tmp_p
     assert one.content == two.content
 
 
+def test_names_that_are_no_text(tmp_path, options):
+    for i, name in enumerate((b"caf\xe9.mid", b"new\nline.mid", "漢字 \U0001f3b5.MID".encode())):
+        write_midi(data_music.tune(i), tmp_path / "in.mid")
+        (tmp_path / "in").mkdir(exist_ok=True)
+        os.rename(tmp_path / "in.mid", os.path.join(os.fsencode(tmp_path), b"in", name))
+    (tmp_path / "in" / os.fsdecode(b"bad\xff\t.mid")).write_bytes(b"none")
+    summary = prepare([str(tmp_path / "in")], options, progress=False)
+    paths = {e["path"].decode() for s in records(summary).values() for e in s}
+    assert paths == {"caf\ufffd.mid", "new\nline.mid", "漢字 \U0001f3b5.MID"}
+    assert summary.skipped == {"cannot be read": 1}
+    assert pathlib.Path(summary.report).read_bytes().count(b"\n") == 2
+
+
 def test_transposed_versions_share_a_split(tmp_path, options):
     for i in range(12):
         notes = data_music.tune(i, bars=40)

@@ -200,6 +200,12 @@ def test_tempos_are_2_percent_apart_and_change_at_bar_lines():
     assert piece.tempo[5] == 0
 
 
+@pytest.mark.parametrize("qpm, index", ((1, 0), (30, 0), (36, 0), (37, 1), (240, 95), (900, 96)))
+def test_tempos_beyond_the_table_take_its_ends(qpm, index):
+    notes = make_notes([0], [10], [60], [64], [0], tempos=((0, qpm),), end=8 * BEAT)
+    assert quantise(notes)[0].tempo.tolist() == [index] * 2
+
+
 @settings(max_examples=100, deadline=None)
 @given(strategies.notes(max_notes=5))
 def test_each_bar_lasts_as_long_as_in_the_notes(notes):

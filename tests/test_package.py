@@ -2,16 +2,22 @@
 
 import ast
 import configparser
+import dataclasses
 import importlib.util
 import pathlib
 import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import jaxmusic
-from jaxmusic import cli
+from jaxmusic import beats, cli, grid
+from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.formats import midi
+from jaxmusic.generate import length
+from jaxmusic.notes import Notes, make_notes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "jaxmusic").rglob("*.py"))
@@ -89,7 +95,10 @@ def test_imports_point_down(floors):
     [
         ({"notes.py": "from jaxmusic.data import loader"}, "notes imports data, a room above"),
         ({"data/x.py": "import jaxmusic.generate.composer"}, "data imports generate, a room besid"),
-        ({"data/x.py": "def f():\n  from jaxmusic import model"}, "data imports model, a room abov"),
+        (
+            {"data/x.py": "def f():\n  from jaxmusic import model"},
+            "data imports model, a room abov",
+        ),
         ({"model.py": "from jaxmusic import load"}, "model imports __init__, a room above"),
         ({"formats/x.py": "import note_seq"}, "import note_seq inside the function"),
         ({"data/x.py": "if 1:\n  import jax.numpy"}, "data does without jax"),
@@ -191,8 +200,10 @@ def test_links_lead_somewhere(path):
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_named_in_documents_exist(path):
-    named = re.findall(r"`((?:jaxmusic|tests|benchmarks|docs|configs)/[\w./]+\.\w+)`", path.read_text())
-    missing = [name for name in named if not (ROOT / name).exists()]
+    named = re.findall(
+        r"`((?:jaxmusic|tests|benchmarks|docs|configs)/[\w./]+\.\w+)`", path.read_text()
+    )
+    missing = [name for name in named if "NAME" not in name and not (ROOT / name).exists()]
     assert not missing
 
 
@@ -239,3 +250,83 @@ class TestCommandLine:
         with pytest.raises(SystemExit) as stop:
             cli.main(argv)
         return stop.value.code or 0
+
+
+class TestDocuments:
+    """The figures that the pages state."""
+
+    def test_the_vocabulary_is_as_described(self):
+        codec = MetricalCodec()
+        text = (ROOT / "docs" / "codec.md").read_text()
+        rows = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \|", text, re.MULTILINE)
+        v = codec.vocabulary
+        assert rows == [(n, str(v.length[n]), str(v.start[n])) for n in v.names]
+        assert codec.vocab_size == 1500
+        assert v.describe(688) == "pitch 76"
+
+    def test_one_note_on_its_way(self, tmp_path):
+        """Follows the note of docs/architecture.md through the code."""
+        midi.write_midi(band(), tmp_path / "band.mid")
+        notes = midi.read_notes(tmp_path / "band.mid")
+        assert len(notes) == 144
+        assert note(notes, 76) == (231, 88, 84, 0)
+        assert round(float(notes.seconds(231)), 3) == 1.444
+        aligned, fit = beats.align(notes)
+        assert note(aligned, 76) == (970, 440, 84, 0)
+        assert (fit.source, round(fit.error_ms, 2), round(fit.file_error_ms, 2)) == (
+            *("estimate", 0.09, 18.66),
+        )
+        assert (aligned.meter_num.tolist(), aligned.meter_den.tolist()) == ([4], [4])
+        piece, losses = grid.quantise(aligned)
+        assert losses.share == 0
+        i = int(np.flatnonzero(piece.pitch == 76)[0])
+        assert (piece.onset[i], piece.duration[i], piece.velocity[i], piece.slot[i]) == (
+            *(24, 11, 5, 1),
+        )
+        codec = MetricalCodec()
+        tokens = codec.encode(dataclasses.replace(piece, styles=("pop",)))
+        assert len(tokens) == 282
+        words = " ".join(codec.vocabulary.describe(t) for t in tokens[:34].tolist())
+        text = (ROOT / "docs" / "architecture.md").read_text()
+        shown = re.search(r"( +bos  style 0.*?)\.\.\.$", text, re.MULTILINE | re.DOTALL).group(1)
+        assert words == " ".join(shown.split())
+        assert [tokens[30], tokens[31]] == [688, 841]
+        assert [int(e[30]) for e in codec.events(tokens)] == [688, 24, 24, 1, 76]
+        moved = codec.encode(dataclasses.replace(piece.transpose(2), styles=("pop",)))
+        assert [int(e[30]) for e in codec.events(moved)] == [690, 24, 24, 1, 78]
+        tempo = float(grid.TEMPOS[piece.tempo[0]])
+        assert round(tempo, 2) == 100.41
+        assert length.whole_bars(19.0, int(piece.meter[0]), tempo, 12) == (8, 0)
+        back, dropped = codec.decode(tokens)
+        assert dropped == 0
+        assert note(grid.dequantise(back), 76) == (960, 440, 88, 1)
+
+
+def band() -> Notes:
+    """Eight bars whose notes lie 37 ticks after the file's quarters, one of them 39."""
+    tune = (72, 74, 76, 72, 69, 71, 72, 69, 65, 67, 69, 65, 67, 71, 74, 71)
+    rows = []
+    for beat in range(32):
+        at, pitch = 37 + 96 * beat, tune[beat % 16]
+        rows.append((at + 2 * (beat == 2), 88, pitch, 84 if beat % 4 else 100, 0))
+        if beat % 4 == 0:
+            rows += [(at, 360, pitch - 24, 100, 1), (at, 12, 49, 110, 2)]
+        rows += [
+            (at, 12, (36, 38)[beat % 2], 110, 2),
+            (at, 12, 42, 64, 2),
+            (at + 48, 12, 42, 64, 2),
+        ]
+    return make_notes(
+        *zip(*rows),
+        program=(73, 33, 0),
+        drum=(False, False, True),
+        tempos=((0, 100.0),),
+        meters=((0, 1, 4),),
+        ticks_per_beat=96,
+    )
+
+
+def note(notes: Notes, pitch: int) -> tuple[int, ...]:
+    """Onset, duration, velocity and track of the first note of a pitch."""
+    i = int(np.flatnonzero(notes.pitch == pitch)[0])
+    return tuple(int(c[i]) for c in (notes.onset, notes.duration, notes.velocity, notes.track))

@@ -25,7 +25,7 @@ def test_the_library_brings_experiments():
 def test_a_file_of_ones_own_is_an_experiment(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
-        "from jaxmusic import config\n\n\ndef experiment():\n    return config.Experiment(steps=7)\n"
+        "from jaxmusic import config\ndef experiment():\n    return config.Experiment(steps=7)\n"
     )
     assert experiments.load_experiment(str(path)).steps == 7
 

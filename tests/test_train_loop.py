@@ -53,7 +53,7 @@ def whole(tmp_path_factory, compile_once):
 
 
 def params(run, step=None):
-    return [np.asarray(x) for x in jax.tree.leaves(runs.load_params(run, step))]
+    return [np.asarray(x) for x in jax.tree.leaves(checkpoint.load(run, step).params)]
 
 
 def same(a, b):
@@ -93,7 +93,9 @@ def test_a_run_learns_and_leaves_what_it_promises(whole):
     assert config.from_json(config.Experiment, (path / "experiment.json").read_text()) == (
         fakes.experiment()
     )
-    assert runs.read(path).codec.styles[-1] == "fake"
+    saved = checkpoint.load(path)
+    assert saved.step == 6 and saved.styles == ("fake",) and saved.codec.styles[-1] == "fake"
+    assert saved.experiment == fakes.experiment()
 
 
 def test_the_same_command_again_returns_the_same_result(whole):
@@ -222,9 +224,9 @@ def test_weights_of_another_codec_or_shape_are_refused(whole, tmp_path):
 
 def test_missing_runs_and_checkpoints_are_named(whole, tmp_path):
     with pytest.raises(UserError, match=r"no experiment\.json"):
-        runs.load_params(tmp_path)
+        checkpoint.load(tmp_path)
     with pytest.raises(UserError, match="has 2, 6"):
-        runs.load_params(whole[0], 4)
+        checkpoint.load(whole[0], 4)
 
 
 def test_a_run_without_finite_losses_gives_up(tmp_path, monkeypatch):

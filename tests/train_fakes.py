@@ -20,7 +20,7 @@ class FakeLoader:
 
     def __init__(self, data, codec, split="train", seed=0):
         self.data, self.split, self.seed = data, split, seed
-        self.codec = codec.with_styles(["fake"])
+        self.codec, self.styles = codec.with_styles(["fake"]), ("fake",)
         name, _, version = data.dataset.partition(":")
         self.dataset = f"{name}:{version or '1.0.0'}"
         self.manifest = os.environ.get("FAKE_MANIFEST", "abc")

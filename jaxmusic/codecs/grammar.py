@@ -60,7 +60,7 @@ class Rules(NamedTuple):
       bars: bars from the first `bar` token on to the end of the piece.
       last_bar: steps in the last bar; 0 for a whole bar.
       silence: no more bars than this in a row may pass without an onset, and with a value under
-        `FAR` the first and the last bar each hold one.
+        `FAR` the stream opens a piece, and its first and last bar each hold one.
       steady: 1 forbids changes of meter, tempo and key after the header.
       tokens: a bar with this many tokens closes as soon as it may.
     """
@@ -208,7 +208,7 @@ class Grammar:
         outer = composing & ((s.bar == 1) | (left == 0)) & (s.onsets == 0)
         closes = (header | ~outer) & (header | (s.onsets > 0) | (silent <= rules.silence))
         bounds = jnp.asarray(BARS_LEFT)
-        next_bar = jnp.searchsorted(bounds, left - 1, side="right") - 1
+        next_bar = (bounds < left).sum() - 1
         remaining = steps - s.position + jnp.where(left > 0, self._steps_after(s, rules), 0)
         remaining = jnp.where(composing, remaining, FAR)
         total = s.held + self.duration
@@ -216,11 +216,14 @@ class Grammar:
         single = self.has_token[jnp.minimum(total, self.longest)]
         half_bar = (s.position == 0) | (s.position * 2 == steps) | (s.position == steps // 2)
         higher = (s.slot_here < s.slot) | (value > s.pitch)
+        # The header speaks for the first bar.
+        may_change = (s.bar > 1) & (jnp.asarray(rules.steady) == 0)
         gates = {
+            "part": ~composing,
             "style": value > s.style,
-            "meter": header | ((value != s.meter) & (jnp.asarray(rules.steady) == 0)),
-            "tempo": header | ((value != s.tempo) & (jnp.asarray(rules.steady) == 0)),
-            "key": header | ((value != s.key) & (s.key >= 0) & (jnp.asarray(rules.steady) == 0)),
+            "meter": header | (may_change & (value != s.meter)),
+            "tempo": header | (may_change & (value != s.tempo)),
+            "key": header | (may_change & (value != s.key)),
             "program": (phase == 2)
             | (
                 (s.instruments < grid.PITCHED_SLOTS) & ((s.instruments == 0) | (value >= s.program))

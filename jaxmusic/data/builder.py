@@ -19,10 +19,11 @@ import numpy as np
 from etils import epath
 from tqdm import tqdm
 
-from jaxmusic.config import Data, Prepare
+from jaxmusic.config import Codec, Data, Prepare
 from jaxmusic.data import catalog, measuring, record, songs
 from jaxmusic.data.examine import Kept, Skipped, default_codec, examine_piece
 from jaxmusic.data.packing import Sizes, plan
+from jaxmusic.data.pieces import Pieces
 from jaxmusic.data.sources import find
 from jaxmusic.data.splits import SPLITS, assign
 from jaxmusic.data.summary import Summary
@@ -36,6 +37,7 @@ PREPARATION = 1
 _BUILDING = ".building"
 _NOT_CONTENT = ("data_dir", "workers", "file_timeout")
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+_FULL_WORDS = ("No space left on device", "Not enough disk space")  # ArrayRecord's, TFDS's
 
 Outcomes = Iterable[tuple[str, Kept | Skipped]]
 
@@ -65,8 +67,9 @@ def prepare(
     with _folder(config) as folder:
         if (same := _prepared(config, fingerprint)) is not None:
             return same
-        outcomes = ((file.name, outcome) for file, outcome in examine_files(files, config))
-        with contextlib.closing(outcomes), _Build(folder, config) as build:
+        examined = examine_files(files, config)
+        with contextlib.closing(examined), _Build(folder, config) as build:
+            outcomes = ((file.name, outcome) for file, outcome in examined)
             build.collect(outcomes, len(files), progress)
             return build.finish(fingerprint, progress)
 
@@ -145,7 +148,7 @@ def _folder(config: Prepare) -> Iterator[epath.Path]:
         yield folder
     except Exception as error:
         full = isinstance(error, OSError) and error.errno in _FULL_DISK
-        if full or "No space left on device" in str(error):
+        if full or any(words in str(error) for words in _FULL_WORDS):
             raise UserError(
                 f"The disk that holds {config.data_dir} is full: free some space and run it again."
             ) from error
@@ -262,6 +265,7 @@ class _Build:
             )
         codec = default_codec(self.config)
         for name, rows in members.items():
+            self._read_back(shards, name, rows)
             sizes = Sizes.of(self.sizes[i] for i in rows)
             measuring.save(shards, name, codec.fingerprint, sizes)
             if name == "train":
@@ -277,6 +281,16 @@ class _Build:
         s.path = str(final)
         s.report = str(final / self.REPORT) if self.skipped else ""
         return s
+
+    def _read_back(self, shards: epath.Path, split: str, rows: list[int]) -> None:
+        """Raises OSError if a shard does not hold what was written, as on a failing disk."""
+        store = Pieces(shards, split, Codec())
+        try:
+            good = [len(example["pitch"]) for example in map(store.example, range(len(store)))]
+        except Exception as error:
+            raise OSError(errno.EIO, f"the {split} shards cannot be read back") from error
+        if good != [self.notes[i] for i in rows]:
+            raise OSError(errno.EIO, f"the {split} shards do not hold what was written")
 
 
 def _line(name: str, skip: Skipped) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -75,6 +76,12 @@ class Loader:
         self._plans: dict[int | None, Rows] = {}
         self._lock = threading.Lock()
         self._per_epoch = len(self.plan(0))
+        if truncated := self.plan(0).truncated:
+            logging.getLogger(__name__).warning(
+                "%d bars of the %s split of %s are longer than the context of %d tokens and lose "
+                "their ends: a longer context keeps them",
+                *(truncated, split, self.dataset, data.context),
+            )
 
     @property
     def pieces(self) -> int:

@@ -80,7 +80,8 @@ def to_example(notes: Notes, path: str, fit: Fit) -> dict[str, Any]:
         "end": int(notes.end),
         "styles": list(labels.styles),
         "song": labels.song,
-        "path": path,
+        # A file system may hold names that are no text.
+        "path": path.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
         "grid_source": fit.source,
         "grid_error": np.array([fit.error_ms, fit.file_error_ms, fit.error], np.float64),
     }

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from multiprocessing import connection
 
 from jaxmusic.config import Prepare
@@ -28,12 +28,12 @@ _AHEAD = 16
 
 def examine_files(
     files: Sequence[MusicFile], config: Prepare
-) -> Iterator[tuple[MusicFile, Kept | Skipped]]:
+) -> Generator[tuple[MusicFile, Kept | Skipped], None, None]:
     """Examines files in ``config.workers`` processes (0: one for each core), in order.
 
     Whatever happens to a worker, each file comes out once, in the order of `files`.
     """
-    count = min(config.workers or len(os.sched_getaffinity(0)), len(files))
+    count = min(config.workers or _cores(), len(files))
     workers = [_Worker(config) for _ in range(count)]
     results: dict[int, Kept | Skipped] = {}
     sent = done = 0
@@ -52,6 +52,13 @@ def examine_files(
     finally:
         for worker in workers:
             worker.stop()
+
+
+def _cores() -> int:
+    """Cores that this process may use, where the system tells, or that there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _ready(workers: Sequence[_Worker]) -> list[_Worker]:

@@ -266,7 +266,7 @@ class Composer:
             if self._ended(stream):
                 prompts.append(stream[:2])
                 continue
-            piece, _ = self.codec.decode(self._cut(stream))
+            piece, _ = self.codec.decode(stream)
             total = int(plan.bars[row, piece.meter[0], piece.tempo[0]])
             last = int(plan.last_bar[row, piece.meter[0], piece.tempo[0]])
             piece = dataclasses.replace(piece, bars_after=total - piece.bars)

@@ -15,14 +15,14 @@ SHORTEST, LONGEST = 1.0, 3600.0
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of ``180``, ``3:00`` or ``1:02:03``; raises UserError for anything else."""
+    """Seconds of ``180``, ``3:00`` or ``1:00:00``; raises UserError for anything else."""
     match = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)", text.strip())
     if match:
         hours, minutes, seconds = (float(part or 0) for part in match.groups())
         colons = text.count(":")
         if (colons < 1 or seconds < 60) and (colons < 2 or minutes < 60):
             return check_duration(3600 * hours + 60 * minutes + seconds)
-    raise UserError(f"{text!r} is not a duration: write 3:00, 180 or 1:02:03")
+    raise UserError(f"{text!r} is not a duration: write 3:00, 180 or 1:00:00")
 
 
 def check_duration(seconds: float) -> float:

@@ -48,7 +48,11 @@ def attend(
 
 def select(kernel: str) -> Callable[..., jax.Array]:
     """The attention function of that name; raises UserError if there is none."""
-    kernels = {"auto": chunked, "chunked": chunked, "plain": plain}
+    kernels: dict[str, Callable[..., jax.Array]] = {
+        "auto": chunked,
+        "chunked": chunked,
+        "plain": plain,
+    }
     if kernel not in kernels:
         raise UserError(f"Set model.attention to one of {', '.join(kernels)}, not {kernel!r}.")
     return kernels[kernel]

@@ -18,7 +18,11 @@ from jaxmusic.models import attention, position, transformer
 
 
 class Cache(NamedTuple):
-    """Keys and values of what was read so far: for each layer [B, Hkv, length, D]."""
+    """Keys and values of what was read so far: for each layer [B Hkv, length, D].
+
+    The shape is that of the products they go into: with anything between the update and the
+    product, XLA:CPU would copy the whole cache for every token.
+    """
 
     k: tuple[jax.Array, ...]
     v: tuple[jax.Array, ...]
@@ -31,11 +35,13 @@ class Weights(NamedTuple):
       tables: embeddings of token, position, slot and pitch.
       layers: a dictionary of matrices for each layer.
       norm: scale of the last norm.
+      output: the token embedding turned round [E, V]; a product with it reads along its rows.
     """
 
     tables: tuple[jax.Array, ...]
     layers: tuple[dict[str, jax.Array], ...]
     norm: jax.Array
+    output: jax.Array
 
 
 def prepare(config: configs.Model, params: nnx.State) -> Weights:
@@ -50,8 +56,9 @@ def prepare(config: configs.Model, params: nnx.State) -> Weights:
     """
     names = ("token", "position", "slot", "pitch")
     dtype = jnp.dtype(config.dtype)
-    tables = tuple(params[name][...] for name in names)
-    stacked = {path[0]: leaf[...] for path, leaf in params["layers"].flat_state()}
+    values = {path: leaf[...] for path, leaf in params.flat_state()}
+    tables = tuple(values[name,] for name in names)
+    stacked = {str(path[-1]): value for path, value in values.items() if path[0] == "layers"}
     wide = config.width
 
     def layer(i: int) -> dict[str, jax.Array]:
@@ -67,17 +74,28 @@ def prepare(config: configs.Model, params: nnx.State) -> Weights:
         return norms | {name: value.astype(dtype) for name, value in matrices.items()}
 
     layers = tuple(layer(i) for i in range(config.layers))
-    return Weights(tables, layers, params["norm"][...])
+    return Weights(tables, layers, values["norm",], tables[0].T.astype(dtype))
 
 
 def init_cache(config: configs.Model, batch: int, length: int, dtype: Any = None) -> Cache:
     """An empty cache for `batch` rows of up to `length` tokens; dtype is config.dtype if None."""
-    shape = (batch, config.kv_heads, length, config.head_dim)
+    shape = (batch * config.kv_heads, length, config.head_dim)
 
     def zeros() -> tuple[jax.Array, ...]:
         return tuple(jnp.zeros(shape, dtype or config.dtype) for _ in range(config.layers))
 
     return Cache(zeros(), zeros())
+
+
+def grow(cache: Cache, length: int) -> Cache:
+    """The same cache with room for `length` tokens.
+
+    A step reads the whole cache: long pieces are sampled fastest in loops over caches of
+    doubling length.
+    """
+    more = length - cache.k[0].shape[1]
+    k, v = (tuple(jnp.pad(x, ((0, 0), (0, more), (0, 0))) for x in side) for side in cache)
+    return Cache(k, v)
 
 
 def extend(
@@ -105,19 +123,18 @@ def extend(
       Float32 logits of the next token, [B, S, V] or with `last` [B, V], and the cache.
     """
     rows, count = events.token.shape
-    length = cache.k[0].shape[2]
     x = transformer.embed(events, list(weights.tables)).astype(config.dtype)
     index = jnp.broadcast_to(start + jnp.arange(count), (rows, count))
     turns = position.angles(index, events.time, config.head_dim)
-    seen = index[:, :, None] >= jnp.arange(length)
     ks, vs = [], []
     for w, k, v in zip(weights.layers, cache.k, cache.v, strict=True):
         h = transformer.rms_norm(x, w["attention_norm"]) @ w["joined"]
         q, new_k, new_v = _split(config, h, w, turns)
-        k = jax.lax.dynamic_update_slice(k, new_k.astype(k.dtype), (0, 0, start, 0))
-        v = jax.lax.dynamic_update_slice(v, new_v.astype(v.dtype), (0, 0, start, 0))
-        mixed = attention.masked(q, k.astype(q.dtype), v.astype(q.dtype), seen)
-        x = x + mixed.transpose(0, 2, 1, 3).reshape(rows, count, -1) @ w["output"]
+        k = jax.lax.dynamic_update_slice(k, new_k.astype(k.dtype), (0, start, 0))
+        v = jax.lax.dynamic_update_slice(v, new_v.astype(v.dtype), (0, start, 0))
+        mixed = _attend(q, k, v, start, count)
+        mixed = mixed.reshape(rows, config.heads, count, -1).transpose(0, 2, 1, 3)
+        x = x + mixed.reshape(rows, count, -1) @ w["output"]
         h = transformer.rms_norm(x, w["hidden_norm"]) @ w["gate_up"]
         gate, up = jnp.split(h, 2, axis=-1)
         x = x + (jax.nn.silu(gate) * up) @ w["down"]
@@ -125,7 +142,24 @@ def extend(
         vs.append(v)
     if last is not None:
         x = jax.lax.dynamic_index_in_dim(x, last, axis=1, keepdims=False)
-    return transformer.unembed(x, weights.norm, weights.tables[0]), Cache(tuple(ks), tuple(vs))
+    x = transformer.rms_norm(x, weights.norm)
+    logits = jnp.matmul(x, weights.output, preferred_element_type=jnp.float32)
+    return logits, Cache(tuple(ks), tuple(vs))
+
+
+def _attend(
+    q: jax.Array, k: jax.Array, v: jax.Array, start: jax.Array | int, count: int
+) -> jax.Array:
+    """Attention [G, Q, D] of queries [G, Q, D] to keys and values [G, length, D].
+
+    Query i of a group stands at place start + i % count and sees the places up to its own.
+    """
+    place = start + jnp.arange(q.shape[1]) % count
+    scores = jnp.einsum("gqd,gkd->gqk", q, k.astype(q.dtype), preferred_element_type=jnp.float32)
+    scores = jnp.where(place[:, None] >= jnp.arange(k.shape[1]), scores, attention.HIDDEN)
+    shares = jnp.exp(scores - scores.max(-1, keepdims=True))
+    mixed = jnp.einsum("gqk,gkd->gqd", shares.astype(q.dtype), v.astype(q.dtype))
+    return (mixed / shares.sum(-1, keepdims=True)).astype(q.dtype)
 
 
 def step(
@@ -141,9 +175,12 @@ def _split(
     w: dict[str, jax.Array],
     turns: tuple[jax.Array, jax.Array],
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Queries, keys (both normalised and turned) and values, [B, heads, S, D] each."""
+    """Scaled queries [B Hkv, H / Hkv S, D], and keys and values [B Hkv, S, D]."""
     heads = joined.reshape(*joined.shape[:2], -1, config.head_dim).transpose(0, 2, 1, 3)
     q, k, v = jnp.split(heads, [config.heads, config.heads + config.kv_heads], axis=1)
     q = transformer.turned(transformer.rms_norm(q, w["query_norm"]), turns)
     k = transformer.turned(transformer.rms_norm(k, w["key_norm"]), turns)
+    q = q * config.head_dim**-0.5
+    groups = joined.shape[0] * config.kv_heads
+    q, k, v = (x.reshape(groups, -1, config.head_dim) for x in (q, k, v))
     return q, k, v

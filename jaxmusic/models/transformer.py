@@ -112,7 +112,7 @@ class Layers(nnx.Module):
             q = turned(rms_norm(q, w["query_norm"]), turns)
             k = turned(rms_norm(k, w["key_norm"]), turns)
             mixed = attend(q, k, v, segment).swapaxes(1, 2)
-            out = project(mixed.reshape(h.shape[:2] + (-1,)), flat(w["output"]))
+            out = project(mixed.reshape((*h.shape[:2], -1)), flat(w["output"]))
             return checkpoint_name(out, SAVED)
 
         policy = None if config.remat else jax.checkpoint_policies.save_only_these_names(SAVED)
@@ -199,7 +199,9 @@ class Transformer(nnx.Module):
         index = jnp.broadcast_to(jnp.arange(segment.shape[1]), segment.shape)
         turns = position.angles(index, events.time, config.head_dim)
         x = self.layers(x, turns, segment, dropout_key, constrain)
-        return constrain(unembed(x, self.norm[...], self.token[...]), ("batch", "sequence", "vocab"))
+        return constrain(
+            unembed(x, self.norm[...], self.token[...]), ("batch", "sequence", "vocab")
+        )
 
 
 def embed(events: Events, tables: list[jax.Array]) -> jax.Array:

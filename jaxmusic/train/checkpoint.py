@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from etils import epath
+from flax import nnx
 
+from jaxmusic import config as configs
+from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.errors import UserError
-from jaxmusic.train.step import State
+from jaxmusic.models import transformer
+from jaxmusic.train import run as runs
+from jaxmusic.train.step import State, named, unnamed
 
 FOLDER = "checkpoints"
+
+
+class Saved(NamedTuple):
+    """A trained model.
+
+    Attributes:
+      experiment: how it was trained.
+      codec: its codec.
+      params: parameters as `jaxmusic.models.transformer.apply` takes them.
+      styles: styles that it was trained on.
+      step: step of the checkpoint.
+    """
+
+    experiment: configs.Experiment
+    codec: MetricalCodec
+    params: nnx.State
+    styles: tuple[str, ...]
+    step: int
 
 
 class Checkpoints:
@@ -128,23 +151,58 @@ def best(run: epath.Path) -> int | None:
     return min(losses, key=lambda step: losses[step]) if losses else None
 
 
-def restore_params(run: epath.Path, step: int, like: dict[str, Any]) -> dict[str, jax.Array]:
+def load(run: str | epath.PathLike, step: int | None = None) -> Saved:
+    """Reads a trained model, onto the first device.
+
+    Args:
+      run: folder of the run; it may be training at this moment.
+      step: which checkpoint; None for the best by validation, or the latest if none was validated.
+
+    Raises:
+      UserError: there is no such run or checkpoint, or the model in it is of another shape.
+    """
+    path = epath.Path(run).expanduser()
+    stored = runs.read(path)
+    model, size = stored.experiment.model, stored.codec.vocab_size
+    _, abstract = jax.eval_shape(lambda: transformer.make(model, size, 0))
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    like = {
+        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
+        for name, leaf in named(abstract).items()
+    }
+    step = best(path) if step is None else step
+    step, params = restore_params(path, like, step)
+    return Saved(stored.experiment, stored.codec, unnamed(abstract, params), stored.styles, step)
+
+
+def restore_params(
+    run: epath.Path, like: dict[str, Any], step: int | None = None
+) -> tuple[int, dict[str, jax.Array]]:
     """The parameters of a checkpoint alone, of a run that may be going on.
 
     Args:
       run: the run's folder.
-      step: which checkpoint.
       like: abstract parameters by name, with the shardings that the arrays shall have.
+      step: which checkpoint; None for the latest.
+
+    Returns:
+      The checkpoint's step and its parameters.
 
     Raises:
-      UserError: if the checkpoint holds arrays of other names, shapes or types.
+      UserError: there is no such checkpoint, or it holds other names, shapes or types.
     """
     import orbax.checkpoint as ocp
 
+    found = steps(run)
+    if not found or (step is not None and step not in found):
+        have = ", ".join(map(str, found)) or "none"
+        wanted = "a checkpoint" if step is None else f"a checkpoint of step {step}"
+        raise UserError(f"Train {run} until it has {wanted}: so far it has {have}.")
+    step = found[-1] if step is None else step
     folder = run / FOLDER / str(step) / "params"
     handler = ocp.StandardCheckpointHandler()
     _check(folder, handler.metadata(folder), like)
-    return handler.restore(folder, args=ocp.args.StandardRestore(like))
+    return step, handler.restore(folder, args=ocp.args.StandardRestore(like))
 
 
 def _check(folder: epath.Path, found: Any, wanted: Any) -> None:

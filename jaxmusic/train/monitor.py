@@ -105,6 +105,11 @@ class Monitor:
         self._bar.unpause()  # The time left is reckoned from training alone.
         self._aside += time.perf_counter() - start
 
+    def doing(self, what: str) -> None:
+        """Shows what is being done aside of training."""
+        self._bar.set_description(what, refresh=False)
+        self._bar.update(0)
+
     def step(self, step: int, metrics: Metrics) -> None:
         """Takes the metrics of a step that has been started, and reads those before."""
         self.flush()

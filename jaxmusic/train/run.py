@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it, who may write to it, and reading a model out of it.
+"""The folder of a run: what is in it, and who may write to it.
 
 experiment.json   the settings, resolved
 codec.json        the codec with its styles
@@ -18,16 +18,11 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import jax
 from etils import epath
-from flax import nnx
 
 from jaxmusic import config as configs
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.errors import UserError
-from jaxmusic.models import transformer
-from jaxmusic.train import checkpoint
-from jaxmusic.train.step import named, unnamed
 
 EXPERIMENT, CODEC, DATA, LOCK = "experiment.json", "codec.json", "data.json", "lock"
 FREE = (
@@ -46,12 +41,14 @@ class Stored(NamedTuple):
       codec: its codec.
       dataset: name and version, as in ``pop:1.0.0``.
       manifest: hash of the dataset's content.
+      styles: styles of the dataset's pieces: those the model can be asked for.
     """
 
     experiment: configs.Experiment
     codec: MetricalCodec
     dataset: str
     manifest: str
+    styles: tuple[str, ...]
 
 
 def read(run: str | epath.Path) -> Stored:
@@ -68,12 +65,16 @@ def read(run: str | epath.Path) -> Stored:
         ) from error
     data = json.loads((path / DATA).read_text())
     codec = MetricalCodec.from_json((path / CODEC).read_text())
-    return Stored(experiment, codec, data["dataset"], data["manifest"])
+    return Stored(experiment, codec, data["dataset"], data["manifest"], tuple(data["styles"]))
 
 
 def write(run: epath.Path, stored: Stored) -> None:
     """Writes the description; `experiment.json`, which makes the folder a run, comes last."""
-    data = {"dataset": stored.dataset, "manifest": stored.manifest}
+    data = {
+        "dataset": stored.dataset,
+        "manifest": stored.manifest,
+        "styles": stored.styles,
+    }
     _replace(run / DATA, json.dumps(data, indent=2))
     _replace(run / CODEC, stored.codec.to_json())
     _replace(run / EXPERIMENT, configs.to_json(stored.experiment))
@@ -153,44 +154,6 @@ def explained(run: epath.Path) -> Iterator[None]:
                 f"memory ({str(error).splitlines()[0]})."
             ) from error
         raise
-
-
-def load_params(run: str | epath.Path, step: int | None = None) -> nnx.State:
-    """Parameters of a trained model, on the first device.
-
-    Args:
-      run: folder of the run; it may be training at this moment.
-      step: which checkpoint; None for the latest finished one.
-
-    Returns:
-      Parameters as `jaxmusic.models.transformer.apply` takes them.
-
-    Raises:
-      UserError: there is no such run or checkpoint, or the model in it is of another shape.
-    """
-    stored = read(run)
-    _, abstract = jax.eval_shape(
-        lambda: transformer.make(stored.experiment.model, stored.codec.vocab_size, 0)
-    )
-    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    like = {
-        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
-        for name, leaf in named(abstract).items()
-    }
-    return unnamed(abstract, restore_params(run, like, step))
-
-
-def restore_params(
-    run: str | epath.Path, like: dict[str, Any], step: int | None = None
-) -> dict[str, jax.Array]:
-    """Parameters by name, laid out as in `like`; see `load_params`."""
-    path = epath.Path(run).expanduser()
-    found = checkpoint.steps(path)
-    if not found or (step is not None and step not in found):
-        have = ", ".join(map(str, found)) or "none"
-        wanted = "a checkpoint" if step is None else f"a checkpoint of step {step}"
-        raise UserError(f"Train {path} until it has {wanted}: so far it has {have}.")
-    return checkpoint.restore_params(path, found[-1] if step is None else step, like)
 
 
 def _replace(path: epath.Path, text: str) -> None:

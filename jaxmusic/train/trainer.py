@@ -136,7 +136,13 @@ class _Session:
         self.run, self.experiment = run, experiment
         self._open_data(stored)
         if stored is None:
-            stored = runs.Stored(experiment, self.data.codec, self.data.dataset, self.data.manifest)
+            stored = runs.Stored(
+                experiment,
+                self.data.codec,
+                self.data.dataset,
+                self.data.manifest,
+                self.data.styles,
+            )
         _same_data(run, stored, self.data)
         mesh = make_mesh(experiment.mesh)
         self._program = make_program(
@@ -182,9 +188,10 @@ class _Session:
             return state, info, f"{origin} step {self.step}"
         state, origin = self._program.initial(), "starting from scratch"
         if source:
-            state = state._replace(params=runs.restore_params(source, like.params))
-            latest = checkpoint.steps(epath.Path(source).expanduser())[-1]
-            origin = f"starting from the weights of {source} at step {latest}"
+            path = epath.Path(source).expanduser()
+            step, params = checkpoint.restore_params(path, like.params)
+            state = state._replace(params=params)
+            origin = f"starting from the weights of {source} at step {step}"
         return state, {"seconds": 0.0}, origin
 
     def place(self, batch: Batch) -> Batch:
@@ -204,6 +211,7 @@ class _Session:
         nll = weight = notes = 0.0
         first = math.nan
         for count, batch in enumerate(batches, start=1):
+            self.monitor.doing(f"validating, batch {count}")
             sums = jax.device_get(self._program.evaluate(params, self.place(batch)))
             nll, weight, notes = nll + sums.nll, weight + sums.weight, notes + sums.notes
             if count <= experiment.eval_batches:

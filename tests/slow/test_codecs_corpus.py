@@ -63,4 +63,4 @@ def test_every_file_survives(music, name):
                 assert np.diff(piece.bar_step).min() >= 1
             except AssertionError as error:
                 raise AssertionError(f"{path} at {settings}") from error
-    assert read >= 0.8 * len(files)
+    assert read == len(files) or (name == "odd" and read >= 90)

@@ -1,0 +1,76 @@
+"""A run that is killed again and again ends in the bits of one that was never killed."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from jaxmusic.train import checkpoint
+from jaxmusic.train.monitor import read_log
+
+SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "train_fakes.py"
+STEPS = 60
+KILLS = 10
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    return os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHONPATH": str(SCRIPT.parents[1]),
+    }
+
+
+def start(run, environment):
+    command = [sys.executable, str(SCRIPT), str(run), str(STEPS)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def finish(run, environment):
+    process = start(run, environment)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+
+
+def saving(run):
+    """Whether a checkpoint is being written at this moment."""
+    folder = run / "checkpoints"
+    return folder.is_dir() and any("tmp" in p.name for p in folder.iterdir())
+
+
+def test_kills_change_no_bit(tmp_path, environment):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    finish(whole, environment)
+    rng = np.random.default_rng(0)
+    reached, amid_save = [], 0
+    for kill in range(KILLS):
+        before = max(checkpoint.steps(broken), default=0)
+        process = start(broken, environment)
+        while max(checkpoint.steps(broken), default=0) <= before and process.poll() is None:
+            time.sleep(0.001)
+        # Half of the kills come at any time, half as soon as a save is seen going on.
+        time.sleep(rng.uniform(0, 0.1))
+        while kill % 2 and not saving(broken) and process.poll() is None:
+            pass
+        process.kill()
+        process.communicate()
+        amid_save += saving(broken)
+        reached.append(max(checkpoint.steps(broken)))
+    assert reached[-1] < STEPS and reached == sorted(set(reached))
+    assert amid_save >= 2
+    finish(broken, environment)
+    assert not saving(broken)
+    a, b = (checkpoint.load(run, STEPS) for run in (whole, broken))
+    for x, y in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True):
+        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
+    values = [
+        [(x["step"], x.get("loss"), x.get("val_loss")) for x in read_log(run)]
+        for run in (whole, broken)
+    ]
+    assert values[0] == values[1]

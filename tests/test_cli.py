@@ -1,0 +1,165 @@
+"""The command line: the whole road in small, and one sentence for every mistake."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+
+import mido
+import pytest
+
+from jaxmusic import cli, config
+from jaxmusic.formats.midi import write_midi
+from jaxmusic.notes import make_notes
+
+
+def run(capsys, *argv):
+    """Exit code, stdout and stderr of a command."""
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([str(a) for a in argv])
+    captured = capsys.readouterr()
+    return exit_.value.code, captured.out, captured.err
+
+
+def fails(capsys, *argv, says, code=1):
+    """The command ends with one sentence that says this, and no traceback."""
+    got, _, err = run(capsys, *argv)
+    assert got == code, err
+    assert says.lower() in err.lower()
+    assert "Traceback" not in err
+    if code == 1:
+        last = [line for line in err.splitlines() if line.strip()][-1]
+        assert last.startswith("jaxmusic: ")
+
+
+def song(path, transpose=0):
+    """A small MIDI file: an ostinato of eighth notes."""
+    count = 64
+    pitches = [60 + transpose + (i * 7 + i // 8) % 12 for i in range(count)]
+    onsets = [i * 240 for i in range(count)]
+    write_midi(make_notes(onsets, [230] * count, pitches, [80] * count, [0] * count), path)
+
+
+def duration_of(path):
+    return mido.MidiFile(path).length
+
+
+def test_from_files_to_a_fine_tuned_piece(tmp_path, capsys):
+    for i in range(8):
+        song(tmp_path / f"midi/{'ab'[i % 2]}/song {i}.MID", transpose=i * i % 7)
+    data, small = (
+        tmp_path / "data",
+        ["--steps", "2", "--optimizer.warmup", "1", "--eval-every", "1", "--model.layers", "1"],
+    )
+    small += ["--data.dataset", "mine", "--data.data-dir", data, "--data.context", "256"]
+    small += ["--data.batch", "2", "--model.width", "32", "--model.heads", "2"]
+    small += ["--model.kv-heads", "1", "--model.head-dim", "16", "--model.hidden", "64"]
+    code, out, _ = run(
+        *(capsys, "prepare", tmp_path / "midi", "--name", "mine", "--style", "pop"),
+        *("--data-dir", data, "--min-notes", "8"),
+    )
+    assert code == 0
+    assert "mine" in out
+    assert run(capsys, "train", "starter_cpu", "--run", tmp_path / "run", *small)[0] == 0
+    tuned = tmp_path / "tuned"
+    code, _, err = run(
+        capsys, "train", "starter_cpu", "--run", tuned, *small, "--init-from", tmp_path / "run"
+    )
+    assert code == 0
+    assert "weights of" in err
+    target = tmp_path / "song.mid"
+    code, out, _ = run(
+        *(capsys, "generate", "--model", tuned, "--style", "pop", "--duration", "0:12"),
+        *("--count", "2", "--out", target, "--png", tmp_path / "song.png"),
+    )
+    assert code == 0
+    for i in (1, 2):
+        assert duration_of(tmp_path / f"song-{i}.mid") == pytest.approx(12.0, abs=0.05)
+        assert (tmp_path / f"song-{i}.png").stat().st_size > 5_000
+    lines = [json.loads(line) for line in (tuned / "log.jsonl").read_text().splitlines()]
+    assert any("val_loss" in line for line in lines)
+
+
+@pytest.mark.quick
+def test_usage(capsys):
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    assert all(name in out for name in ("prepare", "train", "generate", "quickstart"))
+    assert run(capsys)[0] == 2
+    assert run(capsys, "compose")[0] == 2
+    assert run(capsys, "--version")[1].startswith("jaxmusic ")
+
+
+def test_prepare_says_what_is_wrong(tmp_path, capsys):
+    empty, texts, bad = tmp_path / "empty", tmp_path / "texts", tmp_path / "bad"
+    for folder in (empty, texts, bad):
+        folder.mkdir()
+    (texts / "a.txt").write_text("no music")
+    (bad / "a.mid").write_bytes(b"MThd\0\0\0\6\0\1\0\1")
+    data = ["--data-dir", tmp_path / "data", "--name", "x"]
+    fails(capsys, "prepare", tmp_path / "none", *data, says="none")
+    fails(capsys, "prepare", empty, *data, says="empty")
+    fails(capsys, "prepare", texts, *data, says="texts")
+    fails(capsys, "prepare", bad, *data, says="1 cannot be read")
+    assert not list((tmp_path / "data").rglob("*.array_record*"))
+
+
+def test_train_says_what_is_wrong(toy_run, starter_data, tmp_path, capsys):
+    here = ["--data.data-dir", starter_data, "--data.dataset"]
+    new = ["--run", tmp_path / "run"]
+    fails(capsys, "train", says="config")
+    fails(capsys, "train", "nowhere.py", *new, says="nowhere.py")
+    fails(capsys, "train", "starter_cpu", *new, *here, "none", says="none")
+    fails(capsys, "train", "starter_cpu", *new, *here, "starter:9.9.9", says="9.9.9")
+    fails(capsys, "train", "starter_cpu", *new, "--model.lairs", "3", says="lairs", code=2)
+    fails(capsys, "train", "starter_cpu", "--run", toy_run, *here, "starter", says="toy")
+    assert not (tmp_path / "run/checkpoints").exists()
+
+
+@pytest.mark.parametrize("duration", ["0", "-1", "abc", "9:99:99", "", "3:00:"])
+def test_bad_durations(duration, toy_run, tmp_path, capsys):
+    out = tmp_path / "song.mid"
+    fails(
+        *(capsys, "generate", "--model", toy_run, f"--duration={duration}", "--out", out),
+        says="duration",
+    )
+    assert not out.exists()
+
+
+def test_generate_says_what_is_wrong(toy_run, tmp_path, capsys):
+    out, ok = tmp_path / "song.mid", ["--model", toy_run, "--duration", "10"]
+    fails(capsys, "generate", "--model", tmp_path, "--out", out, says="run")
+    fails(capsys, "generate", "--model", tmp_path / "none", "--out", out, says="none")
+    fails(capsys, "generate", *ok, "--out", out, "--style", "jazz", says="jazz")
+    fails(capsys, "generate", *ok, "--out", out, "--count", "0", says="count")
+    fails(capsys, "generate", *ok, "--out", out, "--temperature", "-1", says="temperature")
+    fails(capsys, "generate", *ok, "--out", out, "--top-p", "0", says="top_p")
+    fails(capsys, "generate", *ok, "--out", tmp_path / "song.txt", says=".mid")
+    fails(capsys, "generate", *ok, "--out", out, "--wav", tmp_path / "song.mp3", says=".wav")
+    fails(capsys, "generate", *ok, "--out", out, "--step", "12345", says="12345")
+    fails(capsys, "generate", "--out", out, says="model", code=2)
+    assert not out.exists()
+
+
+def test_a_checkpoint_of_another_codec(toy_run, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(toy_run, copy)
+    codec = json.loads((copy / "codec.json").read_text())
+    (copy / "codec.json").write_text(json.dumps(codec | {"steps_per_beat": 24}))
+    fails(capsys, "generate", "--model", copy, "--out", tmp_path / "a.mid", says="codec")
+
+
+def test_experiments_survive_json():
+    experiment = dataclasses.replace(config.Experiment(), steps=7)
+    assert config.from_json(config.Experiment, config.to_json(experiment)) == experiment
+    with pytest.raises(ValueError, match="lairs"):
+        config.from_json(config.Experiment, '{"model": {"lairs": 3}}')
+    with pytest.raises(ValueError, match="steps"):
+        config.from_json(config.Experiment, '{"steps": "many"}')
+
+
+@pytest.mark.parametrize("path", sorted(pathlib.Path("configs").glob("*.py")), ids=str)
+def test_configs_load_by_name_and_by_path(path):
+    from jaxmusic.train.experiments import load_experiment
+
+    assert load_experiment(path.stem) == load_experiment(str(path))

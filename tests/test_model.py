@@ -1,0 +1,115 @@
+"""The library's face: load, generate, score, write and read."""
+
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import jaxmusic
+from jaxmusic import beats, config, grid
+from jaxmusic.formats import sequence as sequences
+from jaxmusic.model import _cuts
+
+
+@pytest.fixture(scope="module")
+def model(toy_run):
+    return jaxmusic.load(toy_run)
+
+
+def test_generate_gives_a_sequence_of_the_asked_length(model, tmp_path):
+    sequence = model.generate(style="pop", duration=20.0, seed=1)
+    assert type(sequence).__name__ == "NoteSequence"
+    assert sequence.total_time == pytest.approx(20.0, abs=1e-6)
+    assert max(note.end_time for note in sequence.notes) <= 20.0 + 1e-6
+    jaxmusic.write(sequence, tmp_path / "song.mid")
+    again = jaxmusic.read(tmp_path / "song.mid")
+    assert len(again.notes) == len(sequence.notes)
+    assert sorted(n.pitch for n in again.notes) == sorted(n.pitch for n in sequence.notes)
+
+
+def test_the_seed_decides(model):
+    first, same, other = (model.generate(duration=15.0, seed=s) for s in (3, 3, 4))
+    assert first == same
+    assert first != other
+
+
+def test_score_adds_up(model, starter_data):
+    from jaxmusic.data import starter
+
+    piece = next(starter.corpus(1, seed=9))
+    score = model.score(sequences.to_sequence(piece))
+    assert score.notes == len(piece)
+    assert score.seconds == pytest.approx(float(piece.seconds(piece.end)), rel=1e-3)
+    assert score.bits_per_note == pytest.approx(score.bits / score.notes)
+    assert score.bits_per_second == pytest.approx(score.bits / score.seconds)
+    # A model that has hardly learned is near the uniform distribution over the vocabulary.
+    aligned, _ = beats.align(piece)
+    tokens = len(model.codec.encode(grid.quantise(aligned)[0]))
+    assert 0.3 < score.bits / (tokens * math.log2(model.codec.vocab_size)) < 1.3
+
+
+def test_score_does_not_depend_on_padding_or_on_unknown_styles(model):
+    from jaxmusic.data import starter
+
+    piece = next(starter.corpus(1, seed=11))
+    sequence = sequences.to_sequence(piece)
+    assert model.score(sequence).bits == model.score(sequence).bits
+    strange = piece.replace(labels=dataclasses.replace(piece.labels, styles=("martian",)))
+    assert model.score(sequences.to_sequence(strange)).bits > 0
+
+
+def test_cuts_cover_every_bar_once_and_fit():
+    sizes = np.array([10, 30, 20, 80, 5, 5, 200, 5])
+    cuts = _cuts(sizes, 100)
+    assert [b for a, b in cuts[:-1]] == [a for a, b in cuts[1:]]
+    assert cuts[0][0] == 0
+    assert cuts[-1][1] == 7
+    for a, b in cuts:
+        assert b - a == 1 or sizes[0] + sizes[1 + a : 1 + b].sum() <= 100
+
+
+def test_load_takes_a_step_and_refuses_what_is_not_a_run(toy_run, tmp_path):
+    assert jaxmusic.load(toy_run, step=3).step == 3
+    with pytest.raises(jaxmusic.UserError, match="999"):
+        jaxmusic.load(toy_run, step=999)
+    with pytest.raises(jaxmusic.UserError, match="run"):
+        jaxmusic.load(tmp_path)
+
+
+def test_a_style_it_was_not_trained_on_is_refused(model):
+    with pytest.raises(jaxmusic.UserError, match="jazz"):
+        model.generate(style="jazz", duration=10)
+
+
+def test_a_codec_of_another_layout_is_refused(toy_run, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(toy_run, copy)
+    codec = json.loads((copy / "codec.json").read_text())
+    (copy / "codec.json").write_text(json.dumps(codec | {"fingerprint": "0" * 16}))
+    with pytest.raises(jaxmusic.UserError, match="fingerprint"):
+        jaxmusic.load(copy)
+    (copy / "codec.json").write_text(json.dumps(codec | {"version": 99}))
+    with pytest.raises(jaxmusic.UserError, match="version"):
+        jaxmusic.load(copy)
+
+
+def test_greedy_sampling_repeats_itself(model):
+    greedy = config.Sampling(temperature=0.0)
+    first = model.compose(duration=10.0, seed=1, sampling=greedy)[0]
+    second = model.compose(duration=10.0, seed=2, sampling=greedy)[0]
+    np.testing.assert_array_equal(first.tokens, second.tokens)
+
+
+@pytest.mark.quick
+def test_importing_touches_no_device():
+    code = (
+        "import sys, jaxmusic; jaxmusic.__version__;"
+        "assert 'jax' not in sys.modules and 'note_seq' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
