@@ -163,7 +163,7 @@ class Composer:
         forced = np.zeros((len(prompts), self.context), np.int32)
         for row, prompt in zip(forced, prompts):
             row[: len(prompt)] = prompt
-        ready = int(lengths.min()) - 1
+        ready = int(lengths[~np.array(finished)].min()) - 1
         room = min(self.context, _bucket(ready + CHUNK))
         cache = model.init_cache(self.shape, len(prompts), room)
         width = min(room, -(-max(ready, 1) // CHUNK) * CHUNK)
@@ -179,7 +179,7 @@ class Composer:
                 break
             if index + 1 >= room:
                 room = min(self.context, 2 * room)
-                p = p._replace(cache=_grow(p.cache, room))
+                p = p._replace(cache=model.grow(p.cache, room))
         rows = np.asarray(p.tokens)[:, : index + 1]
         return [self._until_end(r) for r in rows], bool(done.all())
 
@@ -265,6 +265,7 @@ class Composer:
         for row, stream in enumerate(streams):
             if self._ended(stream):
                 prompts.append(stream[:2])
+                plan.bars[row] = 0
                 continue
             piece, _ = self.codec.decode(stream)
             total = int(plan.bars[row, piece.meter[0], piece.tempo[0]])
@@ -301,12 +302,3 @@ class Composer:
 def _bucket(length: int) -> int:
     """The smallest of 512, 1024, 2048, ... that is at least length."""
     return max(512, 1 << (length - 1).bit_length())
-
-
-def _grow(cache: model.Cache, length: int) -> model.Cache:
-    """The same cache with room for more tokens."""
-
-    def pad(x: jax.Array) -> jax.Array:
-        return jnp.pad(x, ((0, 0), (0, 0), (0, length - x.shape[2]), (0, 0)))
-
-    return jax.tree.map(pad, cache)

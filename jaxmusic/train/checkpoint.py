@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
+import os
+import shutil
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -51,6 +55,8 @@ class Checkpoints:
         """Makes the folder, or opens it and removes what unfinished saves left there."""
         import orbax.checkpoint as ocp
 
+        # Orbax logs a traceback for an error that `wait` raises anyway.
+        logging.getLogger("absl").addFilter(_not_raised_later)
         self._ocp = ocp
         self._folder = run / FOLDER
         self._manager = ocp.CheckpointManager(
@@ -84,10 +90,15 @@ class Checkpoints:
           val_loss: validation loss at this step, for finding the best; None if not measured.
 
         Raises:
-          OSError or ValueError: the save before this one failed in the background.
+          OSError: there is too little room on the disk.
+          ValueError: the save before this one failed in the background.
         """
         args = self._ocp.args
         self.wait()
+        # Known before anything is written, this is one error; amid writing, it is a dozen.
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        if "://" not in str(self._folder) and shutil.disk_usage(self._folder).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder))
         self._manager.save(
             step,
             args=args.Composite(
@@ -131,6 +142,7 @@ class Checkpoints:
         """Frees the background threads; call `wait` first to learn of failed saves."""
         with contextlib.suppress(Exception):
             self._manager.close()
+        logging.getLogger("absl").removeFilter(_not_raised_later)
 
 
 def steps(run: epath.Path) -> list[int]:
@@ -161,7 +173,7 @@ def load(run: str | epath.PathLike, step: int | None = None) -> Saved:
     Raises:
       UserError: there is no such run or checkpoint, or the model in it is of another shape.
     """
-    path = epath.Path(run).expanduser()
+    path = runs.folder(run)
     stored = runs.read(path)
     model, size = stored.experiment.model, stored.codec.vocab_size
     _, abstract = jax.eval_shape(lambda: transformer.make(model, size, 0))
@@ -215,6 +227,10 @@ def _check(folder: epath.Path, found: Any, wanted: Any) -> None:
                 f"{have.get(name, 'nothing')} as {name} where this model has "
                 f"{need.get(name, 'nothing')}."
             )
+
+
+def _not_raised_later(record: logging.LogRecord) -> bool:
+    return "_SignalingThread" not in str(record.msg)
 
 
 class _Preserved:

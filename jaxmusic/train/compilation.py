@@ -18,7 +18,7 @@ def keep_compiled() -> None:
     compiled before, so that a run that goes on computes the same bits. Machines that share a home
     folder but not the kind of CPU get folders of their own.
     """
-    if getattr(jax.config, "jax_compilation_cache_dir"):
+    if jax.config.values["jax_compilation_cache_dir"]:
         return
     root = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     jax.config.update("jax_compilation_cache_dir", str(root / "jaxmusic" / _machine()))

@@ -15,6 +15,7 @@ from etils import epath
 from tqdm import tqdm
 
 from jaxmusic.errors import UserError
+from jaxmusic.train import run as runs
 from jaxmusic.train.step import Metrics
 
 LOG, TENSORBOARD = "log.jsonl", "tensorboard"
@@ -189,7 +190,7 @@ class Monitor:
 
 def read_log(run: str | epath.Path) -> list[dict[str, float]]:
     """The lines of a run's log; a last line that was cut off by a kill is left out."""
-    path = epath.Path(run).expanduser() / LOG
+    path = runs.folder(run) / LOG
     lines = []
     for line in path.read_text().splitlines() if path.exists() else []:
         with contextlib.suppress(json.JSONDecodeError):

@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import errno
 import json
+import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -51,9 +52,15 @@ class Stored(NamedTuple):
     styles: tuple[str, ...]
 
 
+def folder(run: str | os.PathLike[str]) -> epath.Path:
+    """The absolute path of a run's folder: Orbax takes no other."""
+    path = epath.Path(run).expanduser()
+    return path if "://" in str(path) else path.resolve()
+
+
 def read(run: str | epath.Path) -> Stored:
     """Reads the description of a run; raises UserError if the folder is not one."""
-    path = epath.Path(run).expanduser()
+    path = folder(run)
     if not (path / EXPERIMENT).exists():
         raise UserError(f"Name the folder of a run: {path} holds no {EXPERIMENT}.")
     try:

@@ -68,7 +68,7 @@ def train(experiment: configs.Experiment, run: str | epath.Path, progress: bool 
     Raises:
       UserError: something is wrong that the user can put right.
     """
-    path = epath.Path(run).expanduser()
+    path = runs.folder(run)
     _check(experiment)
     with runs.locked(path), runs.explained(path), Stop() as stop:
         session = _Session(experiment, path, progress)
@@ -188,7 +188,7 @@ class _Session:
             return state, info, f"{origin} step {self.step}"
         state, origin = self._program.initial(), "starting from scratch"
         if source:
-            path = epath.Path(source).expanduser()
+            path = runs.folder(source)
             step, params = checkpoint.restore_params(path, like.params)
             state = state._replace(params=params)
             origin = f"starting from the weights of {source} at step {step}"
