@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import dataclasses
 from collections.abc import Callable
 
@@ -16,6 +17,9 @@ _SHORTEST_BAR, _LONGEST_BAR = 0.25, 32.0
 STEPS_PER_BEAT = 12
 """Steps per beat of the grid that onsets are compared with: sixteenths and triplets."""
 
+PULSES = (2, 3, 4, 6, 12)
+"""Even subdivisions of the beat that music may keep to."""
+
 EARLY = 1 / 24
 """Beats by which a first onset may precede its bar line: half a step of the 12-step grid."""
 
@@ -26,6 +30,18 @@ def grid_error(x: np.ndarray) -> float:
         return 0.0
     steps = np.asarray(x) * STEPS_PER_BEAT
     return float(np.abs(steps - np.rint(steps)).mean())
+
+
+def pulse_error(x: np.ndarray) -> float:
+    """Mean distance of onsets from the pulse that fits them best, as a share of it (0 to 0.5).
+
+    The least over n in `PULSES` of mean(|n x - round(n x)|), for onsets x in beats. A piece whose
+    sixteenths are played loosely has a pulse, though its onsets may fill the 12 steps evenly.
+    """
+    if not len(x):
+        return 0.0
+    steps = np.multiply.outer(PULSES, x)
+    return float((np.abs(steps - np.rint(steps)).sum(1) / len(x)).min())
 
 
 def grid_phase(x: np.ndarray) -> tuple[float, int, float]:
@@ -40,19 +56,28 @@ def grid_phase(x: np.ndarray) -> tuple[float, int, float]:
     """
     if not len(x):
         return 0.0, 4, 1.0
+    wave = np.exp(2j * np.pi * x)
+    third = wave * wave * wave
+    waves = (np.square(np.square(wave)), third, np.square(third))
+    steps = x * STEPS_PER_BEAT
+    within = np.sort(steps - np.floor(steps))
+    turns = np.concatenate([within - 1, within, within + 1])
     found: list[tuple[float, float, int, float]] = []
-    for cycles, sub in ((4, 4), (3, 6), (6, 6)):
-        mean = np.exp(2j * np.pi * cycles * x).mean()
-        phase = float(np.angle(mean)) / (2 * np.pi * cycles)
+    for cycles, sub, wave in zip((4, 3, 6), (4, 6, 6), waves):
+        mean = complex(wave.sum()) / len(x)
+        phase = cmath.phase(mean) / (2 * np.pi * cycles)
         phase -= round(phase * sub) / sub
         for width in (0.5, 0.25):
-            rest = (x - phase) * STEPS_PER_BEAT
-            rest -= np.rint(rest)
-            near = rest[np.abs(rest) < width]
-            if len(near):
-                phase += float(np.median(near)) / STEPS_PER_BEAT
-        share = float(abs(mean))
-        found.append((grid_error(x - phase) - 0.1 * share, phase, sub, share))
+            at = phase * STEPS_PER_BEAT % 1.0
+            a = int(np.searchsorted(turns, at - width, side="right"))
+            b = int(np.searchsorted(turns, at + width))
+            if b > a:
+                middle = (turns[(a + b - 1) // 2] + turns[(a + b) // 2]) / 2
+                phase += float(middle - at) / STEPS_PER_BEAT
+        share = abs(mean)
+        rest = within - phase * STEPS_PER_BEAT
+        error = float(np.abs(rest - np.rint(rest)).sum()) / len(x)
+        found.append((error - 0.1 * share, phase, sub, share))
     return min(found)[1:]
 
 
@@ -163,7 +188,8 @@ def warp(notes: Notes, grid: Grid) -> Notes:
     lines = np.rint(grid.bar * TICKS_PER_BEAT).astype(np.int64)
     kept = np.flatnonzero((lines < max(end, 1)) & np.append(lines[1:] > lines[:-1], True))
     columns = [onset, stop - onset, notes.pitch, notes.velocity, notes.track]
-    if len(onset) and np.any(onset[1:] == onset[:-1]):
+    # Rows stay sorted but where different onsets have become one.
+    if np.any((onset[1:] == onset[:-1]) & (notes.onset[1:] != notes.onset[:-1])):
         order = np.lexsort((columns[2], columns[4], columns[0]))
         columns = [c[order] for c in columns]
     return notes.replace(
@@ -227,6 +253,10 @@ def _end(grid: Grid, onset: np.ndarray, stop: np.ndarray) -> int:
 
 def _tempo_map(notes: Notes, grid: Grid, end: int) -> tuple[np.ndarray, np.ndarray]:
     """Tempo map on the new ticks that gives the file's seconds, anew from tick 0."""
+    if len(notes.tempo_qpm) == 1 and len(grid.tick) == 2:
+        stretch = (grid.beat[1] - grid.beat[0]) / (grid.tick[1] - grid.tick[0])
+        qpm = notes.tempo_qpm * (stretch * notes.ticks_per_beat)
+        return np.zeros(1, np.int32), np.round(qpm, 6)
     origin = interpolate(np.zeros(1), grid.beat, grid.tick)
     source = np.union1d(np.concatenate([notes.tempo_tick, grid.tick]), origin)
     source = source[source >= origin[0]]
@@ -243,6 +273,8 @@ def _tempo_map(notes: Notes, grid: Grid, end: int) -> tuple[np.ndarray, np.ndarr
 
 def _warp_labels(labels: Labels, ticks: Callable[[np.ndarray], np.ndarray]) -> Labels:
     def moved(at: np.ndarray, what: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if not len(at):
+            return at, what
         at = np.maximum(ticks(at), 0)
         kept = np.append(at[1:] > at[:-1], True)[: len(at)]  # of several at one tick the last
         return at[kept].astype(np.int32), what[kept]

@@ -6,6 +6,8 @@ Everything is vectorised NumPy over notes; positions called `x` are onsets in be
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -34,16 +36,16 @@ _WEIGHTS = {
     "crash": (0.35, 0.4),
 }
 _BIAS = (-1.28, -0.51)
-_KICK, _SNARE, _CRASH = (35, 36), (38, 40), (49, 52, 55, 57)
+_WEIGHT = np.array(list(_WEIGHTS.values())).T
+_DRUMS = ((35, 36), (38, 40), (49, 52, 55, 57))  # kick, snare, crash
 _LOW_PITCH = 52
+_PITCH_CLASS = np.arange(128) % 12
+_WIDTHS = (1, 2, 4)  # beats before and after, between which harmonies are compared
 
 # Cost (in nats) of a bar with another number of beats than the usual one, and what a meter loses
 # for every beat: 2/4 and 4/4 differ so little that 4/4 needs to be the rule.
-_BAR_COSTS: dict[int, dict[int, float]] = {
-    4: {4: 0.0, 2: 10.0, 6: 10.0, 3: 18.0, 5: 18.0},
-    3: {3: 0.0, 2: 14.0, 4: 14.0},
-    2: {2: 0.0, 3: 14.0},
-}
+# Each bar size has pairs of other lengths with their cost.
+_BAR_COSTS = {4: ((2, 6, 10.0), (3, 5, 18.0)), 3: ((2, 4, 14.0),), 2: ((3, 3, 14.0),)}
 _METER_COST = {4: 0.0, 3: 0.0, 2: 0.35}
 
 # Tempo tracking: seconds, frames per second, length of the Fourier transform; candidate tempos in
@@ -66,65 +68,79 @@ def accents(notes: Notes, x: np.ndarray, subdivisions: int = 4) -> np.ndarray:
 
     Args:
       notes: the piece, for pitches, lengths, loudness and drums.
-      x: [N] onsets in beats, none negative.
+      x: [N] onsets in beats, ascending, none negative.
       subdivisions: steps per beat.
 
     Returns:
-      [S, 2] for every step from beat 0 on: of opening a bar (meant for beats), of being a beat.
+      [2, S] for every step from beat 0 on: of opening a bar (meant for beats), of being a beat.
     """
-    sub = subdivisions
-    step = np.rint(x * sub).astype(np.int64)
-    first, size = int(step.min()), int(step.max()) + sub + 1
-    drum = notes.is_drum
-    count = np.bincount(step, minlength=size)
+    step = np.rint(x * subdivisions).astype(np.int64)
+    first, size = int(step[0]), int(step[-1]) + subdivisions + 1
+    has_drums = bool(notes.drum.any())
+    features = np.zeros((len(_WEIGHTS) if has_drums else len(_WEIGHTS) - len(_DRUMS), size))
     loud = notes.velocity.astype(np.float64)
-    loud = np.bincount(step, loud - loud.mean(), size) / (np.maximum(count, 1) * (loud.std() + 4))
-    drums = [
-        np.bincount(step[drum & np.isin(notes.pitch, kind)], minlength=size) > 0
-        for kind in (_KICK, _SNARE, _CRASH)
-    ]
-    step, pitch = step[~drum], notes.pitch[~drum].astype(np.int64)
+    count = np.maximum(np.bincount(step, minlength=size), 1)
+    features[1] = np.bincount(step, loud - loud.mean(), size) / (count * (loud.std() + 4))
+    pitch, duration = notes.pitch, notes.duration
+    if has_drums:
+        drum = notes.is_drum
+        for row, kind in zip(features[-len(_DRUMS) :], _DRUMS):
+            row[step[drum & np.isin(pitch, kind)]] = 1
+        step, pitch, duration = step[~drum], pitch[~drum], duration[~drum]
     per_beat = (x[-1] - x[0]) / max(float(notes.onset[-1] - notes.onset[0]), 1.0)
-    length = np.log2(1 + 4 * np.minimum(notes.duration[~drum] * per_beat, _LONGEST))
-    lowest = np.full(size, 128)
-    np.minimum.at(lowest, step, pitch)
-    floor = lowest.copy()
-    for k in range(1, 2 * sub + 1):  # lowest pitch within two beats
-        floor[k:] = np.minimum(floor[k:], lowest[:-k])
-        floor[:-k] = np.minimum(floor[:-k], lowest[k:])
-    bass = (lowest <= floor + 2) & (lowest < 128)
-    at_bottom = pitch == lowest[step]
-    chroma = np.bincount(step * 12 + pitch % 12, np.sqrt(length), size * 12).reshape(size, 12)
-    columns = [
-        np.log1p(np.bincount(step, minlength=size)),
-        loud,
-        _largest(step, length, size),
-        bass,
-        _largest(step[at_bottom], length[at_bottom], size) * bass,
-        np.log1p(np.bincount(step[pitch < _LOW_PITCH], minlength=size)),
-        *(_novelty(chroma, width * sub) for width in (1, 2, 4)),
-        *drums,
-    ]
-    features = np.stack(columns, 1).astype(np.float64)
-    heard = features[first : size - sub]
-    features = (features - heard.mean(0)) / (heard.std(0) + 0.1)
-    return features @ np.array(list(_WEIGHTS.values())) + np.array(_BIAS)
+    length = np.log2(1 + 4 * np.minimum(duration * per_beat, _LONGEST))
+    features[0] = np.bincount(step, minlength=size)
+    features[5] = np.bincount(step[pitch < _LOW_PITCH], minlength=size)
+    features[0:6:5] = np.log1p(features[0:6:5])
+    if len(step):
+        _outer_notes(features[2:5], step, pitch, length, subdivisions)
+        _novelty(features[6:9], step, _PITCH_CLASS[pitch], np.sqrt(length), subdivisions)
+    heard = features[:, first : size - subdivisions]
+    mean = heard.sum(1) / heard.shape[1]
+    spread = np.sqrt(np.maximum((heard**2).sum(1) / heard.shape[1] - mean**2, 0.0))
+    weights = _WEIGHT[:, : len(features)] / (spread + 0.1)
+    return weights @ features + (np.array(_BIAS) - weights @ mean)[:, None]
 
 
-def _largest(index: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
-    out = np.zeros(size)
-    np.maximum.at(out, index, values)
-    return out
+def _outer_notes(
+    out: np.ndarray, step: np.ndarray, pitch: np.ndarray, length: np.ndarray, sub: int
+) -> None:
+    """Fills in the longest note of each step, whether its lowest is a bass note, and its length."""
+    opening = np.flatnonzero(np.append(True, step[1:] != step[:-1]))
+    at, width = step[opening], 4 * sub + 1
+    lowest = np.full(out.shape[1] + width - 1, 128, np.int16)
+    lowest[at + width // 2] = np.minimum.reduceat(pitch, opening)
+    low = lowest[width // 2 :][: out.shape[1]]
+    # Lowest pitch within two beats: minima over 1, 2, 4, ... steps, then over all of `width`.
+    floor, reach = lowest, 1
+    while 2 * reach <= width:
+        floor, reach = np.minimum(floor[:-reach], floor[reach:]), 2 * reach
+    floor = np.minimum(floor[: out.shape[1]], floor[width - reach :])
+    out[0, at] = np.maximum.reduceat(length, opening)
+    out[1] = (low <= floor + 2) & (low < 128)
+    out[2, at] = np.maximum.reduceat(np.where(pitch == low[step], length, 0.0), opening)
+    out[2] *= out[1]
 
 
-def _novelty(chroma: np.ndarray, width: int) -> np.ndarray:
-    """Cosine distance between the pitch classes of `width` steps before and after each step."""
-    total = np.concatenate([np.zeros((1, 12)), np.cumsum(chroma, 0)])
-    i = np.arange(len(chroma))
-    after = total[np.minimum(i + width, len(chroma))] - total[i]
-    before = total[i] - total[np.maximum(i - width, 0)]
-    norm = np.sqrt((after**2).sum(1) * (before**2).sum(1))
-    return np.where(norm > 0, 1 - (after * before).sum(1) / np.maximum(norm, 1e-9), 0.0)
+def _novelty(
+    out: np.ndarray, step: np.ndarray, pitch_class: np.ndarray, weight: np.ndarray, sub: int
+) -> None:
+    """Fills in the cosine distances between the pitch classes before and after each step."""
+    size, pad = out.shape[1], _WIDTHS[-1] * sub
+    row = size + 2 * pad
+    total = np.bincount(pitch_class * row + step + pad, weight, 12 * row).astype(np.float32)
+    total = total.reshape(12, row)
+    total = sum(total[:, k : row - sub + 1 + k] for k in range(sub))
+    for distance, beats in zip(out, _WIDTHS):
+        width = beats * sub
+        if beats > 1:  # twice the window before
+            total = total[:, : -width // 2] + total[:, width // 2 :]
+        window = total[:, pad - width : pad + size]
+        energy = np.einsum("ij,ij->j", window, window)
+        common = np.einsum("ij,ij->j", window[:, :-width], window[:, width:])
+        norm = np.sqrt(energy[:-width] * energy[width:])
+        np.divide(common, norm, out=distance, where=norm > 0)
+        np.subtract(1.0, distance, out=distance, where=norm > 0)
 
 
 def doubt(notes: Notes, x: np.ndarray, subdivisions: int) -> float:
@@ -139,7 +155,7 @@ def doubt(notes: Notes, x: np.ndarray, subdivisions: int) -> float:
       Difference of mean log-likelihood ratios for each beat, less for pieces of few beats.
     """
     base = np.floor(x[0]) - 1.0
-    ratios = accents(notes, x - base, subdivisions)[:, 1]
+    ratios = accents(notes, x - base, subdivisions)[1]
     last = int(np.rint((x[-1] - base) * subdivisions))
     means = [float(ratios[k : last + 1 : subdivisions].mean()) for k in range(subdivisions)]
     return (max(means) - means[0]) * min(1.0, last / (subdivisions * _MANY_BEATS))
@@ -176,36 +192,54 @@ def find_bars(notes: Notes, x: np.ndarray, subdivisions: int = 4) -> Bars:
     ratios = accents(notes, x - base, sub)
     last = int(np.rint((x[-1] - base) * sub))
     places = range(sub if subdivisions > 1 else 1)
-    means = [float(ratios[k : last + 1 : sub, 1].mean()) for k in places]
+    means = [float(ratios[1, k : last + 1 : sub].mean()) for k in places]
     offset = int(np.argmax(means))
-    down = ratios[offset : last + 1 : sub, 0]
-    found = {size: _bar_lines(down, size) for size in _BAR_COSTS}
-    size = max(found, key=lambda s: found[s][1] / len(down) - _METER_COST[s])
-    lines, score = found[size]
-    return Bars(base + offset / sub + lines, size, score / len(down), means[offset])
+    down = ratios[0, offset : last + 1 : sub].tolist()
+    found = {size: _bar_scores(down, size) for size in _BAR_COSTS}
+    best = {size: max(scores[-size:]) / len(down) for size, scores in found.items()}
+    size = max(best, key=lambda s: best[s] - _METER_COST[s])
+    lines = _bar_lines(down, found[size], size)
+    return Bars(base + offset / sub + lines, size, best[size], means[offset])
 
 
-def _bar_lines(ratios: np.ndarray, size: int) -> tuple[np.ndarray, float]:
-    """The likeliest bar lines (Viterbi): indices of beats, and their log-likelihood ratio."""
-    usual, *others = sorted(_BAR_COSTS[size].items(), key=lambda c: c[1])
-    pad = max(_BAR_COSTS[size])
-    best = [-np.inf] * pad  # best[t + pad]: the likeliest bar lines of which t is the last
-    origin: list[int] = []
-    for t, value in enumerate(ratios.tolist()):
-        top, back = best[t + pad - size], usual[0]
-        for length, cost in others:
-            if best[t + pad - length] - cost > top:
-                top, back = best[t + pad - length] - cost, length
-        if t < size and top <= 0:
-            top, back = 0.0, t + 1  # the first bar line
-        best.append(top + value)
-        origin.append(back)
-    t = max(range(max(0, len(origin) - size), len(origin)), key=lambda i: best[i + pad])
-    score, lines = best[t + pad], []
-    while t >= 0:
+def _bar_scores(ratios: list[float], size: int) -> list[float]:
+    """Log-likelihood ratio, for each beat, of the likeliest bar lines of which it is the last."""
+    scores: list[float] = []
+
+    def before(beats: int, start: float) -> Iterable[float]:  # runs behind as scores are added
+        return itertools.chain([start] * beats, scores)
+
+    usual = before(size, 0.0)  # the first bar line lies in the first `size` beats
+    (*pair, cost), *rarer = _BAR_COSTS[size]
+    rivals = [before(n, -np.inf) for n in pair]
+    if not rarer:
+        for ratio, top, near, far in zip(ratios, usual, *rivals):
+            rival = (near if near > far else far) - cost
+            scores.append((rival if rival > top else top) + ratio)
+        return scores
+    (*pair, high_cost) = rarer[0]
+    rivals += [before(n, -np.inf) for n in pair]
+    for ratio, top, near, far, a, b in zip(ratios, usual, *rivals):
+        rival = (near if near > far else far) - cost
+        rare = (a if a > b else b) - high_cost
+        if rare > rival:
+            rival = rare
+        scores.append((rival if rival > top else top) + ratio)
+    return scores
+
+
+def _bar_lines(ratios: list[float], scores: list[float], size: int) -> np.ndarray:
+    """The likeliest bar lines as indices of beats: the path back through `_bar_scores` (Viterbi)."""
+    costs = {n: cost for *pair, cost in _BAR_COSTS[size] for n in pair}
+    t = max(range(max(0, len(scores) - size), len(scores)), key=scores.__getitem__)
+    lines = [t]
+    while t >= size or scores[t] > ratios[t]:
+        if t >= size and scores[t - size] + ratios[t] == scores[t]:
+            t -= size
+        else:
+            t -= max((n for n in costs if n <= t), key=lambda n: scores[t - n] - costs[n])
         lines.append(t)
-        t -= origin[t]
-    return np.array(lines[::-1], np.float64), score
+    return np.array(lines[::-1], np.float64)
 
 
 def follow_beats(notes: Notes) -> tuple[np.ndarray, np.ndarray, Bars, float]:

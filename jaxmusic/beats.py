@@ -20,6 +20,7 @@ from jaxmusic.beat_grid import (
     grid_error,
     grid_phase,
     interpolate,
+    pulse_error,
     ticks_at,
     warp,
     with_bars,
@@ -54,8 +55,9 @@ class Fit:
       source: where the grid comes from: ``labels``, ``file`` or ``estimate``.
       error_ms: mean distance of all onsets from the nearest 12th of a beat, in milliseconds.
       file_error_ms: the same on the file's own quarters.
-      error: the same as `error_ms`, as a share of a 12th of a beat (0 to 0.5); notes spread evenly
-        over time have 0.25.
+      error: mean distance of all onsets from the nearest step of the even subdivision of the beat
+        that fits them best, as a share of that step (0 to 0.5), see `pulse_error`; notes spread
+        evenly over time have 0.25.
     """
 
     source: str
@@ -106,12 +108,11 @@ def align(notes: Notes, labels: BeatLabels | None = None) -> tuple[Notes, Fit]:
     else:
         grid, source = _choose(notes, x)
     aligned = warp(notes, grid)
-    error = grid_error(aligned.onset / TICKS_PER_BEAT)
     fit = Fit(
         source=source,
         error_ms=_milliseconds(aligned),
         file_error_ms=_milliseconds(notes),
-        error=error,
+        error=pulse_error(aligned.onset / TICKS_PER_BEAT),
     )
     return aligned, fit
 
@@ -166,14 +167,21 @@ def _counts_quarters(notes: Notes) -> bool:
 
 def _usual_tempo(notes: Notes) -> bool:
     """Whether the file's quarters last as long as beats do, where most notes are."""
-    k = np.clip(np.searchsorted(notes.tempo_tick, notes.onset, side="right") - 1, 0, None)
-    return _SLOWEST <= float(np.median(notes.tempo_qpm[k])) <= _FASTEST
+    qpm = notes.tempo_qpm
+    if len(qpm) > 1:
+        qpm = np.repeat(qpm, _counts(notes, notes.tempo_tick))
+    return _SLOWEST <= float(np.median(qpm)) <= _FASTEST
 
 
 def _states_meter(notes: Notes) -> bool:
     """Whether most of the notes stand in a meter of more than one beat."""
-    k = np.clip(np.searchsorted(notes.meter_tick, notes.onset, side="right") - 1, 0, None)
-    return bool((notes.meter_num[k] > 1).mean() > 0.5)
+    count = _counts(notes, notes.meter_tick)
+    return bool(2 * count[notes.meter_num > 1].sum() > len(notes))
+
+
+def _counts(notes: Notes, change: np.ndarray) -> np.ndarray:
+    """Number of notes from each of the changes [K] on until the next; the first is at tick 0."""
+    return np.diff(np.searchsorted(notes.onset, change[1:]), prepend=0, append=len(notes))
 
 
 def _phased(notes: Notes, x: np.ndarray, phase: float, subdivisions: int) -> Grid:
@@ -209,10 +217,11 @@ def _milliseconds(notes: Notes) -> float:
     """Mean distance of onsets from the nearest 12th of a beat, in milliseconds."""
     if not len(notes):
         return 0.0
-    step = notes.ticks_per_beat / STEPS_PER_BEAT
-    off = np.abs(notes.onset / step - np.rint(notes.onset / step)) * step
-    k = np.clip(np.searchsorted(notes.tempo_tick, notes.onset, side="right") - 1, 0, None)
-    return float((off * 60e3 / (notes.tempo_qpm[k] * notes.ticks_per_beat)).mean())
+    steps = notes.onset * (STEPS_PER_BEAT / notes.ticks_per_beat)
+    milliseconds = 60e3 / STEPS_PER_BEAT / notes.tempo_qpm
+    if len(milliseconds) > 1:
+        milliseconds = np.repeat(milliseconds, _counts(notes, notes.tempo_tick))
+    return float((np.abs(steps - np.rint(steps)) * milliseconds).mean())
 
 
 def _sane_tempos(notes: Notes) -> Notes:

@@ -103,14 +103,15 @@ def generate(
     from jaxmusic.generate.length import parse_duration
 
     seconds = parse_duration(duration)
-    outputs = [(out, (".mid", ".midi")), (wav, (".wav",)), (png, (".png", ".svg", ".pdf"))]
+    # Sound comes last: where it cannot be rendered, everything else has been written.
+    outputs = [(out, (".mid", ".midi")), (png, (".png", ".svg", ".pdf")), (wav, (".wav",))]
     wanted = [_output(path, suffixes) for path, suffixes in outputs if path]
     from jaxmusic import model as models
 
     music = models.load(os.path.expanduser(model), step)
     pieces = music.compose(style or None, seconds, seed, count, sampling, progress=True)
-    for number, piece in enumerate(pieces, 1):
-        for path in wanted:
+    for path in wanted:
+        for number, piece in enumerate(pieces, 1):
             target = path if count == 1 else path.with_stem(f"{path.stem}-{number}")
             files.write(piece.notes, target)
             print(f"wrote {target}")

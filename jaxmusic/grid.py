@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -113,7 +114,7 @@ class Piece:
             quality * 12 + (root + semitones) % 12,
         )
         tonic = np.where(self.key < 0, -1, self.key // 12 * 12 + (self.key % 12 + semitones) % 12)
-        moved = {"chord": chord.astype(np.int16), "key": tonic.astype(np.int16)}
+        moved: dict[str, Any] = {"chord": chord.astype(np.int16), "key": tonic.astype(np.int16)}
         columns = canonical(
             self.onset, self.duration, pitch, self.velocity, self.slot, int(self.bar_step[-1])
         )[0]
@@ -167,7 +168,7 @@ def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tup
     total = max(int(onset.max(initial=0)) + 1, -(-notes.end // scale))
     meter, bar_step = _bars(notes, total, steps_per_beat)
     columns, losses.duplicate, losses.cut = canonical(
-        *(c[keep] for c in (onset, duration, pitch, velocity, slot)), int(bar_step[-1])
+        onset[keep], duration[keep], pitch[keep], velocity[keep], slot[keep], int(bar_step[-1])
     )
     ticks = bar_step * scale
     labels = notes.labels
@@ -304,7 +305,7 @@ METERS_BY_NAME = {meter: i for i, meter in enumerate(METERS)}
 
 
 def _divide(length: int, steps_per_beat: int, meter: int | None) -> list[tuple[int, int]]:
-    """(steps, meter) of bars that add up to length, the longest first; one bar if meter is known."""
+    """(steps, meter) of bars that make up length, longest first; one bar if meter is known."""
     if meter is not None:
         return [(bar_length(meter, steps_per_beat), meter)]
     quarters = (
@@ -354,26 +355,27 @@ def canonical(
     velocity: np.ndarray,
     slot: np.ndarray,
     total: int,
-) -> tuple[dict[str, np.ndarray], int, int]:
+) -> tuple[dict[str, Any], int, int]:
     """Sorted columns without duplicates and overlaps of one pitch, and counts of both."""
     onset = np.minimum(onset, total - 1).astype(np.int64)
     voice = np.asarray(slot, np.int64) * 128 + pitch
-    order = np.lexsort((-np.asarray(duration, np.int64), onset, voice))
-    onset, duration, voice = onset[order], np.asarray(duration, np.int64)[order], voice[order]
-    velocity = np.asarray(velocity)[order]
-    same_voice = voice[1:] == voice[:-1]
-    first = np.concatenate([[True], ~(same_voice & (onset[1:] == onset[:-1]))])[: len(onset)]
-    duplicates = int(len(onset) - first.sum())
-    onset, duration, voice, velocity = (c[first] for c in (onset, duration, voice, velocity))
-    gap = np.where(voice[1:] == voice[:-1], np.diff(onset), np.iinfo(np.int64).max)
-    overlapped = duration[:-1] > gap
-    duration[:-1] = np.where(overlapped, gap, duration[:-1])
-    back = np.argsort(onset * 2048 + voice, kind="stable")
+    duration, velocity = np.array(duration, np.int64), np.asarray(velocity)
+    moment = onset * (16 * 128) + voice
+    order = np.argsort(moment, kind="stable")
+    new = np.diff(moment[order], prepend=-1) != 0
+    if not new.all():  # The longest of duplicates stays.
+        order = np.lexsort((-duration, moment))[new]
+    onset, duration, velocity, voice = (c[order] for c in (onset, duration, velocity, voice))
+    order = np.argsort(voice.astype(np.int16), kind="stable")
+    same_voice = np.diff(voice[order]) == 0
+    gap = np.where(same_voice, np.diff(onset[order]), np.iinfo(np.int64).max)
+    overlapped = duration[order[:-1]] > gap
+    duration[order[:-1][overlapped]] = gap[overlapped]
     columns = {
-        "onset": onset[back].astype(np.int32),
-        "duration": duration[back].astype(np.int32),
-        "pitch": (voice[back] % 128).astype(np.uint8),
-        "velocity": velocity[back].astype(np.uint8),
-        "slot": (voice[back] // 128).astype(np.uint8),
+        "onset": onset.astype(np.int32),
+        "duration": duration.astype(np.int32),
+        "pitch": (voice & 127).astype(np.uint8),
+        "velocity": velocity.astype(np.uint8),
+        "slot": (voice >> 7).astype(np.uint8),
     }
-    return columns, duplicates, int(overlapped.sum())
+    return columns, int(len(new) - new.sum()), int(overlapped.sum())

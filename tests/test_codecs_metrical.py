@@ -23,8 +23,7 @@ from jaxmusic.notes import Labels, make_notes
 
 CODEC = MetricalCodec()
 CODECS = {
-    (s, v): MetricalCodec(config.Codec(s, v))
-    for s, v in itertools.product((12, 24), (8, 16, 32))
+    (s, v): MetricalCodec(config.Codec(s, v)) for s, v in itertools.product((12, 24), (8, 16, 32))
 }
 BEAT = 480
 
@@ -241,7 +240,7 @@ def random_streams(codec):
 @given(random_streams(CODEC))
 def test_decode_never_raises_and_gives_a_piece(tokens):
     piece, dropped = CODEC.decode(np.array(tokens, np.int64))
-    assert 0 <= dropped
+    assert dropped >= 0
     assert (piece.onset < piece.bar_step[-1]).all() and (piece.duration >= 1).all()
     assert (piece.programs[piece.slot] >= 0).all()
     if (np.diff(np.flatnonzero(piece.programs[:15] >= 0), prepend=-1) > 1).any():

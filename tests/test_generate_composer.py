@@ -1,4 +1,4 @@
-"""Composing with an untrained model: the length, the grammar and the seeds hold whatever it says."""
+"""Composing with an untrained model: length, grammar and seeds hold whatever it says."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from jaxmusic.models import decode, transformer
 
 CODEC = MetricalCodec()
 CONTEXT = 256
-LONG = 45.0
+LONG = 240.0
 
 
 @pytest.fixture(scope="module")

@@ -168,7 +168,7 @@ class Composer:
         cache = model.init_cache(self.shape, len(prompts), room)
         width = min(room, -(-max(ready, 1) // CHUNK) * CHUNK)
         state, cache = self._extend(self.weights, forced[:, :width], cache, plan, ready)
-        done = jnp.asarray(finished)
+        done: Any = jnp.asarray(finished)
         p = Progress(state, cache, jnp.asarray(forced), jnp.asarray(ready), done, keys)
         while True:
             stop = min(int(p.index) + CHUNK, room - 1)

@@ -1,0 +1,55 @@
+"""Training on a real dataset: it stops and goes on in the middle of the data."""
+
+import dataclasses
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+import train_fakes as fakes
+
+from jaxmusic import config
+from jaxmusic.data import builder, starter
+from jaxmusic.data.loader import Loader
+from jaxmusic.errors import UserError
+from jaxmusic.train import checkpoint, trainer
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("data"))
+    options = config.Prepare(name="tiny", data_dir=folder, workers=1, validation=0.2, test=0.2)
+    builder.prepare_pieces(starter.corpus(12), options, 12)
+    data = config.Data(dataset="tiny", data_dir=folder, context=128, batch=2)
+    return fakes.experiment(data=data, steps=4)
+
+
+def test_a_stopped_run_goes_on_in_the_middle_of_the_data(experiment, tmp_path, monkeypatch):
+    whole = trainer.train(experiment, tmp_path / "whole", progress=False)
+
+    class Stopping(Loader):
+        def iterate(self, start=0, *args):
+            for at, batch in enumerate(super().iterate(start, *args), start=start):
+                if at == 2:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                yield batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "Loader", Stopping)
+        assert trainer.train(experiment, tmp_path / "parts", progress=False).step == 3
+    parts = trainer.train(experiment, tmp_path / "parts", progress=False)
+    assert parts.val_loss == whole.val_loss
+    assert parts.val_loss_per_note > 2 * parts.val_loss
+    a, b = (checkpoint.load(tmp_path / name, 4) for name in ("whole", "parts"))
+    for x, y in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True):
+        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
+    assert a.styles and set(a.styles) <= set(a.codec.styles)
+
+
+def test_a_missing_dataset_is_named_and_leaves_no_run(experiment, tmp_path):
+    data = dataclasses.replace(experiment.data, dataset="missing")
+    missing = dataclasses.replace(experiment, data=data)
+    with pytest.raises(UserError, match="missing"):
+        trainer.train(missing, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run" / "experiment.json").exists()
