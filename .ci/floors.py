@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 PACKAGE = "jaxmusic"
 FLOORS: dict[int, tuple[str, ...]] = {
-    9: ("__init__",),
+    9: ("__init__", "__main__"),
     8: ("cli",),
     7: ("quickstart",),
     6: ("model",),

@@ -19,6 +19,8 @@ STEPS_PER_BEAT = 12
 
 PULSES = (2, 3, 4, 6, 12)
 """Even subdivisions of the beat that music may keep to."""
+_WITHIN = np.arange(TICKS_PER_BEAT) / TICKS_PER_BEAT
+_FROM_PULSE = {n: np.abs(n * _WITHIN - np.rint(n * _WITHIN)) for n in PULSES}
 
 EARLY = 1 / 24
 """Beats by which a first onset may precede its bar line: half a step of the 12-step grid."""
@@ -32,16 +34,20 @@ def grid_error(x: np.ndarray) -> float:
     return float(np.abs(steps - np.rint(steps)).mean())
 
 
-def pulse_error(x: np.ndarray) -> float:
+def pulse_error(onset: np.ndarray, pulses: tuple[int, ...] = PULSES) -> float:
     """Mean distance of onsets from the pulse that fits them best, as a share of it (0 to 0.5).
 
-    The least over n in `PULSES` of mean(|n x - round(n x)|), for onsets x in beats. A piece whose
-    sixteenths are played loosely has a pulse, though its onsets may fill the 12 steps evenly.
+    The least over n in `pulses` of mean(|n x - round(n x)|), for onsets x in beats: a piece whose
+    sixteenths are played loosely has a pulse, though its onsets fill the 12 steps evenly.
+
+    Args:
+      onset: int [N], with `TICKS_PER_BEAT` ticks in a beat.
+      pulses: steps per beat that are tried, of `PULSES`.
     """
-    if not len(x):
+    if not len(onset):
         return 0.0
-    steps = np.multiply.outer(PULSES, x)
-    return float((np.abs(steps - np.rint(steps)).sum(1) / len(x)).min())
+    count = np.bincount(onset % TICKS_PER_BEAT, minlength=TICKS_PER_BEAT)
+    return min(float(_FROM_PULSE[n] @ count) for n in pulses) / len(onset)
 
 
 def grid_phase(x: np.ndarray) -> tuple[float, int, float]:
@@ -56,7 +62,9 @@ def grid_phase(x: np.ndarray) -> tuple[float, int, float]:
     """
     if not len(x):
         return 0.0, 4, 1.0
-    wave = np.exp(2j * np.pi * x)
+    # Single precision is enough here: the medians below make the phase exact.
+    angle = ((x - np.floor(x)) * (2 * np.pi)).astype(np.float32)
+    wave = np.cos(angle) + np.complex64(1j) * np.sin(angle)
     third = wave * wave * wave
     waves = (np.square(np.square(wave)), third, np.square(third))
     steps = x * STEPS_PER_BEAT
@@ -106,10 +114,10 @@ def with_bars(tick: np.ndarray, beat: np.ndarray, downbeat: np.ndarray, size: in
 
     A gap of several bars is filled with bars of the usual size, the last one shorter if need be.
     """
-    for k in np.flatnonzero(np.diff(downbeat) >= 2 * size)[::-1]:
+    for k in np.flatnonzero(downbeat[1:] - downbeat[:-1] >= 2 * size)[::-1]:
         downbeat = np.insert(downbeat, k + 1, np.arange(downbeat[k] + size, downbeat[k + 1], size))
-    length = np.append(np.rint(np.diff(downbeat)), size).astype(int)
-    new = np.flatnonzero(np.append(True, np.diff(length) != 0))
+    length = np.append(np.rint(downbeat[1:] - downbeat[:-1]), size).astype(int)
+    new = np.append(0, np.flatnonzero(length[1:] != length[:-1]) + 1)
     bar, meter = [float(b) for b in downbeat[new]], [(int(n), 4) for n in length[new]]
     if length[0] != size:  # bars before the first are of the usual size
         bar.insert(0, bar[0] - size)

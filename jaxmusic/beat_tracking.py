@@ -69,7 +69,7 @@ def accents(notes: Notes, x: np.ndarray, subdivisions: int = 4) -> np.ndarray:
     Args:
       notes: the piece, for pitches, lengths, loudness and drums.
       x: [N] onsets in beats, ascending, none negative.
-      subdivisions: steps per beat.
+      subdivisions: steps per beat, 4 or 6.
 
     Returns:
       [2, S] for every step from beat 0 on: of opening a bar (meant for beats), of being a beat.
@@ -78,9 +78,9 @@ def accents(notes: Notes, x: np.ndarray, subdivisions: int = 4) -> np.ndarray:
     first, size = int(step[0]), int(step[-1]) + subdivisions + 1
     has_drums = bool(notes.drum.any())
     features = np.zeros((len(_WEIGHTS) if has_drums else len(_WEIGHTS) - len(_DRUMS), size))
-    loud = notes.velocity.astype(np.float64)
+    loud = notes.velocity - notes.velocity.mean()
     count = np.maximum(np.bincount(step, minlength=size), 1)
-    features[1] = np.bincount(step, loud - loud.mean(), size) / (count * (loud.std() + 4))
+    features[1] = np.bincount(step, loud, size) / (count * (np.sqrt(loud @ loud / len(loud)) + 4))
     pitch, duration = notes.pitch, notes.duration
     if has_drums:
         drum = notes.is_drum
@@ -97,7 +97,8 @@ def accents(notes: Notes, x: np.ndarray, subdivisions: int = 4) -> np.ndarray:
         _novelty(features[6:9], step, _PITCH_CLASS[pitch], np.sqrt(length), subdivisions)
     heard = features[:, first : size - subdivisions]
     mean = heard.sum(1) / heard.shape[1]
-    spread = np.sqrt(np.maximum((heard**2).sum(1) / heard.shape[1] - mean**2, 0.0))
+    square = np.einsum("ij,ij->i", heard, heard) / heard.shape[1]
+    spread = np.sqrt(np.maximum(square - mean**2, 0.0))
     weights = _WEIGHT[:, : len(features)] / (spread + 0.1)
     return weights @ features + (np.array(_BIAS) - weights @ mean)[:, None]
 
@@ -106,7 +107,7 @@ def _outer_notes(
     out: np.ndarray, step: np.ndarray, pitch: np.ndarray, length: np.ndarray, sub: int
 ) -> None:
     """Fills in the longest note of each step, whether its lowest is a bass note, and its length."""
-    opening = np.flatnonzero(np.append(True, step[1:] != step[:-1]))
+    opening = np.append(0, np.flatnonzero(step[1:] != step[:-1]) + 1)
     at, width = step[opening], 4 * sub + 1
     lowest = np.full(out.shape[1] + width - 1, 128, np.int16)
     lowest[at + width // 2] = np.minimum.reduceat(pitch, opening)
@@ -130,11 +131,12 @@ def _novelty(
     row = size + 2 * pad
     total = np.bincount(pitch_class * row + step + pad, weight, 12 * row).astype(np.float32)
     total = total.reshape(12, row)
-    total = sum(total[:, k : row - sub + 1 + k] for k in range(sub))
+    half = sub // 2
+    parts = [total[:, k : row - half + 1 + k] for k in range(half)]
+    total = sum(parts[1:], parts[0])
     for distance, beats in zip(out, _WIDTHS):
         width = beats * sub
-        if beats > 1:  # twice the window before
-            total = total[:, : -width // 2] + total[:, width // 2 :]
+        total = total[:, : -width // 2] + total[:, width // 2 :]  # twice the window before
         window = total[:, pad - width : pad + size]
         energy = np.einsum("ij,ij->j", window, window)
         common = np.einsum("ij,ij->j", window[:, :-width], window[:, width:])
@@ -149,7 +151,7 @@ def doubt(notes: Notes, x: np.ndarray, subdivisions: int) -> float:
     Args:
       notes: the piece.
       x: [N] onsets in beats.
-      subdivisions: how many places in a beat compete.
+      subdivisions: how many places in a beat compete, 4 or 6.
 
     Returns:
       Difference of mean log-likelihood ratios for each beat, less for pieces of few beats.
@@ -203,7 +205,7 @@ def find_bars(notes: Notes, x: np.ndarray, subdivisions: int = 4) -> Bars:
 
 
 def _bar_scores(ratios: list[float], size: int) -> list[float]:
-    """Log-likelihood ratio, for each beat, of the likeliest bar lines of which it is the last."""
+    """Viterbi: log-likelihood ratio, for each beat, of the likeliest bar lines that end there."""
     scores: list[float] = []
 
     def before(beats: int, start: float) -> Iterable[float]:  # runs behind as scores are added
@@ -229,7 +231,7 @@ def _bar_scores(ratios: list[float], size: int) -> list[float]:
 
 
 def _bar_lines(ratios: list[float], scores: list[float], size: int) -> np.ndarray:
-    """The likeliest bar lines as indices of beats: the path back through `_bar_scores` (Viterbi)."""
+    """The likeliest bar lines as indices of beats: the way back through `_bar_scores`."""
     costs = {n: cost for *pair, cost in _BAR_COSTS[size] for n in pair}
     t = max(range(max(0, len(scores) - size), len(scores)), key=scores.__getitem__)
     lines = [t]

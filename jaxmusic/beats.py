@@ -14,6 +14,7 @@ import numpy as np
 from jaxmusic import beat_tracking
 from jaxmusic.beat_grid import (
     EARLY,
+    PULSES,
     STEPS_PER_BEAT,
     Grid,
     from_file,
@@ -26,7 +27,7 @@ from jaxmusic.beat_grid import (
     with_bars,
 )
 from jaxmusic.errors import UserError
-from jaxmusic.notes import TICKS_PER_BEAT, Notes
+from jaxmusic.notes import Notes
 
 _DEFAULT_QPM = 120.0
 _CLOSEST = 0.02  # seconds between two labelled beats
@@ -45,6 +46,7 @@ _DOUBT, _DOUBT_IF_EXACT = 0.6, 1.7
 _LEAST_SHARE, _LEAST_SHARE_GAIN, _CLEAR_SHARE = 0.3, 0.1, 0.5
 _SHORTEST, _LONGEST = 4.0, 14_400.0  # seconds in which a tempo can be sought
 _FEWEST, _MOST_BEATS = 16, 50_000  # notes, and beats of the file, to estimate anything from
+_FEWEST_TO_COMPARE = 64  # notes whose fit to one pulse or another is no matter of chance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +58,9 @@ class Fit:
       error_ms: mean distance of all onsets from the nearest 12th of a beat, in milliseconds.
       file_error_ms: the same on the file's own quarters.
       error: mean distance of all onsets from the nearest step of the even subdivision of the beat
-        that fits them best, as a share of that step (0 to 0.5), see `pulse_error`; notes spread
-        evenly over time have 0.25.
+        (2, 3, 4, 6 or 12 steps) that fits them best, as a share of that step (0 to 0.5); notes
+        spread evenly over time have 0.25. Of the 12th alone where a pulse says nothing: in pieces
+        of fewer than 64 notes, and where the tempo was made to follow the notes.
     """
 
     source: str
@@ -100,27 +103,34 @@ def align(notes: Notes, labels: BeatLabels | None = None) -> tuple[Notes, Fit]:
       UserError: the labels are no beats: fewer than two, not ascending, or flags missing.
     """
     notes = _sane_tempos(notes)
-    x = notes.onset / notes.ticks_per_beat
+    followed = False
     if labels is not None:
         grid, source = _labelled(notes, labels), "labels"
     elif not len(notes):
         grid, source = from_file(notes), "file"
     else:
-        grid, source = _choose(notes, x)
+        grid, source, followed = _choose(notes, notes.onset / notes.ticks_per_beat)
     aligned = warp(notes, grid)
+    # Few notes agree with some pulse by chance, and a tempo that follows the notes puts any notes
+    # on sixteenths.
+    unsure = followed or len(notes) < _FEWEST_TO_COMPARE
     fit = Fit(
         source=source,
         error_ms=_milliseconds(aligned),
         file_error_ms=_milliseconds(notes),
-        error=pulse_error(aligned.onset / TICKS_PER_BEAT),
+        error=pulse_error(aligned.onset, (STEPS_PER_BEAT,) if unsure else PULSES),
     )
     return aligned, fit
 
 
-def _choose(notes: Notes, x: np.ndarray) -> tuple[Grid, str]:
-    """The file's grid where the notes agree with it, else the best estimate."""
+def _choose(notes: Notes, x: np.ndarray) -> tuple[Grid, str, bool]:
+    """The file's grid where the notes agree with it, else the best estimate.
+
+    Returns:
+      The grid, its source, and whether its tempo follows the notes instead of the file.
+    """
     if x[-1] - x[0] > _MOST_BEATS:
-        return from_file(notes), "file"
+        return from_file(notes), "file", False
     phase, subdivisions, share = grid_phase(x)
     if len(notes) < _FEWEST:  # too few to tell
         phase, subdivisions, share = 0.0, 1, 1.0
@@ -129,22 +139,24 @@ def _choose(notes: Notes, x: np.ndarray) -> tuple[Grid, str]:
     if not usual or share < _LEAST_SHARE:
         free = _followed(notes, share if usual else 0.0)
         if free is not None:
-            return free, "estimate"
+            return free, "estimate", True
     if gain <= _LEAST_GAIN and share < _CLEAR_SHARE:
         phase = 0.0
     if not (usual and _states_meter(notes)) or abs(phase) >= EARLY:
-        return _phased(notes, x, phase, subdivisions), "estimate"
+        return _phased(notes, x, phase, subdivisions), "estimate", False
     # Within the resolution of the file the phase is right: chance hits that less often than notes
     # accent other steps than their beats.
     exact = abs(phase) * notes.ticks_per_beat < 0.5
     doubt = _DOUBT_IF_EXACT if exact else _DOUBT
-    if _counts_quarters(notes) and beat_tracking.doubt(notes, x - phase, subdivisions) > doubt:
-        return _phased(notes, x, phase, subdivisions), "estimate"
+    compete = subdivisions > 1 and _counts_quarters(notes)
+    if compete and beat_tracking.doubt(notes, x - phase, subdivisions) > doubt:
+        return _phased(notes, x, phase, subdivisions), "estimate", False
     grid = from_file(notes)
     if gain <= _LEAST_GAIN:
-        return grid, "file"
+        return grid, "file", False
     # Played a little early or late all along: the file's beats and bars, moved by as much.
-    return dataclasses.replace(grid, tick=grid.tick + phase * notes.ticks_per_beat), "estimate"
+    moved = dataclasses.replace(grid, tick=grid.tick + phase * notes.ticks_per_beat)
+    return moved, "estimate", False
 
 
 def _followed(notes: Notes, share: float) -> Grid | None:
@@ -167,10 +179,8 @@ def _counts_quarters(notes: Notes) -> bool:
 
 def _usual_tempo(notes: Notes) -> bool:
     """Whether the file's quarters last as long as beats do, where most notes are."""
-    qpm = notes.tempo_qpm
-    if len(qpm) > 1:
-        qpm = np.repeat(qpm, _counts(notes, notes.tempo_tick))
-    return _SLOWEST <= float(np.median(qpm)) <= _FASTEST
+    usual = (notes.tempo_qpm >= _SLOWEST) & (notes.tempo_qpm <= _FASTEST)
+    return bool(2 * _counts(notes, notes.tempo_tick)[usual].sum() > len(notes))
 
 
 def _states_meter(notes: Notes) -> bool:
@@ -181,6 +191,8 @@ def _states_meter(notes: Notes) -> bool:
 
 def _counts(notes: Notes, change: np.ndarray) -> np.ndarray:
     """Number of notes from each of the changes [K] on until the next; the first is at tick 0."""
+    if len(change) == 1:
+        return np.array([len(notes)])
     return np.diff(np.searchsorted(notes.onset, change[1:]), prepend=0, append=len(notes))
 
 

@@ -65,7 +65,7 @@ def train(argv: Sequence[str]) -> int:
           experiment: fields of the experiment that differ from the config.
         """
         result = trainer.train(experiment, os.path.expanduser(run))
-        return 130 if result.stopped else 0
+        return 128 + result.signal if result.stopped else 0
 
     return tyro.cli(run_experiment, args=list(argv), prog="jaxmusic train CONFIG")
 
@@ -160,6 +160,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("jaxmusic: stopped", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough, as in `jaxmusic --help | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise

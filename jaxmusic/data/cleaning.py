@@ -25,7 +25,7 @@ def too_long(notes: Notes, config: Prepare) -> str | None:
 
 
 def no_grid(fit: Fit, config: Prepare) -> str | None:
-    """No metrical grid was found that its notes lie on."""
+    """No even subdivision of the beat was found that its notes lie on, see `Fit.error`."""
     return "no beat grid fits its notes" if fit.error > config.max_onset_error else None
 
 

@@ -115,6 +115,8 @@ class Layers(nnx.Module):
             out = project(mixed.reshape((*h.shape[:2], -1)), flat(w["output"]))
             return checkpoint_name(out, SAVED)
 
+        # Kept for the backward pass: nothing but the input, or else what the products made. Norms,
+        # rotations and activations are cheaper computed again than stored and read.
         policy = None if config.remat else jax.checkpoint_policies.save_only_these_names(SAVED)
         layer = jax.checkpoint(layer, policy=policy)
         return jax.lax.scan(layer, x, (weights, keys))[0]

@@ -55,8 +55,7 @@ class Checkpoints:
         """Makes the folder, or opens it and removes what unfinished saves left there."""
         import orbax.checkpoint as ocp
 
-        # Orbax logs a traceback for an error that `wait` raises anyway.
-        logging.getLogger("absl").addFilter(_not_raised_later)
+        logging.getLogger("absl").addFilter(_worth_saying)
         self._ocp = ocp
         self._folder = run / FOLDER
         self._manager = ocp.CheckpointManager(
@@ -142,7 +141,7 @@ class Checkpoints:
         """Frees the background threads; call `wait` first to learn of failed saves."""
         with contextlib.suppress(Exception):
             self._manager.close()
-        logging.getLogger("absl").removeFilter(_not_raised_later)
+        logging.getLogger("absl").removeFilter(_worth_saying)
 
 
 def steps(run: epath.Path) -> list[int]:
@@ -229,8 +228,10 @@ def _check(folder: epath.Path, found: Any, wanted: Any) -> None:
             )
 
 
-def _not_raised_later(record: logging.LogRecord) -> bool:
-    return "_SignalingThread" not in str(record.msg)
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Leaves out tracebacks of errors that `wait` raises anyway, and saves without validation."""
+    text = str(record.msg)
+    return "_SignalingThread" not in text and "tracked_metric" not in text
 
 
 class _Preserved:

@@ -65,12 +65,13 @@ class Monitor:
         self._seconds, self._started = seconds, time.perf_counter()
         self._log = _shortened(run / LOG, step).open("a")
         self._board = SummaryWriter(str(run / TENSORBOARD), purge_step=step + 1)
+        self._live = sys.stderr.isatty()
         self._bar = tqdm(
             total=steps,
             initial=step,
             unit="step",
             disable=not progress,
-            mininterval=0.2 if sys.stderr.isatty() else 15,
+            mininterval=0.2 if self._live else 15,
             dynamic_ncols=True,
         )
         self._pending: tuple[int, Metrics] | None = None
@@ -100,11 +101,15 @@ class Monitor:
         """Takes the time inside out of the training speed, and shows what is being done."""
         self.flush()
         start = time.perf_counter()
-        self._bar.set_description(doing)
+        self._bar.set_description(doing, refresh=self._live)
         yield
-        self._bar.set_description("")
-        self._bar.unpause()  # The time left is reckoned from training alone.
-        self._aside += time.perf_counter() - start
+        self._bar.set_description("", refresh=self._live)
+        spent = time.perf_counter() - start
+        self._aside += spent
+        if not self._bar.disable:
+            # The time left is reckoned from training alone.
+            self._bar.start_t += spent
+            self._bar.last_print_t += spent
 
     def doing(self, what: str) -> None:
         """Shows what is being done aside of training."""
