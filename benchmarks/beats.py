@@ -6,7 +6,8 @@ Rows are named ``set/grid``: ``file`` are the file's own quarters, ``estimate`` 
 `jaxmusic.beats.align` without labels, ``labels`` with POP909's ``beat_midi.txt``. Beat and downbeat
 F-measures (70 ms) compare with that file; ``downbeat_f_audio`` with ``beat_audio.txt`` on the songs
 where its beats agree with the MIDI file's, ``downbeat_f_both`` with ``beat_midi.txt`` on those
-among them where the two annotations agree with each other.
+among them where the two annotations agree with each other. ``over_0.2`` is the share of pieces
+whose `Fit.error` is so large that a dataset leaves them out.
 """
 
 from __future__ import annotations

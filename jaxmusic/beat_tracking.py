@@ -36,7 +36,7 @@ _WEIGHTS = {
     "crash": (0.35, 0.4),
 }
 _BIAS = (-1.28, -0.51)
-_WEIGHT = np.array(list(_WEIGHTS.values())).T
+_WEIGHT = np.array(list(_WEIGHTS.values()), np.float32).T
 _DRUMS = ((35, 36), (38, 40), (49, 52, 55, 57))  # kick, snare, crash
 _LOW_PITCH = 52
 _PITCH_CLASS = np.arange(128) % 12
@@ -77,7 +77,8 @@ def accents(notes: Notes, x: np.ndarray, subdivisions: int = 4) -> np.ndarray:
     step = np.rint(x * subdivisions).astype(np.int64)
     first, size = int(step[0]), int(step[-1]) + subdivisions + 1
     has_drums = bool(notes.drum.any())
-    features = np.zeros((len(_WEIGHTS) if has_drums else len(_WEIGHTS) - len(_DRUMS), size))
+    rows = len(_WEIGHTS) - (0 if has_drums else len(_DRUMS))
+    features = np.zeros((rows, size), np.float32)
     loud = notes.velocity - notes.velocity.mean()
     count = np.maximum(np.bincount(step, minlength=size), 1)
     features[1] = np.bincount(step, loud, size) / (count * (np.sqrt(loud @ loud / len(loud)) + 4))
@@ -88,7 +89,8 @@ def accents(notes: Notes, x: np.ndarray, subdivisions: int = 4) -> np.ndarray:
             row[step[drum & np.isin(pitch, kind)]] = 1
         step, pitch, duration = step[~drum], pitch[~drum], duration[~drum]
     per_beat = (x[-1] - x[0]) / max(float(notes.onset[-1] - notes.onset[0]), 1.0)
-    length = np.log2(1 + 4 * np.minimum(duration * per_beat, _LONGEST))
+    length = np.minimum(duration * per_beat, _LONGEST).astype(np.float32)
+    length = np.log2(1 + 4 * length)
     features[0] = np.bincount(step, minlength=size)
     features[5] = np.bincount(step[pitch < _LOW_PITCH], minlength=size)
     features[0:6:5] = np.log1p(features[0:6:5])
@@ -96,11 +98,11 @@ def accents(notes: Notes, x: np.ndarray, subdivisions: int = 4) -> np.ndarray:
         _outer_notes(features[2:5], step, pitch, length, subdivisions)
         _novelty(features[6:9], step, _PITCH_CLASS[pitch], np.sqrt(length), subdivisions)
     heard = features[:, first : size - subdivisions]
-    mean = heard.sum(1) / heard.shape[1]
+    mean = heard.mean(1)
     square = np.einsum("ij,ij->i", heard, heard) / heard.shape[1]
     spread = np.sqrt(np.maximum(square - mean**2, 0.0))
-    weights = _WEIGHT[:, : len(features)] / (spread + 0.1)
-    return weights @ features + (np.array(_BIAS) - weights @ mean)[:, None]
+    weights = _WEIGHT[:, :rows] / (spread + 0.1)
+    return weights @ features + (np.array(_BIAS, np.float32) - weights @ mean)[:, None]
 
 
 def _outer_notes(
@@ -119,7 +121,7 @@ def _outer_notes(
     floor = np.minimum(floor[: out.shape[1]], floor[width - reach :])
     out[0, at] = np.maximum.reduceat(length, opening)
     out[1] = (low <= floor + 2) & (low < 128)
-    out[2, at] = np.maximum.reduceat(np.where(pitch == low[step], length, 0.0), opening)
+    out[2, at] = np.maximum.reduceat(length * (pitch == low[step]), opening)
     out[2] *= out[1]
 
 

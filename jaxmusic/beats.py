@@ -47,6 +47,7 @@ _LEAST_SHARE, _LEAST_SHARE_GAIN, _CLEAR_SHARE = 0.3, 0.1, 0.5
 _SHORTEST, _LONGEST = 4.0, 14_400.0  # seconds in which a tempo can be sought
 _FEWEST, _MOST_BEATS = 16, 50_000  # notes, and beats of the file, to estimate anything from
 _FEWEST_TO_COMPARE = 64  # notes whose fit to one pulse or another is no matter of chance
+_FEWEST_PER_SECOND = 1.5  # onsets of a piece through which a drifting tempo cannot be bent at will
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +166,9 @@ def _followed(notes: Notes, share: float) -> Grid | None:
     if not _SHORTEST <= seconds[1] - seconds[0] <= _LONGEST:
         return None
     time, beat, bars, found = beat_tracking.follow_beats(notes)
-    if found < share + _LEAST_SHARE_GAIN:
+    places = len(np.unique(notes.onset))
+    sparse = len(time) > 2 and places < _FEWEST_PER_SECOND * (seconds[1] - seconds[0])
+    if found < share + _LEAST_SHARE_GAIN or sparse:
         return None
     whole = np.arange(np.floor(beat[0]), np.ceil(beat[-1]) + 1) + bars.downbeat[0] % 1.0
     tick = ticks_at(notes, interpolate(whole, beat, time))

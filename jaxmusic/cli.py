@@ -57,8 +57,9 @@ def train(argv: Sequence[str]) -> int:
         Usage: jaxmusic train CONFIG --run DIR [--any.field value ...]
 
         CONFIG is a Python file with a function experiment(), or the name of one that comes with
-        jaxmusic. A run goes on from its own last checkpoint, else it starts from the weights of
-        --init-from, else from scratch; it says which. Ctrl-C saves and leaves.
+        jaxmusic. A run goes on from its own last checkpoint, else from the state of the run
+        --resume-from, else it starts from the weights of --init-from, else from scratch; it says
+        which. Ctrl-C saves and leaves.
 
         Args:
           run: folder of the run: checkpoints, logs, TensorBoard events.

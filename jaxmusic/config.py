@@ -153,6 +153,9 @@ class Experiment:
     """Latest checkpoints kept; the best by validation loss is kept besides."""
     log_every: int = 10
     """Steps between lines of the log."""
+    resume_from: str = ""
+    """Run whose whole state (weights, optimiser, step) a new run goes on from, e.g. to more
+    steps."""
     init_from: str = ""
     """Run whose weights a new run starts from."""
 

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import pathlib
 
 import hypothesis
@@ -6,7 +7,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from jaxmusic import beat_grid, beats, notes
+from jaxmusic import beat_grid, beat_tracking, beats, notes
 from jaxmusic.beats import BeatLabels, align
 from jaxmusic.errors import UserError
 from jaxmusic.notes import Labels, Notes, make_notes
@@ -317,6 +318,73 @@ def test_notes_spread_evenly_are_owned_up_to():
     aligned, fit = align(piece)
     assert fit.error > 0.2
     check(piece, aligned)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("steps", [2, 3, 4, 6])
+def test_a_pulse_played_loosely_is_a_grid(steps: int):
+    rng = np.random.default_rng(steps)
+    reach = 480 // 24  # a 12th of a beat from end to end
+    onset = np.arange(1, 401) * 480 // steps + rng.integers(-reach, reach + 1, 400)
+    assert beat_grid.pulse_error(onset, (12,)) == pytest.approx(0.25, abs=0.03)
+    assert beat_grid.pulse_error(onset) == pytest.approx(steps / 48, abs=0.01)
+
+
+@pytest.mark.quick
+def test_pulse_error_of_known_onsets():
+    assert beat_grid.pulse_error(np.zeros(0, np.int32)) == 0.0
+    assert beat_grid.pulse_error(np.array([0, 160, 240, 320])) == 0.0  # of the sixths
+    assert beat_grid.pulse_error(np.array([60, 180, 300, 420])) == 0.25  # of the halves
+    assert beat_grid.pulse_error(np.array([0, 24, 480, 504])) == pytest.approx(0.05)  # of halves
+
+
+@pytest.mark.quick
+def test_what_says_nothing_is_no_pulse():
+    loose = np.rint(np.arange(70) * 120 + 16 * np.sin(np.arange(70) * 2.4)).astype(int)
+    for size in (70, 60):
+        piece = make_notes(loose[:size] + 480, [60] * size, [60] * size, [90] * size, [0] * size)
+        aligned, fit = align(piece)
+        pulses = beat_grid.PULSES if size == 70 else (12,)
+        assert fit.error == beat_grid.pulse_error(aligned.onset, pulses)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("size", [100, 400, 1600])
+@pytest.mark.parametrize("density", [0.3, 1.0, 4.0, 16.0])
+def test_random_onsets_have_no_grid(size: int, density: float):
+    rng = np.random.default_rng(size)
+    for meter in (1, 4):
+        onset = rng.integers(0, int(480 * size / density), size)
+        pitch = rng.integers(40, 90, size)
+        piece = make_notes(onset, [99] * size, pitch, [90] * size, [0] * size)
+        assert align(piece.replace(meter_num=np.array([meter], np.uint8)))[1].error > 0.2
+
+
+def every_way(beats_left: int, lengths: dict[int, float]) -> list[tuple[list[int], float]]:
+    """All ways to set bar lines from one on, as distances from it, and what they cost."""
+    ways = [([0], 0.0)]
+    for length, cost in lengths.items():
+        if length < beats_left:
+            for lines, paid in every_way(beats_left - length, lengths):
+                ways.append(([0, *(length + line for line in lines)], cost + paid))
+    return ways
+
+
+@hypothesis.settings(max_examples=40, deadline=None)
+@hypothesis.given(st.lists(st.floats(-20, 20), min_size=1, max_size=14), st.sampled_from([2, 3, 4]))
+def test_bar_lines_are_the_likeliest(ratios: list[float], size: int):
+    costs = {4: {2: 10, 6: 10, 3: 18, 5: 18}, 3: {2: 14, 4: 14}, 2: {3: 14}}[size] | {size: 0}
+    found: dict[int, float] = {}  # the last bar line, and the most that leads there
+    for first in range(min(size, len(ratios))):
+        for lines, cost in every_way(len(ratios) - first, costs):
+            score = sum(ratios[first + line] for line in lines) - cost
+            last = first + lines[-1]
+            found[last] = max(found.get(last, -np.inf), score)
+    scores = beat_tracking._bar_scores(ratios, size)
+    assert scores == pytest.approx([found[t] for t in range(len(ratios))])
+    lines = beat_tracking._bar_lines(ratios, scores, size).astype(int).tolist()
+    paid = sum(costs[b - a] for a, b in itertools.pairwise(lines))
+    assert sum(ratios[t] for t in lines) - paid == pytest.approx(max(scores[-size:]))
 
 
 @hypothesis.settings(max_examples=60, deadline=None)

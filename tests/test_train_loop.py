@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import threading
 
@@ -210,6 +211,23 @@ def test_new_runs_start_from_the_weights_of_another(whole, tmp_path, capsys):
     # A run that has begun goes on from its own checkpoint.
     trainer.train(experiment, tmp_path, progress=True)
     assert "finished at step 6" in capsys.readouterr().err
+
+
+def test_a_new_run_goes_on_from_the_whole_state_of_another(whole, tmp_path, capsys):
+    """Half a run and a new run resumed from it make the same bits as one run."""
+    path, _ = whole
+    # The schedule knows the steps in all, so the first half is stopped, not shorter.
+    half = tmp_path / "half"
+    (half / "checkpoints").mkdir(parents=True)
+    for name in ("experiment.json", "codec.json", "data.json"):
+        shutil.copy(path / name, half)
+    shutil.copytree(path / "checkpoints/2", half / "checkpoints/2")
+    experiment = fakes.experiment(resume_from=str(half), init_from=str(path))
+    trainer.train(experiment, tmp_path / "rest", progress=True)
+    assert f"from the state of {half} at step 2" in capsys.readouterr().err
+    assert same(params(tmp_path / "rest"), params(path, 6))
+    with pytest.raises(UserError, match="more than the 6"):
+        trainer.train(fakes.experiment(resume_from=str(path)), tmp_path / "none", progress=False)
 
 
 def test_weights_of_another_codec_or_shape_are_refused(whole, tmp_path):

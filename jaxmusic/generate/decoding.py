@@ -59,7 +59,12 @@ def draw(key: jax.Array, logits: jax.Array, mask: jax.Array, s: Settings) -> jax
     # A sum of rounded probabilities may stay below 1: without top_p there is no threshold.
     share = jnp.where(s.top_p < 1, s.top_p, 0.0)
     keep &= probability >= _threshold(probability, probability, share)
-    chosen = jax.random.categorical(key, jnp.where(keep, jnp.log(probability), -jnp.inf))
+    # One uniform number against the summed shares: a random number for every token, as the
+    # Gumbel trick needs, costs a fifth of a step of a small model.
+    sums = jnp.cumsum(jnp.where(keep, probability, 0.0))
+    chosen = (sums <= jax.random.uniform(key) * sums[-1]).sum()
+    last = keep.size - 1 - jnp.argmax(keep[::-1])
+    chosen = jnp.minimum(chosen, last)
     return jnp.where(s.temperature > 0, chosen, jnp.argmax(logits)).astype(jnp.int32)
 
 

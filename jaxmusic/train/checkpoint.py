@@ -202,18 +202,35 @@ def restore_params(
     Raises:
       UserError: there is no such checkpoint, or it holds other names, shapes or types.
     """
-    import orbax.checkpoint as ocp
+    step = _finished(run, step)
+    return step, _restored(run / FOLDER / str(step) / "params", like)
 
+
+def restore_state(run: epath.Path, like: State) -> tuple[int, State]:
+    """The latest step of another run and its whole state; `like` as in `restore_params`."""
+    step = _finished(run, None)
+    folder = run / FOLDER / str(step)
+    rest = _restored(folder / "rest", like._replace(params={}))
+    return step, rest._replace(params=_restored(folder / "params", like.params))
+
+
+def _finished(run: epath.Path, step: int | None) -> int:
+    """The step, or the latest, if the run has a checkpoint of it."""
     found = steps(run)
     if not found or (step is not None and step not in found):
         have = ", ".join(map(str, found)) or "none"
         wanted = "a checkpoint" if step is None else f"a checkpoint of step {step}"
         raise UserError(f"Train {run} until it has {wanted}: so far it has {have}.")
-    step = found[-1] if step is None else step
-    folder = run / FOLDER / str(step) / "params"
+    return found[-1] if step is None else step
+
+
+def _restored(folder: epath.Path, like: Any) -> Any:
+    """One item of a checkpoint."""
+    import orbax.checkpoint as ocp
+
     handler = ocp.StandardCheckpointHandler()
     _check(folder, handler.metadata(folder), like)
-    return step, handler.restore(folder, args=ocp.args.StandardRestore(like))
+    return handler.restore(folder, args=ocp.args.StandardRestore(like))
 
 
 def _check(folder: epath.Path, found: Any, wanted: Any) -> None:

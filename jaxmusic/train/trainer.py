@@ -171,8 +171,9 @@ class _Session:
             codec, data = stored.codec, dataclasses.replace(data, dataset=stored.dataset)
         else:
             codec = MetricalCodec(experiment.codec)
-            if experiment.init_from:
-                codec = _inherited(experiment.init_from, codec)
+            source = experiment.resume_from or experiment.init_from
+            if source:
+                codec = _inherited(source, codec)
         self.data = Loader(data, codec, "train", experiment.seed)
         self._validation = None
         if experiment.eval_every:
@@ -180,18 +181,27 @@ class _Session:
 
     def _start(self) -> tuple[State, dict[str, Any], str]:
         """The state to start from, what was saved with it, and where it comes from in words."""
-        like, source = self._program.state, self.experiment.init_from
+        like, experiment = self._program.state, self.experiment
         if self.step:
             state, info = self.checkpoints.restore(self.step, like)
-            done = self.step == self.experiment.steps
+            done = self.step == experiment.steps
             origin = "finished at" if done else "going on from its own checkpoint of"
             return state, info, f"{origin} step {self.step}"
+        if experiment.resume_from:
+            step, state = checkpoint.restore_state(runs.folder(experiment.resume_from), like)
+            if step >= experiment.steps:
+                raise UserError(
+                    f"Set steps to more than the {step} that {experiment.resume_from} has made."
+                )
+            self.step = step
+            origin = f"going on from the state of {experiment.resume_from} at step {step}"
+            return state, {"seconds": 0.0}, origin
         state, origin = self._program.initial(), "starting from scratch"
-        if source:
-            path = runs.folder(source)
+        if experiment.init_from:
+            path = runs.folder(experiment.init_from)
             step, params = checkpoint.restore_params(path, like.params)
             state = state._replace(params=params)
-            origin = f"starting from the weights of {source} at step {step}"
+            origin = f"starting from the weights of {experiment.init_from} at step {step}"
         return state, {"seconds": 0.0}, origin
 
     def place(self, batch: Batch) -> Batch:
