@@ -266,10 +266,10 @@ def _tempo_map(notes: Notes, grid: Grid, end: int) -> tuple[np.ndarray, np.ndarr
         qpm = notes.tempo_qpm * (stretch * notes.ticks_per_beat)
         return np.zeros(1, np.int32), np.round(qpm, 6)
     origin = interpolate(np.zeros(1), grid.beat, grid.tick)
-    source = np.union1d(np.concatenate([notes.tempo_tick, grid.tick]), origin)
-    source = source[source >= origin[0]]
+    source = np.sort(np.concatenate([notes.tempo_tick, grid.tick, origin]))
+    source = source[np.searchsorted(source, origin[0]) :]
     tick = np.rint(grid.beats(source) * TICKS_PER_BEAT).astype(np.int64)
-    distinct = np.append(True, np.diff(tick) > 0) & (tick < max(end, 1))
+    distinct = np.append(True, tick[1:] > tick[:-1]) & (tick < max(end, 1))
     tick = tick[distinct]
     # Seconds at the rounded ticks, so that rounding does not add up.
     points = np.append(tick, max(end, tick[-1] + 1)) / TICKS_PER_BEAT

@@ -98,10 +98,8 @@ def accents(notes: Notes, x: np.ndarray, subdivisions: int = 4) -> np.ndarray:
         _outer_notes(features[2:5], step, pitch, length, subdivisions)
         _novelty(features[6:9], step, _PITCH_CLASS[pitch], np.sqrt(length), subdivisions)
     heard = features[:, first : size - subdivisions]
-    mean = heard.mean(1)
-    square = np.einsum("ij,ij->i", heard, heard) / heard.shape[1]
-    spread = np.sqrt(np.maximum(square - mean**2, 0.0))
-    weights = _WEIGHT[:, :rows] / (spread + 0.1)
+    mean, square = heard.mean(1), np.einsum("ij,ij->i", heard, heard) / heard.shape[1]
+    weights = _WEIGHT[:, :rows] / (np.sqrt(np.maximum(square - mean**2, 0.0)) + 0.1)
     return weights @ features + (np.array(_BIAS, np.float32) - weights @ mean)[:, None]
 
 

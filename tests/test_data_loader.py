@@ -180,15 +180,6 @@ def test_bars_longer_than_the_context_are_cut_and_said(data, caplog):
     assert batch.events.token.shape == (BATCH, 40) and batch.weight.sum() > 0
 
 
-def test_token_sequences(train, validation):
-    whole = train.token_sequences()
-    assert len(whole) == train.pieces
-    assert all(train.codec.decode(t)[0].bars == train._pieces[i].bars for i, t in enumerate(whole))
-    found = validation.token_sequences()
-    packed = [t for b in validation.evaluation() for t, _, _ in parts(b)]
-    assert sorted(t.tolist() for t in found) == sorted(t.tolist() for t in packed)
-
-
 def test_pieces_are_kept_within_bounds(data, train):
     found = catalog.open_dataset("tunes", data.data_dir)
     store = pieces.Pieces(found.path, "train", train.codec.config, memory=20_000)

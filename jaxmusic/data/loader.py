@@ -147,17 +147,6 @@ class Loader:
             found = [self._row(rows, r, None) for r in range(first, min(first + size, len(rows)))]
             yield _stack(found + [empty] * (size - len(found)))
 
-    def token_sequences(self) -> list[np.ndarray]:
-        """Token streams, unchanged: whole pieces of train, else the parts as evaluation has them.
-
-        Returns:
-          int32 [T] for each piece or part.
-        """
-        if self.split == "train":
-            return [self.codec.encode(self._pieces[i]) for i in range(self.pieces)]
-        rows = self.plan(None)
-        return [self._part(rows, i, None) for i in range(len(rows.piece))]
-
     def _measure(self) -> Sizes:
         indices = tqdm(range(self.pieces), "measuring pieces", unit=" pieces", delay=1)
         return Sizes.of(self.codec.sizes(self._pieces[i]) for i in indices)

@@ -60,8 +60,9 @@ def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
     tracks = [track for track in score.tracks if len(track.notes)]
     if not tracks:
         raise UserError(f"{path} holds no notes: leave it out.")
-    columns = [_columns(track, i, sustain) for i, track in enumerate(tracks)]
-    onset, duration, pitch, velocity, track = (np.concatenate(c) for c in zip(*columns))
+    columns = [_columns(track, sustain) for track in tracks]
+    onset, duration, pitch, velocity = (np.concatenate(c, dtype=np.int64) for c in zip(*columns))
+    track = np.repeat(np.arange(len(tracks)), [len(c[0]) for c in columns])
     if onset.min() < 0 or duration.min() < 0 or (onset + duration).max() >= 2**31:
         raise UserError(
             f"{path} is not a MIDI file that can be read: it is longer than ticks can be counted."
@@ -103,16 +104,14 @@ def _reason(error: BaseException) -> str:
     return (text or type(error).__name__).rstrip(".! ")
 
 
-def _columns(track: Any, index: int, sustain: bool) -> tuple[np.ndarray, ...]:
+def _columns(track: Any, sustain: bool) -> tuple[np.ndarray, ...]:
     columns = track.notes.numpy()
-    onset = columns["time"].astype(np.int64)
-    duration = columns["duration"].astype(np.int64)
-    pitch = columns["pitch"].astype(np.int64)
+    onset, duration, pitch = columns["time"], columns["duration"], columns["pitch"]
     if sustain and len(track.pedals):
         pedals = track.pedals.numpy()
-        down = pedals["time"].astype(np.int64)
+        onset, duration, down = (c.astype(np.int64) for c in (onset, duration, pedals["time"]))
         duration = _sustained(onset, duration, pitch, down, down + pedals["duration"])
-    return onset, duration, pitch, columns["velocity"].astype(np.int64), np.full(len(onset), index)
+    return onset, duration, pitch, columns["velocity"]
 
 
 def _sustained(
