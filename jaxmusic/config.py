@@ -34,8 +34,9 @@ class Prepare:
     max_seconds: float = 3600.0
     """Longer pieces are skipped."""
     max_onset_error: float = 0.2
-    """Pieces whose mean distance from the grid is a larger share of a 12th of a beat are skipped.
-    Notes spread evenly over time have 0.25."""
+    """Pieces whose onsets lie further, on average, from the even subdivision of the beat that fits
+    them best (2, 3, 4, 6 or 12 steps) are skipped; as a share of its step. Notes spread evenly over
+    time have 0.25."""
     sustain: bool = False
     """Lengthen notes by the sustain pedal."""
     file_timeout: float = 20.0

@@ -131,7 +131,8 @@ def make_notes(
       labels: what else is known.
     """
     columns = [np.asarray(c, np.int64) for c in (onset, duration, pitch, velocity, track)]
-    order = np.lexsort((columns[2], columns[4], columns[0]))
+    # One key for onset, track and pitch: much faster than sorting by three columns.
+    order = np.argsort((((columns[0] << 15) + columns[4]) << 7) + columns[2], kind="stable")
     onset_, duration_, pitch_, velocity_, track_ = (c[order] for c in columns)
     duration_ = np.maximum(duration_, 1)
     tempo = dict(sorted(tempos, key=lambda t: t[0])) or {0: 120.0}

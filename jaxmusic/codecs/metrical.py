@@ -185,13 +185,12 @@ class MetricalCodec:
                 opening = -1 if name == "section" else values[0]
                 new = (np.diff(values, prepend=opening) != 0) & (values >= 0)
                 parts.append((start[name] + values[new], lines[new], rank))
-        moments = piece.onset
+        moments = piece.onset[np.diff(piece.onset, prepend=-1) > 0]
         if "chords" not in drop and (piece.chord >= 0).any():
             halves = np.stack([lines, lines + np.diff(piece.bar_step) // 2], 1).ravel()
             new = (np.diff(piece.chord, prepend=-1) != 0) & (piece.chord >= 0)
             parts.append((start["chord"] + piece.chord[new], halves[new], 6))
-            moments = np.concatenate([moments, halves[new]])
-        moments = np.unique(moments)
+            moments = np.union1d(moments, halves[new])
         place = moments - piece.bar_step[np.searchsorted(piece.bar_step, moments, side="right") - 1]
         parts.append(((start["position"] + place - 1)[place > 0], moments[place > 0], 5))
         parts.append((*self._notes(piece), 7))
@@ -225,9 +224,10 @@ class MetricalCodec:
         tokens[(first + named)[~drum]] = start["pitch"] + pitch[~drum]
         last = first + count - 1
         tokens[last[~drum]] = start["note"] + (base * levels + velocity)[~drum]
-        for i in np.flatnonzero(holds):
-            chain = [MAX_HOLD] * ((holds[i] - 1) // MAX_HOLD) + [(holds[i] - 1) % MAX_HOLD + 1]
-            tokens[last[i] - len(chain) : last[i]] = start["hold"] + np.array(chain) - 1
+        one = holds > 0
+        tokens[last[one] - 1] = start["hold"] + (holds[one] - 1) % MAX_HOLD
+        for i in np.flatnonzero(hold_tokens > 1):
+            tokens[last[i] - hold_tokens[i] : last[i] - 1] = start["hold"] + MAX_HOLD - 1
         return tokens, np.repeat(piece.onset, count)
 
     def events(self, tokens: np.ndarray) -> Events:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmusic import beats
+from jaxmusic.beat_grid import pulse_error
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.config import Codec, Prepare
 from jaxmusic.data import cleaning, record, songs
@@ -64,7 +65,7 @@ def examine_file(path: str, name: str, config: Prepare, codec: MetricalCodec) ->
             return Skipped(reason, f"{len(notes)} notes")
         aligned, fit = beats.align(notes)
         if reason := cleaning.no_grid(fit, config):
-            return Skipped(reason, f"mean onset error {fit.error:.3f} of a 12th of a beat")
+            return Skipped(reason, f"mean onset error {fit.error:.3f} of a step of its pulse")
         return _keep(aligned, fit, name, config, codec)
     except Exception as error:
         return Skipped("cannot be processed", f"{type(error).__name__}: {error}")
@@ -76,9 +77,8 @@ def examine_piece(notes: Notes, name: str, config: Prepare, codec: MetricalCodec
         return Skipped(reason, f"{len(notes)} notes")
     twelfth = TICKS_PER_BEAT // 12
     nearest = (notes.onset + twelfth // 2) // twelfth * twelfth
-    away = np.abs(notes.onset - nearest)
     error_ms = float(1e3 * np.abs(notes.seconds(notes.onset) - notes.seconds(nearest)).mean())
-    fit = beats.Fit("labels", error_ms, error_ms, float(away.mean() / twelfth))
+    fit = beats.Fit("labels", error_ms, error_ms, pulse_error(notes.onset))
     return _keep(notes, fit, name, config, codec)
 
 
