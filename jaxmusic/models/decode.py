@@ -6,6 +6,7 @@ weights out of the stack for each token.
 
 from __future__ import annotations
 
+import os
 from typing import Any, NamedTuple
 
 import jax
@@ -28,14 +29,20 @@ class Cache(NamedTuple):
     v: tuple[jax.Array, ...]
 
 
+MOST_PARTS = 4
+"""A matrix is cut into at most this many blocks of columns."""
+FEW_ROWS = 8
+"""Up to this many rows are multiplied block by block."""
+
+
 class Weights(NamedTuple):
-    """The parameters as decoding wants them.
+    """The parameters as decoding wants them; matrices are [P, in, out / P], see `blocks`.
 
     Attributes:
       tables: embeddings of token, position, slot and pitch.
-      layers: a dictionary of matrices for each layer.
+      layers: a dictionary of matrices and norms for each layer.
       norm: scale of the last norm.
-      output: the token embedding turned round [E, V]; a product with it reads along its rows.
+      output: the token embedding turned round, from E to V.
     """
 
     tables: tuple[jax.Array, ...]
@@ -71,10 +78,34 @@ def prepare(config: configs.Model, params: nnx.State) -> Weights:
             "down": w["down"],
         }
         norms = {name: value for name, value in w.items() if name.endswith("norm")}
-        return norms | {name: value.astype(dtype) for name, value in matrices.items()}
+        return norms | {name: blocks(value.astype(dtype)) for name, value in matrices.items()}
 
     layers = tuple(layer(i) for i in range(config.layers))
-    return Weights(tables, layers, values["norm",], tables[0].T.astype(dtype))
+    return Weights(tables, layers, values["norm",], blocks(tables[0].T.astype(dtype)))
+
+
+def blocks(matrix: jax.Array) -> jax.Array:
+    """Cuts [in, out] into P blocks of columns [P, in, out / P], one for each core of a CPU.
+
+    XLA:CPU multiplies one row by one matrix on one core; a batch of them it spreads over all.
+    P is 1 on other platforms.
+    """
+    cores = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+    parts = next(p for p in range(min(cores, MOST_PARTS), 0, -1) if matrix.shape[1] % p == 0)
+    return jnp.stack(jnp.split(matrix, parts, axis=1))
+
+
+def product(x: jax.Array, matrix: jax.Array, dtype: Any = None) -> jax.Array:
+    """x [..., in] times a matrix in `blocks`: [..., out] in dtype, that of x if None."""
+    parts, wide, _ = matrix.shape
+    rows = x.reshape(-1, wide)
+    if len(rows) > FEW_ROWS:
+        whole = matrix.swapaxes(0, 1).reshape(wide, -1)
+        out = jnp.matmul(rows, whole, preferred_element_type=dtype)
+    else:
+        copies = jnp.broadcast_to(rows, (parts, *rows.shape))
+        out = jnp.matmul(copies, matrix, preferred_element_type=dtype).swapaxes(0, 1)
+    return out.reshape(*x.shape[:-1], -1)
 
 
 def init_cache(config: configs.Model, batch: int, length: int, dtype: Any = None) -> Cache:
@@ -128,22 +159,21 @@ def extend(
     turns = position.angles(index, events.time, config.head_dim)
     ks, vs = [], []
     for w, k, v in zip(weights.layers, cache.k, cache.v, strict=True):
-        h = transformer.rms_norm(x, w["attention_norm"]) @ w["joined"]
+        h = product(transformer.rms_norm(x, w["attention_norm"]), w["joined"])
         q, new_k, new_v = _split(config, h, w, turns)
         k = jax.lax.dynamic_update_slice(k, new_k.astype(k.dtype), (0, start, 0))
         v = jax.lax.dynamic_update_slice(v, new_v.astype(v.dtype), (0, start, 0))
         mixed = _attend(q, k, v, start, count)
         mixed = mixed.reshape(rows, config.heads, count, -1).transpose(0, 2, 1, 3)
-        x = x + mixed.reshape(rows, count, -1) @ w["output"]
-        h = transformer.rms_norm(x, w["hidden_norm"]) @ w["gate_up"]
+        x = x + product(mixed.reshape(rows, count, -1), w["output"])
+        h = product(transformer.rms_norm(x, w["hidden_norm"]), w["gate_up"])
         gate, up = jnp.split(h, 2, axis=-1)
-        x = x + (jax.nn.silu(gate) * up) @ w["down"]
+        x = x + product(jax.nn.silu(gate) * up, w["down"])
         ks.append(k)
         vs.append(v)
     if last is not None:
         x = jax.lax.dynamic_index_in_dim(x, last, axis=1, keepdims=False)
-    x = transformer.rms_norm(x, weights.norm)
-    logits = jnp.matmul(x, weights.output, preferred_element_type=jnp.float32)
+    logits = product(transformer.rms_norm(x, weights.norm), weights.output, jnp.float32)
     return logits, Cache(tuple(ks), tuple(vs))
 
 
