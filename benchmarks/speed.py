@@ -5,8 +5,17 @@ from __future__ import annotations
 from benchmarks import throughput
 from benchmarks.runner import Options, Result, Row, peer
 
-GOALS = {"training": 1.0, "generation": 1.0}
+GOALS = {"training": 1.0, "generation": 3.0}
 """Smallest median ratio of each kind of work, jaxmusic over PyTorch."""
+
+WHY_TRAINING_IS_SLOWER = (
+    "Where our training step goes, on the machine of 2026-11-23: 1.68 s in all, 0.76 s with "
+    "attention left out, so that everything else is as fast as its matrix products. Attention "
+    "takes 0.12 s a layer, forward and backward; its seven products alone take 0.08 s, because "
+    "XLA:CPU writes every block of scores to memory between them, where PyTorch's kernel keeps it "
+    "in cache. Tried without gain: chunks of 64 and 256, a loop over rows or heads, sums instead "
+    "of updates for the gradients of keys and values. What is missing is a fused kernel."
+)
 
 
 def run(options: Options) -> Result:
@@ -42,5 +51,6 @@ def run(options: Options) -> Result:
         notes=(
             f"{found['parameters']:,} parameters beside {found['peer_parameters']:,}; training "
             f"{found['shape']}, sampling one piece; {options.repeats} repeats in turns.",
+            WHY_TRAINING_IS_SLOWER,
         ),
     )

@@ -257,3 +257,22 @@ def test_every_kind_of_token_has_its_place():
     names = set(codec.vocabulary.names) | set(grammar.HEADER_TWINS.values()) | {"kit"}
     told = set(grammar.FOLLOWS) | set(" ".join(grammar.FOLLOWS.values()).split())
     assert told == names - {"pad", "task"} and set(grammar.FOLLOWS) == told
+
+
+def test_a_bar_is_as_likely_as_all_bar_tokens_together():
+    """Else a model that is sure of a new bar, of whatever number, would rather go on."""
+    codec = MetricalCodec()
+    grammar, start = Grammar(codec), codec.vocabulary.start
+    logits = np.full(codec.vocab_size, -20.0, np.float32)
+    bars = slice(start["bar"], start["bar"] + len(BARS_LEFT))
+    logits[bars] = np.log(0.98 / len(BARS_LEFT))
+    logits[start["program"]] = np.log(0.02)
+    state = grammar.begin()
+    rules = Rules(bars=40, silence=2)
+    for name in ("bos", "meter", "tempo", "program"):
+        state = grammar.advance(state, start[name], rules)
+    mask = np.asarray(grammar.mask(state, rules))
+    assert mask[bars].sum() == 1 and mask[start["program"]]
+    merged = np.where(mask, np.asarray(grammar.merge(jnp.asarray(logits))), -np.inf)
+    shares = np.exp(merged) / np.exp(merged).sum()
+    assert shares[bars].sum() == pytest.approx(0.98, abs=1e-3)

@@ -245,3 +245,14 @@ def test_step_within_a_while_loop_and_after_padding():
     prompt_logits, logits = run(events, jnp.int32(10))
     np.testing.assert_allclose(prompt_logits, want[:, 9], atol=1e-4)
     np.testing.assert_allclose(logits, want[:, 29], atol=1e-4)
+
+
+@pytest.mark.parametrize("columns", [6, 7, 8])
+@pytest.mark.parametrize("rows", [1, 3, decode.FEW_ROWS + 1])
+def test_a_product_with_blocks_is_the_product(rows, columns):
+    rng = np.random.default_rng(rows * columns)
+    x = rng.normal(size=(rows, 2, 5)).astype(np.float32)
+    matrix = rng.normal(size=(5, columns)).astype(np.float32)
+    cut = decode.blocks(jnp.asarray(matrix))
+    assert cut.shape[0] * cut.shape[2] == columns
+    np.testing.assert_allclose(decode.product(jnp.asarray(x), cut), x @ matrix, atol=1e-5)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -250,6 +251,16 @@ class Grammar:
         ending = ok & (is_a["bar"] | is_a["eos"])
         full = (s.tokens >= rules.tokens) & (s.bar > 0) & ending.any()
         return jnp.where(full, ending, ok)
+
+    def merge(self, logits: Any) -> Any:
+        """Gives every bar token the likelihood of all of them together (float32 [vocabulary]).
+
+        How many bars are left is known, not drawn. Masked alone, the one bar token that may follow
+        would keep its own small share, and whatever else may follow would win over a new bar.
+        """
+        is_bar = self.is_a["bar"]
+        together = jax.nn.logsumexp(jnp.where(is_bar, logits, -jnp.inf))
+        return jnp.where(is_bar, together, logits)
 
     def _steps_after(self, s: State, rules: Rules) -> Any:
         """Steps after the open bar, if the meter stays."""

@@ -234,6 +234,7 @@ class Composer:
             logits, cache = model.step(self.shape, weights, events, p.cache, p.index)
             rules = jax.vmap(self._rules)(p.state, plan)
             mask = jax.vmap(self.grammar.mask)(p.state, rules)
+            logits = jax.vmap(self.grammar.merge)(logits)
             keys = jax.vmap(jax.random.fold_in, (0, None))(p.keys, p.index)
             drawn = jax.vmap(decoding.draw, (0, 0, 0, None))(keys, logits, mask, settings)
             token = jnp.where(p.index + 1 < lengths, forced[:, p.index + 1], drawn)
