@@ -1,5 +1,7 @@
 """Composing with an untrained model: length, grammar and seeds hold whatever it says."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -7,13 +9,14 @@ from jaxmusic import config, grid
 from jaxmusic.codecs.metrical import BARS_LEFT, MetricalCodec, bars_left_index
 from jaxmusic.errors import UserError
 from jaxmusic.formats.midi import write_midi
-from jaxmusic.generate.composer import SILENT_BARS, Composer
+from jaxmusic.generate import decoding
+from jaxmusic.generate.composer import CHUNK, SILENT_BARS, Composer
 from jaxmusic.generate.length import whole_bars
 from jaxmusic.models import decode, transformer
 
 CODEC = MetricalCodec()
 CONTEXT = 256
-LONG = 240.0
+LONG = 900.0
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +77,24 @@ def test_a_piece_longer_than_the_context(long_piece):
     check(piece, LONG)
     assert set(CODEC.decode(piece.tokens)[0].styles) >= {"pop", "jazz"}
     assert BARS_LEFT[0] == 0
+
+
+@pytest.mark.parametrize("length", (2 * CHUNK, 2 * CHUNK + 1, 2 * CHUNK + 2))
+def test_prompts_of_any_length_are_read_to_their_last_token(composer, long_piece, length):
+    """A note whose last token was missed would get a second duration."""
+    kind, start = CODEC.vocabulary.kind, CODEC.vocabulary.start
+    note = CODEC.vocabulary.kinds["note"]
+    body = long_piece[0].tokens[3:]
+    ends = np.flatnonzero(kind[body] == note) + 1
+    end = ends[ends <= length - 2][-1]
+    # As many styles as make the prompt as long as is wanted.
+    styles = start["style"] + np.arange(length - 1 - end)
+    prompt = np.concatenate([[start["bos"]], styles, body[:end]]).astype(np.int32)
+    plan, keys = composer._plan(LONG, 1), jax.vmap(jax.random.key)(jnp.arange(1))
+    settings = decoding.settings(config.Sampling())
+    rows, _ = composer._fill([prompt], plan, keys, [False], settings, lambda p: None)
+    assert np.array_equal(rows[0][:length], prompt)
+    assert kind[rows[0][length]] not in (note, CODEC.vocabulary.kinds["hold"])
 
 
 def test_progress_goes_up_to_all_bars(long_piece):

@@ -166,7 +166,7 @@ class Composer:
         ready = int(lengths[~np.array(finished)].min()) - 1
         room = min(self.context, _bucket(ready + CHUNK))
         cache = model.init_cache(self.shape, len(prompts), room)
-        width = min(room, -(-max(ready, 1) // CHUNK) * CHUNK)
+        width = min(room, -(-(ready + 1) // CHUNK) * CHUNK)
         state, cache = self._extend(self.weights, forced[:, :width], cache, plan, ready)
         done: Any = jnp.asarray(finished)
         p = Progress(state, cache, jnp.asarray(forced), jnp.asarray(ready), done, keys)
