@@ -103,8 +103,9 @@ def run(options: Options) -> Result:
         for model, loss in compare(counted, held_out, train.codec.vocab_size).items():
             rows.append(Row((model, name, size, round(loss, 4))))
             best = min(best, loss)
+    made: tuple[str, ...] = ()
     if options.run:
-        loss = validation_loss(options.folder("run"))
+        loss, made = validation_loss(options.folder("run")), (history(options.folder("run")),)
         cells = ("Transformer (the run)", "as it was trained", "", round(loss, 4))
         rows.append(Row(cells, "below every row above", loss < best))
     scored = int(sum(w.sum() for w in held_out.weights))
@@ -115,6 +116,7 @@ def run(options: Options) -> Result:
             f"{train.dataset}, rows of {data.context}: {scored:,} validation tokens that spell "
             f"{held_out.notes:,} notes. An epoch is cut, transposed by up to {data.transpose} "
             "semitones and stripped of controls as it is for the Transformer.",
+            *made,
         ),
     )
 
@@ -126,6 +128,22 @@ def validation_loss(folder: pathlib.Path) -> float:
         if line["step"] == last and "val_loss_per_note" in line:
             return line["val_loss_per_note"]
     raise SystemExit(f"Let the run finish: {folder.name} has no validation at step {last}.")
+
+
+def history(folder: pathlib.Path) -> str:
+    """How a run came about, and its validation losses by the minute."""
+    experiment = runs.read(folder).experiment
+    found = [line for line in monitor.read_log(folder) if "val_loss_per_note" in line]
+    steps = ", ".join(
+        f"{line['val_loss_per_note']:.2f} after {line['seconds'] / 60:.1f}" for line in found
+    )
+    shape = experiment.model
+    return (
+        f"The run: `jaxmusic train CONFIG --run RUN`, {experiment.steps:,} steps of "
+        f"{experiment.data.batch} rows, {shape.layers} layers of width {shape.width}. Nats per "
+        f"note after minutes, compiling and everything else included: {steps}. All but the last "
+        f"are on the first {experiment.eval_batches} batches."
+    )
 
 
 def _progress(batches: Iterable[Batch], what: str, total: int | None = None) -> Iterable[Batch]:
