@@ -94,10 +94,10 @@ def test_a_good_version_survives_a_kill_during_the_next(midi, tmp_path):
 
 def test_workers_end_with_a_killed_parent(midi, tmp_path):
     process = start(midi, tmp_path)
-    time.sleep(0.7)
-    children = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True
-    ).stdout.split()
+    listing = ["ps", "-o", "pid=", "--ppid", str(process.pid)]
+    children: list[str] = []
+    while not children and process.poll() is None:
+        children = subprocess.run(listing, capture_output=True, text=True).stdout.split()
     assert children
     process.kill()
     process.wait()
