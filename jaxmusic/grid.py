@@ -7,16 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxmusic.meters import METERS, METERS_BY_NAME, TEMPOS, divide
 from jaxmusic.notes import NO_CHORD, TICKS_PER_BEAT, Labels, Notes, make_notes
-
-METERS = (
-    *((4, 4), (3, 4), (2, 4), (6, 8), (12, 8), (2, 2), (3, 2), (5, 4), (6, 4)),
-    *((3, 8), (5, 8), (7, 8), (9, 8), (1, 4), (1, 8), (1, 16)),
-)
-"""Time signatures that a bar can have; any other bar is divided into bars that are here."""
-
-TEMPOS = 120.0 * 1.02 ** np.arange(-60, 37)
-"""Tempos in quarter notes per minute: 36.6 to 245, each 2 % above the one before."""
 
 PITCHED_SLOTS = 15
 DRUM_SLOT = 15
@@ -139,12 +131,6 @@ class Losses:
     def share(self) -> float:
         """Share of notes that were dropped, merged or cut."""
         return (self.drum_pitch + self.duplicate + self.cut) / max(self.notes, 1)
-
-
-def bar_length(meter: int, steps_per_beat: int) -> int:
-    """Steps in a bar of METERS[meter]."""
-    num, den = METERS[meter]
-    return num * 4 * steps_per_beat // den
 
 
 def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tuple[Piece, Losses]:
@@ -277,7 +263,7 @@ def _bars(notes: Notes, total: int, steps_per_beat: int) -> tuple[np.ndarray, np
     scale = TICKS_PER_BEAT * 4 // 16
     # Bar lines lie on sixteenths, so that every bar is a sum of meters in the table.
     starts = [round(int(t) / scale) * sixteenth for t in notes.meter_tick]
-    lengths, meters = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    lengths, kinds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     position = 0
     for i, start in enumerate(starts):
         last = i + 1 == len(starts) or starts[i + 1] >= total
@@ -285,7 +271,7 @@ def _bars(notes: Notes, total: int, steps_per_beat: int) -> tuple[np.ndarray, np
         if stop <= position:
             continue
         whole = 4 * steps_per_beat * int(notes.meter_num[i]) // int(notes.meter_den[i])
-        parts = _divide(
+        parts = divide(
             max(whole, sixteenth),
             steps_per_beat,
             METERS_BY_NAME.get((int(notes.meter_num[i]), int(notes.meter_den[i]))),
@@ -293,36 +279,12 @@ def _bars(notes: Notes, total: int, steps_per_beat: int) -> tuple[np.ndarray, np
         length = sum(n for n, _ in parts)
         span = stop - max(start, position)
         count = -(-span // length) if last else span // length
-        rest = [] if last else _divide(span - count * length, steps_per_beat, None)
+        rest = [] if last else divide(span - count * length, steps_per_beat, None)
         lengths.append(np.array([n for n, _ in parts] * count + [n for n, _ in rest], np.int64))
-        meters.append(np.array([m for _, m in parts] * count + [m for _, m in rest], np.int64))
+        kinds.append(np.array([m for _, m in parts] * count + [m for _, m in rest], np.int64))
         position = max(start, position) + count * length + sum(n for n, _ in rest)
     bar_step = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
-    return np.concatenate(meters).astype(np.int16), bar_step.astype(np.int32)
-
-
-METERS_BY_NAME = {meter: i for i, meter in enumerate(METERS)}
-
-
-def _divide(length: int, steps_per_beat: int, meter: int | None) -> list[tuple[int, int]]:
-    """(steps, meter) of bars that make up length, longest first; one bar if meter is known."""
-    if meter is not None:
-        return [(bar_length(meter, steps_per_beat), meter)]
-    quarters = (
-        METERS_BY_NAME[m] for m in ((4, 4), (3, 4), (2, 4), (3, 8), (1, 4), (1, 8), (1, 16))
-    )
-    table = [(bar_length(m, steps_per_beat), m) for m in quarters]
-    exact = {bar_length(m, steps_per_beat): m for m in reversed(range(len(METERS)))}
-    parts = []
-    while length >= table[-1][0]:
-        steps, m = (
-            (length, exact[length])
-            if length in exact
-            else next((n, m) for n, m in table if n <= length)
-        )
-        parts.append((steps, m))
-        length -= steps
-    return parts
+    return np.concatenate(kinds).astype(np.int16), bar_step.astype(np.int32)
 
 
 def _tempos(notes: Notes, ticks: np.ndarray) -> np.ndarray:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import strategies
 
-from jaxmusic import config, grid
+from jaxmusic import config, grid, meters
 from jaxmusic.codecs.grammar import FAR, Grammar, Rules
-from jaxmusic.codecs.metrical import BARS_LEFT, MetricalCodec
+from jaxmusic.codecs.layout import BARS_LEFT
+from jaxmusic.codecs.metrical import MetricalCodec
 
 STEPS = 512
 ROWS = 16
@@ -195,7 +196,7 @@ def test_composing_rules(walker):
             if stream[-1] != codec.vocabulary.start["eos"]:
                 continue
             assert piece.bars == bars[row] and holds[-1] > 0
-            whole = grid.bar_length(int(piece.meter[0]), 12)
+            whole = meters.bar_length(int(piece.meter[0]), 12)
             last = whole * int(eighths[row]) // 8 or whole
             end = whole * (bars[row] - 1) + last
             assert (piece.onset < end).all()

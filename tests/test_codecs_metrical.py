@@ -11,13 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmusic import config, grid
-from jaxmusic.codecs.metrical import (
-    BARS_LEFT,
-    CONTROLS,
-    DEFAULT_STYLES,
-    MetricalCodec,
-    bars_left_index,
-)
+from jaxmusic.codecs.layout import BARS_LEFT, CONTROLS, DEFAULT_STYLES, bars_left_index
+from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.errors import UserError
 from jaxmusic.notes import Labels, make_notes
 

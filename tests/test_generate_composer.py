@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmusic import config, grid
-from jaxmusic.codecs.metrical import BARS_LEFT, MetricalCodec, bars_left_index
+from jaxmusic import config, meters
+from jaxmusic.codecs.layout import BARS_LEFT, bars_left_index
+from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.errors import UserError
 from jaxmusic.formats.midi import write_midi
 from jaxmusic.generate import decoding
@@ -45,10 +46,10 @@ def check(piece, duration):
     assert (notes.onset >= 0).all() and (notes.duration >= 1).all()
     assert (notes.onset.astype(np.int64) + notes.duration <= notes.end).all()
     assert len(notes.tempo_qpm) == len(notes.meter_tick) == 1
-    meter, tempo = int(decoded.meter[0]), float(grid.TEMPOS[decoded.tempo[0]])
+    meter, tempo = int(decoded.meter[0]), float(meters.TEMPOS[decoded.tempo[0]])
     bars, last = whole_bars(duration, meter, tempo, 12)
     assert piece.bars == decoded.bars == bars
-    steps = (bars - 1) * grid.bar_length(meter, 12) + (last or grid.bar_length(meter, 12))
+    steps = (bars - 1) * meters.bar_length(meter, 12) + (last or meters.bar_length(meter, 12))
     assert notes.end == steps * 40
     # Played at a tempo that is the one the model chose, but for what makes it fit.
     assert notes.tempo_qpm[0] == pytest.approx(steps / 12 * 60 / duration)

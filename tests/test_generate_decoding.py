@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmusic import config, grid
+from jaxmusic import config, meters
 from jaxmusic.errors import UserError
 from jaxmusic.generate import decoding
 from jaxmusic.generate.length import TEMPO_PLAY, check_duration, parse_duration, whole_bars
@@ -191,13 +191,13 @@ def test_whole_bars_golden():
 @settings(max_examples=500, deadline=None)
 @given(
     st.floats(1.0, 3600.0),
-    st.integers(0, len(grid.METERS) - 1),
-    st.sampled_from(grid.TEMPOS.tolist()),
+    st.integers(0, len(meters.METERS) - 1),
+    st.sampled_from(meters.TEMPOS.tolist()),
     st.sampled_from((12, 24)),
 )
 def test_whole_bars_fill_the_duration(duration, meter, tempo, steps_per_beat):
     bars, last = whole_bars(duration, meter, tempo, steps_per_beat)
-    whole = grid.bar_length(meter, steps_per_beat)
+    whole = meters.bar_length(meter, steps_per_beat)
     assert bars >= 1 and 0 <= last < whole
     exact = duration * tempo * steps_per_beat / 60
     steps = (bars - 1) * whole + (last or whole)

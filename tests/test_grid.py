@@ -8,8 +8,9 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmusic import grid
-from jaxmusic.grid import DRUM_SLOT, METERS, TEMPOS, dequantise, quantise
+from jaxmusic import grid, meters
+from jaxmusic.grid import DRUM_SLOT, dequantise, quantise
+from jaxmusic.meters import METERS, TEMPOS
 from jaxmusic.notes import NO_CHORD, Labels, make_notes
 
 BEAT = 480
@@ -42,7 +43,7 @@ def test_invariants_of_a_piece(notes, steps):
     assert len(piece) == len(notes) - losses.drum_pitch - losses.duplicate
     assert piece.onset.dtype == piece.duration.dtype == piece.bar_step.dtype == np.int32
     assert (piece.duration >= 1).all() and (piece.duration[piece.slot == DRUM_SLOT] == 1).all()
-    lengths = [grid.bar_length(m, steps) for m in piece.meter]
+    lengths = [meters.bar_length(m, steps) for m in piece.meter]
     assert (np.diff(piece.bar_step) == lengths).all() and piece.bar_step[0] == 0
     assert piece.bar_step[-1] * (BEAT // steps) >= notes.end
     assert (piece.onset < piece.bar_step[-1]).all()

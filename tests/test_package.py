@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import jaxmusic
-from jaxmusic import beats, cli, grid
+from jaxmusic import beats, cli, grid, meters
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.formats import midi
 from jaxmusic.generate import length
@@ -294,7 +294,7 @@ class TestDocuments:
         assert [int(e[30]) for e in codec.events(tokens)] == [688, 24, 24, 1, 76]
         moved = codec.encode(dataclasses.replace(piece.transpose(2), styles=("pop",)))
         assert [int(e[30]) for e in codec.events(moved)] == [690, 24, 24, 1, 78]
-        tempo = float(grid.TEMPOS[piece.tempo[0]])
+        tempo = float(meters.TEMPOS[piece.tempo[0]])
         assert round(tempo, 2) == 100.41
         assert length.whole_bars(19.0, int(piece.meter[0]), tempo, 12) == (8, 0)
         back, dropped = codec.decode(tokens)

@@ -14,10 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmusic import grid
-from jaxmusic.codecs.metrical import BARS_LEFT, MetricalCodec
+from jaxmusic import grid, meters
+from jaxmusic.codecs.layout import BARS_LEFT
+from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.events import Events
-from jaxmusic.grid import DRUM_SLOT, METERS
+from jaxmusic.grid import DRUM_SLOT
+from jaxmusic.meters import METERS
 
 FAR = 1 << 20
 """More bars than any piece has."""
@@ -128,7 +130,7 @@ class Grammar:
         )
         self.kind, self.value = jnp.asarray(v.kind), jnp.asarray(v.value)
         self.is_a = {name: jnp.asarray(v.kind == v.kinds[name]) for name in v.names}
-        self.bar_steps = jnp.asarray([grid.bar_length(m, beat) for m in range(len(METERS))])
+        self.bar_steps = jnp.asarray([meters.bar_length(m, beat) for m in range(len(METERS))])
         levels = codec.config.velocities
         longest = len(codec.duration_index)
         durations = codec.durations[np.minimum(v.value // levels, len(codec.durations) - 1)]

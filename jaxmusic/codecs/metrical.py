@@ -16,29 +16,23 @@ import json
 
 import numpy as np
 
-from jaxmusic import config, grid
+from jaxmusic import config, grid, meters
+from jaxmusic.codecs.layout import (
+    BARS_LEFT,
+    DEFAULT_STYLES,
+    MAX_HOLD,
+    MAX_STYLES,
+    SECTION_ROOM,
+    TASKS,
+    VERSION,
+    bars_left_index,
+)
 from jaxmusic.codecs.vocabulary import Vocabulary
 from jaxmusic.errors import UserError
 from jaxmusic.events import Events
-from jaxmusic.grid import DRUM_PITCHES, DRUM_SLOT, METERS, TEMPOS, Piece
+from jaxmusic.grid import DRUM_PITCHES, DRUM_SLOT, Piece
+from jaxmusic.meters import METERS, TEMPOS
 from jaxmusic.notes import CHORD_COUNT
-
-VERSION = 1
-MAX_STYLES = 64
-# fmt: off
-DEFAULT_STYLES = (
-    "pop", "rock", "ballad", "jazz", "classical", "folk", "country", "blues", "soul", "funk",
-    "disco", "electronic", "house", "techno", "trance", "ambient", "metal", "punk", "indie",
-    "reggae", "latin", "bossa-nova", "samba", "salsa", "tango", "gospel", "hip-hop", "rnb",
-    "swing", "ragtime", "march", "waltz", "hymn", "baroque", "romantic", "film", "game",
-    "new-age", "world", "christmas", "children", "afrobeat",
-)
-# fmt: on
-TASKS = 8
-SECTION_ROOM = 6
-MAX_HOLD = 16
-CONTROLS = ("styles", "key", "density", "chords", "sections")
-"""Controls that may be left out of a stream."""
 
 
 class MetricalCodec:
@@ -76,7 +70,7 @@ class MetricalCodec:
         self.duration_index = np.full(self.durations[-1] + 1, -1)
         self.duration_index[self.durations] = np.arange(len(self.durations))
         drums = DRUM_PITCHES[1] - DRUM_PITCHES[0] + 1
-        self.longest_bar = max(grid.bar_length(m, beat) for m in range(len(METERS)))
+        self.longest_bar = max(meters.bar_length(m, beat) for m in range(len(METERS)))
         self.vocabulary = Vocabulary(
             [
                 *(("pad", 1), ("bos", 1), ("eos", 1), ("part", 1), ("task", TASKS)),
@@ -240,7 +234,7 @@ class MetricalCodec:
         place = _fill(value + 1, position, bar_line)
         # A meter token counts for the bar it stands in; the line of the next bar follows from it.
         lengths = np.array(
-            [grid.bar_length(m, self.config.steps_per_beat) for m in range(len(METERS))]
+            [meters.bar_length(m, self.config.steps_per_beat) for m in range(len(METERS))]
         )
         meter = _fill(value, is_a("meter"))
         closes = np.flatnonzero(bar_line[1:] & (bar[:-1] >= 0))
@@ -301,7 +295,7 @@ class MetricalCodec:
             return stated[out].astype(np.int16)
 
         meter, tempo = by_bar("meter", 0), by_bar("tempo", int(np.argmin(abs(TEMPOS - 120))))
-        lengths = np.array([grid.bar_length(int(m), self.config.steps_per_beat) for m in meter])
+        lengths = np.array([meters.bar_length(int(m), self.config.steps_per_beat) for m in meter])
         bar_step = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         inside = body & (events.position < lengths[bar])
 
@@ -358,15 +352,6 @@ class MetricalCodec:
     def _is(self, tokens: np.ndarray):
         kinds = self.vocabulary.kind[tokens]
         return lambda name: kinds == self.vocabulary.kinds[name]
-
-
-BARS_LEFT = np.array([*range(64), *range(64, 128, 4), *range(128, 257, 32)])
-"""Lowest number of bars left that each bar token stands for."""
-
-
-def bars_left_index(left: np.ndarray | int) -> np.ndarray:
-    """Value of the bar token for each number of bars left."""
-    return np.searchsorted(BARS_LEFT, left, side="right") - 1
 
 
 def _fill(value: np.ndarray, where: np.ndarray, reset: np.ndarray | None = None) -> np.ndarray:

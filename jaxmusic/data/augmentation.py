@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmusic.codecs.metrical import CONTROLS
+from jaxmusic.codecs.layout import CONTROLS
 from jaxmusic.grid import DRUM_SLOT, Piece
 
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmusic import config, grid
+from jaxmusic import config, grid, meters
 from jaxmusic.codecs.grammar import Grammar, Rules
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.errors import UserError
@@ -127,8 +127,8 @@ class Composer:
         beat = self.codec.config.steps_per_beat
         table = np.array(
             [
-                [whole_bars(duration, m, float(t), beat) for t in grid.TEMPOS]
-                for m in range(len(grid.METERS))
+                [whole_bars(duration, m, float(t), beat) for t in meters.TEMPOS]
+                for m in range(len(meters.METERS))
             ],
             np.int32,
         )
@@ -284,10 +284,10 @@ class Composer:
         """Notes of exactly `duration` seconds: one tempo, nothing past the end."""
         piece, _ = self.codec.decode(stream)
         beat = self.codec.config.steps_per_beat
-        tempo = float(grid.TEMPOS[piece.tempo[0]])
+        tempo = float(meters.TEMPOS[piece.tempo[0]])
         bars, last = whole_bars(duration, int(piece.meter[0]), tempo, beat)
-        steps = (bars - 1) * grid.bar_length(int(piece.meter[0]), beat)
-        steps += last or grid.bar_length(int(piece.meter[0]), beat)
+        steps = (bars - 1) * meters.bar_length(int(piece.meter[0]), beat)
+        steps += last or meters.bar_length(int(piece.meter[0]), beat)
         notes = grid.dequantise(piece)
         end = steps * notes.ticks_per_beat // beat
         exact = steps / beat * 60.0 / duration

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from jaxmusic import grid
+from jaxmusic import meters
 from jaxmusic.errors import UserError
 
 TEMPO_PLAY = 0.01
@@ -39,11 +39,11 @@ def whole_bars(duration: float, meter: int, tempo: float, steps_per_beat: int) -
 
     Args:
       duration: seconds.
-      meter: index into `grid.METERS`.
+      meter: index into `meters.METERS`.
       tempo: quarter notes per minute, which may be moved by `TEMPO_PLAY`.
       steps_per_beat: of the grid.
     """
-    steps = grid.bar_length(meter, steps_per_beat)
+    steps = meters.bar_length(meter, steps_per_beat)
     exact = duration * tempo * steps_per_beat / 60.0 / steps
     bars = round(exact)
     if bars and abs(bars / exact - 1) <= TEMPO_PLAY:

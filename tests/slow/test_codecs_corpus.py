@@ -7,7 +7,8 @@ import pytest
 import strategies
 
 from jaxmusic import beats, config, grid
-from jaxmusic.codecs.metrical import BARS_LEFT, MetricalCodec, bars_left_index
+from jaxmusic.codecs.layout import BARS_LEFT, bars_left_index
+from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.errors import UserError
 from jaxmusic.formats.midi import read_notes
 
