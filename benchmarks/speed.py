@@ -10,11 +10,11 @@ GOALS = {"training": 1.0, "generation": 3.0}
 
 WHY_TRAINING_IS_SLOWER = (
     "Where our training step goes, on the machine of 2026-11-23: 1.68 s in all, 0.76 s with "
-    "attention left out, so that everything else is as fast as its matrix products. Attention "
-    "takes 0.12 s a layer, forward and backward; its seven products alone take 0.08 s, because "
-    "XLA:CPU writes every block of scores to memory between them, where PyTorch's kernel keeps it "
-    "in cache. Tried without gain: chunks of 64 and 256, a loop over rows or heads, sums instead "
-    "of updates for the gradients of keys and values. What is missing is a fused kernel."
+    "attention left out. Attention takes 43 ms forward and 79 ms backward in each of 7 layers; the "
+    "five products of the backward pass alone take 49 ms, because XLA:CPU writes every block of "
+    "scores to memory between them, where PyTorch has one fused kernel. Tried without gain: chunks "
+    "of 64 and 256, a loop over rows or heads, sums instead of updates for the gradients of keys "
+    "and values. What is missing is a fused kernel."
 )
 
 
