@@ -33,7 +33,7 @@ def prepare(
     """
     from jaxmusic.data import builder
 
-    print(builder.prepare([os.path.expanduser(s) for s in sources], options))
+    print(builder.prepare(sources, options))
 
 
 def train(argv: Sequence[str]) -> int:
@@ -65,7 +65,7 @@ def train(argv: Sequence[str]) -> int:
           run: folder of the run: checkpoints, logs, TensorBoard events.
           experiment: fields of the experiment that differ from the config.
         """
-        result = trainer.train(experiment, os.path.expanduser(run))
+        result = trainer.train(experiment, run)
         return 128 + result.signal if result.stopped else 0
 
     return tyro.cli(run_experiment, args=list(argv), prog="jaxmusic train CONFIG")
@@ -109,7 +109,7 @@ def generate(
     wanted = [_output(path, suffixes) for path, suffixes in outputs if path]
     from jaxmusic import model as models
 
-    music = models.load(os.path.expanduser(model), step)
+    music = models.load(model, step)
     pieces = music.compose(style or None, seconds, seed, count, sampling, progress=True)
     for path in wanted:
         for number, piece in enumerate(pieces, 1):
@@ -139,9 +139,9 @@ def quickstart(
     """
     from jaxmusic import quickstart as road
 
-    road.quickstart(
-        [os.path.expanduser(s) for s in source], pathlib.Path(out), minutes, songs, seed
-    )
+    signal = road.quickstart(source, pathlib.Path(out).expanduser(), minutes, songs, seed)
+    if signal:
+        sys.exit(128 + signal)
 
 
 COMMANDS = {"prepare": prepare, "train": train, "generate": generate, "quickstart": quickstart}

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from jaxmusic import beats, config, grid
 from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.data import packing
 from jaxmusic.errors import UserError
 from jaxmusic.events import Events
 from jaxmusic.formats import sequence as sequences
@@ -175,10 +176,5 @@ def load(path: str | os.PathLike[str], step: int | None = None) -> MusicModel:
 
 def _cuts(sizes: np.ndarray, context: int) -> list[tuple[int, int]]:
     """Bars of parts that each fit into the context, as (start, stop) pairs."""
-    cuts, start, total = [], 0, int(sizes[0])
-    for bar, size in enumerate(sizes[1:].tolist()):
-        if bar > start and total + size > context:
-            cuts.append((start, bar))
-            start, total = bar, int(sizes[0])
-        total += size
-    return [*cuts, (start, len(sizes) - 1)]
+    rows = packing.plan([sizes], context)
+    return sorted(zip(rows.start.tolist(), rows.stop.tolist()))

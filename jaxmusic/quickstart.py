@@ -6,7 +6,6 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from tqdm import tqdm
 
@@ -19,7 +18,7 @@ DURATION = 180.0
 
 def quickstart(
     sources: Sequence[str], out: pathlib.Path, minutes: float, songs: int, seed: int
-) -> None:
+) -> int:
     """Prepares, trains for some minutes, composes; prints where everything is.
 
     Args:
@@ -28,6 +27,9 @@ def quickstart(
       minutes: how long to train.
       songs: songs in the starter corpus.
       seed: seed of training and composing.
+
+    Returns:
+      The signal that stopped the training and with it everything, 0 if none did.
 
     Raises:
       UserError: as `prepare`, `train` and `load` do.
@@ -53,7 +55,9 @@ def quickstart(
     experiment = dataclasses.replace(experiment, data=data, seed=seed)
     run = _next_run(out / "runs", name)
     _say(2, f"training a small model for about {minutes:g} minutes")
-    trainer.train(_for(experiment, minutes), str(run))
+    result = trainer.train(_for(experiment, minutes), str(run))
+    if result.stopped:
+        return result.signal
 
     _say(3, "composing a piece of 3:00")
     style = "pop" if "pop" in summary.styles else None
@@ -70,6 +74,7 @@ def quickstart(
         "  jaxmusic prepare ~/midi --name mine --style pop\n"
         "  jaxmusic train pop_cpu --run runs/mine --data.dataset mine"
     )
+    return 0
 
 
 def _say(number: int, text: str) -> None:
@@ -106,20 +111,20 @@ def _for(experiment: config.Experiment, minutes: float) -> config.Experiment:
 
 def _compose(
     run: pathlib.Path, out: pathlib.Path, style: str | None, seed: int
-) -> list[tuple[str, Any]]:
-    """Writes the piece in all formats: (title, path) of each file."""
+) -> list[tuple[str, str]]:
+    """Writes the piece in all formats: title of each, and its path or why there is none."""
     from jaxmusic import model
     from jaxmusic.formats import files
 
     music = model.load(run)
     (piece,) = music.compose(style, DURATION, seed, progress=True)
-    written: list[tuple[str, Any]] = []
-    for title, suffix in (("MIDI", ".mid"), ("piano roll", ".png"), ("sound", ".wav")):
-        path = out / f"song-{run.name}{suffix}"
-        try:
-            files.write(piece.notes, path)
-        except UserError as error:
-            # Sound needs wheels that not every platform has; everything else is there.
-            path = pathlib.Path(f"not written: {error}")
-        written.append((title, path))
-    return written
+    midi, picture, sound = (out / f"song-{run.name}{end}" for end in (".mid", ".png", ".wav"))
+    files.write(piece.notes, midi)
+    files.write(piece.notes, picture)
+    heard = str(sound)
+    try:
+        files.write(piece.notes, sound)
+    except UserError as error:
+        # Sound needs wheels that not every platform has; everything else is there.
+        heard = f"not written: {error}"
+    return [("MIDI", str(midi)), ("piano roll", str(picture)), ("sound", heard)]

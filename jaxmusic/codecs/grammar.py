@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmusic import grid, meters
-from jaxmusic.codecs.layout import BARS_LEFT
+from jaxmusic.codecs.layout import BARS_LEFT, MAX_HOLD
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.events import Events
 from jaxmusic.grid import DRUM_SLOT
@@ -122,21 +122,17 @@ class Grammar:
         after_slot = twin.copy()
         after_slot[number["program"]] = number["kit"]
         # Kind of each kind of token in the body, in the header, and after the header's slot token.
-        self.twins = jnp.asarray(np.stack([np.arange(len(names)), twin, after_slot]))
-        self.allowed = jnp.asarray(
-            np.stack(
-                [table[:, kinds[v.kind]] for kinds in (np.arange(len(names)), twin, after_slot)]
-            )
-        )
+        twins = np.stack([np.arange(len(names)), twin, after_slot])
+        self.twins = jnp.asarray(twins)
+        self.allowed = jnp.asarray(np.stack([table[:, kinds[v.kind]] for kinds in twins]))
         self.kind, self.value = jnp.asarray(v.kind), jnp.asarray(v.value)
         self.is_a = {name: jnp.asarray(v.kind == v.kinds[name]) for name in v.names}
         self.bar_steps = jnp.asarray([meters.bar_length(m, beat) for m in range(len(METERS))])
         levels = codec.config.velocities
-        longest = len(codec.duration_index)
         durations = codec.durations[np.minimum(v.value // levels, len(codec.durations) - 1)]
         self.duration = jnp.asarray(np.where(v.kind == v.kinds["note"], durations, 0))
         self.has_token = jnp.asarray(np.append(codec.duration_index >= 0, False))
-        self.longest = longest
+        self.longest = len(codec.duration_index)
         self.drum = jnp.asarray(v.value // levels)
 
     def begin(self) -> State:
@@ -242,7 +238,7 @@ class Grammar:
                 (value != s.slot) & (value < s.instruments) & (value > s.slot_here),
             ),
             "pitch": (s.slot >= 0) & (s.slot_here <= s.slot) & higher,
-            "hold": ((s.last_hold == 0) | (s.last_hold == self._max_hold()))
+            "hold": ((s.last_hold == 0) | (s.last_hold == MAX_HOLD))
             & (s.held + (value + 1) * self.codec.half < remaining),
             "note": (untied | ((self.duration <= self.codec.half) & ~single))
             & (total <= remaining),
@@ -269,9 +265,6 @@ class Grammar:
         whole = self.bar_steps[jnp.maximum(s.meter, 0)]
         last = jnp.where(jnp.asarray(rules.last_bar) > 0, rules.last_bar, whole)
         return (rules.bars - s.bar - 1) * whole + last
-
-    def _max_hold(self) -> int:
-        return self.codec.vocabulary.length["hold"]
 
     def place(self, s: State) -> Events:
         """The event tensors of the last token (int32 scalars), as `MetricalCodec.events`."""

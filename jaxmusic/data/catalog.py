@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from jaxmusic import locks
 from jaxmusic.data import record
 from jaxmusic.errors import UserError
 
@@ -118,15 +119,8 @@ def open_dataset(dataset: str, data_dir: str) -> Dataset:
 @contextlib.contextmanager
 def locked(folder: epath.Path) -> Iterator[None]:
     """Holds a dataset's folder against a second preparation; the system frees it on any death."""
-    import fcntl
-
-    with open(folder / ".lock", "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"Dataset {folder.name!r} is being prepared by another process: wait for it to end."
-            ) from error
+    busy = f"Dataset {folder.name!r} is being prepared by another process: wait for it to end."
+    with locks.held(folder / ".lock", busy):
         yield
 
 

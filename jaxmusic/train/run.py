@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from jaxmusic import config as configs
+from jaxmusic import locks
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.errors import UserError
 
@@ -129,15 +130,8 @@ def locked(run: epath.Path) -> Iterator[None]:
     if "://" in str(run):
         yield
         return
-    import fcntl
-
-    with open(run / LOCK, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"Wait for the process that trains in {run}, or stop it, or name another folder."
-            ) from error
+    busy = f"Wait for the process that trains in {run}, or stop it, or name another folder."
+    with locks.held(run / LOCK, busy):
         yield
 
 

@@ -1,19 +1,22 @@
 """The quickstart as a user runs it, in small."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 import wave
 
 import mido
 import pytest
 
+COMMAND = [sys.executable, "-c", "from jaxmusic.cli import main; main()", "quickstart"]
+
 
 def quickstart(*args, **environment):
     """Runs `jaxmusic quickstart` in a process of its own."""
-    command = [sys.executable, "-c", "from jaxmusic.cli import main; main()", "quickstart"]
     return subprocess.run(
-        [*command, *map(str, args)],
+        [*COMMAND, *map(str, args)],
         env=os.environ | environment,
         capture_output=True,
         text=True,
@@ -56,3 +59,17 @@ def test_without_sound(tmp_path):
     assert (tmp_path / "out/song-starter-1.mid").exists()
     assert not (tmp_path / "out/song-starter-1.wav").exists()
     assert "pip install" in done.stdout
+
+
+def test_ctrl_c_while_training_leaves(tmp_path):
+    """It saves and ends, and does not go on to compose with a model that is not done."""
+    process = subprocess.Popen(
+        [*COMMAND, "--out", str(tmp_path), "--minutes", "5", "--songs", "12"]
+    )
+    log = tmp_path / "runs/starter-1/log.jsonl"
+    while process.poll() is None and not (log.exists() and log.stat().st_size):
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=300) == 130
+    assert list((tmp_path / "runs/starter-1/checkpoints").iterdir())
+    assert not list(tmp_path.glob("song-*"))
