@@ -24,7 +24,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     2: ("codecs", "formats", "models", "parallel"),
     1: (
         *("config", "notes", "events", "errors", "locks", "version"),
-        *("beats", "beat_grid", "beat_tracking", "meters", "grid"),
+        *("beats", "beat_grid", "beat_tracking", "meters", "piece", "grid"),
     ),
 }
 """Rooms of each floor: modules and folders of the package. Floor 4 is not built yet."""

@@ -37,6 +37,10 @@ class Prepare:
     """Pieces whose onsets lie further, on average, from the even subdivision of the beat that fits
     them best (2, 3, 4, 6 or 12 steps) are skipped; as a share of its step. Notes spread evenly over
     time have 0.25."""
+    no_grid: str = "skip"
+    """What becomes of such pieces, performed ones for the most part: skip leaves them out, keep
+    puts them on the best grid there is and counts them in the summary. The performance codec needs
+    no grid."""
     sustain: bool = False
     """Lengthen notes by the sustain pedal."""
     file_timeout: float = 20.0
@@ -50,7 +54,10 @@ class Codec:
     steps_per_beat: int = 12
     """Grid steps per quarter note: 12 or 24."""
     velocities: int = 8
-    """Number of loudness levels."""
+    """Number of loudness levels: 8, 16 or 32."""
+    kind: str = "metrical"
+    """Token language: metrical, fused (metrical with slot and pitch in one token) or
+    performance (note-seq's events in steps of 10 ms, for expressive piano)."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,7 @@ class Events(NamedTuple):
       token: token id.
       time: grid steps from the start of the stream's first bar; 0 in the header.
       position: steps from the start of the bar, 144 in the header.
+      bar: number of the bar in the stream, from 0; 0 in the header.
       slot: instrument slot that the token speaks of, 16 where it speaks of none.
       pitch: pitch of the note that the token belongs to, 128 where there is none.
     """
@@ -29,6 +30,7 @@ class Events(NamedTuple):
     token: Any
     time: Any
     position: Any
+    bar: Any
     slot: Any
     pitch: Any
 
@@ -38,7 +40,8 @@ class Batch(NamedTuple):
 
     Attributes:
       events: the inputs; tokens of one piece or part of a piece stand together.
-      target: int32, the token that follows each input within the same part; 0 where none does.
+      target: int32, the token that follows each input within the same part; the codec's PAD where
+        none does.
       segment: int32, 1, 2, ... numbers the parts of a row, 0 is padding; a token attends to
         tokens of its own segment only.
       weight: float32, 1 where the target counts in the loss, else 0.

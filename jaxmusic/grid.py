@@ -2,160 +2,59 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 
 from jaxmusic.meters import METERS, METERS_BY_NAME, TEMPOS, divide
 from jaxmusic.notes import NO_CHORD, TICKS_PER_BEAT, Labels, Notes, make_notes
+from jaxmusic.piece import (
+    DENSITIES,
+    DRUM_PITCHES,
+    DRUM_SLOT,
+    PITCHED_SLOTS,
+    Losses,
+    Piece,
+    canonical,
+)
 
-PITCHED_SLOTS = 15
-DRUM_SLOT = 15
-DRUM_PITCHES = (27, 87)
-"""Lowest and highest drum pitch kept: the drums of General MIDI 2."""
-DENSITIES = 8
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Piece:
-    """Quantised notes: integers only, in one canonical order.
-
-    Slots: the tracks of a piece that sound, sorted by General MIDI program and then by their
-    order in the file, take slots 0, 1, ... 14; all drums share slot 15.
-
-    Attributes:
-      onset: int32 [N], steps from the start of bar 1. Rows are sorted by onset, slot, pitch.
-      duration: int32 [N], steps, at least 1; drum hits have 1.
-      pitch: uint8 [N]. velocity: uint8 [N], loudness level 0 to velocities - 1.
-      slot: uint8 [N].
-      programs: int16 [16], General MIDI program of each slot, -1 for a slot that is not used.
-      bar_step: int32 [B + 1], first step of each bar, and the end of the last.
-      meter, tempo: int16 [B], index into `METERS` and `TEMPOS` of each bar.
-      key: int16 [B], tonic + 12 if minor, or -1 where unknown.
-      section: int16 [B], index into `notes.SECTIONS`, or -1 where unknown.
-      chord: int16 [2 B], chord of each half bar (see `notes.NO_CHORD`), -1 where unknown.
-      styles: names of styles. song: name of the song.
-      density: 0 to 7, notes per beat on a logarithmic scale.
-      bars_before, bars_after: bars of the whole piece before and after these.
-      steps_per_beat, velocities: the resolution.
-    """
-
-    onset: np.ndarray
-    duration: np.ndarray
-    pitch: np.ndarray
-    velocity: np.ndarray
-    slot: np.ndarray
-    programs: np.ndarray
-    bar_step: np.ndarray
-    meter: np.ndarray
-    tempo: np.ndarray
-    key: np.ndarray
-    section: np.ndarray
-    chord: np.ndarray
-    styles: tuple[str, ...] = ()
-    song: str = ""
-    density: int = 0
-    bars_before: int = 0
-    bars_after: int = 0
-    steps_per_beat: int = 12
-    velocities: int = 8
-
-    def __len__(self) -> int:
-        """Number of notes."""
-        return len(self.onset)
-
-    @property
-    def bars(self) -> int:
-        """Number of bars."""
-        return len(self.meter)
-
-    def part(self, start: int, stop: int) -> Piece:
-        """Bars start to stop (from 0, stop excluded) as a piece of their own.
-
-        Notes belong to the bar they begin in; instruments, density and labels stay those of the
-        whole piece.
-        """
-        first, last = int(self.bar_step[start]), int(self.bar_step[stop])
-        a, b = np.searchsorted(self.onset, [first, last])
-        return dataclasses.replace(
-            self,
-            onset=self.onset[a:b] - first,
-            duration=self.duration[a:b],
-            pitch=self.pitch[a:b],
-            velocity=self.velocity[a:b],
-            slot=self.slot[a:b],
-            bar_step=self.bar_step[start : stop + 1] - first,
-            meter=self.meter[start:stop],
-            tempo=self.tempo[start:stop],
-            key=self.key[start:stop],
-            section=self.section[start:stop],
-            chord=self.chord[2 * start : 2 * stop],
-            bars_before=self.bars_before + start,
-            bars_after=self.bars_after + self.bars - stop,
-        )
-
-    def transpose(self, semitones: int) -> Piece:
-        """The piece moved by semitones; drums stay, notes that would leave 0-127 fold back."""
-        pitch = self.pitch.astype(np.int32) + np.where(self.slot == DRUM_SLOT, 0, semitones)
-        pitch = np.where(pitch < 0, pitch + 12, np.where(pitch > 127, pitch - 12, pitch))
-        root, quality = self.chord % 12, self.chord // 12
-        chord = np.where(
-            (self.chord < 0) | (self.chord == NO_CHORD),
-            self.chord,
-            quality * 12 + (root + semitones) % 12,
-        )
-        tonic = np.where(self.key < 0, -1, self.key // 12 * 12 + (self.key % 12 + semitones) % 12)
-        moved: dict[str, Any] = {"chord": chord.astype(np.int16), "key": tonic.astype(np.int16)}
-        columns = canonical(
-            self.onset, self.duration, pitch, self.velocity, self.slot, int(self.bar_step[-1])
-        )[0]
-        return dataclasses.replace(self, **columns, **moved)
-
-
-@dataclasses.dataclass
-class Losses:
-    """What quantising changed, in notes, out of `notes` in the file."""
-
-    notes: int = 0
-    drum_pitch: int = 0
-    """Drum hits outside `DRUM_PITCHES`, dropped."""
-    duplicate: int = 0
-    """Notes that begin with another of the same pitch in the same slot, merged."""
-    cut: int = 0
-    """Notes cut short because the same pitch begins again in the same slot."""
-    regrouped: int = 0
-    """Notes of tracks that share a slot with another track."""
-
-    @property
-    def share(self) -> float:
-        """Share of notes that were dropped, merged or cut."""
-        return (self.drum_pitch + self.duplicate + self.cut) / max(self.notes, 1)
+OTHER_DRUMS = {22: 42, 26: 46}
+"""Drums outside of these that have a twin inside: Roland's kits send pitch 22 and 26 for a closed
+and an open hi-hat that is hit on its rim."""
 
 
 def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tuple[Piece, Losses]:
     """Puts aligned notes on a grid of steps_per_beat steps (12 or 24) to the quarter note.
 
-    Onsets and ends go to the nearest step; a drum hit is one step long; the tempo changes at bar
-    lines only, in steps of 2 %; what is lost is counted.
+    Onsets and ends go to the nearest step; a drum hit is one step long; of two hits of one drum in
+    one step (a flam) one goes to the step beside it if that is free; the tempo changes at bar lines
+    only, in steps of 2 %; what is lost is counted.
     """
-    losses = Losses(notes=len(notes))
     scale = TICKS_PER_BEAT // steps_per_beat
     onset = (notes.onset + scale // 2) // scale
-    ending = (notes.onset.astype(np.int64) + notes.duration + scale // 2) // scale
+    ending = notes.onset.astype(np.int64) + notes.duration
     is_drum = notes.is_drum
-    duration = np.where(is_drum, 1, np.maximum(ending - onset, 1))
+    duration = np.where(is_drum, 1, np.maximum((ending + scale // 2) // scale - onset, 1))
     pitch = notes.pitch.astype(np.int32)
+    for other, drum in OTHER_DRUMS.items():
+        pitch[is_drum & (pitch == other)] = drum
     velocity = notes.velocity.astype(np.int32) * velocities // 128
     keep = ~is_drum | ((pitch >= DRUM_PITCHES[0]) & (pitch <= DRUM_PITCHES[1]))
-    losses.drum_pitch = int((~keep).sum())
-    slots, programs, losses.regrouped = _slots(notes, keep)
+    slots, programs, regrouped = _slots(notes, keep)
     slot = slots[notes.track] if len(notes) else np.zeros(0, np.int64)
     total = max(int(onset.max(initial=0)) + 1, -(-notes.end // scale))
     meter, bar_step = _bars(notes, total, steps_per_beat)
-    columns, losses.duplicate, losses.cut = canonical(
-        onset[keep], duration[keep], pitch[keep], velocity[keep], slot[keep], int(bar_step[-1])
-    )
+
+    def ordered() -> tuple[dict[str, Any], int, int]:
+        voices = (pitch[keep], velocity[keep], slot[keep])
+        ends = ending[keep] // scale
+        return canonical(onset[keep], duration[keep], *voices, int(bar_step[-1]), ends)
+
+    columns, duplicate, cut = ordered()
+    if duplicate and is_drum.any():
+        hits = np.flatnonzero(is_drum & keep)
+        onset[hits] = _apart(onset[hits], notes.onset[hits], pitch[hits], scale)
+        columns, duplicate, cut = ordered()
     ticks = bar_step * scale
     labels = notes.labels
     beats = max(bar_step[-1] / steps_per_beat, 1.0)
@@ -178,7 +77,7 @@ def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tup
     )
     if (piece.chord >= 0).any():
         piece.chord[piece.chord < 0] = NO_CHORD
-    return piece, losses
+    return piece, Losses(len(notes), int((~keep).sum()), duplicate, cut, regrouped)
 
 
 def dequantise(piece: Piece) -> Notes:
@@ -257,6 +156,27 @@ def _slots(notes: Notes, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]
     return slots, programs, regrouped
 
 
+def _apart(onset: np.ndarray, tick: np.ndarray, pitch: np.ndarray, scale: int) -> np.ndarray:
+    """Onsets in steps of drum hits, no two hits of different ticks on one where that can be helped.
+
+    Of two hits of one drum in one step, the one that lies nearer to a free step beside it moves
+    there: by less than a step and a half, where the sum of both ways is at most two steps.
+    """
+    key = onset.astype(np.int64) * 128 + pitch
+    order = np.lexsort((tick, key))
+    pair = np.flatnonzero((np.diff(key[order]) == 0) & (np.diff(tick[order]) > 0))
+    first, second = order[pair], order[pair + 1]
+    before = tick[first] - (onset[first] - 1) * scale
+    after = (onset[second] + 1) * scale - tick[second]
+    may_go_back = ~np.isin(key[first] - 128, key) & (onset[first] > 0)
+    may_go_on = ~np.isin(key[second] + 128, key)
+    back = may_go_back & ((before <= after) | ~may_go_on)
+    onset = onset.copy()
+    onset[first[back]] -= 1
+    onset[second[may_go_on & ~back]] += 1
+    return onset
+
+
 def _bars(notes: Notes, total: int, steps_per_beat: int) -> tuple[np.ndarray, np.ndarray]:
     """Meter of each bar [B] and bar lines [B + 1], in steps, of bars that cover total steps."""
     sixteenth = steps_per_beat // 4
@@ -308,36 +228,3 @@ def _at(at: np.ndarray, value: np.ndarray, ticks: np.ndarray) -> np.ndarray:
     late = np.diff(ticks, append=ticks[-1] + TICKS_PER_BEAT) // 2
     k = np.searchsorted(at, ticks + np.minimum(late - 1, TICKS_PER_BEAT // 4), side="right") - 1
     return np.where(k < 0, -1, value[np.maximum(k, 0)].astype(np.int16)).astype(np.int16)
-
-
-def canonical(
-    onset: np.ndarray,
-    duration: np.ndarray,
-    pitch: np.ndarray,
-    velocity: np.ndarray,
-    slot: np.ndarray,
-    total: int,
-) -> tuple[dict[str, Any], int, int]:
-    """Sorted columns without duplicates and overlaps of one pitch, and counts of both."""
-    onset = np.minimum(onset, total - 1).astype(np.int64)
-    voice = np.asarray(slot, np.int64) * 128 + pitch
-    duration, velocity = np.array(duration, np.int64), np.asarray(velocity)
-    moment = onset * (16 * 128) + voice
-    order = np.argsort(moment, kind="stable")
-    new = np.diff(moment[order], prepend=-1) != 0
-    if not new.all():  # The longest of duplicates stays.
-        order = np.lexsort((-duration, moment))[new]
-    onset, duration, velocity, voice = (c[order] for c in (onset, duration, velocity, voice))
-    order = np.argsort(voice.astype(np.int16), kind="stable")
-    same_voice = np.diff(voice[order]) == 0
-    gap = np.where(same_voice, np.diff(onset[order]), np.iinfo(np.int64).max)
-    overlapped = duration[order[:-1]] > gap
-    duration[order[:-1][overlapped]] = gap[overlapped]
-    columns = {
-        "onset": onset.astype(np.int32),
-        "duration": duration.astype(np.int32),
-        "pitch": (voice & 127).astype(np.uint8),
-        "velocity": velocity.astype(np.uint8),
-        "slot": (voice >> 7).astype(np.uint8),
-    }
-    return columns, int(len(new) - new.sum()), int(overlapped.sum())

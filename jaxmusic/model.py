@@ -8,12 +8,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxmusic import beats, config, grid
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic import beats, config
+from jaxmusic.codecs.base import Codec
 from jaxmusic.data import packing
 from jaxmusic.errors import UserError
 from jaxmusic.events import Events
@@ -66,7 +65,7 @@ class MusicModel:
     def __init__(
         self,
         experiment: config.Experiment,
-        codec: MetricalCodec,
+        codec: Codec,
         params: Any,
         styles: tuple[str, ...] = (),
         step: int = 0,
@@ -139,8 +138,7 @@ class MusicModel:
         context is read in parts that open with header and running state.
         """
         notes, _ = beats.align(sequences.from_sequence(sequence))
-        settings = self.codec.config
-        piece, _ = grid.quantise(notes, settings.steps_per_beat, settings.velocities)
+        piece, _ = self.codec.quantise(notes)
         known = tuple(s for s in piece.styles if s in self.styles)
         piece = dataclasses.replace(piece, styles=known)
         nats = 0.0
@@ -151,13 +149,13 @@ class MusicModel:
             padding = (0, width - len(tokens) + 1)
             rows = Events(*(np.pad(e, padding)[None] for e in events))
             target = np.pad(tokens[1:], padding)[None]
-            nats += float(self._likelihood(self.params, rows, target))
+            weight = np.pad(np.ones(len(tokens) - 1, np.int32), padding)[None]
+            nats += float(self._likelihood(self.params, rows, target, weight))
         return Score(nats / math.log(2), len(piece), float(notes.seconds(notes.end)))
 
-    def _row_likelihood(self, params: Any, events: Events, target: Any) -> Any:
-        segment = jnp.asarray(target > 0, jnp.int32)
-        logits = transformer.apply(self._graph, params, events, segment)
-        return (token_losses(logits, target) * segment).sum()
+    def _row_likelihood(self, params: Any, events: Events, target: Any, weight: Any) -> Any:
+        logits = transformer.apply(self._graph, params, events, weight)
+        return (token_losses(logits, target) * weight).sum()
 
 
 def load(path: str | os.PathLike[str], step: int | None = None) -> MusicModel:

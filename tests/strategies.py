@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from jaxmusic import grid
-from jaxmusic.grid import Piece
 from jaxmusic.meters import METERS, TEMPOS
 from jaxmusic.notes import CHORD_COUNT, SECTIONS, TICKS_PER_BEAT, Labels, Notes, make_notes
+from jaxmusic.piece import Piece
 
 
 def _labels(rng: np.random.Generator, end: int) -> Labels:

@@ -57,9 +57,10 @@ class Walker:
         return jnp.concatenate([first[None], tokens]), some, places
 
 
-@pytest.fixture(scope="module")
-def walker():
-    return Walker(MetricalCodec(styles=tuple(f"style-{i}" for i in range(64))))
+@pytest.fixture(scope="module", params=("metrical", "fused"))
+def walker(request):
+    styles = tuple(f"style-{i}" for i in range(64))
+    return Walker(MetricalCodec(config.Codec(kind=request.param), styles))
 
 
 def padded(codec, streams):

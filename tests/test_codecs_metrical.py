@@ -11,15 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmusic import config, grid
-from jaxmusic.codecs.layout import BARS_LEFT, CONTROLS, DEFAULT_STYLES, bars_left_index
+from jaxmusic.codecs.layout import (
+    BARS_LEFT,
+    CONTROLS,
+    DEFAULT_STYLES,
+    TASKS,
+    bars_left_index,
+)
 from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.registry import make_codec, read_codec
 from jaxmusic.errors import UserError
-from jaxmusic.notes import Labels, make_notes
+from jaxmusic.notes import SECTIONS, Labels, make_notes
 
 CODEC = MetricalCodec()
 CODECS = {
     (s, v): MetricalCodec(config.Codec(s, v)) for s, v in itertools.product((12, 24), (8, 16, 32))
 }
+FUSED = {key: MetricalCodec(config.Codec(*key, "fused")) for key in CODECS}
+EITHER = [pytest.param(c, id=c.config.kind) for c in (CODEC, FUSED[12, 8])]
 BEAT = 480
 
 
@@ -63,12 +72,17 @@ def check(codec, piece, drop=frozenset()):
 def test_decode_undoes_encode(piece):
     tokens = check(codec_of(piece), piece)
     assert tokens[-1] == CODEC.vocabulary.start["eos"]
+    fused = check(FUSED[piece.steps_per_beat, piece.velocities], piece)
+    kinds = codec_of(piece).vocabulary.kind[tokens]
+    in_body = np.cumsum(kinds == CODEC.vocabulary.kinds["bar"]) > 0
+    slots = (kinds == CODEC.vocabulary.kinds["slot"]) & in_body
+    assert len(fused) == len(tokens) - slots.sum()
 
 
 @settings(max_examples=200, deadline=None)
-@given(strategies.pieces(), st.data())
-def test_parts_are_lossless_and_bounded(piece, data):
-    codec = codec_of(piece)
+@given(strategies.pieces(), st.booleans(), st.data())
+def test_parts_are_lossless_and_bounded(piece, fused, data):
+    codec = FUSED[piece.steps_per_beat, piece.velocities] if fused else codec_of(piece)
     start = data.draw(st.integers(0, piece.bars - 1))
     stop = data.draw(st.integers(start + 1, piece.bars))
     part = piece.part(start, stop)
@@ -166,8 +180,9 @@ def test_layout_is_what_checkpoints_were_trained_with():
     assert CODEC.vocab_size == 1500
     assert [c.vocab_size for c in CODECS.values()] == SIZES
     assert [c.fingerprint for c in CODECS.values()] == FINGERPRINTS
+    assert (FUSED[12, 8].vocab_size, FUSED[12, 8].fingerprint) == (3292, "7f15cdfe251739a9")
     assert CODEC.with_styles(["zydeco"]).fingerprint == CODEC.fingerprint
-    assert CODEC.vocabulary.start["bos"] == 1 and MetricalCodec.PAD == 0
+    assert CODEC.vocabulary.start["bos"] == 1 and CODEC.PAD == 0
     onsets = {CODEC.vocabulary.names[k] for k in CODEC.vocabulary.kind[CODEC.onset_tokens]}
     assert onsets == {"pitch", "drum"}
 
@@ -183,20 +198,32 @@ FINGERPRINTS = [
 ]
 
 
-def test_json_round_trip_and_refusals():
-    codec = MetricalCodec(config.Codec(24, 16)).with_styles(["zydeco", "pop", "zydeco"])
-    again = MetricalCodec.from_json(codec.to_json())
+def test_room_for_what_comes_later():
+    """Layouts hold places for all that later versions will say, so that checkpoints keep."""
+    v = CODEC.vocabulary
+    assert set(TASKS) == {"continue", "infill", "accompany", "harmonise", "vary"}
+    assert len(TASKS) <= v.length["task"] and len(SECTIONS) <= v.length["section"]
+    assert v.length["style"] == 64 > len(DEFAULT_STYLES)
+    assert SECTIONS == ("intro", "verse", "chorus", "bridge", "outro")
+
+
+@pytest.mark.parametrize("kind", ("metrical", "fused"))
+def test_json_round_trip_and_refusals(kind):
+    settings = config.Codec(24, 16, kind)
+    codec = make_codec(settings).with_styles(["zydeco", "pop", "zydeco"])
+    again = read_codec(codec.to_json())
     assert again.config == codec.config and again.fingerprint == codec.fingerprint
     assert again.styles == (*DEFAULT_STYLES, "zydeco")
     for change, reason in (
         ({"version": 2}, "version 2"),
-        ({"codec": "performance"}, "performance"),
+        ({"codec": "performance", "version": 7}, "performance"),
+        ({"codec": "abc"}, "abc version 1"),
         ({"fingerprint": "0" * 16}, "fingerprint"),
         ({"velocities": 8}, "fingerprint"),
     ):
         text = json.dumps(json.loads(codec.to_json()) | change)
         with pytest.raises(UserError, match=reason):
-            MetricalCodec.from_json(text)
+            read_codec(text)
 
 
 def test_styles():
@@ -216,6 +243,8 @@ def test_styles():
 def test_wrong_resolutions(wrong):
     with pytest.raises(UserError):
         MetricalCodec(config.Codec(**wrong))
+    with pytest.raises(UserError, match="kind must be metrical"):
+        make_codec(config.Codec(kind="abc"))
 
 
 def random_streams(codec):
@@ -231,10 +260,12 @@ def random_streams(codec):
 
 
 @pytest.mark.quick
-@settings(max_examples=400, deadline=None)
-@given(random_streams(CODEC))
-def test_decode_never_raises_and_gives_a_piece(tokens):
-    piece, dropped = CODEC.decode(np.array(tokens, np.int64))
+@pytest.mark.parametrize("codec", EITHER)
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_decode_never_raises_and_gives_a_piece(codec, data):
+    tokens = data.draw(random_streams(codec))
+    piece, dropped = codec.decode(np.array(tokens, np.int64))
     assert dropped >= 0
     assert (piece.onset < piece.bar_step[-1]).all() and (piece.duration >= 1).all()
     assert (piece.programs[piece.slot] >= 0).all()
@@ -242,26 +273,28 @@ def test_decode_never_raises_and_gives_a_piece(tokens):
         return
     # What was understood is written and read without loss.
     expected = as_decoded(dataclasses.replace(piece, styles=tuple(set(piece.styles))))
-    again, lost = CODEC.decode(CODEC.encode(piece))
+    again, lost = codec.decode(codec.encode(piece))
     assert lost == 0
     assert strategies.differences(expected, again) == []
 
 
-@settings(max_examples=200, deadline=None)
-@given(random_streams(CODEC), st.integers(0, 10**6))
-def test_events_depend_on_the_past_alone(tokens, place):
-    tokens = np.array([t for t in tokens if 0 <= t < CODEC.vocab_size], np.int32)
-    whole = CODEC.events(tokens)
+@pytest.mark.parametrize("codec", EITHER)
+@settings(max_examples=150, deadline=None)
+@given(st.data(), st.integers(0, 10**6))
+def test_events_depend_on_the_past_alone(codec, data, place):
+    tokens = data.draw(random_streams(codec))
+    tokens = np.array([t for t in tokens if 0 <= t < codec.vocab_size], np.int32)
+    whole = codec.events(tokens)
     at = place % (len(tokens) + 1)
-    for a, b in zip(whole, CODEC.events(tokens[:at])):
+    for a, b in zip(whole, codec.events(tokens[:at])):
         assert np.array_equal(a[:at], b)
         assert a.dtype == np.int32 and len(a) == len(tokens)
 
 
 @settings(max_examples=100, deadline=None)
-@given(strategies.pieces())
-def test_events_say_where_each_note_stands(piece):
-    codec = codec_of(piece)
+@given(strategies.pieces(), st.booleans())
+def test_events_say_where_each_note_stands(piece, fused):
+    codec = FUSED[piece.steps_per_beat, piece.velocities] if fused else codec_of(piece)
     tokens = codec.encode(piece)
     events, v = codec.events(tokens), codec.vocabulary
     onsets = codec.onset_tokens[tokens]
@@ -273,6 +306,7 @@ def test_events_say_where_each_note_stands(piece):
     assert np.array_equal(events.time[bars], piece.bar_step[:-1])
     header = np.cumsum(bars) == 0
     assert (events.time[header] == 0).all() and (events.position[header] == 144).all()
+    assert np.array_equal(events.bar, np.maximum(np.cumsum(bars) - 1, 0))
     lines = piece.bar_step[np.cumsum(bars)[~header] - 1]
     assert np.array_equal(events.time[~header] - lines, events.position[~header])
     programs = header & (v.kind[tokens] == v.kinds["program"])

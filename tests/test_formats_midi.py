@@ -1,18 +1,22 @@
 """MIDI files: what is written is read back, by everyone, and what is broken says so."""
 
 import os
+import pathlib
 import subprocess
 import sys
+import tempfile
 
 import mido
 import numpy as np
 import pytest
+import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxmusic import grid
 from jaxmusic.errors import UserError
 from jaxmusic.formats.midi import read_notes, write_midi
-from jaxmusic.formats.symbols import chord_number, chord_symbol, key_fifths
+from jaxmusic.formats.symbols import chord_number, chord_symbol, fifths_key, key_fifths
 from jaxmusic.notes import CHORD_COUNT, Labels, make_notes
 
 TEMPOS = st.floats(5.0, 900.0)
@@ -88,8 +92,7 @@ def test_what_is_written_is_read_back(tmp_path_factory, notes):
     again = read_notes(path)
     assert by_track(again) == by_track(notes)
     assert again.ticks_per_beat == 480
-    last = int((notes.onset + notes.duration).max())
-    assert again.end == last
+    assert again.end == notes.end
     in_time = notes.tempo_tick <= notes.end
     np.testing.assert_array_equal(again.tempo_tick, notes.tempo_tick[in_time])
     np.testing.assert_allclose(again.tempo_qpm, notes.tempo_qpm[in_time], rtol=1e-12)
@@ -158,6 +161,7 @@ def test_tracks_of_one_program_share_channels_first(tmp_path):
 
 def test_labels_become_markers_and_key_signatures(tmp_path):
     labels = Labels(
+        styles=("pop",),
         key_tick=np.array([0, 960]),
         key=np.array([2, 21]),
         chord_tick=np.array([0, 480]),
@@ -168,13 +172,46 @@ def test_labels_become_markers_and_key_signatures(tmp_path):
     write_midi(piece(labels=labels), tmp_path / "a.mid")
     conductor = mido.MidiFile(tmp_path / "a.mid").tracks[0]
     assert [m.key for m in conductor if m.type == "key_signature"] == ["D", "Am"]
-    assert [m.text for m in conductor if m.type == "marker"] == ["[verse]", "Am7", "N.C."]
+    assert [m.text for m in conductor if m.type == "marker"] == [
+        *("[jaxmusic]", "[style pop]", "[verse]", "Am7", "N.C.", "[end]")
+    ]
+    again = read_notes(tmp_path / "a.mid")
+    for name, value in vars(labels).items():
+        assert np.array_equal(getattr(again.labels, name), value), name
+
+
+def test_labels_of_other_programs_are_not_believed(tmp_path):
+    """Rehearsal marks are no chords, and most files say C major whatever their key."""
+    write_midi(piece(labels=Labels(key_tick=np.array([0]), key=np.array([2]))), tmp_path / "a.mid")
+    file = mido.MidiFile(tmp_path / "a.mid")
+    for message in file.tracks[0]:
+        if message.type == "marker":
+            message.text = "A"
+    file.save(tmp_path / "b.mid")
+    again = read_notes(tmp_path / "b.mid").labels
+    assert not any(len(value) for value in vars(again).values())
+
+
+@pytest.mark.quick
+@settings(max_examples=150, deadline=None)
+@given(strategies.pieces())
+def test_a_written_piece_is_read_again(piece):
+    """Notes, instruments, bars, tempos, key, chords, sections, styles and length."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "a.mid"
+        write_midi(grid.dequantise(piece), path)
+        if not len(piece):
+            return
+        again, losses = grid.quantise(read_notes(path), piece.steps_per_beat, piece.velocities)
+    assert losses.share == 0
+    assert strategies.differences(piece, again, ignore=("song",)) == []
 
 
 @pytest.mark.quick
 def test_keys_and_chords():
     majors = [0, -5, 2, -3, 4, -1, 6, 1, -4, 3, -2, 5]
     assert [key_fifths(k) for k in range(12)] == [(f, False) for f in majors]
+    assert [fifths_key(*key_fifths(k)) for k in range(24)] == list(range(24))
     assert key_fifths(12 + 9) == (0, True) and key_fifths(12 + 0) == (-3, True)
     assert [chord_number(chord_symbol(c)) for c in range(CHORD_COUNT)] == list(range(CHORD_COUNT))
 

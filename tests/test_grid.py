@@ -8,10 +8,11 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmusic import grid, meters
-from jaxmusic.grid import DRUM_SLOT, dequantise, quantise
+from jaxmusic import meters
+from jaxmusic.grid import dequantise, quantise
 from jaxmusic.meters import METERS, TEMPOS
 from jaxmusic.notes import NO_CHORD, Labels, make_notes
+from jaxmusic.piece import DRUM_SLOT, Losses
 
 BEAT = 480
 
@@ -72,7 +73,7 @@ def test_notes_on_the_grid_keep_their_times(steps):
     assert piece.duration.tolist() == [steps, steps // 6, 9 * steps]
     assert piece.velocity.tolist() == [6, 1, 7]
     assert piece.bars == 3 and piece.meter.tolist() == meter((4, 4)) * 3
-    assert losses == grid.Losses(notes=3)
+    assert losses == Losses(notes=3)
 
 
 def test_onsets_and_ends_go_to_the_nearest_step():
@@ -92,7 +93,7 @@ def test_losses_of_duplicates_and_overlaps():
         (4, 3, 64, 64, 1),  # another instrument
     ]
     piece, losses = quantise(notes_of(rows, program=(0, 40), drum=(False, False)))
-    assert losses == grid.Losses(notes=5, duplicate=1, cut=1)
+    assert losses == Losses(notes=5, duplicate=1, cut=1)
     assert losses.share == pytest.approx(0.4)
     assert piece.onset.tolist() == [0, 48, 48, 60]
     assert piece.duration.tolist() == [24, 12, 36, 12]
@@ -100,10 +101,50 @@ def test_losses_of_duplicates_and_overlaps():
     assert piece.slot.tolist() == [0, 0, 1, 0]
 
 
+def test_an_overlap_shorter_than_a_step_is_rounding_and_no_loss():
+    """A release a moment after the same key goes down again, as transcriptions have it."""
+    for overlap, lost in ((30, 0), (80, 1)):
+        notes = make_notes([0, 475], [475 + overlap, 480], [60, 60], [64, 64], [0, 0])
+        piece, losses = quantise(notes)
+        assert piece.onset.tolist() == [0, 12] and piece.duration.tolist() == [12, 12]
+        assert losses == Losses(notes=2, cut=lost)
+
+
+def hits(*rows):
+    """Drum hits of (tick, pitch)."""
+    onset, pitch = zip(*rows)
+    n = len(rows)
+    return make_notes(onset, [10] * n, pitch, [64] * n, [0] * n, (0,), (True,), end=1920)
+
+
+def test_rim_hits_of_a_hi_hat_are_its_hits():
+    piece, losses = quantise(hits((0, 22), (480, 26), (960, 26), (961, 46)))
+    assert piece.pitch.tolist() == [42, 46, 46, 46] and losses == Losses(notes=4)
+
+
+@pytest.mark.parametrize(
+    ("ticks", "steps", "merged"),
+    (
+        ((470, 490), (11, 12), 0),  # equally far: the first goes back
+        ((475, 495), (12, 13), 0),
+        ((475, 475), (12,), 1),  # the same hit twice
+        ((0, 10), (0, 1), 0),  # nothing is before the piece
+        ((440, 470, 490), (11, 12, 13), 0),  # the step before is taken
+        ((440, 470, 490, 520), (11, 12, 13), 1),  # both are
+    ),
+)
+def test_flams_keep_both_hits_where_there_is_room(ticks, steps, merged):
+    piece, losses = quantise(hits(*((t, 38) for t in ticks)))
+    assert piece.onset.tolist() == list(steps)
+    assert losses == Losses(notes=len(ticks), duplicate=merged)
+    others = quantise(hits(*((t, 38) for t in ticks), (480, 40)))[0]
+    assert others.onset[others.pitch == 38].tolist() == list(steps)
+
+
 def test_drum_pitches_out_of_range_are_dropped():
-    rows = [(i, 2, p, 64, 0) for i, p in enumerate((26, 27, 87, 88))]
+    rows = [(i, 2, p, 64, 0) for i, p in enumerate((25, 27, 87, 88))]
     piece, losses = quantise(notes_of(rows, drum=(True,)))
-    assert losses == grid.Losses(notes=4, drum_pitch=2)
+    assert losses == Losses(notes=4, drum_pitch=2)
     assert piece.pitch.tolist() == [27, 87]
     assert piece.duration.tolist() == [1, 1] and (piece.slot == DRUM_SLOT).all()
 
@@ -132,7 +173,7 @@ def test_the_smallest_tracks_join_a_track_of_their_family():
     )
     piece, losses = quantise(notes)
     assert piece.programs[:15].tolist() == list(range(0, 120, 8))
-    assert losses == grid.Losses(notes=47, regrouped=2)
+    assert losses == Losses(notes=47, regrouped=2)
     assert piece.slot[piece.pitch == 75].tolist() == [0]
     assert piece.slot[piece.pitch == 76].tolist() == [5]
 

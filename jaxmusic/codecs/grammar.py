@@ -14,19 +14,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmusic import grid, meters
+from jaxmusic import meters
 from jaxmusic.codecs.layout import BARS_LEFT, MAX_HOLD
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.events import Events
-from jaxmusic.grid import DRUM_SLOT
 from jaxmusic.meters import METERS
+from jaxmusic.piece import DRUM_PITCHES, DRUM_SLOT, PITCHED_SLOTS
 
 FAR = 1 << 20
 """More bars than any piece has."""
 
 # What may follow each kind of token; a kind that is also used in the header has an h- twin.
 BAR_END = "bar eos"
-NEW_NOTE = "slot pitch drum"
+NEW_NOTE = "slot pitch drum"  # a fused pitch needs no slot
 HEADER = "style hkey density hmeter"
 FOLLOWS = {
     "bos": f"part {HEADER}",
@@ -116,6 +116,8 @@ class Grammar:
         table = np.zeros((len(names), len(names)), bool)
         for name, following in FOLLOWS.items():
             table[number[name], [number[f] for f in following.split()]] = True
+        if codec.fused:
+            table[:, number["slot"]] = False
         twin = np.arange(len(names))
         for name, header in HEADER_TWINS.items():
             twin[number[name]] = number[header]
@@ -167,6 +169,7 @@ class Grammar:
         open_bar = s.bar > 0
         hit = when("drum", self.drum[token], jnp.where(moved, -1, s.hit))
         hold = (value + 1) * self.codec.half
+        slot = when("pitch", value // 128, s.slot) if self.codec.fused else s.slot
         meter = when("meter", value, when("hmeter", value, s.meter))
         return State(
             kind=kind.astype(jnp.int32),
@@ -183,9 +186,9 @@ class Grammar:
             bar=s.bar + bar,
             line=jnp.where(bar & open_bar, s.line + self._bar_steps(s, rules), s.line),
             position=jnp.where(bar, 0, jnp.where(position, value + 1, s.position)),
-            slot=when("slot", value, s.slot),
-            slot_here=when("pitch", s.slot, jnp.where(moved, -1, s.slot_here)),
-            pitch=when("pitch", value, s.pitch),
+            slot=when("slot", value, slot),
+            slot_here=when("pitch", slot, jnp.where(moved, -1, s.slot_here)),
+            pitch=when("pitch", value % 128, s.pitch),
             hit=hit,
             held=when("hold", s.held + hold, jnp.where(kind == n["pitch"], 0, s.held)),
             last_hold=when("hold", value + 1, 0),
@@ -214,7 +217,10 @@ class Grammar:
         untied = s.held == 0
         single = self.has_token[jnp.minimum(total, self.longest)]
         half_bar = (s.position == 0) | (s.position * 2 == steps) | (s.position == steps // 2)
-        higher = (s.slot_here < s.slot) | (value > s.pitch)
+        # Voices, slot by slot and pitch by pitch, ascend at each position.
+        voice = value if self.codec.fused else s.slot * 128 + value
+        last_voice = jnp.where(s.slot_here < 0, -1, s.slot_here * 128 + s.pitch)
+        instruments = s.instruments if self.codec.fused else PITCHED_SLOTS
         # The header speaks for the first bar.
         may_change = (s.bar > 1) & (jnp.asarray(rules.steady) == 0)
         gates = {
@@ -224,9 +230,7 @@ class Grammar:
             "tempo": header | (may_change & (value != s.tempo)),
             "key": header | (may_change & (value != s.key)),
             "program": (phase == 2)
-            | (
-                (s.instruments < grid.PITCHED_SLOTS) & ((s.instruments == 0) | (value >= s.program))
-            ),
+            | ((s.instruments < PITCHED_SLOTS) & ((s.instruments == 0) | (value >= s.program))),
             "section": value != s.section,
             "chord": (value != s.chord) & half_bar,
             "bar": (left > 0) & (value == next_bar) & closes,
@@ -237,7 +241,7 @@ class Grammar:
                 value == DRUM_SLOT,
                 (value != s.slot) & (value < s.instruments) & (value > s.slot_here),
             ),
-            "pitch": (s.slot >= 0) & (s.slot_here <= s.slot) & higher,
+            "pitch": (voice > last_voice) & (voice >= 0) & (voice < instruments * 128),
             "hold": ((s.last_hold == 0) | (s.last_hold == MAX_HOLD))
             & (s.held + (value + 1) * self.codec.half < remaining),
             "note": (untied | ((self.duration <= self.codec.half) & ~single))
@@ -281,6 +285,7 @@ class Grammar:
             token=s.token,
             time=jnp.where(body, s.line + s.position, 0),
             position=jnp.where(body, s.position, 144),
+            bar=jnp.maximum(s.bar - 1, 0),
             slot=jnp.where(drum_slot, DRUM_SLOT, slot),
-            pitch=jnp.where(is_drum, self.drum[s.token] + grid.DRUM_PITCHES[0], pitch),
+            pitch=jnp.where(is_drum, self.drum[s.token] + DRUM_PITCHES[0], pitch),
         )

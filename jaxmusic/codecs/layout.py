@@ -1,10 +1,9 @@
-"""What the metrical codec's vocabulary is laid out by, and the room it keeps for later."""
+"""What vocabularies are laid out by, and the room they keep for later."""
 
 from __future__ import annotations
 
 import numpy as np
 
-VERSION = 1
 MAX_STYLES = 64
 # fmt: off
 DEFAULT_STYLES = (
@@ -15,7 +14,9 @@ DEFAULT_STYLES = (
     "new-age", "world", "christmas", "children", "afrobeat",
 )
 # fmt: on
-TASKS = 8
+TASKS = ("continue", "infill", "accompany", "harmonise", "vary")
+"""What the task tokens are kept for, in order; there is room for `TASK_ROOM`."""
+TASK_ROOM = 8
 SECTION_ROOM = 6
 MAX_HOLD = 16
 CONTROLS = ("styles", "key", "density", "chords", "sections")

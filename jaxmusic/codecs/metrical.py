@@ -11,59 +11,59 @@ that has no token of its own is a ``hold`` of some half bars followed by a ``not
 
 from __future__ import annotations
 
-import dataclasses
-import json
+from collections.abc import Sequence
 
 import numpy as np
 
 from jaxmusic import config, grid, meters
+from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.layout import (
     BARS_LEFT,
     DEFAULT_STYLES,
     MAX_HOLD,
     MAX_STYLES,
     SECTION_ROOM,
-    TASKS,
-    VERSION,
+    TASK_ROOM,
     bars_left_index,
 )
-from jaxmusic.codecs.vocabulary import Vocabulary
 from jaxmusic.errors import UserError
 from jaxmusic.events import Events
-from jaxmusic.grid import DRUM_PITCHES, DRUM_SLOT, Piece
 from jaxmusic.meters import METERS, TEMPOS
-from jaxmusic.notes import CHORD_COUNT
+from jaxmusic.notes import CHORD_COUNT, Notes
+from jaxmusic.piece import (
+    DENSITIES,
+    DRUM_PITCHES,
+    DRUM_SLOT,
+    PITCHED_SLOTS,
+    Losses,
+    Piece,
+    canonical,
+)
 
 
-class MetricalCodec:
+class MetricalCodec(Codec):
     """Quantised pieces to tokens and back, without loss.
 
     Attributes:
-      config: resolution of time and loudness.
-      styles: names of the style tokens, in order; at most 64.
-      vocabulary: names and ranges of the tokens.
+      fused: whether slot and pitch are one token, ``slot * 128 + pitch``.
       durations: int [D], the durations in steps that have a token of their own.
-      fingerprint: hash of the layout; names of styles are not part of it.
-      onset_tokens: bool [vocab_size], True for tokens that each stand for exactly one note.
+      half: steps that a hold token counts in: half notes.
     """
 
-    PAD = 0
+    VERSION = 1
 
     def __init__(
         self,
         config: config.Codec = config.Codec(),  # noqa: B008
-        styles: tuple[str, ...] = DEFAULT_STYLES,
+        styles: Sequence[str] = DEFAULT_STYLES,
     ):
         """Lays out the vocabulary for 12 or 24 steps per beat and 8 to 32 levels of loudness."""
         if config.steps_per_beat not in (12, 24):
             raise UserError(f"steps_per_beat must be 12 or 24, not {config.steps_per_beat}")
         if config.velocities not in (8, 16, 32):
             raise UserError(f"velocities must be 8, 16 or 32, not {config.velocities}")
-        if len(styles) > MAX_STYLES:
-            raise UserError(f"a codec holds {MAX_STYLES} styles, not {len(styles)}")
         beat = config.steps_per_beat
-        self.config = config
-        self.styles = tuple(styles)
+        self.fused = config.kind == "fused"
         self.half = 2 * beat
         longer = [beat * halves // 2 for halves in (5, 6, 7, 8, 10, 12, 14, 16)]
         self.durations = np.array([*range(1, self.half + 1), *longer])
@@ -71,58 +71,29 @@ class MetricalCodec:
         self.duration_index[self.durations] = np.arange(len(self.durations))
         drums = DRUM_PITCHES[1] - DRUM_PITCHES[0] + 1
         self.longest_bar = max(meters.bar_length(m, beat) for m in range(len(METERS)))
-        self.vocabulary = Vocabulary(
-            [
-                *(("pad", 1), ("bos", 1), ("eos", 1), ("part", 1), ("task", TASKS)),
-                *(("style", MAX_STYLES), ("density", grid.DENSITIES), ("meter", len(METERS))),
-                *(("tempo", len(TEMPOS)), ("program", 128), ("key", 24)),
-                *(("section", SECTION_ROOM), ("chord", CHORD_COUNT), ("bar", len(BARS_LEFT))),
-                *(("position", self.longest_bar - 1), ("slot", 16), ("pitch", 128)),
-                *(("hold", MAX_HOLD), ("note", len(self.durations) * config.velocities)),
-                ("drum", drums * config.velocities),
-            ]
-        )
-        self.vocab_size = self.vocabulary.size
-        self.fingerprint = self.vocabulary.fingerprint(VERSION)
-        v = self.vocabulary
-        self.onset_tokens = (v.kind == v.kinds["pitch"]) | (v.kind == v.kinds["drum"])
+        ranges = [
+            *(("pad", 1), ("bos", 1), ("eos", 1), ("part", 1), ("task", TASK_ROOM)),
+            *(("style", MAX_STYLES), ("density", DENSITIES), ("meter", len(METERS))),
+            *(("tempo", len(TEMPOS)), ("program", 128), ("key", 24)),
+            *(("section", SECTION_ROOM), ("chord", CHORD_COUNT), ("bar", len(BARS_LEFT))),
+            *(("position", self.longest_bar - 1), ("slot", 16)),
+            ("pitch", 128 * (PITCHED_SLOTS if self.fused else 1)),
+            *(("hold", MAX_HOLD), ("note", len(self.durations) * config.velocities)),
+            ("drum", drums * config.velocities),
+        ]
+        super().__init__(config, styles, ranges)
 
-    def with_styles(self, names: tuple[str, ...] | list[str]) -> MetricalCodec:
-        """The same codec with further style names added to its list."""
-        new = tuple(dict.fromkeys(n for n in names if n not in self.styles))
-        return MetricalCodec(self.config, self.styles + new)
+    def onsets(self) -> tuple[str, ...]:
+        """Kinds of tokens that each stand for exactly one note."""
+        return ("pitch", "drum")
 
-    def to_json(self) -> str:
-        """The codec as a small JSON object; `from_json` reads it."""
-        values = {
-            "codec": "metrical",
-            "version": VERSION,
-            "fingerprint": self.fingerprint,
-            **dataclasses.asdict(self.config),
-            "styles": self.styles,
-        }
-        return json.dumps(values, indent=2)
+    def quantise(self, notes: Notes) -> tuple[Piece, Losses]:
+        """Aligned notes on this codec's grid, see `jaxmusic.grid.quantise`."""
+        return grid.quantise(notes, self.config.steps_per_beat, self.config.velocities)
 
-    @staticmethod
-    def from_json(text: str) -> MetricalCodec:
-        """Reads what `to_json` wrote; raises UserError where this library's codec is another."""
-        values = json.loads(text)
-        if values.get("codec") != "metrical" or values.get("version") != VERSION:
-            raise UserError(
-                f"this model's codec is {values.get('codec')} version {values.get('version')} and"
-                f" this jaxmusic has metrical version {VERSION}: install the one it was made with"
-            )
-        settings = config.Codec(values["steps_per_beat"], values["velocities"])
-        codec = MetricalCodec(settings, tuple(values["styles"]))
-        if codec.fingerprint != values["fingerprint"]:
-            raise UserError("the codec file does not match its fingerprint: restore the original")
-        return codec
-
-    def style_index(self, name: str) -> int:
-        """Number of a style; raises UserError that lists the known ones."""
-        if name not in self.styles:
-            raise UserError(f"unknown style {name!r}: choose from {', '.join(self.styles)}")
-        return self.styles.index(name)
+    def dequantise(self, piece: Piece) -> Notes:
+        """The notes of a piece, see `jaxmusic.grid.dequantise`."""
+        return grid.dequantise(piece)
 
     def header(self, piece: Piece, drop: frozenset[str] = frozenset()) -> list[int]:
         """Tokens before the first bar."""
@@ -131,7 +102,7 @@ class MetricalCodec:
         if piece.bars_before:
             tokens.append(start["part"])
         if "styles" not in drop:
-            tokens += sorted(start["style"] + self.style_index(s) for s in set(piece.styles))
+            tokens += self.style_tokens(piece.styles)
         if "key" not in drop and piece.key[0] >= 0:
             tokens.append(start["key"] + int(piece.key[0]))
         if "density" not in drop and piece.density >= 0:
@@ -202,7 +173,10 @@ class MetricalCodec:
         slot = piece.slot.astype(np.int64)
         named = np.zeros(len(piece), bool)
         pitched = np.flatnonzero(~drum)
-        named[pitched] = np.diff(slot[pitched], prepend=-1) != 0
+        if self.fused:
+            pitch = pitch + 128 * slot * ~drum
+        else:
+            named[pitched] = np.diff(slot[pitched], prepend=-1) != 0
         index = self.duration_index[np.minimum(piece.duration, len(self.duration_index) - 1)]
         short = (index >= 0) & (piece.duration < len(self.duration_index))
         holds = np.where(short | drum, 0, (piece.duration - 1) // self.half)
@@ -244,20 +218,23 @@ class MetricalCodec:
         drum_kit = program & np.concatenate([[False], slot_token[:-1]])
         declared = np.where(drum_kit, DRUM_SLOT, np.minimum(np.cumsum(program) - 1, DRUM_SLOT))
         voice = np.isin(kind, [v.kinds[n] for n in ("slot", "pitch", "hold", "note")])
-        slot_set = slot_token & body
-        current = np.where(np.cumsum(slot_set) > 0, _fill(value, slot_set), 16)
+        pitch_token = is_a("pitch")
+        slot_set = (pitch_token if self.fused else slot_token) & body
+        slot_value = value // 128 if self.fused else value
+        current = np.where(np.cumsum(slot_set) > 0, _fill(slot_value, slot_set), 16)
         drum = is_a("drum")
         slot = np.where(body & voice, current, 16)
         slot = np.where(body & drum, DRUM_SLOT, slot)
         slot = np.where(program & ~body, declared, np.where(slot_token & ~body, DRUM_SLOT, slot))
-        pitch_token = is_a("pitch")
         sounding = is_a("note") | is_a("hold") | pitch_token
-        pitch = np.where(sounding & (np.cumsum(pitch_token) > 0), _fill(value, pitch_token), 128)
+        pitch = _fill(value % 128, pitch_token)
+        pitch = np.where(sounding & (np.cumsum(pitch_token) > 0), pitch, 128)
         pitch = np.where(drum, value // self.config.velocities + DRUM_PITCHES[0], pitch)
         return Events(
             token=tokens,
             time=np.where(body, line[np.maximum(bar, 0)] + place, 0).astype(np.int32),
             position=np.where(body, place, 144).astype(np.int32),
+            bar=np.maximum(bar, 0).astype(np.int32),
             slot=slot.astype(np.int32),
             pitch=pitch.astype(np.int32),
         )
@@ -320,7 +297,7 @@ class MetricalCodec:
         dropped += int((note & ~legal).sum() + (drum & ~hits).sum())
         dropped += int(max(pitch_token.sum() - legal.sum(), 0))
         keep = legal | hits
-        columns, duplicates, _ = grid.canonical(
+        columns, duplicates, _ = canonical(
             events.time[keep],
             np.where(drum, 1, duration)[keep],
             events.pitch[keep],

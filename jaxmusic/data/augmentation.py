@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxmusic.codecs.layout import CONTROLS
-from jaxmusic.grid import DRUM_SLOT, Piece
 
 
 class Change(NamedTuple):
@@ -28,7 +27,7 @@ def generator(seed: int, epoch: int, item: int) -> np.random.Generator:
 
 
 def draw(
-    piece: Piece, seed: int, epoch: int, item: int, transpose: int, drop_controls: float
+    piece: Any, seed: int, epoch: int, item: int, transpose: int, drop_controls: float
 ) -> Change:
     """Draws the change of one piece in one epoch.
 
@@ -36,7 +35,7 @@ def draw(
     as no pitched note leaves 0-127.
 
     Args:
-      piece: the whole piece.
+      piece: the whole piece, of any codec.
       seed: key of the draw.
       epoch: likewise.
       item: likewise, the number of the piece.
@@ -45,7 +44,7 @@ def draw(
     """
     rng = generator(seed, epoch, item)
     chance, left_out = rng.random(), rng.random(len(CONTROLS)) < drop_controls
-    pitch = piece.pitch[piece.slot != DRUM_SLOT]
+    pitch = piece.pitch[piece.pitched]
     if not len(pitch):
         low = high = 0
     else:

@@ -19,7 +19,7 @@ import numpy as np
 from etils import epath
 from tqdm import tqdm
 
-from jaxmusic.config import Codec, Data, Prepare
+from jaxmusic.config import Data, Prepare
 from jaxmusic.data import catalog, measuring, record, songs
 from jaxmusic.data.examine import Kept, Skipped, default_codec, examine_piece
 from jaxmusic.data.packing import Sizes, plan
@@ -32,7 +32,7 @@ from jaxmusic.data.writing import write_shards
 from jaxmusic.errors import UserError
 from jaxmusic.notes import Notes
 
-PREPARATION = 1
+PREPARATION = 2
 """Raised when reading, aligning or cleaning change so that datasets should be made again."""
 _BUILDING = ".building"
 _NOT_CONTENT = ("data_dir", "workers", "file_timeout")
@@ -102,6 +102,8 @@ def _check(config: Prepare) -> None:
             f"validation {config.validation} and test {config.test} leave nothing to train on: "
             "give shares that add up to less than 1."
         )
+    if config.no_grid not in ("skip", "keep"):
+        raise UserError(f"no_grid must be skip or keep, not {config.no_grid!r}.")
     if config.workers < 0 or config.file_timeout <= 0:
         raise UserError("workers must be 0 or more and file_timeout above 0.")
 
@@ -225,6 +227,8 @@ class _Build:
         s.notes += self.notes[-1]
         s.tokens += kept.tokens
         s.hours += kept.seconds / 3600
+        s.losses = s.losses + kept.losses
+        s.off_grid += kept.off_grid
         s.error_ms += (fit.error_ms - s.error_ms) / s.pieces
         s.file_error_ms += (fit.file_error_ms - s.file_error_ms) / s.pieces
         s.grids[fit.source] = s.grids.get(fit.source, 0) + 1
@@ -284,7 +288,7 @@ class _Build:
 
     def _read_back(self, shards: epath.Path, split: str, rows: list[int]) -> None:
         """Raises OSError if a shard does not hold what was written, as on a failing disk."""
-        store = Pieces(shards, split, Codec())
+        store = Pieces(shards, split, default_codec(self.config))
         try:
             good = [len(example["pitch"]) for example in map(store.example, range(len(store)))]
         except Exception as error:

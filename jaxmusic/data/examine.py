@@ -9,11 +9,11 @@ import numpy as np
 from jaxmusic import beats
 from jaxmusic.beat_grid import pulse_error
 from jaxmusic.codecs.metrical import MetricalCodec
-from jaxmusic.config import Codec, Prepare
+from jaxmusic.config import Prepare
 from jaxmusic.data import cleaning, record, songs
 from jaxmusic.errors import UserError
-from jaxmusic.grid import quantise
 from jaxmusic.notes import TICKS_PER_BEAT, Labels, Notes
+from jaxmusic.piece import Losses
 
 
 class Kept(NamedTuple):
@@ -26,6 +26,8 @@ class Kept(NamedTuple):
       sizes: int32 [B + 1], the default codec's sizes.
       tokens: its tokens in the default codec.
       seconds: its length.
+      losses: what the default codec's grid changes in it.
+      off_grid: whether no grid fits its notes and it is kept all the same.
     """
 
     example: dict[str, Any]
@@ -34,6 +36,8 @@ class Kept(NamedTuple):
     sizes: np.ndarray
     tokens: int
     seconds: float
+    losses: Losses
+    off_grid: bool
 
 
 class Skipped(NamedTuple):
@@ -45,7 +49,7 @@ class Skipped(NamedTuple):
 
 def default_codec(config: Prepare) -> MetricalCodec:
     """The codec in which tokens are counted."""
-    codec = MetricalCodec(Codec())
+    codec = MetricalCodec()
     return codec.with_styles((config.style,)) if config.style else codec
 
 
@@ -64,7 +68,7 @@ def examine_file(path: str, name: str, config: Prepare, codec: MetricalCodec) ->
         if reason := cleaning.reject(notes, config):
             return Skipped(reason, f"{len(notes)} notes")
         aligned, fit = beats.align(notes)
-        if reason := cleaning.no_grid(fit, config):
+        if config.no_grid == "skip" and (reason := cleaning.no_grid(fit, config)):
             return Skipped(reason, f"mean onset error {fit.error:.3f} of a step of its pulse")
         return _keep(aligned, fit, name, config, codec)
     except Exception as error:
@@ -91,7 +95,7 @@ def _keep(notes: Notes, fit: beats.Fit, name: str, config: Prepare, codec: Metri
     unknown = tuple(s for s in labels.styles if s not in codec.styles)
     if unknown:
         codec = codec.with_styles(unknown)
-    piece, _ = quantise(notes, codec.config.steps_per_beat, codec.config.velocities)
+    piece, losses = codec.quantise(notes)
     return Kept(
         example=record.to_example(notes, name, fit),
         content=songs.content(notes),
@@ -99,4 +103,6 @@ def _keep(notes: Notes, fit: beats.Fit, name: str, config: Prepare, codec: Metri
         sizes=codec.sizes(piece),
         tokens=len(codec.encode(piece)),
         seconds=float(notes.seconds(notes.end)),
+        losses=losses,
+        off_grid=cleaning.no_grid(fit, config) is not None,
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.base import Codec
 from jaxmusic.config import Data
 from jaxmusic.data import measuring
 from jaxmusic.data.augmentation import UNCHANGED, draw
@@ -21,6 +21,8 @@ from jaxmusic.errors import UserError
 from jaxmusic.events import Batch, Events
 
 _PLANS = 3
+_TARGET = len(Events._fields)
+_SEGMENT = _TARGET + 1
 _AHEAD = 8
 """Batches that are read ahead."""
 
@@ -42,7 +44,7 @@ class Loader:
       pieces: number of pieces of this split.
     """
 
-    def __init__(self, data: Data, codec: MetricalCodec, split: str = "train", seed: int = 0):
+    def __init__(self, data: Data, codec: Codec, split: str = "train", seed: int = 0):
         """Opens a split.
 
         Args:
@@ -71,7 +73,7 @@ class Loader:
         self.manifest: str = found.summary["content"]
         self.styles = found.styles
         self._found = found
-        self._pieces = Pieces(found.path, split, codec.config)
+        self._pieces = Pieces(found.path, split, codec)
         self._sizes = measuring.measured(found.path, split, codec.fingerprint, self._measure)
         self._plans: dict[int | None, Rows] = {}
         self._lock = threading.Lock()
@@ -142,7 +144,7 @@ class Loader:
         Rows are in a fixed random order, so that the first few batches are a fair sample.
         """
         rows, size = self.plan(None), self.data.batch
-        empty = np.zeros((7, self.data.context), np.int32)
+        empty = self._empty_row()
         for first in range(0, len(rows), size):
             found = [self._row(rows, r, None) for r in range(first, min(first + size, len(rows)))]
             yield _stack(found + [empty] * (size - len(found)))
@@ -157,16 +159,21 @@ class Loader:
         return self._row(rows, r % len(rows), epoch)
 
     def _row(self, rows: Rows, r: int, epoch: int | None) -> np.ndarray:
-        """int32 [7, context]: the events' five columns, target and segment."""
-        out = np.zeros((7, self.data.context), np.int32)
+        """int32 [8, context]: the events' columns, target and segment."""
+        out = self._empty_row()
         at = 0
         for number, i in enumerate(range(rows.first[r], rows.first[r + 1]), start=1):
             tokens = self._part(rows, i, epoch)
             end = at + len(tokens)
-            out[:5, at:end] = self.codec.events(tokens)
-            out[5, at : end - 1] = tokens[1:]
-            out[6, at:end] = number
+            out[:_TARGET, at:end] = self.codec.events(tokens)
+            out[_TARGET, at : end - 1] = tokens[1:]
+            out[_SEGMENT, at:end] = number
             at = end
+        return out
+
+    def _empty_row(self) -> np.ndarray:
+        out = np.zeros((_SEGMENT + 1, self.data.context), np.int32)
+        out[0] = out[_TARGET] = self.codec.PAD
         return out
 
     def _part(self, rows: Rows, i: int, epoch: int | None) -> np.ndarray:
@@ -205,10 +212,12 @@ class _Rows:
 
 def _stack(rows: Sequence[np.ndarray]) -> Batch:
     columns = np.stack(rows, axis=1)
-    target = columns[5]
+    segment = columns[_SEGMENT]
+    # The last token of a part has none that follows.
+    goes_on = np.diff(segment, append=0) == 0
     return Batch(
-        events=Events(*columns[:5]),
-        target=target,
-        segment=columns[6],
-        weight=(target != MetricalCodec.PAD).astype(np.float32),
+        events=Events(*columns[:_TARGET]),
+        target=columns[_TARGET],
+        segment=segment,
+        weight=(goes_on & (segment > 0)).astype(np.float32),
     )

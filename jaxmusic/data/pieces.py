@@ -8,9 +8,8 @@ from typing import Any
 
 from etils import epath
 
-from jaxmusic.config import Codec
+from jaxmusic.codecs.base import Codec
 from jaxmusic.data import record
-from jaxmusic.grid import Piece, quantise
 
 MEMORY = 2**29
 """Bytes of quantised pieces that one split keeps."""
@@ -25,7 +24,7 @@ class Pieces:
         Args:
           folder: the dataset's folder.
           split: train, validation or test.
-          codec: the resolution.
+          codec: quantises the pieces.
           memory: bytes of pieces to keep.
         """
         import tensorflow_datasets as tfds
@@ -34,7 +33,7 @@ class Pieces:
         self._codec = codec
         self._memory = memory
         self._used = 0
-        self._kept: collections.OrderedDict[int, Piece] = collections.OrderedDict()
+        self._kept: collections.OrderedDict[int, Any] = collections.OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -45,14 +44,14 @@ class Pieces:
         """The record of a piece."""
         return self._source[index]
 
-    def __getitem__(self, index: int) -> Piece:
-        """A piece, quantised."""
+    def __getitem__(self, index: int) -> Any:
+        """A piece, quantised by the codec."""
         with self._lock:
             if (piece := self._kept.get(index)) is not None:
                 self._kept.move_to_end(index)
                 return piece
         notes = record.from_example(self.example(index))
-        piece, _ = quantise(notes, self._codec.steps_per_beat, self._codec.velocities)
+        piece, _ = self._codec.quantise(notes)
         with self._lock:
             if index not in self._kept:
                 self._kept[index] = piece
@@ -62,5 +61,5 @@ class Pieces:
         return piece
 
 
-def _bytes(piece: Piece) -> int:
+def _bytes(piece: Any) -> int:
     return sum(getattr(value, "nbytes", 0) for value in vars(piece).values()) + 2048

@@ -6,6 +6,8 @@ import dataclasses
 import json
 from typing import Any
 
+from jaxmusic.piece import Losses
+
 
 @dataclasses.dataclass
 class Summary:
@@ -27,6 +29,8 @@ class Summary:
       grids: pieces by where their beat grid comes from.
       file_error_ms, error_ms: mean distance of onsets from the nearest 12th of a beat in
         milliseconds, on the files' own quarters and on the grid in use, mean over pieces.
+      losses: notes that the default codec's grid changes.
+      off_grid: pieces kept though no grid fits their notes.
       styles: styles that pieces have.
       report: the file that names each skipped file, or empty.
       is_new: False if the dataset was there already.
@@ -50,6 +54,8 @@ class Summary:
     grids: dict[str, int] = dataclasses.field(default_factory=dict)
     file_error_ms: float = 0.0
     error_ms: float = 0.0
+    losses: Losses = dataclasses.field(default_factory=Losses)
+    off_grid: int = 0
     styles: list[str] = dataclasses.field(default_factory=list)
     report: str = ""
     is_new: bool = True
@@ -69,7 +75,8 @@ class Summary:
     @classmethod
     def from_dict(cls, values: dict[str, Any], path: str, report: str) -> Summary:
         """From the parsed JSON of a dataset that is there already, in this folder."""
-        return cls(**values, path=path, report=report, is_new=False)
+        losses = Losses(**values.pop("losses"))
+        return cls(**values, losses=losses, path=path, report=report, is_new=False)
 
     def __str__(self) -> str:
         """A table to read."""
@@ -90,13 +97,28 @@ class Summary:
                 "onset error",
                 f"{self.error_ms:.1f} ms ({self.file_error_ms:.1f} ms on the files' own beats)",
             ),
+            ("grid's losses", _lost(self.losses)),
             ("styles", ", ".join(self.styles) or "none"),
         ]
+        if self.off_grid:
+            lines.append(("warning", f"no beat grid fits {self.off_grid:,} pieces that were kept"))
         if self.report:
             lines.append(("skipped files", self.report))
         state = "prepared" if self.is_new else "already prepared, nothing was changed"
         head = f"Dataset {self.name} {self.version}: {state}\n{self.path}"
         return "\n".join([head, *(f"  {label:<14}{text}" for label, text in lines)])
+
+
+def _lost(losses: Losses) -> str:
+    """E.g. ``0.12% of notes (310 merged, 25 cut); 1,024 share a slot``."""
+    counts = {
+        "merged": losses.duplicate,
+        "cut": losses.cut,
+        "drums out of range": losses.drum_pitch,
+    }
+    parts = ", ".join(f"{n:,} {what}" for what, n in counts.items() if n)
+    text = f"{losses.share:.2%} of notes" + (f" ({parts})" if parts else "")
+    return text + (f"; {losses.regrouped:,} share a slot" if losses.regrouped else "")
 
 
 _NOT_STORED = ("path", "report", "is_new")  # a dataset may be moved

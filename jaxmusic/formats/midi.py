@@ -13,14 +13,16 @@ from etils import epath
 
 from jaxmusic.errors import UserError
 from jaxmusic.formats.saving import save
-from jaxmusic.formats.symbols import chord_symbol, key_fifths
-from jaxmusic.notes import SECTIONS, Notes, make_notes
+from jaxmusic.formats.symbols import chord_number, chord_symbol, fifths_key, key_fifths
+from jaxmusic.notes import SECTIONS, Labels, Notes, make_notes
 
 SLOWEST, FASTEST = 4.0, 1000.0
 """Tempos in quarter notes per minute outside of which a file is not believed."""
 _DRUM_CHANNEL = 9
 _PITCHED_CHANNELS = [c for c in range(16) if c != _DRUM_CHANNEL]
 _VOLUME = 7
+_OURS, _STYLE, _END = "[jaxmusic]", "style ", "end"
+"""Markers of the files that we write, the latter two in brackets."""
 
 
 def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
@@ -38,8 +40,10 @@ def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
         past the next onset of its pitch.
 
     Returns:
-      The notes; their end is the end of the last note, because where files put their
-      end-of-track is an accident of the program that wrote them.
+      The notes. Their end is the end of the last note, because where files put their
+      end-of-track is an accident of the program that wrote them, and they have no labels, because
+      most files say C major whatever their key. Files that `write_midi` wrote are believed in both:
+      the piece comes back that was written, but for the name of its song.
 
     Raises:
       UserError: the file cannot be read or holds no notes.
@@ -67,6 +71,7 @@ def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
         raise UserError(
             f"{path} is not a MIDI file that can be read: it is longer than ticks can be counted."
         )
+    labels, end = _labels(score)
     return make_notes(
         onset,
         duration,
@@ -77,7 +82,9 @@ def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
         drum=[t.is_drum for t in tracks],
         tempos=((0, frame_rate),) if frame_rate else _tempos(score),
         meters=_meters(score),
+        end=end,
         ticks_per_beat=score.tpq,
+        labels=labels,
     )
 
 
@@ -152,6 +159,33 @@ def _meters(score: Any) -> tuple[tuple[int, int, int], ...]:
     return tuple(row for row in rows if row[0] >= 0 and believable_meter(*row[1:]))
 
 
+def _labels(score: Any) -> tuple[Labels, int]:
+    """Labels and end of a file whose first marker says that we wrote it; else none and 0."""
+    markers = [(marker.time, marker.text) for marker in score.markers]
+    if (0, _OURS) not in markers:
+        return Labels(), 0
+    styles, end = [], 0
+    changes: dict[str, list[tuple[int, int]]] = {"key": [], "chord": [], "section": []}
+    keys = score.key_signatures.numpy()
+    for tick, fifths, minor in zip(*(keys[k].tolist() for k in ("time", "key", "tonality"))):
+        changes["key"].append((tick, fifths_key(fifths, bool(minor))))
+    for tick, text in markers:
+        name = text[1:-1] if text.startswith("[") else ""
+        if name in SECTIONS:
+            changes["section"].append((tick, SECTIONS.index(name)))
+        elif name.startswith(_STYLE):
+            styles.append(name.removeprefix(_STYLE))
+        elif name == _END:
+            end = tick
+        elif (chord := chord_number(text)) is not None:
+            changes["chord"].append((tick, chord))
+    columns = {}
+    for name, rows in changes.items():
+        columns[f"{name}_tick"] = np.array([tick for tick, _ in rows], np.int32)
+        columns[name] = np.array([value for _, value in rows], np.uint8)
+    return Labels(styles=tuple(styles), **columns), end
+
+
 def write_midi(notes: Notes, path: str | os.PathLike[str]) -> None:
     """Writes a MIDI file, see `midi_bytes`; folders that are missing are made.
 
@@ -164,10 +198,10 @@ def write_midi(notes: Notes, path: str | os.PathLike[str]) -> None:
 def midi_bytes(notes: Notes, volume: int | None = None) -> bytes:
     """A type 1 MIDI file whose end-of-track stands exactly at ``notes.end``.
 
-    The first track conducts: tempos (to the microsecond per quarter note), meters, and key
-    signatures, chords (``Am7``) and sections (``[verse]``) where the labels know them. Each
-    track of the notes follows with its program; drums are on channel 10. Ticks are written as
-    they are.
+    The first track conducts: tempos (to the microsecond per quarter note), meters, key signatures,
+    and markers: ``[jaxmusic]``, styles (``[style pop]``), sections (``[verse]``) and chords
+    (``Am7``) where the labels know them, and ``[end]``. Each track of the notes follows with its
+    program; drums are on channel 10. Ticks are written as they are.
 
     Args:
       notes: the piece.
@@ -190,7 +224,9 @@ Event = tuple[int, int, bytes]
 
 def _conductor(notes: Notes) -> list[Event]:
     labels = notes.labels
-    events: list[Event] = []
+    events: list[Event] = [(0, 1, _marker(f"[{_STYLE}{style}]")) for style in labels.styles]
+    events.insert(0, (0, 1, _marker(_OURS)))
+    events.append((notes.end, 3, _marker(f"[{_END}]")))
     for tick, qpm in zip(notes.tempo_tick.tolist(), notes.tempo_qpm.tolist()):
         microseconds = min(max(round(60e6 / qpm), 1), 2**24 - 1)
         events.append((tick, 0, _meta(0x51, microseconds.to_bytes(3, "big"))))
@@ -203,9 +239,9 @@ def _conductor(notes: Notes) -> list[Event]:
         fifths, minor = key_fifths(key)
         events.append((tick, 0, _meta(0x59, bytes([fifths % 256, minor]))))
     for tick, section in zip(labels.section_tick.tolist(), labels.section.tolist()):
-        events.append((tick, 1, _meta(0x06, f"[{SECTIONS[section]}]".encode())))
+        events.append((tick, 1, _marker(f"[{SECTIONS[section]}]")))
     for tick, chord in zip(labels.chord_tick.tolist(), labels.chord.tolist()):
-        events.append((tick, 2, _meta(0x06, chord_symbol(chord).encode())))
+        events.append((tick, 2, _marker(chord_symbol(chord))))
     return events
 
 
@@ -250,6 +286,10 @@ def _part(notes: Notes, index: int, channel: int, shared: bool) -> list[Event]:
         events.append((onset, 2, bytes([0x90 | channel, pitch, velocity])))
         events.append((onset + duration, 1, bytes([0x80 | channel, pitch, 0])))
     return events
+
+
+def _marker(text: str) -> bytes:
+    return _meta(0x06, text.encode())
 
 
 def _meta(kind: int, data: bytes) -> bytes:

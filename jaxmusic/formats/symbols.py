@@ -39,3 +39,8 @@ def key_fifths(key: int) -> tuple[int, bool]:
     # Each sharp raises the tonic by a fifth, 7 semitones; 7 is its own inverse modulo 12. What
     # comes out is -5 (D flat) to 6 (F sharp).
     return (relative_major * 7 + 5) % 12 - 5, minor
+
+
+def fifths_key(fifths: int, minor: bool) -> int:
+    """The key of a key signature, see `key_fifths`."""
+    return (fifths * 7 + 9 * minor) % 12 + 12 * minor

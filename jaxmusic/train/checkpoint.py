@@ -15,7 +15,7 @@ from etils import epath
 from flax import nnx
 
 from jaxmusic import config as configs
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.base import Codec
 from jaxmusic.errors import UserError
 from jaxmusic.models import transformer
 from jaxmusic.train import run as runs
@@ -36,7 +36,7 @@ class Saved(NamedTuple):
     """
 
     experiment: configs.Experiment
-    codec: MetricalCodec
+    codec: Codec
     params: nnx.State
     styles: tuple[str, ...]
     step: int

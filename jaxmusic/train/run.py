@@ -23,7 +23,8 @@ from etils import epath
 
 from jaxmusic import config as configs
 from jaxmusic import locks
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.base import Codec
+from jaxmusic.codecs.registry import read_codec
 from jaxmusic.errors import UserError
 
 EXPERIMENT, CODEC, DATA, LOCK = "experiment.json", "codec.json", "data.json", "lock"
@@ -47,7 +48,7 @@ class Stored(NamedTuple):
     """
 
     experiment: configs.Experiment
-    codec: MetricalCodec
+    codec: Codec
     dataset: str
     manifest: str
     styles: tuple[str, ...]
@@ -72,7 +73,7 @@ def read(run: str | epath.Path) -> Stored:
             f"({error})."
         ) from error
     data = json.loads((path / DATA).read_text())
-    codec = MetricalCodec.from_json((path / CODEC).read_text())
+    codec = read_codec((path / CODEC).read_text())
     return Stored(experiment, codec, data["dataset"], data["manifest"], tuple(data["styles"]))
 
 

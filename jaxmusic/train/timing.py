@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmusic import config as configs
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.registry import make_codec
 from jaxmusic.events import Batch, Events
 from jaxmusic.parallel.mesh import make_mesh
 from jaxmusic.train.step import make_program
@@ -21,7 +21,7 @@ def seconds_per_step(experiment: configs.Experiment) -> float:
 
     The time does not depend on what is in the rows.
     """
-    codec = MetricalCodec(experiment.codec)
+    codec = make_codec(experiment.codec)
     mesh = make_mesh(experiment.mesh)
     program = make_program(experiment, codec.vocab_size, codec.onset_tokens, mesh)
     shape = (experiment.data.batch, experiment.data.context)

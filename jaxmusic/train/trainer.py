@@ -12,7 +12,8 @@ import numpy as np
 from etils import epath
 
 from jaxmusic import config as configs
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.base import Codec
+from jaxmusic.codecs.registry import make_codec
 from jaxmusic.data.loader import Loader
 from jaxmusic.errors import UserError
 from jaxmusic.events import Batch, Events
@@ -170,7 +171,7 @@ class _Session:
             # A newer version of the dataset does not get into a run that has begun.
             codec, data = stored.codec, dataclasses.replace(data, dataset=stored.dataset)
         else:
-            codec = MetricalCodec(experiment.codec)
+            codec = make_codec(experiment.codec)
             source = experiment.resume_from or experiment.init_from
             if source:
                 codec = _inherited(source, codec)
@@ -252,17 +253,19 @@ class _Session:
 def _compiled(program: Program, data: configs.Data) -> Any:
     row = jax.ShapeDtypeStruct((data.batch, data.context), np.int32, sharding=program.batch)
     weight = jax.ShapeDtypeStruct(row.shape, np.float32, sharding=program.batch)
-    batch = Batch(Events(row, row, row, row, row), row, row, weight)
+    batch = Batch(Events(*[row] * len(Events._fields)), row, row, weight)
     return program.train.lower(program.state, batch).compile()
 
 
-def _inherited(source: str, codec: MetricalCodec) -> MetricalCodec:
+def _inherited(source: str, codec: Codec) -> Codec:
     """The codec of the run whose weights are taken, if it has the layout of the one asked for."""
     found = runs.read(source).codec
     if found.fingerprint != codec.fingerprint:
+        theirs = found.config
         raise UserError(
-            f"Set codec.steps_per_beat to {found.config.steps_per_beat} and codec.velocities to "
-            f"{found.config.velocities}, as in {source}, whose weights know only these tokens."
+            f"Set codec.kind to {theirs.kind}, codec.steps_per_beat to {theirs.steps_per_beat} and "
+            f"codec.velocities to {theirs.velocities}, as in {source}, whose weights know only "
+            "these tokens."
         )
     return found
 

@@ -1,0 +1,129 @@
+"""What every codec is: a vocabulary, a list of styles, and the way between pieces and tokens."""
+
+from __future__ import annotations
+
+import abc
+import json
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from jaxmusic import config
+from jaxmusic.codecs.layout import MAX_STYLES
+from jaxmusic.codecs.vocabulary import Vocabulary
+from jaxmusic.errors import UserError
+from jaxmusic.events import Events
+from jaxmusic.notes import Notes
+from jaxmusic.piece import Losses
+
+C = TypeVar("C", bound="Codec")
+
+
+class Codec(abc.ABC):
+    """Notes to a piece, a piece to tokens, and back.
+
+    A piece is what the codec quantises notes to, and its type is the codec's own. It has `bars`
+    (units by which it may be cut) and `pitched` (which notes transposing moves), and
+    `part(start, stop)` and `transpose(semitones)` make other pieces of it. What is lost is lost in
+    `quantise`, which counts it: ``decode(encode(piece))`` is the piece.
+
+    Attributes:
+      config: which codec, and its resolution.
+      styles: names of the style tokens, in order; at most 64.
+      vocabulary: names and ranges of the tokens.
+      vocab_size: number of tokens.
+      fingerprint: hash of the layout; names of styles are not part of it.
+      onset_tokens: bool [vocab_size], True for tokens that each stand for exactly one note.
+    """
+
+    VERSION: ClassVar[int]
+    """Raised when tokens change their meaning."""
+    PAD: int
+    """The token that fills rows."""
+
+    def __init__(
+        self, config: config.Codec, styles: Sequence[str], ranges: Sequence[tuple[str, int]]
+    ):
+        """Lays out the vocabulary.
+
+        Args:
+          config: which codec, and its resolution.
+          styles: names of styles.
+          ranges: name and number of tokens of each kind.
+        """
+        if len(styles) > MAX_STYLES:
+            raise UserError(f"a codec holds {MAX_STYLES} styles, not {len(styles)}")
+        self.config = config
+        self.styles = tuple(styles)
+        self.vocabulary = Vocabulary(ranges)
+        self.vocab_size = self.vocabulary.size
+        self.fingerprint = self.vocabulary.fingerprint(self.VERSION)
+        self.PAD = self.vocabulary.start["pad"]
+        self.onset_tokens = np.isin(
+            self.vocabulary.kind, [self.vocabulary.kinds[name] for name in self.onsets()]
+        )
+
+    @abc.abstractmethod
+    def onsets(self) -> tuple[str, ...]:
+        """Kinds of tokens that each stand for exactly one note."""
+
+    @abc.abstractmethod
+    def quantise(self, notes: Notes) -> tuple[Any, Losses]:
+        """The piece that stands for aligned notes, and what is lost."""
+
+    @abc.abstractmethod
+    def dequantise(self, piece: Any) -> Notes:
+        """The notes of a piece; `quantise` gives the same piece again."""
+
+    @abc.abstractmethod
+    def encode(self, piece: Any, drop: frozenset[str] = frozenset()) -> np.ndarray:
+        """Tokens of a piece or part of one (int32 [T]); drop names `CONTROLS` to leave out.
+
+        The end token is there only if nothing of the whole piece follows.
+        """
+
+    @abc.abstractmethod
+    def decode(self, tokens: np.ndarray) -> tuple[Any, int]:
+        """The piece that a stream stands for, and the number of tokens that made no sense.
+
+        Never raises: what has no meaning where it stands is left out and counted.
+        """
+
+    @abc.abstractmethod
+    def sizes(self, piece: Any) -> np.ndarray:
+        """Bounds of the number of tokens (int32 [B + 1]): of a header, and of each bar.
+
+        ``encode(piece.part(a, b))`` has at most ``sizes[0] + sizes[1 + a : 1 + b].sum()`` tokens.
+        """
+
+    @abc.abstractmethod
+    def events(self, tokens: np.ndarray) -> Events:
+        """Event tensors of a stream that opens with a header (see `jaxmusic.events.Events`)."""
+
+    def with_styles(self: C, names: Sequence[str]) -> C:
+        """The same codec with further style names added to its list."""
+        new = tuple(dict.fromkeys(n for n in names if n not in self.styles))
+        return type(self)(self.config, self.styles + new)  # type: ignore[call-arg]
+
+    def style_index(self, name: str) -> int:
+        """Number of a style; raises UserError that lists the known ones."""
+        if name not in self.styles:
+            raise UserError(f"unknown style {name!r}: choose from {', '.join(self.styles)}")
+        return self.styles.index(name)
+
+    def style_tokens(self, names: Sequence[str]) -> list[int]:
+        """Tokens of styles, in ascending order; raises UserError for an unknown one."""
+        return sorted(self.vocabulary.start["style"] + self.style_index(s) for s in set(names))
+
+    def to_json(self) -> str:
+        """The codec as a small JSON object; `codecs.registry.read_codec` reads it."""
+        values = {
+            "codec": self.config.kind,
+            "version": self.VERSION,
+            "fingerprint": self.fingerprint,
+            "steps_per_beat": self.config.steps_per_beat,
+            "velocities": self.config.velocities,
+            "styles": self.styles,
+        }
+        return json.dumps(values, indent=2)

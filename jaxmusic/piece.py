@@ -1,0 +1,184 @@
+"""A piece on a metrical grid: integers only, in one canonical order."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from jaxmusic.notes import NO_CHORD
+
+PITCHED_SLOTS = 15
+DRUM_SLOT = 15
+DRUM_PITCHES = (27, 87)
+"""Lowest and highest drum pitch kept: the drums of General MIDI 2."""
+DENSITIES = 8
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Piece:
+    """Quantised notes: integers only, in one canonical order.
+
+    Slots: the tracks of a piece that sound, sorted by General MIDI program and then by their
+    order in the file, take slots 0, 1, ... 14; all drums share slot 15.
+
+    Attributes:
+      onset: int32 [N], steps from the start of bar 1. Rows are sorted by onset, slot, pitch.
+      duration: int32 [N], steps, at least 1; drum hits have 1.
+      pitch: uint8 [N]. velocity: uint8 [N], loudness level 0 to velocities - 1.
+      slot: uint8 [N].
+      programs: int16 [16], General MIDI program of each slot, -1 for a slot that is not used.
+      bar_step: int32 [B + 1], first step of each bar, and the end of the last.
+      meter, tempo: int16 [B], index into `METERS` and `TEMPOS` of each bar.
+      key: int16 [B], tonic + 12 if minor, or -1 where unknown.
+      section: int16 [B], index into `notes.SECTIONS`, or -1 where unknown.
+      chord: int16 [2 B], chord of each half bar (see `notes.NO_CHORD`), -1 where unknown.
+      styles: names of styles. song: name of the song.
+      density: 0 to 7, notes per beat on a logarithmic scale.
+      bars_before, bars_after: bars of the whole piece before and after these.
+      steps_per_beat, velocities: the resolution.
+    """
+
+    onset: np.ndarray
+    duration: np.ndarray
+    pitch: np.ndarray
+    velocity: np.ndarray
+    slot: np.ndarray
+    programs: np.ndarray
+    bar_step: np.ndarray
+    meter: np.ndarray
+    tempo: np.ndarray
+    key: np.ndarray
+    section: np.ndarray
+    chord: np.ndarray
+    styles: tuple[str, ...] = ()
+    song: str = ""
+    density: int = 0
+    bars_before: int = 0
+    bars_after: int = 0
+    steps_per_beat: int = 12
+    velocities: int = 8
+
+    def __len__(self) -> int:
+        """Number of notes."""
+        return len(self.onset)
+
+    @property
+    def bars(self) -> int:
+        """Number of bars."""
+        return len(self.meter)
+
+    @property
+    def pitched(self) -> np.ndarray:
+        """Bool [N]: notes that are no drum hits."""
+        return self.slot != DRUM_SLOT
+
+    def part(self, start: int, stop: int) -> Piece:
+        """Bars start to stop (from 0, stop excluded) as a piece of their own.
+
+        Notes belong to the bar they begin in; instruments, density and labels stay those of the
+        whole piece.
+        """
+        first, last = int(self.bar_step[start]), int(self.bar_step[stop])
+        a, b = np.searchsorted(self.onset, [first, last])
+        return dataclasses.replace(
+            self,
+            onset=self.onset[a:b] - first,
+            duration=self.duration[a:b],
+            pitch=self.pitch[a:b],
+            velocity=self.velocity[a:b],
+            slot=self.slot[a:b],
+            bar_step=self.bar_step[start : stop + 1] - first,
+            meter=self.meter[start:stop],
+            tempo=self.tempo[start:stop],
+            key=self.key[start:stop],
+            section=self.section[start:stop],
+            chord=self.chord[2 * start : 2 * stop],
+            bars_before=self.bars_before + start,
+            bars_after=self.bars_after + self.bars - stop,
+        )
+
+    def transpose(self, semitones: int) -> Piece:
+        """The piece moved by semitones; drums stay, notes that would leave 0-127 fold back."""
+        pitch = self.pitch.astype(np.int32) + semitones * self.pitched
+        pitch = np.where(pitch < 0, pitch + 12, np.where(pitch > 127, pitch - 12, pitch))
+        root, quality = self.chord % 12, self.chord // 12
+        chord = np.where(
+            (self.chord < 0) | (self.chord == NO_CHORD),
+            self.chord,
+            quality * 12 + (root + semitones) % 12,
+        )
+        tonic = np.where(self.key < 0, -1, self.key // 12 * 12 + (self.key % 12 + semitones) % 12)
+        moved: dict[str, Any] = {"chord": chord.astype(np.int16), "key": tonic.astype(np.int16)}
+        columns = canonical(
+            self.onset, self.duration, pitch, self.velocity, self.slot, int(self.bar_step[-1])
+        )[0]
+        return dataclasses.replace(self, **columns, **moved)
+
+
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """What quantising changed, in notes, out of `notes` in the file."""
+
+    notes: int = 0
+    drum_pitch: int = 0
+    """Drum hits outside `DRUM_PITCHES`, dropped."""
+    duplicate: int = 0
+    """Notes that begin with another of the same pitch in the same slot, merged."""
+    cut: int = 0
+    """Notes that lose a step or more because the same pitch begins again in the same slot."""
+    regrouped: int = 0
+    """Notes of tracks that share a slot with another track."""
+
+    @property
+    def share(self) -> float:
+        """Share of notes that were dropped, merged or cut."""
+        return (self.drum_pitch + self.duplicate + self.cut) / max(self.notes, 1)
+
+    def __add__(self, other: Losses) -> Losses:
+        """The losses of both together."""
+        mine, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
+        return Losses(*(a + b for a, b in zip(mine, theirs)))
+
+
+def canonical(
+    onset: np.ndarray,
+    duration: np.ndarray,
+    pitch: np.ndarray,
+    velocity: np.ndarray,
+    slot: np.ndarray,
+    total: int,
+    ending: np.ndarray | None = None,
+) -> tuple[dict[str, Any], int, int]:
+    """Sorted columns without duplicates and overlaps of one pitch, and counts of both.
+
+    Where whole steps at which the notes really end are given as `ending`, an overlap counts that
+    takes a step or more from a note.
+    """
+    onset = np.minimum(onset, total - 1).astype(np.int64)
+    voice = np.asarray(slot, np.int64) * 128 + pitch
+    duration, velocity = np.array(duration, np.int64), np.asarray(velocity)
+    moment = onset * (16 * 128) + voice
+    order = np.argsort(moment, kind="stable")
+    new = np.diff(moment[order], prepend=-1) != 0
+    if not new.all():  # The longest of duplicates stays.
+        order = np.lexsort((-duration, moment))[new]
+    given = onset + duration if ending is None else ending
+    unsorted = (onset, duration, velocity, voice, given)
+    onset, duration, velocity, voice, given = (c[order] for c in unsorted)
+    order = np.argsort(voice.astype(np.int16), kind="stable")
+    same_voice = np.diff(voice[order]) == 0
+    gap = np.where(same_voice, np.diff(onset[order]), np.iinfo(np.int64).max)
+    overlapped = np.flatnonzero(duration[order[:-1]] > gap)
+    cut = order[overlapped]
+    duration[cut] = gap[overlapped]
+    lost = given[cut] > onset[cut] + duration[cut]
+    columns = {
+        "onset": onset.astype(np.int32),
+        "duration": duration.astype(np.int32),
+        "pitch": (voice & 127).astype(np.uint8),
+        "velocity": velocity.astype(np.uint8),
+        "slot": (voice >> 7).astype(np.uint8),
+    }
+    return columns, int(len(new) - new.sum()), int(lost.sum())
