@@ -88,7 +88,7 @@ def spread(values: list[float]) -> dict[str, float]:
 def our_training(batch: int, context: int) -> Callable[[], Any]:
     """A call is one optimizer step of jaxmusic: forward, backward, AdamW."""
     rng = np.random.default_rng(0)
-    sizes = (VOCAB, context, MAX_POSITIONS, MAX_SLOTS, MAX_PITCHES)
+    sizes = (VOCAB, context, MAX_POSITIONS, 64, MAX_SLOTS, MAX_PITCHES)
     events = Events(*(rng.integers(0, n, (batch, context), np.int32) for n in sizes))
     target = rng.integers(0, VOCAB, (batch, context), np.int32)
     graphdef, params = transformer.make(MODEL, VOCAB, 0)
@@ -121,9 +121,8 @@ def our_generation(count: int) -> Callable[[], Any]:
 
     def event(token: jax.Array, index: jax.Array) -> Events:
         # Stands in for the codec's state machine, which costs a few scalars as well.
-        return Events(
-            token, index[None, None], token % MAX_POSITIONS, token % MAX_SLOTS, token % MAX_PITCHES
-        )
+        sizes = (MAX_POSITIONS, 64, MAX_SLOTS, MAX_PITCHES)
+        return Events(token, index[None, None], *(token % size for size in sizes))
 
     @jax.jit
     def sample(weights: decode.Weights, key: jax.Array) -> jax.Array:

@@ -159,9 +159,7 @@ def packed(rows: list[list[np.ndarray]], context: int) -> Batch:
             segment[r, at:end] = number
             at = end
     none = np.zeros_like(token)
-    return Batch(
-        Events(token, none, none, none, none), target, segment, (target > 0).astype(np.float32)
-    )
+    return Batch(Events(token, *[none] * 5), target, segment, (target > 0).astype(np.float32))
 
 
 @pytest.mark.quick

@@ -11,8 +11,9 @@ from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.errors import UserError
 from jaxmusic.formats.midi import write_midi
 from jaxmusic.generate import decoding
-from jaxmusic.generate.composer import CHUNK, SILENT_BARS, Composer
+from jaxmusic.generate.composer import CHUNK, Composer
 from jaxmusic.generate.length import whole_bars
+from jaxmusic.generate.planning import SILENT_BARS
 from jaxmusic.models import decode, transformer
 
 CODEC = MetricalCodec()
@@ -91,7 +92,7 @@ def test_prompts_of_any_length_are_read_to_their_last_token(composer, long_piece
     # As many styles as make the prompt as long as is wanted.
     styles = start["style"] + np.arange(length - 1 - end)
     prompt = np.concatenate([[start["bos"]], styles, body[:end]]).astype(np.int32)
-    plan, keys = composer._plan(LONG, 1), jax.vmap(jax.random.key)(jnp.arange(1))
+    plan, keys = composer.planner.plan(LONG, 1), jax.vmap(jax.random.key)(jnp.arange(1))
     settings = decoding.settings(config.Sampling())
     rows, _ = composer._fill([prompt], plan, keys, [False], settings, lambda p: None)
     assert np.array_equal(rows[0][:length], prompt)

@@ -23,7 +23,10 @@ def music_like(batch, length, seed=0):
     time = np.cumsum(rng.integers(0, 5, (batch, length)), axis=1)
     columns = [rng.integers(0, n, (batch, length)) for n in (VOCAB, MAX_SLOTS, MAX_PITCHES)]
     return Events(
-        *(jnp.asarray(x, jnp.int32) for x in (columns[0], time, time % 144, *columns[1:]))
+        *(
+            jnp.asarray(x, jnp.int32)
+            for x in (columns[0], time, time % 144, time // 144, *columns[1:])
+        )
     )
 
 

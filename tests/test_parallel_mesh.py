@@ -112,7 +112,7 @@ PROGRAM = """
     assert len(jax.devices()) == 8
     config = configs.Model(layers=1, width=32, heads=4, kv_heads=2, head_dim=8, hidden=48)
     rng = np.random.default_rng(0)
-    events = Events(*(rng.integers(0, 17, (8, 12), np.int32) for _ in range(5)))
+    events = Events(*(rng.integers(0, 17, (8, 12), np.int32) for _ in Events._fields))
     segment = np.sort(rng.integers(1, 3, (8, 12))).astype(np.int32)
     rules = sharding.ShardingRules()
     logits_of, gradient_of = {}, {}

@@ -35,7 +35,7 @@ class FakeLoader:
         segment = 1 + (time >= context // 2).astype(np.int32)
         weight = np.ones((rows, context), np.float32)
         weight[:, [context // 2 - 1, -1]] = 0
-        events = Events(stream[:, :-1], time, time % 48, time * 0, time * 0 + 60)
+        events = Events(stream[:, :-1], time, time % 48, time // 48, time * 0, time * 0 + 60)
         return Batch(events, stream[:, 1:], segment, weight)
 
     def iterate(self, start=0, process_index=0, process_count=1):

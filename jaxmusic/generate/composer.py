@@ -1,4 +1,4 @@
-"""Composing whole pieces: plan the length, sample bar after bar, go on past the context."""
+"""Composing whole pieces: sample token after token, go on past the context."""
 
 from __future__ import annotations
 
@@ -12,27 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmusic import config, grid, meters
-from jaxmusic.codecs.grammar import Grammar, Rules
+from jaxmusic import config
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.errors import UserError
 from jaxmusic.events import Events
 from jaxmusic.generate import decoding
-from jaxmusic.generate.length import check_duration, whole_bars
+from jaxmusic.generate.length import check_duration
+from jaxmusic.generate.planning import Planner
 from jaxmusic.models import decode as model
 from jaxmusic.notes import Notes
 
 CHUNK = 64
 """Tokens sampled between two looks from the host."""
-SILENT_BARS = 2
-"""No more bars than this in a row pass without an onset."""
-
-
-class Plan(NamedTuple):
-    """Bars to fill and steps of the last bar, by meter and tempo: int32 [B, M, K] each."""
-
-    bars: Any
-    last_bar: Any
 
 
 class Progress(NamedTuple):
@@ -63,7 +54,8 @@ class Composer:
     ):
         """Takes the model's shape, its weights from `models.decode.prepare`, and the context."""
         self.shape, self.weights, self.codec, self.context = shape, weights, codec, context
-        self.grammar = Grammar(codec)
+        self.planner = Planner(codec, context)
+        self.grammar = self.planner.grammar
         self._extend = jax.jit(functools.partial(self._read), donate_argnums=2)
         self._sample = jax.jit(self._run, donate_argnums=1)
 
@@ -97,19 +89,21 @@ class Composer:
             raise UserError(f"the count must be at least 1, not {count}")
         settings = decoding.settings(sampling)
         start = self.codec.vocabulary.start
-        wanted = sorted({self.codec.style_index(s) for s in styles})
-        header = [start["bos"], *(start["style"] + s for s in wanted)]
-        plan = self._plan(duration, count)
+        header = [start["bos"], *self.codec.style_tokens(styles)]
+        planner = self.planner
+        plan = planner.plan(duration, count)
         base = jax.random.key(seed)
         keys = jax.vmap(lambda i: jax.random.fold_in(base, i))(jnp.arange(count))
         streams = prompts = [np.array(header, np.int32)] * count
         for turn in itertools.count():
             finished = [self._ended(s) for s in streams]
-            earlier = [self._bars(s) - self._bars(p) for s, p in zip(streams, prompts)]
+            earlier = sum(planner.bars(s) - planner.bars(p) for s, p in zip(streams, prompts))
 
-            def report(p: Progress, plan: Plan = plan, earlier: list[int] = earlier) -> None:
+            def report(p: Progress, plan: Any = plan, earlier: int = earlier) -> None:
                 if progress:
-                    progress(*self._count(p, plan, np.array(earlier)))
+                    made, total = planner.count(p.state, plan)
+                    made = np.where(np.asarray(p.done), total, made)
+                    progress(int(made.sum()) + earlier, int(total.sum()) + earlier)
 
             turn_keys = jax.vmap(lambda k, turn=turn: jax.random.fold_in(k, turn))(keys)
             rows, done = self._fill(prompts, plan, turn_keys, finished, settings, report)
@@ -119,40 +113,20 @@ class Composer:
             ]
             if done:
                 break
-            streams = [s if self._ended(s) else self._cut(s) for s in streams]
-            prompts, plan = self._go_on(streams, duration)
-        return [self._finish(stream, duration) for stream in streams]
-
-    def _plan(self, duration: float, count: int) -> Plan:
-        beat = self.codec.config.steps_per_beat
-        table = np.array(
-            [
-                [whole_bars(duration, m, float(t), beat) for t in meters.TEMPOS]
-                for m in range(len(meters.METERS))
-            ],
-            np.int32,
-        )
-        return Plan(*(np.repeat(table[None, ..., i], count, 0) for i in (0, 1)))
+            streams = [s if self._ended(s) else planner.cut(s) for s in streams]
+            prompts, plan = planner.go_on(streams, duration)
+        return [
+            Composition(planner.finish(stream, duration), stream, planner.bars(stream))
+            for stream in streams
+        ]
 
     def _ended(self, stream: np.ndarray) -> bool:
         return bool(stream[-1] == self.codec.vocabulary.start["eos"])
 
-    def _bars(self, stream: np.ndarray) -> int:
-        """Bars opened in a stream."""
-        return int((self.codec.vocabulary.kind[stream] == self.codec.vocabulary.kinds["bar"]).sum())
-
-    def _count(self, p: Progress, plan: Plan, earlier: np.ndarray) -> tuple[int, int]:
-        """Bars finished and bars in all, over the pieces of a batch."""
-        rows = np.arange(len(earlier))
-        meter, tempo = (np.maximum(np.asarray(x), 0) for x in (p.state.meter, p.state.tempo))
-        total = plan.bars[rows, meter, tempo] + earlier
-        finished = np.maximum(np.asarray(p.state.bar) - 1, 0) + earlier
-        return int(np.where(np.asarray(p.done), total, finished).sum()), int(total.sum())
-
     def _fill(
         self,
         prompts: list[np.ndarray],
-        plan: Plan,
+        plan: Any,
         keys: jax.Array,
         finished: list[bool],
         settings: decoding.Settings,
@@ -187,25 +161,15 @@ class Composer:
         ends = np.flatnonzero(row == self.codec.vocabulary.start["eos"])
         return row[: ends[0] + 1] if len(ends) else row
 
-    def _rules(self, state: Any, plan: Plan) -> Rules:
-        meter, tempo = jnp.maximum(state.meter, 0), jnp.maximum(state.tempo, 0)
-        return Rules(
-            bars=plan.bars[meter, tempo],
-            last_bar=plan.last_bar[meter, tempo],
-            silence=SILENT_BARS,
-            steady=1,
-            tokens=self.context // 4,
-        )
-
     def _read(
-        self, weights: Any, tokens: Any, cache: Any, plan: Plan, ready: Any
+        self, weights: Any, tokens: Any, cache: Any, plan: Any, ready: Any
     ) -> tuple[Any, Any]:
         """Grammar states after token `ready` of each row, and a cache of what comes before it."""
 
-        def walk(row: Any, plan: Plan) -> tuple[Any, Events]:
+        def walk(row: Any, plan: Any) -> tuple[Any, Events]:
             def one(state: Any, scanned: tuple[Any, Any]) -> tuple[Any, Events]:
                 token, i = scanned
-                new = self.grammar.advance(state, token, self._rules(state, plan))
+                new = self.grammar.advance(state, token, self.planner.rules(state, plan))
                 new = jax.tree.map(lambda a, b: jnp.where(i <= ready, a, b), new, state)
                 return new, self.grammar.place(new)
 
@@ -219,7 +183,7 @@ class Composer:
         self,
         weights: Any,
         p: Progress,
-        plan: Plan,
+        plan: Any,
         forced: Any,
         lengths: Any,
         settings: decoding.Settings,
@@ -232,7 +196,7 @@ class Composer:
             events = jax.vmap(self.grammar.place)(p.state)
             events = Events(*(e[:, None] for e in events))
             logits, cache = model.step(self.shape, weights, events, p.cache, p.index)
-            rules = jax.vmap(self._rules)(p.state, plan)
+            rules = jax.vmap(self.planner.rules)(p.state, plan)
             mask = jax.vmap(self.grammar.mask)(p.state, rules)
             logits = jax.vmap(self.grammar.merge)(logits)
             keys = jax.vmap(jax.random.fold_in, (0, None))(p.keys, p.index)
@@ -254,50 +218,6 @@ class Composer:
             )
 
         return jax.lax.while_loop(lambda p: (p.index < stop) & ~p.done.all(), one, p)
-
-    def _cut(self, stream: np.ndarray) -> np.ndarray:
-        """A stream without the bar that is not finished."""
-        is_bar = self.codec.vocabulary.kind[stream] == self.codec.vocabulary.kinds["bar"]
-        return stream[: np.flatnonzero(is_bar)[-1]]
-
-    def _go_on(self, streams: list[np.ndarray], duration: float) -> tuple[list[np.ndarray], Plan]:
-        """Prompts for the next stretch: header, running state and the last bars of each piece."""
-        prompts, plan = [], self._plan(duration, len(streams))
-        for row, stream in enumerate(streams):
-            if self._ended(stream):
-                prompts.append(stream[:2])
-                plan.bars[row] = 0
-                continue
-            piece, _ = self.codec.decode(stream)
-            total = int(plan.bars[row, piece.meter[0], piece.tempo[0]])
-            last = int(plan.last_bar[row, piece.meter[0], piece.tempo[0]])
-            piece = dataclasses.replace(piece, bars_after=total - piece.bars)
-            sizes = self.codec.sizes(piece)
-            room = self.context // 2 - sizes[0]
-            kept = int((np.cumsum(sizes[:0:-1]) <= room).sum())
-            first = piece.bars - max(kept, 1)
-            prompts.append(self.codec.encode(piece.part(first, piece.bars)))
-            plan.bars[row], plan.last_bar[row] = total - first, last
-        return prompts, plan
-
-    def _finish(self, stream: np.ndarray, duration: float) -> Composition:
-        """Notes of exactly `duration` seconds: one tempo, nothing past the end."""
-        piece, _ = self.codec.decode(stream)
-        beat = self.codec.config.steps_per_beat
-        tempo = float(meters.TEMPOS[piece.tempo[0]])
-        bars, last = whole_bars(duration, int(piece.meter[0]), tempo, beat)
-        steps = (bars - 1) * meters.bar_length(int(piece.meter[0]), beat)
-        steps += last or meters.bar_length(int(piece.meter[0]), beat)
-        notes = grid.dequantise(piece)
-        end = steps * notes.ticks_per_beat // beat
-        exact = steps / beat * 60.0 / duration
-        notes = notes.replace(
-            duration=np.minimum(notes.duration, end - notes.onset),
-            tempo_tick=np.zeros(1, np.int32),
-            tempo_qpm=np.array([exact]),
-            end=end,
-        )
-        return Composition(notes, stream, piece.bars)
 
 
 def _bucket(length: int) -> int:
