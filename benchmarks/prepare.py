@@ -46,6 +46,7 @@ class Peer:
         self._read: Any = runner.peer("note_seq").midi_file_to_note_sequence
         encoder = runner.peer("note_seq.encoder_decoder").OneHotEventSequenceEncoderDecoder
         coding = runner.peer("note_seq.performance_encoder_decoder").PerformanceOneHotEncoding
+        self._default = coding(num_velocity_bins=32)
         quarters = self._performance.DEFAULT_MAX_SHIFT_QUARTERS
         self._encoder = encoder(
             coding(
@@ -59,6 +60,13 @@ class Peer:
         quantised = self._sequences.quantize_note_sequence(self._read(path), GRID.steps_per_beat)
         events = self._performance.MetricPerformance(quantised, num_velocity_bins=GRID.velocities)
         return [self._encoder.events_to_label(events, i) for i in range(len(events))]
+
+    def performance(self, sequence: Any) -> list[int]:
+        """Its own default: labels of a sequence in steps of 10 ms with 32 levels of loudness."""
+        library = self._performance
+        quantised = self._sequences.quantize_note_sequence_absolute(sequence, 100)
+        events = library.Performance(quantised, num_velocity_bins=32)
+        return [self._default.encode_event(event) for event in events]
 
     def takes(self, path: pathlib.Path) -> bool:
         """Whether the quantiser accepts a file; it raises on several tempos or meters."""

@@ -101,7 +101,7 @@ def run(options: Options) -> Result:
         raise SystemExit(f"Step {first} is the run's best: give --step the step of another one.")
     data, _ = chosen_data(options)
     found = catalog.open_dataset(data.dataset, data.data_dir)
-    songs = Pieces(found.path, "validation", trained.codec.config)
+    songs = Pieces(found.path, "validation", trained.codec)
     real = [record.from_example(songs.example(i)) for i in range(len(songs))]
     style = trained.styles[0] if trained.styles else None
     samples = {}

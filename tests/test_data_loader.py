@@ -65,7 +65,7 @@ def test_rows_hold_parts_one_after_the_other(train):
     for step in range(6):
         batch = train.batch(step)
         assert all(c.shape == (BATCH, CONTEXT) for c in columns(batch))
-        assert [c.dtype for c in columns(batch)] == [np.int32] * 7 + [np.float32]
+        assert [c.dtype for c in columns(batch)] == [np.int32] * 8 + [np.float32]
         assert np.all(batch.segment[:, 0] == 1)
         for row in batch.segment:
             used = np.count_nonzero(row)
@@ -139,7 +139,7 @@ def test_epochs_differ_in_keys_and_cuts(data):
         np.concatenate([loader._train_row(e * rows + r)[0] for r in range(rows)]) for e in (0, 1)
     ]
     assert not np.array_equal(*epochs)
-    pitches = [np.unique(loader._train_row(e * rows)[4]).tolist() for e in range(6)]
+    pitches = [np.unique(loader._train_row(e * rows)[5]).tolist() for e in range(6)]
     assert len({tuple(p) for p in pitches}) > 1
 
 
@@ -182,7 +182,7 @@ def test_bars_longer_than_the_context_are_cut_and_said(data, caplog):
 
 def test_pieces_are_kept_within_bounds(data, train):
     found = catalog.open_dataset("tunes", data.data_dir)
-    store = pieces.Pieces(found.path, "train", train.codec.config, memory=20_000)
+    store = pieces.Pieces(found.path, "train", train.codec, memory=20_000)
     for i in itertools.chain(range(len(store)), (3, 0, 3)):
         assert np.array_equal(store[i].pitch, train._pieces[i].pitch)
     assert 0 < store._used <= 20_000

@@ -45,7 +45,7 @@ def records(summary):
     found = catalog.open_dataset(f"{summary.name}:{summary.version}", summary.path + "/../../..")
     out = {}
     for split in found.splits:
-        store = Pieces(found.path, split, MetricalCodec().config)
+        store = Pieces(found.path, split, MetricalCodec())
         out[split] = [store.example(i) for i in range(len(store))]
     return out
 
@@ -88,7 +88,7 @@ def test_sizes_are_measured_while_preparing(midi, options):
     found = catalog.open_dataset("tunes", options.data_dir)
     codec = MetricalCodec()
     sizes = measuring.load(found.path, "train", codec.fingerprint)
-    first = Pieces(found.path, "train", codec.config)[0]
+    first = Pieces(found.path, "train", codec)[0]
     mine = codec.sizes(first)
     assert sizes.header[0] == mine[0]
     assert np.array_equal(sizes.bar[: sizes.first[1]], mine[1:])

@@ -291,9 +291,9 @@ class TestDocuments:
         shown = re.search(r"( +bos  style 0.*?)\.\.\.$", text, re.MULTILINE | re.DOTALL).group(1)
         assert words == " ".join(shown.split())
         assert [tokens[30], tokens[31]] == [688, 841]
-        assert [int(e[30]) for e in codec.events(tokens)] == [688, 24, 24, 1, 76]
+        assert [int(e[30]) for e in codec.events(tokens)] == [688, 24, 24, 0, 1, 76]
         moved = codec.encode(dataclasses.replace(piece.transpose(2), styles=("pop",)))
-        assert [int(e[30]) for e in codec.events(moved)] == [690, 24, 24, 1, 78]
+        assert [int(e[30]) for e in codec.events(moved)] == [690, 24, 24, 0, 1, 78]
         tempo = float(meters.TEMPOS[piece.tempo[0]])
         assert round(tempo, 2) == 100.41
         assert length.whole_bars(19.0, int(piece.meter[0]), tempo, 12) == (8, 0)

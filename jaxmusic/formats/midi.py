@@ -179,7 +179,7 @@ def _labels(score: Any) -> tuple[Labels, int]:
             end = tick
         elif (chord := chord_number(text)) is not None:
             changes["chord"].append((tick, chord))
-    columns = {}
+    columns: dict[str, Any] = {}
     for name, rows in changes.items():
         columns[f"{name}_tick"] = np.array([tick for tick, _ in rows], np.int32)
         columns[name] = np.array([value for _, value in rows], np.uint8)

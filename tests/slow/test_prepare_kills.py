@@ -14,10 +14,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 import data_music
 
+from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.config import Prepare
 from jaxmusic.data import catalog
 from jaxmusic.data.builder import prepare
-from jaxmusic.data.pieces import Codec, Pieces
+from jaxmusic.data.pieces import Pieces
 
 SCRIPT = """
 import sys
@@ -46,7 +47,7 @@ def whole(data_dir):
     for version in found:
         dataset = catalog.open_dataset(f"tunes:{version}", str(data_dir))
         for split, count in dataset.splits.items():
-            store = Pieces(dataset.path, split, Codec())
+            store = Pieces(dataset.path, split, MetricalCodec())
             assert len(store) == count
             assert all(len(store[i]) for i in range(count))
     return found
