@@ -7,14 +7,15 @@ from benchmarks.runner import Options, Result, Row
 
 COLUMNS = {
     "error_ms_12": "onset error, 12 steps (ms)",
+    "error_ms_24": "onset error, 24 steps (ms)",
     "over_0.2": "pieces without a grid",
     "beat_f": "beat F",
     "downbeat_f": "downbeat F",
     "ms_per_piece": "ms per piece",
 }
 """What is shown of `beats.run`'s rows."""
-GOAL_MS = 1.9
-"""Onset error of POP909 on grids found without labels: that of its annotated beats."""
+GOALS_MS = {"pop909/estimate": 1.9, "pop909/labels": 3.0}
+"""Most that the onset error of POP909 may be on 12 steps, without and with its labelled beats."""
 
 
 def run(options: Options) -> Result:
@@ -23,8 +24,9 @@ def run(options: Options) -> Result:
     rows = []
     for name, row in found.items():
         cells = (name, row["pieces"], *(row.get(key, "") for key in COLUMNS))
-        if name == "pop909/estimate":
-            rows.append(Row(cells, f"at most {GOAL_MS} ms", row["error_ms_12"] <= GOAL_MS))
+        if name in GOALS_MS:
+            most = GOALS_MS[name]
+            rows.append(Row(cells, f"at most {most} ms", row["error_ms_12"] <= most))
         else:
             rows.append(Row(cells))
     return Result(

@@ -22,6 +22,7 @@ from benchmarks.runner import Options, Result, Row
 from jaxmusic import beat_grid, beats
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.config import Codec
+from jaxmusic.data.sources import MusicFile, find
 from jaxmusic.errors import UserError
 from jaxmusic.formats import midi, sequence
 from jaxmusic.notes import Notes
@@ -58,7 +59,8 @@ def run(options: Options) -> Result:
     rows.append(_row("vocabulary", "", cells, f"at most {LARGEST[0]} / {LARGEST[1]}", small))
     for name, found in files.items():
         rows.append(_lost(name, found))
-    rows += _accepted(files["pop909"], sorted((data / "odd").rglob("*.[mM][iI][dD]")))
+    odd = find([data / "odd"]) if (data / "odd").is_dir() else []
+    rows += _accepted(files["pop909"], odd)
     rows += _speeds(spread(files["pop909"], 3 * TIMED), peers, options.repeats)
     return Result(
         columns=("measure", "of", *COLUMNS),
@@ -143,10 +145,11 @@ def _lost(name: str, files: list[pathlib.Path]) -> Row:
     return _row("notes lost", words, cells, f"at most {LOSS:.1%}", losses.share <= LOSS)
 
 
-def _accepted(songs: list[pathlib.Path], odd: list[pathlib.Path]) -> list[Row]:
+def _accepted(songs: list[pathlib.Path], odd: list[MusicFile]) -> list[Row]:
     """Files whose tokens decode to what was encoded."""
     rows = []
-    for name, files, every in (("pop909", songs, True), ("odd", odd, False)):
+    paths = [pathlib.Path(file.path) for file in odd]
+    for name, files, every in (("pop909", songs, True), ("odd", paths, False)):
         good = parsed = 0
         for path in tqdm.tqdm(files, name, leave=False):
             try:

@@ -123,7 +123,8 @@ class MusicModel:
             known = ", ".join(self.styles) or "none: leave the style out"
             raise UserError(f"this model was not trained on style {style!r}; its styles: {known}")
         styles = (style,) if style else ()
-        with tqdm(desc="composing", unit=" bars", disable=not progress) as shown:
+        unit = f" {self._composer.planner.UNIT}"
+        with tqdm(desc="composing", unit=unit, disable=not progress) as shown:
 
             def show(finished: int, total: int) -> None:
                 shown.total = total

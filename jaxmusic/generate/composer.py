@@ -13,15 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmusic import config
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.base import Codec
 from jaxmusic.errors import UserError
 from jaxmusic.events import Events
 from jaxmusic.generate import decoding
 from jaxmusic.generate.length import check_duration
+from jaxmusic.generate.performing import PerformancePlanner
 from jaxmusic.generate.planning import Planner
 from jaxmusic.models import decode as model
 from jaxmusic.notes import Notes
 
+PLANNERS: dict[str, Any] = {
+    "metrical": Planner,
+    "fused": Planner,
+    "performance": PerformancePlanner,
+}
+"""What plans pieces of each kind of codec."""
 CHUNK = 64
 """Tokens sampled between two looks from the host."""
 
@@ -39,7 +46,10 @@ class Progress(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Composition:
-    """What came out: notes of exactly the asked duration, and how they were made."""
+    """What came out: notes of exactly the asked duration, and how they were made.
+
+    `bars` is their number, or that of seconds where the codec counts these.
+    """
 
     notes: Notes
     tokens: np.ndarray
@@ -50,11 +60,11 @@ class Composer:
     """Samples pieces from one model under its codec's grammar; compiled programs are kept."""
 
     def __init__(
-        self, shape: config.Model, weights: model.Weights, codec: MetricalCodec, context: int
+        self, shape: config.Model, weights: model.Weights, codec: Codec, context: int
     ):
         """Takes the model's shape, its weights from `models.decode.prepare`, and the context."""
         self.shape, self.weights, self.codec, self.context = shape, weights, codec, context
-        self.planner = Planner(codec, context)
+        self.planner = PLANNERS[codec.config.kind](codec, context)
         self.grammar = self.planner.grammar
         self._extend = jax.jit(functools.partial(self._read), donate_argnums=2)
         self._sample = jax.jit(self._run, donate_argnums=1)
@@ -113,8 +123,7 @@ class Composer:
             ]
             if done:
                 break
-            streams = [s if self._ended(s) else planner.cut(s) for s in streams]
-            prompts, plan = planner.go_on(streams, duration)
+            streams, prompts, plan = planner.go_on(streams, duration)
         return [
             Composition(planner.finish(stream, duration), stream, planner.bars(stream))
             for stream in streams

@@ -32,6 +32,8 @@ class Planner:
       grammar: the codec's grammar.
     """
 
+    UNIT = "bars"
+
     def __init__(self, codec: MetricalCodec, context: int):
         """Takes the codec and the model's context."""
         self.codec, self.context = codec, context
@@ -70,21 +72,25 @@ class Planner:
         """Bars opened in a stream."""
         return int(self._is_bar(stream).sum())
 
-    def cut(self, stream: np.ndarray) -> np.ndarray:
-        """A stream without the bar that is not finished."""
-        return stream[: np.flatnonzero(self._is_bar(stream))[-1]]
-
     def _is_bar(self, stream: np.ndarray) -> np.ndarray:
         return self.codec.vocabulary.kind[stream] == self.codec.vocabulary.kinds["bar"]
 
-    def go_on(self, streams: list[np.ndarray], duration: float) -> tuple[list[np.ndarray], Plan]:
-        """Prompts for the next stretch: header, running state and the last bars of each piece."""
-        prompts, plan = [], self.plan(duration, len(streams))
+    def go_on(
+        self, streams: list[np.ndarray], duration: float
+    ) -> tuple[list[np.ndarray], list[np.ndarray], Plan]:
+        """Streams cut to whole bars, prompts for the next stretch, and its plan.
+
+        A prompt is a header, the running state and the last bars of a piece.
+        """
+        out, prompts, plan = [], [], self.plan(duration, len(streams))
         for row, stream in enumerate(streams):
             if stream[-1] == self.codec.vocabulary.start["eos"]:
+                out.append(stream)
                 prompts.append(stream[:2])
                 plan.bars[row] = 0
                 continue
+            stream = stream[: np.flatnonzero(self._is_bar(stream))[-1]]
+            out.append(stream)
             piece, _ = self.codec.decode(stream)
             total = int(plan.bars[row, piece.meter[0], piece.tempo[0]])
             last = int(plan.last_bar[row, piece.meter[0], piece.tempo[0]])
@@ -95,7 +101,7 @@ class Planner:
             first = piece.bars - max(kept, 1)
             prompts.append(self.codec.encode(piece.part(first, piece.bars)))
             plan.bars[row], plan.last_bar[row] = total - first, last
-        return prompts, plan
+        return out, prompts, plan
 
     def finish(self, stream: np.ndarray, duration: float) -> Notes:
         """Notes of exactly `duration` seconds: one tempo, nothing past the end."""
