@@ -7,7 +7,9 @@ import dataclasses
 import numpy as np
 from hypothesis import strategies as st
 
-from jaxmusic import grid
+from jaxmusic import config, grid
+from jaxmusic.codecs.performance import PerformanceCodec
+from jaxmusic.codecs.performance_notes import Performance
 from jaxmusic.meters import METERS, TEMPOS
 from jaxmusic.notes import CHORD_COUNT, SECTIONS, TICKS_PER_BEAT, Labels, Notes, make_notes
 from jaxmusic.piece import Piece
@@ -111,3 +113,68 @@ def differences(a: Piece, b: Piece, ignore: tuple[str, ...] = ()) -> list[str]:
         if field.name not in ignore and not same:
             out.append(field.name)
     return out
+
+
+def random_performed_notes(seed: int, count: int = 40, seconds: int = 20) -> Notes:
+    """Notes off any grid, with overlaps and duplicates of one pitch, chords and long silences."""
+    rng = np.random.default_rng(seed)
+    end = int(seconds * 960)
+    onset = rng.integers(0, end, count)
+    crowd = rng.random(count) < 0.5  # many within few steps of each other
+    onset[crowd] = onset[crowd] // 1920 * 1920 + rng.integers(0, 20, crowd.sum())
+    long = rng.random(count) < 0.2
+    duration = np.where(long, rng.integers(1, 9600, count), rng.integers(1, 960, count))
+    low, high = ((58, 64), (0, 128))[rng.integers(2)]
+    tracks = int(rng.integers(1, 4))
+    tempos = [(0, float(rng.uniform(40, 240)))]
+    for _ in range(rng.integers(0, 4)):
+        tempos.append((int(rng.integers(0, end)), float(rng.uniform(30, 260))))
+    return make_notes(
+        onset,
+        duration,
+        rng.integers(low, high, count),
+        rng.integers(1, 128, count) if rng.random() < 0.7 else rng.integers(60, 70, count),
+        rng.integers(0, tracks, count),
+        program=rng.integers(0, 128, tracks),
+        drum=rng.random(tracks) < 0.2,
+        tempos=tuple(tempos),
+        end=end if rng.random() < 0.5 else 0,
+        ticks_per_beat=int(rng.choice((96, 220, 480, 1000))),
+        labels=Labels(styles=("jazz", "pop")[: rng.integers(0, 3)], song="song"),
+    )
+
+
+def performed_notes(max_notes: int = 60) -> st.SearchStrategy[Notes]:
+    """`Notes` as they are played."""
+    return st.builds(
+        random_performed_notes,
+        seed=st.integers(0, 2**32 - 1),
+        count=st.integers(0, max_notes),
+        seconds=st.integers(1, 60),
+    )
+
+
+def random_performance(
+    seed: int, count: int = 40, seconds: int = 20, velocities: int = 32
+) -> Performance:
+    """A performance."""
+    codec = PerformanceCodec(config.Codec(velocities=velocities, kind="performance"))
+    notes = random_performed_notes(seed, count, seconds).replace(
+        ticks_per_beat=TICKS_PER_BEAT,  # 960 ticks a second
+        tempo_tick=np.zeros(1, np.int32),
+        tempo_qpm=np.array([120.0]),
+    )
+    return codec.quantise(notes)[0]
+
+
+def performances(
+    max_notes: int = 60, max_seconds: int = 40, velocities: int | None = None
+) -> st.SearchStrategy[Performance]:
+    """`Performance`s with every number of levels, or one."""
+    return st.builds(
+        random_performance,
+        seed=st.integers(0, 2**32 - 1),
+        count=st.integers(0, max_notes),
+        seconds=st.integers(1, max_seconds),
+        velocities=st.just(velocities) if velocities else st.sampled_from((8, 16, 32)),
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.registry import make_codec
 from jaxmusic.config import Data, Prepare
 from jaxmusic.data import catalog, pieces
 from jaxmusic.data.builder import prepare, prepare_pieces
@@ -194,6 +195,31 @@ def test_styles_of_the_dataset_are_added_to_the_codec(train):
     assert "odd one" in train.codec.styles
     assert train.dataset == "tunes:1.0.0" and len(train.manifest) == 64
     assert train.notes == notes_of(train)
+
+
+@pytest.mark.parametrize("kind", ("fused", "performance"))
+def test_a_dataset_serves_every_codec(data, kind):
+    from jaxmusic.config import Codec
+
+    plain = dataclasses.replace(data, drop_controls=0.0, transpose=2)
+    train = Loader(plain, make_codec(Codec(velocities=32, kind=kind)), "train", seed=5)
+    codec, onsets = train.codec, 0
+    for step in range(-(-train.rows_per_epoch() // data.batch)):
+        batch = train.batch(step)
+        for row in range(data.batch):
+            segment = batch.segment[row]
+            padding = batch.events.token[row][segment == 0]
+            assert (padding == codec.PAD).all() and (batch.weight[row][segment == 0] == 0).all()
+            for number in range(1, segment.max() + 1):
+                here = segment == number
+                tokens, target = batch.events.token[row][here], batch.target[row][here]
+                piece, dropped = codec.decode(tokens)
+                assert dropped == 0 and piece.styles
+                assert np.array_equal(target[:-1], tokens[1:]) and target[-1] == codec.PAD
+                assert batch.weight[row][here].tolist() == [1.0] * (len(tokens) - 1) + [0.0]
+    onsets = sum(codec.onset_tokens[b.events.token].sum() for b in train.evaluation())
+    stored = [train._pieces[i] for i in range(train.pieces)]
+    assert onsets == sum(len(piece) for piece in stored) > 0
 
 
 def test_another_resolution_is_measured_once(data):

@@ -113,3 +113,29 @@ def test_importing_touches_no_device():
         "assert 'jax' not in sys.modules and 'note_seq' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def codec_piece(model, notes):
+    return model.codec.quantise(beats.align(notes)[0])[0]
+
+
+def test_a_model_of_performances(starter_data, tmp_path):
+    """The same dataset, another codec: train, load, score and compose."""
+    from conftest import toy_experiment
+
+    from jaxmusic.data import starter
+    from jaxmusic.train import trainer
+
+    codec = config.Codec(velocities=32, kind="performance")
+    experiment = dataclasses.replace(toy_experiment(starter_data), codec=codec, steps=3)
+    trainer.train(experiment, str(tmp_path / "run"), progress=False)
+    model = jaxmusic.load(tmp_path / "run")
+    assert model.codec.config == codec and model.codec.vocab_size == 464
+    piece = next(starter.corpus(1, seed=9))
+    score = model.score(sequences.to_sequence(piece))
+    assert score.notes == len(codec_piece(model, piece)) > 1000 and score.bits > 0
+    sequence = model.generate(style="pop", duration=12.34, seed=1)
+    assert sequence.total_time == pytest.approx(12.34, abs=1e-6)
+    other = dataclasses.replace(experiment, codec=config.Codec(), init_from=str(tmp_path / "run"))
+    with pytest.raises(jaxmusic.UserError, match=r"codec.kind to performance"):
+        trainer.train(other, str(tmp_path / "other"), progress=False)

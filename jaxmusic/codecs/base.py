@@ -37,6 +37,8 @@ class Codec(abc.ABC):
       onset_tokens: bool [vocab_size], True for tokens that each stand for exactly one note.
     """
 
+    KINDS: ClassVar[tuple[str, ...]]
+    """Values of `config.Codec.kind` that mean this codec."""
     VERSION: ClassVar[int]
     """Raised when tokens change their meaning."""
     PAD: int
@@ -52,6 +54,8 @@ class Codec(abc.ABC):
           styles: names of styles.
           ranges: name and number of tokens of each kind.
         """
+        if config.kind not in self.KINDS:
+            raise UserError(f"kind must be {' or '.join(self.KINDS)} here, not {config.kind!r}")
         if len(styles) > MAX_STYLES:
             raise UserError(f"a codec holds {MAX_STYLES} styles, not {len(styles)}")
         self.config = config
@@ -115,6 +119,10 @@ class Codec(abc.ABC):
     def style_tokens(self, names: Sequence[str]) -> list[int]:
         """Tokens of styles, in ascending order; raises UserError for an unknown one."""
         return sorted(self.vocabulary.start["style"] + self.style_index(s) for s in set(names))
+
+    def style_names(self, values: np.ndarray) -> tuple[str, ...]:
+        """Names of the values of style tokens, each once; those that have no name are left out."""
+        return tuple(dict.fromkeys(self.styles[v] for v in values if v < len(self.styles)))
 
     def to_json(self) -> str:
         """The codec as a small JSON object; `codecs.registry.read_codec` reads it."""

@@ -50,6 +50,7 @@ class MetricalCodec(Codec):
       half: steps that a hold token counts in: half notes.
     """
 
+    KINDS = ("metrical", "fused")
     VERSION = 1
 
     def __init__(
@@ -317,7 +318,7 @@ class MetricalCodec(Codec):
             key=by_bar("key", -1),
             section=by_bar("section", -1),
             chord=chord,
-            styles=tuple(self.styles[s] for s in styles if s < len(self.styles)),
+            styles=self.style_names(styles),
             density=int(value[density[0]]) if len(density) else -1,
             bars_before=int(is_a("part").any()),
             bars_after=0 if len(ends) else int(BARS_LEFT[last]),

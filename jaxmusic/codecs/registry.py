@@ -7,11 +7,11 @@ import json
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.performance import PerformanceCodec
 from jaxmusic.errors import UserError
 
 CODECS: dict[str, type[Codec]] = {
-    "metrical": MetricalCodec,
-    "fused": MetricalCodec,
+    kind: codec for codec in (MetricalCodec, PerformanceCodec) for kind in codec.KINDS
 }
 """Class of each `config.Codec.kind`."""
 

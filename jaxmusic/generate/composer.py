@@ -59,9 +59,7 @@ class Composition:
 class Composer:
     """Samples pieces from one model under its codec's grammar; compiled programs are kept."""
 
-    def __init__(
-        self, shape: config.Model, weights: model.Weights, codec: Codec, context: int
-    ):
+    def __init__(self, shape: config.Model, weights: model.Weights, codec: Codec, context: int):
         """Takes the model's shape, its weights from `models.decode.prepare`, and the context."""
         self.shape, self.weights, self.codec, self.context = shape, weights, codec, context
         self.planner = PLANNERS[codec.config.kind](codec, context)

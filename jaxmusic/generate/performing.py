@@ -1,4 +1,4 @@
-"""Planning a performance in steps of 10 ms: its length, how to go on past the context, the finish."""
+"""Planning a performance in steps of 10 ms: length, going on past the context, the finish."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class PerformancePlanner:
         end = time[-1] // STEPS_PER_SECOND * STEPS_PER_SECOND
         last = int(np.searchsorted(time, end))  # a shift that reaches the second or passes it
         whole = stream[: last + 1].copy()
-        if (SHIFT <= whole[-1]) & (whole[-1] < VELOCITY):
+        if (whole[-1] >= SHIFT) & (whole[-1] < VELOCITY):
             whole[-1] -= time[last] - end
         return whole
 
