@@ -21,6 +21,8 @@ from jaxmusic.data.sources import find
 from jaxmusic.errors import UserError
 from jaxmusic.formats.midi import write_midi
 from jaxmusic.grid import quantise
+from jaxmusic.notes import make_notes
+from jaxmusic.piece import Losses
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,34 @@ def test_sizes_are_measured_while_preparing(midi, options):
     assert sizes.header[0] == mine[0]
     assert np.array_equal(sizes.bar[: sizes.first[1]], mine[1:])
     assert len(sizes.header) == summary.splits["train"]
+
+
+def test_what_no_grid_fits_is_left_out_or_kept_with_a_warning(midi, options, tmp_path):
+    rng = np.random.default_rng(1)
+    onset = np.sort(rng.integers(0, 200_000, 400))
+    played = make_notes(onset, [300] * 400, rng.integers(40, 90, 400), [64] * 400, [0] * 400)
+    write_midi(played, tmp_path / "played.mid")
+    sources = [str(midi), str(tmp_path / "played.mid")]
+    summary = prepare(sources, options, progress=False)
+    assert summary.skipped["no beat grid fits its notes"] == 1 and summary.off_grid == 0
+    summary = prepare(sources, dataclasses.replace(options, no_grid="keep"), progress=False)
+    assert "no beat grid fits its notes" not in summary.skipped and summary.off_grid == 1
+    assert "no beat grid fits 1 pieces that were kept" in str(summary)
+    assert summary.pieces == 7
+    with pytest.raises(UserError, match="skip or keep"):
+        prepare(sources, dataclasses.replace(options, no_grid="maybe"), progress=False)
+
+
+def test_the_summary_says_what_the_grid_changed(options, tmp_path):
+    rows = [(120 * i, 100, 60 + i % 5, 64, 0) for i in range(200)]
+    # One twice, and one that is cut.
+    rows += [(0, 100, 60, 64, 0), (0, 900, 75, 64, 0), (480, 600, 75, 64, 0)]
+    write_midi(make_notes(*zip(*rows)), tmp_path / "a.mid")
+    summary = prepare([str(tmp_path / "a.mid")], options, progress=False)
+    assert summary.losses == Losses(notes=203, duplicate=1, cut=1)
+    assert "0.99% of notes (1 merged, 1 cut)" in str(summary)
+    again = prepare([str(tmp_path / "a.mid")], options, progress=False)
+    assert again.losses == summary.losses and not again.is_new
 
 
 def test_again_nothing_is_done_and_other_input_makes_another_version(midi, options):

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 import jaxmusic
-from jaxmusic import beats, cli, grid, meters
+from jaxmusic import beats, cli, config, grid, meters
 from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.performance import PerformanceCodec
+from jaxmusic.codecs.registry import make_codec
 from jaxmusic.formats import midi
 from jaxmusic.generate import length
 from jaxmusic.notes import Notes, make_notes
@@ -258,9 +260,18 @@ class TestDocuments:
     def test_the_vocabulary_is_as_described(self):
         codec = MetricalCodec()
         text = (ROOT / "docs" / "codec.md").read_text()
-        rows = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \|", text, re.MULTILINE)
+        tables = text.split("# The performance codec")
+        for table, vocabulary in zip(tables, (codec.vocabulary, PerformanceCodec().vocabulary)):
+            rows = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \|", table, re.MULTILINE)
+            v = vocabulary
+            assert rows == [(n, str(v.length[n]), str(v.start[n])) for n in v.names]
+        sizes = re.findall(r"^\| `(\w+)`.*?\| ([\d,]+) \|", text, re.MULTILINE)
+        for kind, size in sizes[:3]:
+            made = make_codec(
+                config.Codec(velocities=32 if kind == "performance" else 8, kind=kind)
+            )
+            assert made.vocab_size == int(size.replace(",", ""))
         v = codec.vocabulary
-        assert rows == [(n, str(v.length[n]), str(v.start[n])) for n in v.names]
         assert codec.vocab_size == 1500
         assert v.describe(688) == "pitch 76"
 
