@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from jaxmusic.beats import BeatLabels, align
 from jaxmusic.errors import UserError
+from jaxmusic.formats.annotations import read_beats
 from jaxmusic.formats.midi import read_notes
 from jaxmusic.notes import Notes
 
@@ -38,17 +39,6 @@ SETS = {
 }
 TOLERANCE = 0.07
 AGREE = 0.8
-
-
-def read_pop909_beats(path: pathlib.Path) -> BeatLabels:
-    """Reads a ``beat_midi.txt``: times of quarters, flags of two-beat and of four-beat bars.
-
-    The second column marks every second (in triple time every third) beat, the third column every
-    second of these. So bars open at the third column's marks, in triple time at the second's.
-    """
-    table = np.loadtxt(path, ndmin=2)
-    triple = np.median(np.diff(np.flatnonzero(table[:, 1]))) == 3
-    return BeatLabels(table[:, 0], table[:, 1 if triple else 2] > 0)
 
 
 def f_measure(found: np.ndarray, true: np.ndarray) -> float:
@@ -83,7 +73,7 @@ def compare(piece: Notes, aligned: Notes, folder: pathlib.Path) -> dict[str, flo
     def heard(times: np.ndarray) -> np.ndarray:
         return times[(times > first - TOLERANCE) & (times < last + TOLERANCE)]
 
-    labels = read_pop909_beats(folder / "beat_midi.txt")
+    labels = read_beats(folder / "beat_midi.txt")
     audio = np.loadtxt(folder / "beat_audio.txt", ndmin=2)
     beats, downbeats = (heard(t) for t in grid_times(piece, aligned))
     beats_midi, downbeats_midi = heard(labels.time), heard(labels.time[labels.downbeat])
@@ -136,7 +126,7 @@ def run(data: pathlib.Path, limit: int | None = None) -> dict[str, dict[str, Any
             measured.setdefault("file", []).append(fit_errors(piece))
             ways: dict[str, BeatLabels | None] = {"estimate": None}
             if name == "pop909":
-                ways["labels"] = read_pop909_beats(path.parent / "beat_midi.txt")
+                ways["labels"] = read_beats(path.parent / "beat_midi.txt")
             for way, labels in ways.items():
                 start = time.process_time()
                 aligned, fit = align(piece, labels)

@@ -1,0 +1,141 @@
+"""Reads annotations that lie beside music as text: beats, chords and keys, as POP909 has them."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import numpy as np
+from etils import epath
+
+from jaxmusic.beats import BeatLabels
+from jaxmusic.errors import UserError
+from jaxmusic.formats.symbols import chord_number
+from jaxmusic.notes import NO_CHORD
+
+NEAREST = {
+    **{"": "maj", "maj": "maj", "maj6": "maj", "6": "maj", "aug": "maj"},
+    **{"min": "min", "min6": "min", "minmaj7": "min"},
+    **{"7": "7", "9": "7", "maj7": "maj7", "maj9": "maj7", "min7": "min7", "min9": "min7"},
+    **{"dim": "dim", "dim7": "dim", "hdim7": "dim"},
+    **{"sus4": "sus4", "sus2": "sus4", "sus4(b7)": "sus4", "sus4(b7,9)": "sus4"},
+}
+"""Quality of `jaxmusic.notes.CHORD_QUALITIES` that stands for each quality of an annotation: the
+one on the same root that shares most notes, the triad where several do; sus2, without a third like
+sus4, is taken for that."""
+_OVERLAP = 1e-3  # seconds: annotations are rounded
+
+
+def read_beats(path: str | os.PathLike[str]) -> BeatLabels:
+    """Reads a ``beat_midi.txt``: times of quarters, flags of two-beat and of four-beat bars.
+
+    The second column marks every second (in triple time every third) beat, the third column every
+    second of these. So bars open at the third column's marks, in triple time at the second's.
+
+    Raises:
+      UserError: the file cannot be read or is no such table.
+    """
+    rows = _rows(path, "a time in seconds and two flags")
+    try:
+        table = np.array(rows, np.float64)
+    except ValueError as error:
+        raise UserError(
+            f"{path} holds a word where a number belongs: give a time and two flags on each line."
+        ) from error
+    marks = np.diff(np.flatnonzero(table[:, 1]))
+    triple = len(marks) > 0 and np.median(marks) == 3
+    return BeatLabels(table[:, 0], table[:, 1 if triple else 2] > 0)
+
+
+def read_chords(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a ``chord_midi.txt``: start, end and symbol of a chord on each line.
+
+    Symbols are a root and a quality of `NEAREST`, such as ``B:maj7`` or ``Eb:maj/3``, whose bass
+    is left aside, or ``N`` for no chord.
+
+    Returns:
+      Seconds [C] float64 and chords [C] uint8 from there on, one for each change; there is no chord
+      where the file names none, so the last is `NO_CHORD`.
+
+    Raises:
+      UserError: the file cannot be read, is no such table, or holds a chord of unknown quality.
+    """
+    start, end, symbols = _spans(path)
+    chords = [_chord(path, symbol) for symbol in symbols]
+    # Every end is a change to no chord, unless another chord begins there.
+    silent = [t for t, after in zip(end, [*start[1:], np.inf]) if t < after]
+    time = np.array([*start, *silent])
+    chord = np.array(chords + [NO_CHORD] * len(silent), np.uint8)
+    order = np.argsort(time, kind="stable")
+    time, chord = time[order], chord[order]
+    new = np.append(True, chord[1:] != chord[:-1])
+    return time[new], chord[new]
+
+
+def read_keys(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a ``key_audio.txt``: start, end and key, such as ``Gb:maj``, on each line.
+
+    Returns:
+      Seconds [K] float64 and keys [K] uint8 from there on: tonic + 12 if minor.
+
+    Raises:
+      UserError: the file cannot be read, is no such table, or holds what is no key.
+    """
+    start, _, symbols = _spans(path)
+    keys = []
+    for symbol in symbols:
+        number = chord_number(symbol.replace(":maj", "").replace(":min", "m"))
+        if number is None or number >= 24 or not symbol.endswith((":maj", ":min")):
+            raise UserError(f"{path} holds {symbol}, which is no key: write it as C:maj or A:min.")
+        keys.append(number)
+    return np.array(start), np.array(keys, np.uint8)
+
+
+def _chord(path: str | os.PathLike[str], symbol: str) -> int:
+    """Number of an annotated chord."""
+    if symbol == "N":
+        return NO_CHORD
+    match = re.fullmatch(r"([A-G][#b]*)(?::([^/]*))?(?:/[#b]*\d+)?", symbol)
+    quality = NEAREST.get(match[2] or "") if match else None
+    number = chord_number(match[1] + quality) if match and quality else None
+    if number is None:
+        known = ", ".join(filter(None, NEAREST))
+        raise UserError(f"{path} holds the chord {symbol}, whose quality is none of {known}.")
+    return number
+
+
+def _spans(path: str | os.PathLike[str]) -> tuple[list[float], list[float], list[str]]:
+    """Starts, ends and symbols; starts ascend, and an end is no later than the next start."""
+    rows = _rows(path, "a start, an end and a symbol")
+    start: list[float] = []
+    end: list[float] = []
+    for first, second, _ in rows:
+        try:
+            times = float(first), float(second)
+        except ValueError as error:
+            raise UserError(
+                f"{path} holds a word where a number belongs: give start, end and symbol on each "
+                "line."
+            ) from error
+        if not (end[-1] if end else 0) - _OVERLAP <= times[0] < times[1] < np.inf:
+            raise UserError(
+                f"{path} does not go forward in time at {first}: each line must end after it "
+                "starts and start where the one before it ends, or later."
+            )
+        start.append(times[0])
+        end.append(times[1])
+    return start, end, [row[2] for row in rows]
+
+
+def _rows(path: str | os.PathLike[str], columns: str) -> list[list[str]]:
+    """Words of the lines that are not empty, three in each."""
+    try:
+        lines = epath.Path(path).read_text().splitlines()
+    except OSError as error:
+        raise UserError(f"{path} cannot be opened: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file: give an annotation file.") from error
+    rows = [line.split() for line in lines if line.strip()]
+    if not rows or any(len(row) != 3 for row in rows):
+        raise UserError(f"{path} is not a table of three columns: put {columns} on each line.")
+    return rows
