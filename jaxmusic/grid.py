@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxmusic.meters import METERS, METERS_BY_NAME, TEMPOS, divide
+from jaxmusic.meters import METERS, TEMPOS, bar_lines
 from jaxmusic.notes import NO_CHORD, TICKS_PER_BEAT, Labels, Notes, make_notes
 from jaxmusic.piece import (
     DENSITIES,
@@ -43,7 +43,7 @@ def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tup
     slots, programs, regrouped = _slots(notes, keep)
     slot = slots[notes.track] if len(notes) else np.zeros(0, np.int64)
     total = max(int(onset.max(initial=0)) + 1, -(-notes.end // scale))
-    meter, bar_step = _bars(notes, total, steps_per_beat)
+    meter, bar_step = bar_lines(notes, total, steps_per_beat)
 
     def ordered() -> tuple[dict[str, Any], int, int]:
         voices = (pitch[keep], velocity[keep], slot[keep])
@@ -175,36 +175,6 @@ def _apart(onset: np.ndarray, tick: np.ndarray, pitch: np.ndarray, scale: int) -
     onset[first[back]] -= 1
     onset[second[may_go_on & ~back]] += 1
     return onset
-
-
-def _bars(notes: Notes, total: int, steps_per_beat: int) -> tuple[np.ndarray, np.ndarray]:
-    """Meter of each bar [B] and bar lines [B + 1], in steps, of bars that cover total steps."""
-    sixteenth = steps_per_beat // 4
-    scale = TICKS_PER_BEAT * 4 // 16
-    # Bar lines lie on sixteenths, so that every bar is a sum of meters in the table.
-    starts = [round(int(t) / scale) * sixteenth for t in notes.meter_tick]
-    lengths, kinds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    position = 0
-    for i, start in enumerate(starts):
-        last = i + 1 == len(starts) or starts[i + 1] >= total
-        stop = total if last else starts[i + 1]
-        if stop <= position:
-            continue
-        whole = 4 * steps_per_beat * int(notes.meter_num[i]) // int(notes.meter_den[i])
-        parts = divide(
-            max(whole, sixteenth),
-            steps_per_beat,
-            METERS_BY_NAME.get((int(notes.meter_num[i]), int(notes.meter_den[i]))),
-        )
-        length = sum(n for n, _ in parts)
-        span = stop - max(start, position)
-        count = -(-span // length) if last else span // length
-        rest = [] if last else divide(span - count * length, steps_per_beat, None)
-        lengths.append(np.array([n for n, _ in parts] * count + [n for n, _ in rest], np.int64))
-        kinds.append(np.array([m for _, m in parts] * count + [m for _, m in rest], np.int64))
-        position = max(start, position) + count * length + sum(n for n, _ in rest)
-    bar_step = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
-    return np.concatenate(kinds).astype(np.int16), bar_step.astype(np.int32)
 
 
 def _tempos(notes: Notes, ticks: np.ndarray) -> np.ndarray:

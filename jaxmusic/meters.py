@@ -1,8 +1,10 @@
-"""The bars and tempos that a grid can have."""
+"""The bars and tempos that a grid can have, and the bars that a piece has on it."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from jaxmusic.notes import TICKS_PER_BEAT, Notes
 
 METERS = (
     *((4, 4), (3, 4), (2, 4), (6, 8), (12, 8), (2, 2), (3, 2), (5, 4), (6, 4)),
@@ -41,3 +43,33 @@ def divide(length: int, steps_per_beat: int, meter: int | None) -> list[tuple[in
         parts.append((steps, m))
         length -= steps
     return parts
+
+
+def bar_lines(notes: Notes, total: int, steps_per_beat: int) -> tuple[np.ndarray, np.ndarray]:
+    """Meter of each bar [B] and bar lines [B + 1], in steps, of bars that cover total steps."""
+    sixteenth = steps_per_beat // 4
+    scale = TICKS_PER_BEAT * 4 // 16
+    # Bar lines lie on sixteenths, so that every bar is a sum of meters in the table.
+    starts = [round(int(t) / scale) * sixteenth for t in notes.meter_tick]
+    lengths, kinds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    position = 0
+    for i, start in enumerate(starts):
+        last = i + 1 == len(starts) or starts[i + 1] >= total
+        stop = total if last else starts[i + 1]
+        if stop <= position:
+            continue
+        whole = 4 * steps_per_beat * int(notes.meter_num[i]) // int(notes.meter_den[i])
+        parts = divide(
+            max(whole, sixteenth),
+            steps_per_beat,
+            METERS_BY_NAME.get((int(notes.meter_num[i]), int(notes.meter_den[i]))),
+        )
+        length = sum(n for n, _ in parts)
+        span = stop - max(start, position)
+        count = -(-span // length) if last else span // length
+        rest = [] if last else divide(span - count * length, steps_per_beat, None)
+        lengths.append(np.array([n for n, _ in parts] * count + [n for n, _ in rest], np.int64))
+        kinds.append(np.array([m for _, m in parts] * count + [m for _, m in rest], np.int64))
+        position = max(start, position) + count * length + sum(n for n, _ in rest)
+    bar_step = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+    return np.concatenate(kinds).astype(np.int16), bar_step.astype(np.int32)
