@@ -1,8 +1,13 @@
 """Songs: which pieces are the same music, so that no split sees what another holds.
 
-Copies are found by content. Versions of one song (transposed, re-encoded, rearranged a little) are
-found by MinHash (Broder, 1997) over short runs of melodic intervals, which no transposition, tempo
-or meter changes, with locality-sensitive hashing to find candidates.
+Copies are known by their notes. Versions of a song (transposed, faster, re-encoded, with a track
+or some notes missing, the melody with another accompaniment) are known by runs of melodic
+intervals, which no transposition, tempo or meter changes. Runs are taken from each track for
+itself, so that it is found in any arrangement. A piece keeps the smallest of their hashes, a
+bottom-k sketch, which tells how much of one piece another contains (Broder, 1997); see
+`jaxmusic.data.similarity` for how pieces that share much are found among many.
+
+Pieces of drums alone are known as copies only: one bar of the same beat says nothing.
 """
 
 from __future__ import annotations
@@ -12,79 +17,77 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxmusic.data.similarity import MELODY, Index, mixed
 from jaxmusic.notes import TICKS_PER_BEAT, Notes
 
-HASHES, BANDS = 96, 48
-RUN = 5
-"""Intervals in a run."""
-LEAST_RUNS = 32
-"""A line with fewer distinct runs is too plain to be recognised by them."""
-SIMILAR = 0.25
-"""Lines that share this part of their runs (Jaccard index) are of one song. Two arrangements of
-a pop song have 0.3 to 0.75, different songs up to 0.02."""
-MELODIES = 3
+RUN = 7
+"""Intervals in a run. A piece that lost a tenth of its notes has 0.9 ** 8 = 43 % of its runs left,
+and more of its distinct ones, because music repeats itself."""
+DIFFERENT = 3
+"""Different intervals that a run has at least; scales and trills are in any music."""
+SIZE = 1024
+"""Hashes that a piece keeps at most, of 8 bytes each."""
 ONE_VOICE = 0.95
-"""A track is a melody if this share of its onsets has one note."""
+"""A track is a melody if this share of its onsets has one note and no such track is higher."""
+LEAST_MELODY = 16
+"""Onsets of a melody at least."""
 
-_rng = np.random.Generator(np.random.Philox(key=909))
-_FACTORS = _rng.integers(0, 2**63, HASHES, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-_OFFSETS = _rng.integers(0, 2**63, HASHES, dtype=np.uint64)
+_POWERS = np.uint64(257) ** np.arange(RUN, dtype=np.uint64)
 
 
 def content(notes: Notes) -> str:
-    """Hex hash of an aligned piece's notes on a grid of 12 steps; equal for copies."""
-    scale = TICKS_PER_BEAT // 12
-    onset = (notes.onset + scale // 2) // scale
-    ending = (notes.onset.astype(np.int64) + notes.duration + scale // 2) // scale
-    voice = np.where(notes.is_drum, 128, notes.program[notes.track])
-    columns = [onset, ending, notes.pitch, notes.velocity // 16, voice]
-    table = np.stack([np.asarray(c, np.int64) for c in columns])
-    table[:2] -= table[0].min(initial=0)
-    table = table[:, np.lexsort(table)]
-    return hashlib.sha256(np.ascontiguousarray(table).tobytes()).hexdigest()
+    """Hex hash of how often each instrument plays each pitch; equal for copies.
+
+    In a re-encoded copy the order of tracks, loudness, tempo and every time may differ a little,
+    so they do not count; two pieces of the same notes in another order are not met in practice.
+    For drum loops they are, so that of pieces of drums alone the places of the notes on the grid of
+    12 steps count too.
+    """
+    voice = np.where(notes.is_drum, 128, notes.program[notes.track]).astype(np.int64)
+    kind, count = np.unique(voice * 128 + notes.pitch, return_counts=True)
+    columns = [kind, count.astype(np.int64)]
+    if notes.is_drum.all():
+        step = _steps(notes.onset)
+        columns.append(np.sort((step - step.min(initial=0)) * 128 + notes.pitch))
+    return hashlib.sha256(np.concatenate(columns).tobytes()).hexdigest()
 
 
 def signature(notes: Notes) -> np.ndarray:
-    """MinHash of the intervals in a piece's lines: uint32 [L, HASHES], L <= 1 + MELODIES.
+    """Hashes of the runs of intervals in a piece's tracks: uint64 [K], K <= SIZE, ascending.
 
-    The lines are the highest notes of all tracks together, and the highest tracks that have one
-    voice, because arrangements of a song share its melody.
+    A track's line is its highest note at each onset. The last bit of a hash says whether the track
+    is the melody: the highest track on average of those that have one voice.
     """
     pitched = ~notes.is_drum
-    step = notes.onset[pitched] // (TICKS_PER_BEAT // 12)
-    pitch, track = notes.pitch[pitched].astype(np.int64), notes.track[pitched]
-    lines = [_highest(step, pitch)]
-    counts = np.bincount(track)
-    by_height = np.argsort(-np.bincount(track, pitch) / np.maximum(counts, 1), kind="stable")
-    for i in by_height[: (counts > 0).sum()].tolist():
-        line = _highest(step[track == i], pitch[track == i])
-        if len(lines) <= MELODIES and len(line) >= ONE_VOICE * counts[i]:
-            lines.append(line)
-    hashes = [_min_hash(line) for line in lines]
-    return np.stack([h for h in hashes if h is not None] or [np.zeros(0, np.uint32)]).reshape(
-        -1, HASHES
-    )
+    track = notes.track[pitched].astype(np.int64)
+    order = np.argsort(track, kind="stable")  # Within a track rows still ascend by onset.
+    track, pitch = track[order], notes.pitch[pitched][order].astype(np.int64)
+    step = _steps(notes.onset[pitched][order])
+    first = np.flatnonzero((np.diff(step, prepend=-1) != 0) | (np.diff(track, prepend=-1) != 0))
+    if len(first) <= RUN:
+        return np.zeros(0, np.uint64)
+    line = np.maximum.reduceat(pitch, first)
+    melody = _melody(track, pitch, np.bincount(track[first]))
+    track = track[first]
+    runs = np.lib.stride_tricks.sliding_window_view(np.diff(line), RUN)
+    different = 1 + (np.diff(np.sort(runs, axis=1), axis=1) != 0).sum(axis=1)
+    good = (different >= DIFFERENT) & (track[RUN:] == track[:-RUN])
+    hashes = mixed((runs[good] + 128).astype(np.uint64) @ _POWERS)
+    return np.unique((hashes & ~MELODY) | (track[RUN:][good] == melody))[:SIZE]
 
 
-def _highest(step: np.ndarray, pitch: np.ndarray) -> np.ndarray:
-    """The highest pitch at each onset; steps ascend."""
-    if not len(step):
-        return pitch
-    return np.maximum.reduceat(pitch, np.flatnonzero(np.diff(step, prepend=-1)))
+def _steps(onset: np.ndarray) -> np.ndarray:
+    """The nearest 12th of a beat."""
+    twelfth = TICKS_PER_BEAT // 12
+    return (onset.astype(np.int64) + twelfth // 2) // twelfth
 
 
-def _min_hash(line: np.ndarray) -> np.ndarray | None:
-    if len(line) <= RUN:
-        return None
-    interval = (np.diff(line) + 128).astype(np.uint64)
-    runs = np.lib.stride_tricks.sliding_window_view(interval, RUN)
-    # Runs of two intervals, such as repeated notes and octaves, are in every bass line.
-    runs = runs[(np.diff(np.sort(runs, axis=1), axis=1) > 0).sum(axis=1) >= 2]
-    runs = np.unique(runs @ (np.uint64(256) ** np.arange(RUN, dtype=np.uint64)))
-    if len(runs) < LEAST_RUNS:
-        return None
-    hashes = (_mixed(runs)[:, None] * _FACTORS + _OFFSETS).min(axis=0)
-    return (hashes >> np.uint64(32)).astype(np.uint32)
+def _melody(track: np.ndarray, pitch: np.ndarray, onsets: np.ndarray) -> int:
+    """Number of the track that is the melody, -1 if none is; onsets of each track [T]."""
+    count = np.bincount(track)
+    one_voice = (onsets >= ONE_VOICE * count) & (onsets >= LEAST_MELODY)
+    height = np.where(one_voice, np.bincount(track, pitch) / np.maximum(count, 1), -1)
+    return int(height.argmax()) if one_voice.any() else -1
 
 
 def group(
@@ -100,50 +103,49 @@ def group(
     Returns:
       The known name, or the content hash of the song's first piece.
     """
-    parent = list(range(len(contents)))
+    songs = _Songs(names)
+    index = Index(signatures, SIZE)
+    rest = []
+    for i, j in index.pairs():
+        if index.is_version(i, j):
+            songs.join(i, j)
+        else:
+            rest.append((i, j))
+    # What many songs share says little; the versions of one song found so far count as one.
+    index.weigh(np.array([songs.root(i) for i in range(len(names))], np.int64))
+    for i, j in rest:
+        if songs.root(i) != songs.root(j) and index.is_similar(i, j):
+            songs.join(i, j)
+    roots = [songs.root(i) for i in range(len(names))]
+    return [songs.name[root] or contents[root][:16] for root in roots]
 
-    def root(i: int) -> int:
+
+class _Songs:
+    """Sets of pieces that are one song (union-find).
+
+    Attributes:
+      name: of the song whose first piece has that number; empty where it is not known.
+    """
+
+    def __init__(self, names: Sequence[str]):
+        self.name = list(names)
+        self._parent = list(range(len(names)))
+        first: dict[str, int] = {}
+        for i, name in enumerate(names):
+            if name:
+                self.join(first.setdefault(name, i), i)
+
+    def root(self, i: int) -> int:
+        """The first piece of a piece's song."""
+        parent = self._parent
         while parent[i] != i:
             parent[i] = parent[parent[i]]
             i = parent[i]
         return i
 
-    def join(i: int, j: int) -> None:
-        i, j = sorted((root(i), root(j)))
-        parent[j] = i
-
-    seen: dict[str, int] = {}
-    for i, name in enumerate(names):
-        if name:
-            join(seen.setdefault(name, i), i)
-    owner = np.repeat(np.arange(len(contents)), [len(s) for s in signatures])
-    if len(owner):
-        for i, j in _similar(np.concatenate(signatures)):
-            a, b = int(owner[i]), int(owner[j])
-            if names[a] == names[b] or not (names[a] and names[b]):
-                join(a, b)
-    known = {root(i): name for i, name in reversed(list(enumerate(names))) if name}
-    return [known.get(root(i)) or contents[root(i)][:16] for i in range(len(contents))]
-
-
-def _similar(table: np.ndarray) -> set[tuple[int, int]]:
-    """Pairs of rows of signatures [N, HASHES] that share a band and are similar as a whole."""
-    pairs: set[tuple[int, int]] = set()
-    width = HASHES // BANDS
-    for band in range(BANDS):
-        key = np.zeros(len(table), np.uint64)
-        for column in range(band * width, (band + 1) * width):
-            key = _mixed(key ^ table[:, column])
-        order = np.argsort(key, kind="stable")
-        same = np.flatnonzero(key[order[1:]] == key[order[:-1]])
-        a, b = order[same], order[same + 1]
-        alike = (table[a] == table[b]).mean(axis=1) >= SIMILAR
-        pairs.update(zip(a[alike].tolist(), b[alike].tolist()))
-    return pairs
-
-
-def _mixed(x: np.ndarray) -> np.ndarray:
-    """Bits of uint64 well mixed (the finaliser of SplitMix64; Steele et al., 2014)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    def join(self, i: int, j: int) -> None:
+        """Makes one song of those of two pieces, unless they have different names."""
+        i, j = sorted((self.root(i), self.root(j)))
+        if not (self.name[i] and self.name[j] and self.name[i] != self.name[j]):
+            self._parent[j] = i
+            self.name[i] = self.name[i] or self.name[j]
