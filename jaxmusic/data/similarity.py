@@ -16,9 +16,9 @@ import numpy as np
 
 STRONG, MOST_SHARED = 0.5, 24
 """Pieces are versions of a song if one contains this part of the other's hashes and so many."""
-SIMILAR, LEAST_SHARED = 0.25, 8
-"""They are similar, with less weight on hashes that many songs have, if one contains this part of
-the other, or of its melody, and so many hashes of full weight."""
+SIMILAR = ((0.25, 8), (0.1, 48))
+"""They are so too, with less weight on hashes that many songs have, if one contains this part of
+the other, or of its melody, and so many hashes of full weight: one pair of the two will do."""
 RARE = 2
 """Songs that may have a hash before it loses weight; of n songs a hash has the weight RARE / n."""
 NEIGHBOURS = 3
@@ -37,9 +37,9 @@ class _Shared(NamedTuple):
     """Rows of an index whose hash other rows have too, those of one hash together.
 
     Attributes:
-      row: int64 [S].
+      row: uint32 [S].
       piece: uint32 [S], the piece that each belongs to.
-      number: int64 [S], number of its hash, ascending.
+      number: int32 [S], number of its hash, ascending.
     """
 
     row: np.ndarray
@@ -87,18 +87,19 @@ class Index:
         key = key[order]
         new = np.append(True, key[1:] != key[:-1])[: len(key)]
         shared = ~(new & np.append(new[1:], True)[: len(key)])
-        number = np.cumsum(new, dtype=np.int64) - 1
-        return _Shared(row[order][shared], piece[order][shared], number[shared])
+        number = np.cumsum(new, dtype=np.int32) - 1
+        return _Shared(row[order][shared].astype(np.uint32), piece[order][shared], number[shared])
 
     def pairs(self) -> list[tuple[int, int]]:
         """Pairs of pieces that meet often, those that meet most often first; i < j in each."""
         turns = 1 + NEIGHBOURS * sum(len(part.row) for part in self._parts) // _BATCH
-        found = [np.zeros(0, np.uint64)]
-        times = [np.zeros(0, np.int64)]
+        found, times = [], []
         for turn in range(turns):
-            met = [pair for part in self._parts for pair in _meetings(part, turn, turns)]
-            pair, count = np.unique(np.concatenate([found[0], *met]), return_counts=True)
-            found.append(pair[count >= OFTEN])
+            met = np.concatenate([m for part in self._parts for m in _meetings(part, turn, turns)])
+            met.sort()  # np.unique is slower where most are different.
+            first = np.flatnonzero(np.append(True, met[1:] != met[:-1])[: len(met)])
+            count = np.diff(first, append=len(met))
+            found.append(met[first[count >= OFTEN]])
             times.append(count[count >= OFTEN])
         pair = np.concatenate(found)[np.argsort(-np.concatenate(times), kind="stable")]
         low = np.uint64(2**32 - 1)
@@ -107,8 +108,10 @@ class Index:
     def weigh(self, song: np.ndarray) -> None:
         """Gives hashes less weight that many songs have: int64 [N], each piece's song."""
         for part in self._parts:
-            pairs = np.unique((part.number << 32) | song[part.piece])
-            songs = np.bincount(pairs >> 32)[part.number]
+            pair = (part.number.astype(np.int64) << 32) | song[part.piece]
+            pair.sort()
+            new = np.append(True, pair[1:] != pair[:-1])[: len(pair)]
+            songs = np.bincount(pair[new] >> 32)[part.number]
             self.weight[part.row] = np.minimum(1, RARE / songs)
 
     def is_version(self, i: int, j: int) -> bool:
@@ -127,7 +130,8 @@ class Index:
             melody = weight * (self.hashes[rows] & MELODY)
             once = weight * np.append(True, hashes[1:] != hashes[:-1])
             for w in (melody, once):
-                if (w @ shared) >= max(LEAST_SHARED, SIMILAR * w.sum()):
+                count, total = w @ shared, w.sum()
+                if any(count >= max(least, part * total) for part, least in SIMILAR):
                     return True
         return False
 
