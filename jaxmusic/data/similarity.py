@@ -1,10 +1,15 @@
 """Similarity: which of many pieces share so much that they are one song.
 
 An index of the hashes of all pieces finds the pairs to compare, in time and memory that grow with
-the number of hashes: of the pieces that share a hash each meets a few of the others only, drawn
-anew for every hash, and pairs that meet often are compared. Versions of a song share many hashes
-and meet however many versions there are; what thousands of songs share brings hardly any two of
-them together twice.
+the number of hashes: of the pieces that share a hash each meets the next few only, in one of a few
+orders, and pairs that meet often are compared. Versions of a song meet in one hash after the other,
+however many there are; what thousands of songs share hardly brings two of them together often.
+
+A pair is judged by how much one contains of the other (containment; Broder, 1997), which neither a
+missing track nor a longer arrangement lowers. Where that is not clear at once, a hash counts less
+the more songs have it. Songs are not known yet then, so that pieces that are alike at first sight
+count as one; likeness is not passed on, or pieces that share accompaniments would become one song
+by way of others.
 """
 
 from __future__ import annotations
@@ -14,21 +19,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-STRONG, MOST_SHARED = 0.5, 24
-"""Pieces are versions of a song if one contains this part of the other's hashes and so many."""
+DIFFERENT, UNCLEAR, ALIKE, VERSIONS = range(4)
+"""What two pieces may be at first sight, by the hashes as they are."""
+PARTS = {VERSIONS: 0.5, ALIKE: 0.2}
+"""The part of the other piece's hashes that one contains at least; alike are pieces, too, if one
+contains that part of the other's melody."""
+LEAST = 24
+"""The number of hashes that are shared then at least."""
 SIMILAR = ((0.25, 8), (0.1, 48))
-"""They are so too, with less weight on hashes that many songs have, if one contains this part of
-the other, or of its melody, and so many hashes of full weight: one pair of the two will do."""
+"""By weighted hashes, pieces are versions of a song if one contains such a part of the other, or of
+its melody, and such a weight at least: one pair of the two will do."""
 RARE = 2
 """Songs that may have a hash before it loses weight; of n songs a hash has the weight RARE / n."""
-NEIGHBOURS = 3
-"""How many of the next pieces with the same hash a piece meets."""
-OFTEN = 4
+NEIGHBOURS, ORDERS = 3, 4
+"""How many of the next pieces with the same hash a piece meets, and in how many orders, drawn by
+chance, pieces stand: one hash has one order, another hash perhaps another."""
+OFTEN = 6
 """Pieces that meet so often are compared."""
 
 MELODY = np.uint64(1)
 """The bit of a hash that says that it is of a melody; the others say what it is."""
-_KEY = np.uint64(24)  # Hashes are told apart by the bits above these, and in draws these are drawn.
+_DRAWN = np.uint64(24)  # bits that hold a piece's place in sorting; those above tell hashes apart
 _BATCH = 1 << 25  # rows or pairs that are sorted at a time
 _ALL = ~np.uint64(0)
 
@@ -53,7 +64,7 @@ class Index:
     Attributes:
       hashes: uint64 [R], rows: all signatures one after the other.
       start: int64 [N + 1], where the rows of each piece begin.
-      weight: float16 [R], how much each row counts; 1 until `weigh` is called.
+      weight: float32 [R], how much each row counts; 1 until `weigh` is called.
     """
 
     def __init__(self, signatures: Sequence[np.ndarray], size: int):
@@ -61,7 +72,7 @@ class Index:
         lengths = [len(s) for s in signatures]
         self.hashes = np.concatenate([np.zeros(0, np.uint64), *signatures])
         self.start = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-        self.weight = np.ones(len(self.hashes), np.float16)
+        self.weight = np.ones(len(self.hashes), np.float32)
         self._size = size
         piece = np.repeat(np.arange(len(lengths), dtype=np.uint32), lengths)
         self._parts = [self._shared(rows, piece[rows]) for rows in self._ranges()]
@@ -70,7 +81,7 @@ class Index:
         """Rows of one range of hashes after the other, about _BATCH in each."""
         count = 1 + len(self.hashes) // _BATCH
         some = np.sort(self.hashes[:: 1 + len(self.hashes) // (1000 * count)])
-        edges = some[np.arange(1, count) * len(some) // count] >> _KEY << _KEY
+        edges = some[np.arange(1, count) * len(some) // count] >> _DRAWN << _DRAWN
         for low, high in zip([np.uint64(0), *edges], [*edges, None]):
             rows = self.hashes >= low
             if high is not None:
@@ -78,20 +89,18 @@ class Index:
             yield np.flatnonzero(rows)
 
     def _shared(self, row: np.ndarray, piece: np.ndarray) -> _Shared:
-        """Brings equal hashes together, in an order of pieces drawn for each of them."""
-        key = self.hashes[row] >> _KEY
-        order = np.argsort(
-            (key << _KEY)
-            | (mixed(key + (mixed(piece.astype(np.uint64)))) >> (np.uint64(64) - _KEY))
-        )
+        """Brings equal hashes together, their pieces in one of the orders."""
+        key = self.hashes[row] >> _DRAWN
+        drawn = mixed(piece * np.uint64(ORDERS) + key % np.uint64(ORDERS))
+        order = np.argsort((key << _DRAWN) | (drawn >> (np.uint64(64) - _DRAWN)))
         key = key[order]
         new = np.append(True, key[1:] != key[:-1])[: len(key)]
         shared = ~(new & np.append(new[1:], True)[: len(key)])
         number = np.cumsum(new, dtype=np.int32) - 1
         return _Shared(row[order][shared].astype(np.uint32), piece[order][shared], number[shared])
 
-    def pairs(self) -> list[tuple[int, int]]:
-        """Pairs of pieces that meet often, those that meet most often first; i < j in each."""
+    def pairs(self) -> np.ndarray:
+        """Pairs i < j of pieces that meet often, those first that meet most often: int64 [P, 2]."""
         turns = 1 + NEIGHBOURS * sum(len(part.row) for part in self._parts) // _BATCH
         found, times = [], []
         for turn in range(turns):
@@ -102,49 +111,68 @@ class Index:
             found.append(met[first[count >= OFTEN]])
             times.append(count[count >= OFTEN])
         pair = np.concatenate(found)[np.argsort(-np.concatenate(times), kind="stable")]
-        low = np.uint64(2**32 - 1)
-        return list(zip((pair >> np.uint64(32)).tolist(), (pair & low).tolist()))
+        return np.stack([pair >> np.uint64(32), pair & np.uint64(2**32 - 1)], 1).astype(np.int64)
 
-    def weigh(self, song: np.ndarray) -> None:
-        """Gives hashes less weight that many songs have: int64 [N], each piece's song."""
+    def weigh(self, alike: np.ndarray) -> None:
+        """Gives hashes less weight that many songs have.
+
+        Args:
+          alike: int64 [P, 2], pairs i < j of pieces that count as one song.
+        """
+        known = np.sort(_pair(alike[:, 0], alike[:, 1]))
         for part in self._parts:
-            pair = (part.number.astype(np.int64) << 32) | song[part.piece]
-            pair.sort()
-            new = np.append(True, pair[1:] != pair[:-1])[: len(pair)]
-            songs = np.bincount(pair[new] >> 32)[part.number]
+            is_new = np.ones(len(part.row), bool)  # a song among the rows of its hash
+            for distance in range(1, NEIGHBOURS + 1):
+                a, b = part.piece[:-distance], part.piece[distance:]
+                same = part.number[distance:] == part.number[:-distance]
+                same[same] = (a[same] == b[same]) | _are_in(_pair(a[same], b[same]), known)
+                is_new[distance:] &= ~same
+            songs = np.bincount(part.number, is_new)[part.number]
             self.weight[part.row] = np.minimum(1, RARE / songs)
 
-    def is_version(self, i: int, j: int) -> bool:
-        """Whether one of two pieces contains so much of the other that nothing else counts."""
-        for hashes, shared, _ in self._common(i, j):
-            new = hashes[1:] != hashes[:-1]
-            count = int(shared[0]) + int((shared[1:] & new).sum())
-            if count >= max(MOST_SHARED, STRONG * (1 + new.sum())):
-                return True
-        return False
+    def first_sight(self, i: int, j: int) -> int:
+        """What two pieces are by the number of hashes they share; before `weigh`."""
+        shares = self._shares(i, j)
+        parts = [count / total if count >= LEAST else 0.0 for count, total in shares]
+        if max(parts[:2], default=0.0) >= PARTS[VERSIONS]:
+            return VERSIONS
+        if max(parts, default=0.0) >= PARTS[ALIKE]:
+            return ALIKE
+        return UNCLEAR if shares else DIFFERENT
 
     def is_similar(self, i: int, j: int) -> bool:
-        """Whether one of two pieces contains enough of the other, or of its melody."""
-        for hashes, shared, rows in self._common(i, j):
-            weight = self.weight[rows].astype(np.float64)
-            melody = weight * (self.hashes[rows] & MELODY)
-            once = weight * np.append(True, hashes[1:] != hashes[:-1])
-            for w in (melody, once):
-                count, total = w @ shared, w.sum()
-                if any(count >= max(least, part * total) for part, least in SIMILAR):
-                    return True
-        return False
+        """Whether two pieces are versions of a song by the weights of what they share."""
+        return any(
+            weight >= max(least, part * total)
+            for weight, total in self._shares(i, j)
+            for part, least in SIMILAR
+        )
 
-    def _common(self, i: int, j: int) -> Iterator[tuple[np.ndarray, np.ndarray, slice]]:
-        """Of each of two pieces hashes [K], which the other shares [K], and rows, if it has any."""
+    def _shares(self, i: int, j: int) -> list[tuple[float, float]]:
+        """What each of two pieces shares with the other of its hashes, and of its melody's.
+
+        Returns:
+          Weight of the shared hashes and of all: of the one piece and of the other, then of the
+          one melody and of the other. Nothing if they share too few to be similar.
+        """
         # A full sketch knows nothing of hashes above its last.
         full = [k for k in (i, j) if self.start[k + 1] - self.start[k] == self._size]
         limit = min((self.hashes[self.start[k + 1] - 1] | MELODY for k in full), default=_ALL)
         rows = [self._rows(k, limit) for k in (i, j)]
         a, b = (self.hashes[r] | MELODY for r in rows)
-        if len(a) and len(b):
-            yield a, b[np.minimum(np.searchsorted(b, a), len(b) - 1)] == a, rows[0]
-            yield b, a[np.minimum(np.searchsorted(a, b), len(a) - 1)] == b, rows[1]
+        at = np.searchsorted(b, a)
+        at[at == len(b)] = 0
+        both = np.flatnonzero(b[at] == a) if len(b) else at[:0]
+        if len(both) < SIMILAR[0][1]:
+            return []
+        out = []
+        sides = [(self.weight[r], s, self.hashes[r]) for r, s in zip(rows, (both, at[both]))]
+        for weight, shared, _ in sides:
+            out.append((float(weight[shared].sum()), float(weight.sum())))
+        for weight, shared, hashes in sides:
+            melody = weight * (hashes & MELODY)
+            out.append((float(melody[shared].sum()), float(melody.sum())))
+        return out
 
     def _rows(self, i: int, limit: np.uint64) -> slice:
         start, stop = self.start[i], self.start[i + 1]
@@ -153,13 +181,25 @@ class Index:
 
 
 def _meetings(part: _Shared, turn: int, turns: int) -> Iterator[np.ndarray]:
-    """Pairs (i << 32) + j, i < j, of pieces that meet, for every turns-th i from turn on."""
+    """Pairs of pieces that meet, for every turns-th of the lower pieces from turn on."""
     for distance in range(1, NEIGHBOURS + 1):
         same = part.number[distance:] == part.number[:-distance]
         a, b = part.piece[:-distance][same], part.piece[distance:][same]
-        low, high = np.minimum(a, b), np.maximum(a, b)
-        mine = (low % turns == turn) & (low != high)
-        yield (low[mine].astype(np.uint64) << np.uint64(32)) | high[mine]
+        mine = (np.minimum(a, b) % turns == turn) & (a != b)
+        yield _pair(a[mine], b[mine])
+
+
+def _pair(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pairs of pieces as one number, the lower piece in the upper bits."""
+    low, high = np.minimum(a, b).astype(np.uint64), np.maximum(a, b).astype(np.uint64)
+    return (low << np.uint64(32)) | high
+
+
+def _are_in(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Whether each of x is in y, which ascends."""
+    if not len(y):
+        return np.zeros(len(x), bool)
+    return y[np.minimum(np.searchsorted(y, x), len(y) - 1)] == x
 
 
 def mixed(x: np.ndarray) -> np.ndarray:

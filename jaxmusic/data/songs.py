@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxmusic.data.similarity import MELODY, Index, mixed
+from jaxmusic.data.similarity import ALIKE, MELODY, UNCLEAR, VERSIONS, Index, mixed
 from jaxmusic.notes import TICKS_PER_BEAT, Notes
 
 RUN = 7
@@ -48,7 +48,7 @@ def content(notes: Notes) -> str:
     columns = [kind, count.astype(np.int64)]
     if notes.is_drum.all():
         step = _steps(notes.onset)
-        columns.append(np.sort((step - step.min(initial=0)) * 128 + notes.pitch))
+        columns.append(np.sort((step - step[:1]) * 128 + notes.pitch))  # from the first on
     return hashlib.sha256(np.concatenate(columns).tobytes()).hexdigest()
 
 
@@ -73,7 +73,9 @@ def signature(notes: Notes) -> np.ndarray:
     different = 1 + (np.diff(np.sort(runs, axis=1), axis=1) != 0).sum(axis=1)
     good = (different >= DIFFERENT) & (track[RUN:] == track[:-RUN])
     hashes = mixed((runs[good] + 128).astype(np.uint64) @ _POWERS)
-    return np.unique((hashes & ~MELODY) | (track[RUN:][good] == melody))[:SIZE]
+    hashes = np.sort((hashes & ~MELODY) | (track[RUN:][good] == melody))
+    last = np.append(hashes[1:] >> MELODY != hashes[:-1] >> MELODY, True)[: len(hashes)]
+    return hashes[last][:SIZE]
 
 
 def _steps(onset: np.ndarray) -> np.ndarray:
@@ -105,15 +107,12 @@ def group(
     """
     songs = _Songs(names)
     index = Index(signatures, SIZE)
-    rest = []
-    for i, j in index.pairs():
-        if index.is_version(i, j):
-            songs.join(i, j)
-        else:
-            rest.append((i, j))
-    # What many songs share says little; the versions of one song found so far count as one.
-    index.weigh(np.array([songs.root(i) for i in range(len(names))], np.int64))
-    for i, j in rest:
+    pairs = index.pairs()
+    sight = np.array([index.first_sight(i, j) for i, j in pairs.tolist()], np.int8)
+    for i, j in pairs[sight == VERSIONS].tolist():
+        songs.join(i, j)
+    index.weigh(pairs[sight >= ALIKE])
+    for i, j in pairs[(sight == UNCLEAR) | (sight == ALIKE)].tolist():
         if songs.root(i) != songs.root(j) and index.is_similar(i, j):
             songs.join(i, j)
     roots = [songs.root(i) for i in range(len(names))]
