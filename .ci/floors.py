@@ -25,6 +25,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     1: (
         *("config", "notes", "events", "errors", "locks", "version"),
         *("beats", "beat_grid", "beat_tracking", "meters", "piece", "grid"),
+        *("harmony", "harmony_weights"),
     ),
 }
 """Rooms of each floor: modules and folders of the package. Floor 4 is not built yet."""

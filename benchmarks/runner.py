@@ -25,7 +25,7 @@ FOLDER = pathlib.Path(__file__).parent
 RESULTS = FOLDER / "results"
 PACKAGES = (
     *("jaxmusic", "jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "note-seq"),
-    *("symusic", "torch", "transformers", "miditok"),
+    *("symusic", "torch", "transformers", "miditok", "mir_eval"),
 )
 """Packages whose versions a result states, where they are installed."""
 

@@ -1,0 +1,232 @@
+"""Chords and keys of a piece, inferred from its notes: a chord for each half bar, a key per bar.
+
+A conditional random field over half bars: the evidence for a chord is linear in what sounds there,
+seen from the chord's root, plus how common the chord is in the key; chords and keys stay unless
+the notes say otherwise (Viterbi's algorithm). Pitch classes are counted from that of the first
+note, so that a transposed piece gets, to the bit, transposed chords and keys. Weights and what
+they were fitted on: `jaxmusic.harmony_weights`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxmusic import harmony_weights as fitted
+from jaxmusic.errors import UserError
+from jaxmusic.meters import bar_lines
+from jaxmusic.notes import CHORD_COUNT, NO_CHORD, TICKS_PER_BEAT, Labels, Notes
+
+_STEPS_PER_BEAT = 12
+_EARLY = 30  # ticks by which a note may come before its bar line: a quarter of a sixteenth
+_LONGEST = 64 * TICKS_PER_BEAT  # a note that is held for longer, or never ends, tells no more
+_SILENT = 128  # above every pitch
+
+# Evidence of a pitch class (or the pitch class of the bass) for a chord or key depends on its
+# interval above the root or tonic: [pitch class, root] -> interval.
+_ABOVE = (np.arange(12)[:, None] - np.arange(12)) % 12
+_CHORDS = fitted.CHORDS[:, :, _ABOVE].transpose(1, 2, 0, 3).reshape(-1, NO_CHORD)
+_QUALITIES = np.repeat(fitted.QUALITIES, 12)
+_KEYS = fitted.KEYS[:, :, _ABOVE].transpose(1, 2, 0, 3).reshape(-1, 24)
+_CHORDS_IN_KEYS = np.pad(
+    fitted.DEGREES[:, :, _ABOVE].transpose(0, 3, 1, 2).reshape(24, -1), ((0, 0), (0, 1))
+)
+
+
+class Harmony(NamedTuple):
+    """Chords and keys of a piece, as in `jaxmusic.notes.Labels`; all empty without pitched notes.
+
+    Attributes:
+      key_tick, key: int32 and uint8 [K], where each key begins, the first at 0.
+      chord_tick, chord: int32 and uint8 [C], where each chord begins, the first at 0.
+    """
+
+    key_tick: np.ndarray
+    key: np.ndarray
+    chord_tick: np.ndarray
+    chord: np.ndarray
+
+
+def infer(notes: Notes) -> Harmony:
+    """Infers chords and keys together.
+
+    Args:
+      notes: an aligned piece (`jaxmusic.beats.align`); drums are left aside, and so are labels.
+
+    Returns:
+      Chords that change at bar lines and in the middle of bars, keys that change at bar lines.
+
+    Raises:
+      UserError: the piece is not aligned.
+    """
+    if notes.ticks_per_beat != TICKS_PER_BEAT:
+        raise UserError(
+            f"Put the piece on its beats with jaxmusic.beats.align first: it has "
+            f"{notes.ticks_per_beat} ticks in a quarter note instead of {TICKS_PER_BEAT}."
+        )
+    pitched = np.flatnonzero(~notes.is_drum)
+    if not len(pitched):
+        empty = Labels()
+        return Harmony(empty.key_tick, empty.key, empty.chord_tick, empty.chord)
+    line = half_bars(notes)
+    first = int(notes.pitch[pitched[0]]) % 12
+    heard = _hear(notes, pitched, line, first)
+    evidence = chord_evidence(heard)
+    key = likeliest(key_evidence(heard, evidence), np.full(len(line) // 2, fitted.KEY_STAYS))
+    evidence += _CHORDS_IN_KEYS[np.repeat(key, 2)]
+    chord = likeliest(evidence, np.resize(fitted.CHORD_STAYS, len(evidence)))
+    key = key // 12 * 12 + (key + first) % 12
+    chord = np.where(chord == NO_CHORD, chord, chord // 12 * 12 + (chord + first) % 12)
+    return Harmony(*_changes(line[:-1:2], key, notes.end), *_changes(line[:-1], chord, notes.end))
+
+
+def infer_chords(notes: Notes) -> tuple[np.ndarray, np.ndarray]:
+    """Ticks [C] int32 and chords [C] uint8 of `infer`."""
+    return infer(notes)[2:]
+
+
+def infer_keys(notes: Notes) -> tuple[np.ndarray, np.ndarray]:
+    """Ticks [K] int32 and keys [K] uint8 of `infer`."""
+    return infer(notes)[:2]
+
+
+def with_harmony(notes: Notes) -> Notes:
+    """The aligned piece with chords and keys where its labels have none; what they have stays."""
+    labels = notes.labels
+    if len(labels.key) and len(labels.chord):
+        return notes
+    found = infer(notes)
+    if not len(labels.key):
+        labels = dataclasses.replace(labels, key_tick=found.key_tick, key=found.key)
+    if not len(labels.chord):
+        labels = dataclasses.replace(labels, chord_tick=found.chord_tick, chord=found.chord)
+    return notes.replace(labels=labels)
+
+
+def half_bars(notes: Notes) -> np.ndarray:
+    """First tick of each half bar and the end of the last bar [2 B + 1], as `grid` divides them."""
+    scale = TICKS_PER_BEAT // _STEPS_PER_BEAT
+    steps = max(-(-notes.end // scale), 1)
+    line = bar_lines(notes, steps, _STEPS_PER_BEAT)[1].astype(np.int64) * scale
+    return np.append(np.stack([line[:-1], line[:-1] + np.diff(line) // 2], 1), line[-1])
+
+
+class Heard(NamedTuple):
+    """What sounds in each half bar; pitch classes are counted from that of the first note.
+
+    Attributes:
+      features: float32 [S, 48], by pitch class: square root of its share of the sounding time,
+        log(1 + onsets), whether it is the bass, whether it is the bass where the half bar begins.
+      bass: int [S], pitch class of the bass, -1 where there is none.
+      fullness: float32 [S], notes that sound on average, at most 4.
+    """
+
+    features: np.ndarray
+    bass: np.ndarray
+    fullness: np.ndarray
+
+
+def _hear(notes: Notes, pitched: np.ndarray, line: np.ndarray, first: int) -> Heard:
+    """What sounds in the half bars between the ticks `line`."""
+    size = len(line) - 1
+    start, pitch = notes.onset[pitched].astype(np.int64), notes.pitch[pitched].astype(np.int64)
+    end = start + np.minimum(notes.duration[pitched], _LONGEST)
+    length = np.diff(line)
+    line = line - _EARLY
+    line[-1] = max(line[-1], end.max())
+    # A note counts in every half bar in which it sounds: one row for each.
+    half = np.searchsorted(line, start, side="right") - 1
+    count = np.searchsorted(line, end, side="left") - half
+    row = np.repeat(np.arange(len(start)), count)
+    at = np.arange(len(row)) + np.repeat(half - np.cumsum(count) + count, count)
+    begin = np.maximum(start[row], line[at])
+    ticks = np.minimum(end[row], line[at + 1]) - begin
+    name = (pitch - first) % 12
+    time = np.bincount(at * 12 + name[row], ticks, 12 * size).reshape(size, 12)
+    total = time.sum(1)
+    onsets = np.bincount(half * 12 + name, minlength=12 * size).reshape(size, 12)
+    features = np.zeros((size, 4, 12), np.float32)
+    features[:, 0] = np.sqrt(time / np.maximum(total, 1)[:, None])
+    features[:, 1] = np.log1p(onsets)
+    # An ornament is no bass, and neither is what comes in late.
+    bass = _lowest(at, pitch[row], 8 * ticks >= length[at], size)
+    opening = _lowest(at, pitch[row], 4 * (begin - line[at]) < length[at], size)
+    for feature, low in ((features[:, 2], bass), (features[:, 3], opening)):
+        there = np.flatnonzero(low < _SILENT)
+        feature[there, (low[there] - first) % 12] = 1
+    return Heard(
+        features=features.reshape(size, -1),
+        bass=np.where(bass < _SILENT, (bass - first) % 12, -1),
+        fullness=np.minimum(total / length, 4).astype(np.float32),
+    )
+
+
+def _lowest(at: np.ndarray, pitch: np.ndarray, keep: np.ndarray, size: int) -> np.ndarray:
+    """Lowest pitch of the kept rows in each of `size` half bars, `_SILENT` without any."""
+    low = np.full(size, _SILENT)
+    np.minimum.at(low, at[keep], pitch[keep])
+    return low
+
+
+def chord_evidence(heard: Heard) -> np.ndarray:
+    """Evidence for each chord from the notes of each half bar alone: float32 [S, 85], in nats."""
+    out = np.empty((len(heard.bass), CHORD_COUNT), np.float32)
+    out[:, :NO_CHORD] = heard.features @ _CHORDS + _QUALITIES
+    none, fullness, silence = fitted.NO_CHORDS
+    out[:, NO_CHORD] = none + fullness * heard.fullness + silence * (heard.fullness == 0)
+    return out
+
+
+def key_features(heard: Heard, evidence: np.ndarray) -> np.ndarray:
+    """Float32 [B, 10 * 12] for each bar, by pitch class: probability that it is the root of a chord
+    of each quality; its share of the sounding time; whether it is the first and the last bass.
+    """
+    likely = np.exp(evidence - evidence.max(1, keepdims=True))
+    likely /= likely.sum(1, keepdims=True)
+    features = np.zeros((len(evidence) // 2, 10, 12), np.float32)
+    features[:, :7] = (likely[::2, :-1] + likely[1::2, :-1]).reshape(-1, 7, 12) / 2
+    share = heard.features[:, :12] ** 2
+    features[:, 7] = (share[::2] + share[1::2]) / 2
+    there = np.flatnonzero(heard.bass >= 0)
+    if len(there):
+        features[there[0] // 2, 8, heard.bass[there[0]]] = 1
+        features[there[-1] // 2, 9, heard.bass[there[-1]]] = 1
+    return features.reshape(len(features), -1)
+
+
+def key_evidence(heard: Heard, evidence: np.ndarray) -> np.ndarray:
+    """Evidence for each key in each bar: float32 [B, 24], in nats."""
+    out = key_features(heard, evidence) @ _KEYS
+    out[:, 12:] += fitted.MINOR
+    return out
+
+
+def likeliest(evidence: np.ndarray, stays: np.ndarray) -> np.ndarray:
+    """The likeliest states: Viterbi's algorithm where a change costs the same whatever it is to.
+
+    Args:
+      evidence: float [T, S], of each state at each place, in nats.
+      stays: float [T], what is gained where the state at a place is the one before it.
+
+    Returns:
+      States, int [T].
+    """
+    score = evidence.astype(np.float64)
+    best, floor, kept = [], [], np.empty_like(score[0])
+    for before, now, gain in zip(score, score[1:], stays[1:].tolist()):
+        # A state is reached from itself or from the best; less the gain, which all have in common.
+        best.append(int(before.argmax()))
+        floor.append(before.item(best[-1]) - gain)
+        now += np.maximum(before, floor[-1], out=kept)
+    path = [int(score[-1].argmax())]
+    for before, top, least in zip(score[-2::-1], best[::-1], floor[::-1]):
+        path.append(path[-1] if before[path[-1]] >= least else top)
+    return np.array(path[::-1])
+
+
+def _changes(tick: np.ndarray, value: np.ndarray, end: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the value changes, before the end, and the values from there on."""
+    there = np.flatnonzero((np.diff(value, prepend=-1) != 0) & (tick < end))
+    return tick[there].astype(np.int32), value[there].astype(np.uint8)
