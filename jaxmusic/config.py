@@ -65,7 +65,11 @@ class Data:
     """What a run reads."""
 
     dataset: str = "pop"
-    """Name of a prepared dataset."""
+    """Name of a prepared dataset, or several with the weights of their rows: pop=3 folk=1."""
+    where: str = ""
+    """Which pieces are used, as in style=pop tempo=90..140 has=drums; empty for all. Fields: style,
+    tempo, meter, key, bars, seconds, notes, tracks, density (notes per second) and has (drums,
+    families and names of instruments)."""
     data_dir: str = Prepare.data_dir
     """Folder that holds the datasets."""
     context: int = 1024
@@ -76,8 +80,18 @@ class Data:
     """Each piece is moved by up to this many semitones down or up, anew in every epoch."""
     drop_controls: float = 0.1
     """Chance with which each optional control is left out of a piece's header."""
+    normalise: bool = False
+    """Move every piece whose key is known to C major or A minor; transpose must be 0 then."""
+    tempo_scale: float = 0.0
+    """Each piece is played up to this share faster or slower, e.g. 0.1, anew in every epoch."""
+    velocity_scale: float = 0.0
+    """Likewise, how much louder or softer."""
+    drop_tracks: float = 0.0
+    """Chance with which each track of a piece, or its drums, is left out; never all of them."""
     threads: int = 2
     """Reading threads of each host."""
+    workers: int = 0
+    """Reading processes of each host instead, for more tokens per second than one core makes."""
 
 
 @dataclasses.dataclass(frozen=True)

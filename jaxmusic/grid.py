@@ -45,10 +45,12 @@ def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tup
     total = max(int(onset.max(initial=0)) + 1, -(-notes.end // scale))
     meter, bar_step = bar_lines(notes, total, steps_per_beat)
 
+    rows = slice(None) if keep.all() else keep
+
     def ordered() -> tuple[dict[str, Any], int, int]:
-        voices = (pitch[keep], velocity[keep], slot[keep])
-        ends = ending[keep] // scale
-        return canonical(onset[keep], duration[keep], *voices, int(bar_step[-1]), ends)
+        voices = (pitch[rows], velocity[rows], slot[rows])
+        ends = ending[rows] // scale
+        return canonical(onset[rows], duration[rows], *voices, int(bar_step[-1]), ends)
 
     columns, duplicate, cut = ordered()
     if duplicate and is_drum.any():
@@ -183,6 +185,10 @@ def _tempos(notes: Notes, ticks: np.ndarray) -> np.ndarray:
     minutes = np.maximum(np.diff(notes.seconds(ticks)), 1e-3) / 60.0
     exact = np.log(beats / minutes / TEMPOS[0]) / np.log(1.02)
     out, now = np.zeros(len(beats), np.int16), -np.inf
+    first = min(max(round(float(exact[0])), 0), len(TEMPOS) - 1)
+    if np.abs(exact - first).max() <= 0.75:  # so it is in most pieces
+        out[:] = first
+        return out
     for i, x in enumerate(exact.tolist()):
         if abs(x - now) > 0.75:
             now = min(max(round(x), 0), len(TEMPOS) - 1)

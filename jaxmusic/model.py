@@ -14,11 +14,13 @@ from tqdm import tqdm
 from jaxmusic import beats, config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.data import packing
+from jaxmusic.data.facts import main_key
 from jaxmusic.errors import UserError
 from jaxmusic.events import Events
 from jaxmusic.formats import sequence as sequences
 from jaxmusic.generate.composer import Composer, Composition
 from jaxmusic.models import decode, transformer
+from jaxmusic.notes import semitones_to_c
 from jaxmusic.train import checkpoint
 from jaxmusic.train.loss import token_losses
 
@@ -34,12 +36,14 @@ class Score:
       bits: negative log-likelihood of all its tokens, in bits.
       notes: notes after quantising.
       seconds: length of the piece.
+      semitones: how far it was moved, to C major or A minor, for a model that knows these alone.
       bits_per_note, bits_per_second: bits divided by these.
     """
 
     bits: float
     notes: int
     seconds: float
+    semitones: int = 0
 
     @property
     def bits_per_note(self) -> float:
@@ -136,10 +140,14 @@ class MusicModel:
         """How surprising a piece is: its negative log-likelihood under the model.
 
         The piece is put on its beat grid and quantised first. What is longer than the model's
-        context is read in parts that open with header and running state.
+        context is read in parts that open with header and running state. A model that was trained
+        with `data.normalise` reads it in C major or A minor, where its key is known.
         """
         notes, _ = beats.align(sequences.from_sequence(sequence))
         piece, _ = self.codec.quantise(notes)
+        key = main_key(notes)
+        semitones = semitones_to_c(key) if self.experiment.data.normalise and key >= 0 else 0
+        piece = piece.transpose(semitones)
         known = tuple(s for s in piece.styles if s in self.styles)
         piece = dataclasses.replace(piece, styles=known)
         nats = 0.0
@@ -152,7 +160,8 @@ class MusicModel:
             target = np.pad(tokens[1:], padding)[None]
             weight = np.pad(np.ones(len(tokens) - 1, np.int32), padding)[None]
             nats += float(self._likelihood(self.params, rows, target, weight))
-        return Score(nats / math.log(2), len(piece), float(notes.seconds(notes.end)))
+        seconds = float(notes.seconds(notes.end))
+        return Score(nats / math.log(2), len(piece), seconds, semitones)
 
     def _row_likelihood(self, params: Any, events: Events, target: Any, weight: Any) -> Any:
         logits = transformer.apply(self._graph, params, events, weight)

@@ -18,6 +18,12 @@ SECTIONS = ("intro", "verse", "chorus", "bridge", "outro")
 PITCH_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 
+def semitones_to_c(key: int) -> int:
+    """Semitones, -5 to 6, that move a key (tonic + 12 if minor) to C major or A minor."""
+    home = 9 if key >= 12 else 0
+    return (home - key + 5) % 12 - 5
+
+
 def _empty(dtype: type) -> np.ndarray:
     return np.zeros(0, dtype)
 

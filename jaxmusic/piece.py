@@ -101,7 +101,8 @@ class Piece:
 
     def transpose(self, semitones: int) -> Piece:
         """The piece moved by semitones; drums stay, notes that would leave 0-127 fold back."""
-        pitch = self.pitch.astype(np.int32) + semitones * self.pitched
+        pitch = self.pitch + np.int16(semitones) * self.pitched
+        folds = len(pitch) > 0 and (pitch.min() < 0 or pitch.max() > 127)
         pitch = np.where(pitch < 0, pitch + 12, np.where(pitch > 127, pitch - 12, pitch))
         root, quality = self.chord % 12, self.chord // 12
         chord = np.where(
@@ -111,10 +112,20 @@ class Piece:
         )
         tonic = np.where(self.key < 0, -1, self.key // 12 * 12 + (self.key % 12 + semitones) % 12)
         moved: dict[str, Any] = {"chord": chord.astype(np.int16), "key": tonic.astype(np.int16)}
-        columns = canonical(
-            self.onset, self.duration, pitch, self.velocity, self.slot, int(self.bar_step[-1])
-        )[0]
+        columns: dict[str, Any] = {"pitch": pitch.astype(np.uint8)}
+        if folds:  # or else the order of the notes is as it was
+            columns = canonical(
+                self.onset, self.duration, pitch, self.velocity, self.slot, int(self.bar_step[-1])
+            )[0]
         return dataclasses.replace(self, **columns, **moved)
+
+
+def changes(values: np.ndarray, before: int) -> np.ndarray:
+    """Bool [N]: which of N values are another than the one before them, `before` for the first."""
+    out = np.empty(len(values), bool)
+    out[:1] = values[:1] != before
+    np.not_equal(values[1:], values[:-1], out=out[1:])
+    return out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,17 +171,18 @@ def canonical(
     voice = np.asarray(slot, np.int64) * 128 + pitch
     duration, velocity = np.array(duration, np.int64), np.asarray(velocity)
     moment = onset * (16 * 128) + voice
-    order = np.argsort(moment, kind="stable")
-    new = np.diff(moment[order], prepend=-1) != 0
-    if not new.all():  # The longest of duplicates stays.
-        order = np.lexsort((-duration, moment))[new]
+    longest = 2**20 - 1
+    # In one key, since that sorts faster: moments, and of duplicates the longest first; it stays.
+    order = np.argsort((moment << 20) + longest - np.minimum(duration, longest), kind="stable")
+    new = changes(moment[order], -1)
+    order = order[new]
     given = onset + duration if ending is None else ending
     unsorted = (onset, duration, velocity, voice, given)
     onset, duration, velocity, voice, given = (c[order] for c in unsorted)
     order = np.argsort(voice.astype(np.int16), kind="stable")
-    same_voice = np.diff(voice[order]) == 0
-    gap = np.where(same_voice, np.diff(onset[order]), np.iinfo(np.int64).max)
-    overlapped = np.flatnonzero(duration[order[:-1]] > gap)
+    begins, voices = onset[order], voice[order]
+    gap = begins[1:] - begins[:-1]
+    overlapped = np.flatnonzero((duration[order[:-1]] > gap) & (voices[1:] == voices[:-1]))
     cut = order[overlapped]
     duration[cut] = gap[overlapped]
     lost = given[cut] > onset[cut] + duration[cut]

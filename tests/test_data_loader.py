@@ -56,7 +56,7 @@ def parts(batch):
 
 
 def notes_of(loader):
-    table = loader._pieces
+    table = loader.streams[0]._pieces
     return sum(len(table[i]) for i in range(len(table)))
 
 
@@ -124,7 +124,7 @@ def test_processes_share_the_same_global_batch(train):
 def test_an_epoch_holds_every_note_once(data):
     plain = dataclasses.replace(data, transpose=0, drop_controls=0.0, batch=1)
     loader = Loader(plain, MetricalCodec(), "train")
-    rows = loader.plan(0)
+    rows = loader.streams[0].plan(0)
     assert rows.truncated == 0 and len(rows) == loader.rows_per_epoch()
     onsets = sum(
         loader.codec.onset_tokens[loader.batch(step).events.token].sum()
@@ -136,11 +136,9 @@ def test_an_epoch_holds_every_note_once(data):
 def test_epochs_differ_in_keys_and_cuts(data):
     loader = Loader(data, MetricalCodec(), "train")
     rows = loader.rows_per_epoch()
-    epochs = [
-        np.concatenate([loader._train_row(e * rows + r)[0] for r in range(rows)]) for e in (0, 1)
-    ]
+    epochs = [np.concatenate([loader.row(e * rows + r)[0] for r in range(rows)]) for e in (0, 1)]
     assert not np.array_equal(*epochs)
-    pitches = [np.unique(loader._train_row(e * rows)[5]).tolist() for e in range(6)]
+    pitches = [np.unique(loader.row(e * rows)[5]).tolist() for e in range(6)]
     assert len({tuple(p) for p in pitches}) > 1
 
 
@@ -167,7 +165,7 @@ def test_evaluation_covers_every_note_once_and_is_finite(validation):
     weight = np.concatenate([b.weight for b in batches])
     assert validation.codec.onset_tokens[token].sum() == notes_of(validation)
     assert all(b.events.token.shape == (BATCH, CONTEXT) for b in batches)
-    rows = len(validation.plan(None))
+    rows = len(validation.streams[0].plan(None))
     assert len(batches) == -(-rows // BATCH)
     assert weight[:rows].any(axis=1).all() and not weight[rows:].any()
     assert all(same(a, b) for a, b in zip(batches, validation.evaluation()))
@@ -175,8 +173,11 @@ def test_evaluation_covers_every_note_once_and_is_finite(validation):
 
 def test_bars_longer_than_the_context_are_cut_and_said(data, caplog):
     short = Loader(dataclasses.replace(data, context=40), MetricalCodec(), "train")
-    assert short.plan(0).truncated > 0
-    assert f"{short.plan(0).truncated} bars of the train split of tunes:1.0.0" in caplog.text
+    assert short.streams[0].plan(0).truncated > 0
+    assert (
+        f"{short.streams[0].plan(0).truncated} bars of the train split of tunes:1.0.0"
+        in caplog.text
+    )
     batch = short.batch(0)
     assert batch.events.token.shape == (BATCH, 40) and batch.weight.sum() > 0
 
@@ -185,9 +186,9 @@ def test_pieces_are_kept_within_bounds(data, train):
     found = catalog.open_dataset("tunes", data.data_dir)
     store = pieces.Pieces(found.path, "train", train.codec, memory=20_000)
     for i in itertools.chain(range(len(store)), (3, 0, 3)):
-        assert np.array_equal(store[i].pitch, train._pieces[i].pitch)
+        assert np.array_equal(store[i].pitch, train.streams[0]._pieces[i].pitch)
     assert 0 < store._used <= 20_000
-    assert store._used == sum(pieces._bytes(p) for p in store._kept.values())
+    assert store._used == sum(pieces._bytes(p) for _, p in store._kept.values())
 
 
 def test_styles_of_the_dataset_are_added_to_the_codec(train):
@@ -218,7 +219,7 @@ def test_a_dataset_serves_every_codec(data, kind):
                 assert np.array_equal(target[:-1], tokens[1:]) and target[-1] == codec.PAD
                 assert batch.weight[row][here].tolist() == [1.0] * (len(tokens) - 1) + [0.0]
     onsets = sum(codec.onset_tokens[b.events.token].sum() for b in train.evaluation())
-    stored = [train._pieces[i] for i in range(train.pieces)]
+    stored = [train.streams[0]._pieces[i] for i in range(train.pieces)]
     assert onsets == sum(len(piece) for piece in stored) > 0
 
 
@@ -270,7 +271,7 @@ def test_real_music(music, tmp_path):
     assert summary.pieces >= 18
     data = Data(dataset="pop", data_dir=str(tmp_path), context=4096, batch=2)
     loader = Loader(data, MetricalCodec())
-    assert loader.plan(0).fill(4096) > 0.95
+    assert loader.streams[0].plan(0).fill(4096) > 0.95
     used = [np.mean(loader.batch(step).segment > 0) for step in range(8)]
     assert np.mean(used) > 0.93
     held_out = Loader(data, MetricalCodec(), "validation")

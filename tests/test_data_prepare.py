@@ -89,7 +89,7 @@ def test_sizes_are_measured_while_preparing(midi, options):
     summary = prepare([str(midi)], options, progress=False)
     found = catalog.open_dataset("tunes", options.data_dir)
     codec = MetricalCodec()
-    sizes = measuring.load(found.path, "train", codec.fingerprint)
+    sizes = measuring.measured(found.path, "train", codec.fingerprint, lambda: pytest.fail("none"))
     first = Pieces(found.path, "train", codec)[0]
     mine = codec.sizes(first)
     assert sizes.header[0] == mine[0]

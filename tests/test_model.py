@@ -62,6 +62,29 @@ def test_score_does_not_depend_on_padding_or_on_unknown_styles(model):
     assert model.score(sequences.to_sequence(strange)).bits > 0
 
 
+def test_a_model_of_c_major_reads_a_piece_there(model):
+    from jaxmusic.data import starter
+
+    piece = next(starter.corpus(1, seed=9))
+    labels = dataclasses.replace(
+        piece.labels, key_tick=np.zeros(1, np.int32), key=np.array([2], np.uint8)
+    )
+    sequence = sequences.to_sequence(piece.replace(labels=labels))
+    experiment = dataclasses.replace(
+        model.experiment, data=dataclasses.replace(model.experiment.data, normalise=True)
+    )
+    home = jaxmusic.MusicModel(experiment, model.codec, model.params, model.styles)
+    down = dataclasses.replace(labels, key=np.array([0], np.uint8), chord=(labels.chord + 0))
+    pitch = np.where(piece.is_drum, piece.pitch, piece.pitch - 2).astype(np.uint8)
+    moved = home.score(sequence)
+    assert moved.semitones == -2 and model.score(sequence).semitones == 0
+    assert moved.bits != pytest.approx(model.score(sequence).bits, rel=1e-6)
+    lower = sequences.to_sequence(piece.replace(labels=down, pitch=pitch))
+    bare = jaxmusic.MusicModel(model.experiment, model.codec, model.params, model.styles)
+    assert home.score(lower).semitones == 0
+    assert home.score(lower).bits == pytest.approx(bare.score(lower).bits, rel=1e-6)
+
+
 def test_cuts_cover_every_bar_once_and_fit():
     sizes = np.array([10, 30, 20, 80, 5, 5, 200, 5])
     cuts = _cuts(sizes, 100)

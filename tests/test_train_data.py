@@ -14,6 +14,7 @@ from jaxmusic.data import builder, starter
 from jaxmusic.data.loader import Loader
 from jaxmusic.errors import UserError
 from jaxmusic.train import checkpoint, trainer
+from jaxmusic.train import run as runs
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,32 @@ def test_a_stopped_run_goes_on_in_the_middle_of_the_data(experiment, tmp_path, m
     for x, y in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True):
         np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
     assert a.styles and set(a.styles) <= set(a.codec.styles)
+
+
+def test_a_run_on_a_selection_of_a_mixture_goes_on(experiment, tmp_path):
+    folder = experiment.data.data_dir
+    options = config.Prepare(name="more", data_dir=folder, workers=1, validation=0.2, test=0.0)
+    builder.prepare_pieces(starter.corpus(8, seed=5), options, 8)
+    data = dataclasses.replace(
+        experiment.data,
+        **dict(dataset="tiny=2 more=1", where="has=drums bars=4..", drop_tracks=0.3),
+        **dict(tempo_scale=0.1, velocity_scale=0.1),
+    )
+    mixed = dataclasses.replace(experiment, data=data)
+    whole = trainer.train(mixed, tmp_path / "whole", progress=False)
+    stored = runs.read(tmp_path / "whole")
+    assert stored.dataset == "tiny:1.0.0=2 more:1.0.0=1"
+    # A newer version of a part of the mixture does not get into the run.
+    builder.prepare_pieces(starter.corpus(9, seed=6), options, 9)
+    loader = Loader(dataclasses.replace(data, dataset=stored.dataset), stored.codec)
+    assert loader.manifest == stored.manifest
+    assert trainer.train(mixed, tmp_path / "whole", progress=False).step == whole.step
+    newer = Loader(data, stored.codec)
+    assert newer.dataset == "tiny:1.0.0=2 more:1.0.1=1" and newer.manifest != stored.manifest
+    other = dataclasses.replace(data, where="bars=4..")
+    with pytest.raises(UserError, match=r"Set data.where back to 'has=drums bars=4..'"):
+        again = dataclasses.replace(mixed, data=other)
+        trainer.train(again, tmp_path / "whole", progress=False)
 
 
 def test_a_missing_dataset_is_named_and_leaves_no_run(experiment, tmp_path):

@@ -38,6 +38,7 @@ from jaxmusic.piece import (
     Losses,
     Piece,
     canonical,
+    changes,
 )
 
 
@@ -83,6 +84,11 @@ class MetricalCodec(Codec):
             ("drum", drums * config.velocities),
         ]
         super().__init__(config, styles, ranges)
+        kinds = self.vocabulary.kinds
+        self._kind = self.vocabulary.kind.astype(np.int8)
+        self._voice = np.isin(self._kind, [kinds[n] for n in ("slot", "pitch", "hold", "note")])
+        self._sounding = np.isin(self._kind, [kinds[n] for n in ("pitch", "hold", "note", "drum")])
+        self._bar_lengths = np.array([meters.bar_length(m, beat) for m in range(len(METERS))])
 
     def onsets(self) -> tuple[str, ...]:
         """Kinds of tokens that each stand for exactly one note."""
@@ -149,12 +155,12 @@ class MetricalCodec(Codec):
         ):
             if values is not None:
                 opening = -1 if name == "section" else values[0]
-                new = (np.diff(values, prepend=opening) != 0) & (values >= 0)
+                new = changes(values, opening) & (values >= 0)
                 parts.append((start[name] + values[new], lines[new], rank))
-        moments = piece.onset[np.diff(piece.onset, prepend=-1) > 0]
+        moments = piece.onset[changes(piece.onset, -1)]
         if "chords" not in drop and (piece.chord >= 0).any():
             halves = np.stack([lines, lines + np.diff(piece.bar_step) // 2], 1).ravel()
-            new = (np.diff(piece.chord, prepend=-1) != 0) & (piece.chord >= 0)
+            new = changes(piece.chord, -1) & (piece.chord >= 0)
             parts.append((start["chord"] + piece.chord[new], halves[new], 6))
             moments = np.union1d(moments, halves[new])
         place = moments - piece.bar_step[np.searchsorted(piece.bar_step, moments, side="right") - 1]
@@ -177,7 +183,7 @@ class MetricalCodec(Codec):
         if self.fused:
             pitch = pitch + 128 * slot * ~drum
         else:
-            named[pitched] = np.diff(slot[pitched], prepend=-1) != 0
+            named[pitched] = changes(slot[pitched], -1)
         index = self.duration_index[np.minimum(piece.duration, len(self.duration_index) - 1)]
         short = (index >= 0) & (piece.duration < len(self.duration_index))
         holds = np.where(short | drum, 0, (piece.duration - 1) // self.half)
@@ -202,43 +208,44 @@ class MetricalCodec(Codec):
     def events(self, tokens: np.ndarray) -> Events:
         """Event tensors of a stream that opens with a header (see `jaxmusic.events.Events`)."""
         tokens = np.asarray(tokens, np.int32)
-        v = self.vocabulary
-        kind, value, is_a = v.kind[tokens], v.value[tokens], self._is(tokens)
-        bar_line, position = is_a("bar"), is_a("position")
-        bar = np.cumsum(bar_line) - 1
-        place = _fill(value + 1, position, bar_line)
+        v, count = self.vocabulary, len(tokens)
+        # Whole indices and a byte for each kind: several times faster than what they stand for.
+        index = tokens.astype(np.intp)
+        kind, value = self._kind.take(index), v.value.take(index)
+        pitch_token, drum, position, slot_token, program = (
+            kind == v.kinds[name] for name in ("pitch", "drum", "position", "slot", "program")
+        )
+        bars = np.flatnonzero(kind == v.kinds["bar"])
+        head = int(bars[0]) if len(bars) else count
+        moves = position.copy()
+        moves[bars] = True
+        moves = np.flatnonzero(moves)
+        place = _held(moves, (value[moves] + 1) * position[moves], count, 0)
         # A meter token counts for the bar it stands in; the line of the next bar follows from it.
-        lengths = np.array(
-            [meters.bar_length(m, self.config.steps_per_beat) for m in range(len(METERS))]
-        )
-        meter = _fill(value, is_a("meter"))
-        closes = np.flatnonzero(bar_line[1:] & (bar[:-1] >= 0))
-        line = np.concatenate([[0], np.cumsum(lengths[meter[closes]])])
-        body = bar >= 0
-        program, slot_token = is_a("program"), is_a("slot")
-        drum_kit = program & np.concatenate([[False], slot_token[:-1]])
-        declared = np.where(drum_kit, DRUM_SLOT, np.minimum(np.cumsum(program) - 1, DRUM_SLOT))
-        voice = np.isin(kind, [v.kinds[n] for n in ("slot", "pitch", "hold", "note")])
-        pitch_token = is_a("pitch")
-        slot_set = (pitch_token if self.fused else slot_token) & body
-        slot_value = value // 128 if self.fused else value
-        current = np.where(np.cumsum(slot_set) > 0, _fill(slot_value, slot_set), 16)
-        drum = is_a("drum")
-        slot = np.where(body & voice, current, 16)
-        slot = np.where(body & drum, DRUM_SLOT, slot)
-        slot = np.where(program & ~body, declared, np.where(slot_token & ~body, DRUM_SLOT, slot))
-        sounding = is_a("note") | is_a("hold") | pitch_token
-        pitch = _fill(value % 128, pitch_token)
-        pitch = np.where(sounding & (np.cumsum(pitch_token) > 0), pitch, 128)
-        pitch = np.where(drum, value // self.config.velocities + DRUM_PITCHES[0], pitch)
-        return Events(
-            token=tokens,
-            time=np.where(body, line[np.maximum(bar, 0)] + place, 0).astype(np.int32),
-            position=np.where(body, place, 144).astype(np.int32),
-            bar=np.maximum(bar, 0).astype(np.int32),
-            slot=slot.astype(np.int32),
-            pitch=pitch.astype(np.int32),
-        )
+        meters_at = np.flatnonzero(kind == v.kinds["meter"])
+        stated = np.searchsorted(meters_at, bars[1:])
+        meter = np.concatenate([[0], value[meters_at]])[stated]
+        line = np.concatenate([[0], np.cumsum(self._bar_lengths[meter])])[: len(bars)]
+        time = _held(bars, line, count, 0) + place
+        time[:head] = 0
+        place[:head] = 144
+        slot_set = pitch_token if self.fused else slot_token
+        set_at = np.flatnonzero(slot_set[head:]) + head
+        current = _held(set_at, value[set_at] // 128 if self.fused else value[set_at], count, 16)
+        slot = np.where(self._voice.take(index), current, np.int32(16))
+        slot[drum] = DRUM_SLOT
+        # In the header each program is an instrument: in order, or the drums after slot 15.
+        named = np.flatnonzero(program[:head])
+        kit = slot_token[named - 1] & (named > 0)
+        slot[:head] = 16
+        slot[named] = np.where(kit, DRUM_SLOT, np.minimum(np.arange(len(named)), DRUM_SLOT))
+        slot[:head][slot_token[:head]] = DRUM_SLOT
+        pitches = np.flatnonzero(pitch_token)
+        pitch = _held(pitches, value[pitches] % 128, count, 128)
+        pitch[~self._sounding.take(index)] = 128
+        pitch[drum] = value[drum] // self.config.velocities + DRUM_PITCHES[0]
+        bar = _held(bars[1:], np.arange(1, len(bars)), count, 0)
+        return Events(token=tokens, time=time, position=place, bar=bar, slot=slot, pitch=pitch)
 
     def decode(self, tokens: np.ndarray) -> tuple[Piece, int]:
         """The piece that a stream stands for, and the number of tokens that made no sense.
@@ -332,9 +339,11 @@ class MetricalCodec(Codec):
         return lambda name: kinds == self.vocabulary.kinds[name]
 
 
-def _fill(value: np.ndarray, where: np.ndarray, reset: np.ndarray | None = None) -> np.ndarray:
-    """Value at the last position where `where` holds, 0 before any or after a later reset."""
-    now = np.where(where, value, 0)
-    stands = where if reset is None else where | reset
-    at = np.maximum.accumulate(np.where(stands, np.arange(len(value)), -1))
-    return np.where(at >= 0, now[np.maximum(at, 0)], 0) if len(value) else now
+def _held(at: np.ndarray, values: np.ndarray, count: int, before: int) -> np.ndarray:
+    """Int32 [count]: values[i] from at[i] on, and `before` until at[0]."""
+    if not len(at):
+        return np.full(count, before, np.int32)
+    runs, lengths = np.empty(len(at) + 1, np.int32), np.empty(len(at) + 1, np.int64)
+    runs[0], runs[1:] = before, values
+    lengths[0], lengths[1:-1], lengths[-1] = at[0], at[1:] - at[:-1], count - at[-1]
+    return np.repeat(runs, lengths)

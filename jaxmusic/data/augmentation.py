@@ -1,19 +1,42 @@
-"""Augmentation: transposing pieces and leaving controls out, drawn anew in every epoch."""
+"""Augmentation: how a piece is changed, drawn anew in every epoch.
+
+A piece is moved by semitones (drums stay; key and chords move along), played faster or slower,
+louder or softer, some of its tracks are left out, and some controls of its header. Tempo, loudness
+and tracks are changed in the notes, before any codec sees them; a codec's pieces move by semitones.
+
+The order of tracks is not permuted. Codecs put instruments in an order of their own, so this would
+only swap tracks of the same program, such as the melody and the accompaniment of a piano, whose
+order is worth knowing.
+"""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxmusic.codecs.layout import CONTROLS
+from jaxmusic.config import Data
+from jaxmusic.errors import UserError
+from jaxmusic.notes import Notes
 
 
 class Change(NamedTuple):
-    """What is done to a piece: semitones to move it by, and names of controls to leave out."""
+    """What is done to a piece.
+
+    Attributes:
+      semitones: how far it is moved.
+      drop: names of controls that are left out.
+      tempo: its tempos are multiplied by this.
+      velocity: its velocities are multiplied by this.
+      tracks: bool [T], the tracks that stay; None where all do.
+    """
 
     semitones: int = 0
     drop: frozenset[str] = frozenset()
+    tempo: float = 1.0
+    velocity: float = 1.0
+    tracks: np.ndarray | None = None
 
 
 UNCHANGED = Change()
@@ -26,29 +49,76 @@ def generator(seed: int, epoch: int, item: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key))
 
 
+def check(data: Data) -> None:
+    """Raises UserError where the settings of augmentation make no sense."""
+    if data.transpose < 0 or data.tempo_scale < 0 or data.velocity_scale < 0:
+        raise UserError("Set data.transpose, tempo_scale and velocity_scale to 0 or more.")
+    if not (0 <= data.drop_controls <= 1 and 0 <= data.drop_tracks < 1):
+        raise UserError("Set data.drop_controls to at most 1 and data.drop_tracks to less than 1.")
+    if data.normalise and data.transpose:
+        raise UserError(
+            "Set data.transpose to 0 with data.normalise: either all pieces are in one key, or "
+            "each is in many."
+        )
+
+
+def alters_notes(data: Data) -> bool:
+    """Whether notes are changed before a codec quantises them."""
+    return data.tempo_scale > 0 or data.velocity_scale > 0 or data.drop_tracks > 0
+
+
 def draw(
-    piece: Any, seed: int, epoch: int, item: int, transpose: int, drop_controls: float
+    data: Data,
+    seed: int,
+    epoch: int,
+    item: int,
+    pitch: np.ndarray,
+    track: np.ndarray | None = None,
 ) -> Change:
     """Draws the change of one piece in one epoch.
 
-    All transpositions in reach are equally likely: up to `transpose` semitones down or up, as far
-    as no pitched note leaves 0-127.
+    All transpositions in reach are equally likely: up to `data.transpose` semitones down or up, as
+    far as no pitched note leaves 0-127. Factors are even on a logarithmic scale. At least one track
+    that has notes stays.
 
     Args:
-      piece: the whole piece, of any codec.
+      data: how much is changed.
       seed: key of the draw.
       epoch: likewise.
       item: likewise, the number of the piece.
-      transpose: semitones.
-      drop_controls: chance of each control to be left out.
+      pitch: pitches of its notes that are no drum hits, [N].
+      track: track of each of its notes, where `alters_notes`.
     """
     rng = generator(seed, epoch, item)
-    chance, left_out = rng.random(), rng.random(len(CONTROLS)) < drop_controls
-    pitch = piece.pitch[piece.pitched]
-    if not len(pitch):
-        low = high = 0
-    else:
-        low = max(-transpose, -int(pitch.min()))
-        high = min(transpose, 127 - int(pitch.max()))
+    chance, left_out = rng.random(), rng.random(len(CONTROLS)) < data.drop_controls
+    low = high = 0
+    if data.transpose and len(pitch):
+        low = max(-data.transpose, -int(pitch.min()))
+        high = min(data.transpose, 127 - int(pitch.max()))
     semitones = low + int(chance * (high - low + 1))
-    return Change(semitones, frozenset(c for c, out in zip(CONTROLS, left_out) if out))
+    drop = frozenset(c for c, out in zip(CONTROLS, left_out) if out)
+    if track is None:
+        return Change(semitones, drop)
+    tempo, velocity = (
+        float((1 + scale) ** rng.uniform(-1, 1))
+        for scale in (data.tempo_scale, data.velocity_scale)
+    )
+    tracks = None
+    if data.drop_tracks:
+        count = np.bincount(track)
+        fate = np.where(count > 0, rng.random(len(count)), -1.0)
+        tracks = fate >= min(data.drop_tracks, fate.max(initial=0.0))
+    return Change(semitones, drop, tempo, velocity, tracks)
+
+
+def alter(notes: Notes, change: Change) -> Notes:
+    """The notes with a change of tempo, loudness and tracks."""
+    if change.tracks is not None and not change.tracks.all():
+        stays = change.tracks[notes.track]
+        columns = ("onset", "duration", "pitch", "velocity", "track")
+        notes = notes.replace(**{name: getattr(notes, name)[stays] for name in columns})
+    velocity = np.rint(notes.velocity * np.float32(change.velocity))
+    return notes.replace(
+        velocity=np.clip(velocity, 1, 127).astype(np.uint8),
+        tempo_qpm=notes.tempo_qpm * change.tempo,
+    )

@@ -1,123 +1,124 @@
-"""The loader: packed rows of a dataset, in an order that is a function of step and seed alone."""
+"""The loader: packed rows of datasets, in an order that is a function of step and seed alone."""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import logging
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from jaxmusic.codecs.base import Codec
 from jaxmusic.config import Data
-from jaxmusic.data import measuring
-from jaxmusic.data.augmentation import UNCHANGED, draw
-from jaxmusic.data.catalog import open_dataset
-from jaxmusic.data.packing import Rows, Sizes, plan
-from jaxmusic.data.pieces import Pieces
+from jaxmusic.data import augmentation, mixture, selection
+from jaxmusic.data.augmentation import generator
+from jaxmusic.data.catalog import Dataset, open_dataset
+from jaxmusic.data.feeding import Order, feed
+from jaxmusic.data.mixture import Member, Mixture
+from jaxmusic.data.pieces import MEMORY
+from jaxmusic.data.stream import SEGMENT, TARGET, NoPieces, Stream, empty_row
 from jaxmusic.errors import UserError
 from jaxmusic.events import Batch, Events
 
-_PLANS = 3
-_TARGET = len(Events._fields)
-_SEGMENT = _TARGET + 1
 _AHEAD = 8
 """Batches that are read ahead."""
 
 
 class Loader:
-    """Rows of one split of a dataset.
+    """Rows of one split of a dataset, or of a mixture of several.
 
-    Row g of the endless stream that training reads is row ``g mod R`` of epoch ``g // R``'s plan.
-    R is the number of rows of epoch 0's plan. A plan with a few rows more or less, as random cuts
-    make it, leaves its last ones out or begins again; rows are in random order, so that no piece
-    is favoured, and any step of any epoch can be reached without planning the epochs before it.
+    Row g of the endless stream that training reads is row g of the dataset's `Stream`. In a mixture
+    it is the next row of the dataset whose turn it is, see `Mixture`; weights are shares of rows.
+    One selection (`config.Data.where`) holds for all datasets. Any step can be reached at once, and
+    its batch does not depend on the number of processes.
 
     Attributes:
       data: what is read.
-      codec: the codec, which knows the dataset's styles.
-      dataset: name and version.
-      manifest: hash of the dataset's records; the same data in the same order have the same one.
-      styles: styles of its pieces.
-      pieces: number of pieces of this split.
+      codec: the codec, which knows the datasets' styles.
+      dataset: name and version; of a mixture, names, versions and weights.
+      manifest: hash of the records, the selection and the weights; the same data in the same order
+        have the same one.
+      styles: styles of the pieces.
+      streams: one for each dataset.
     """
 
     def __init__(self, data: Data, codec: Codec, split: str = "train", seed: int = 0):
         """Opens a split.
 
         Args:
-          data: dataset, context, batch size and augmentation.
+          data: datasets, selection, context, batch size and augmentation.
           codec: makes tokens of pieces; styles that it does not know are added to a copy of it.
-          split: train, validation or test.
+          split: train, validation or test. Other than in training, datasets of a mixture that
+            have no such split, or no piece in it that matches, are left out.
           seed: seeds order, cuts and augmentation.
 
         Raises:
-          UserError: there is no such dataset or split, or `data` makes no sense.
+          UserError: there is no such dataset, split or piece, or `data` makes no sense.
         """
-        if data.context < 2 or data.batch < 1 or data.threads < 0 or data.transpose < 0:
+        if data.context < 2 or data.batch < 1 or min(data.threads, data.workers) < 0:
             raise UserError("context must be 2 or more, batch 1 or more, and no setting below 0.")
-        found = open_dataset(data.dataset, data.data_dir)
-        if split not in found.splits:
-            raise UserError(
-                f"Dataset {found.name}:{found.version} has no {split} split (it has "
-                f"{', '.join(found.splits)}): prepare it from more songs."
-            )
-        unknown = tuple(style for style in found.styles if style not in codec.styles)
+        augmentation.check(data)
+        where = selection.parse(data.where)
+        members = mixture.parse(data.dataset)
+        found = [open_dataset(member.dataset, data.data_dir) for member in members]
+        members = [Member(f"{f.name}:{f.version}", m.weight) for f, m in zip(found, members)]
+        self.dataset = mixture.join(members)
+        where.check_styles([style for f in found for style in f.styles])
+        new = [style for f in found for style in f.styles if style not in codec.styles]
+        self.codec = codec.with_styles(new) if new else codec
         self.data = data
-        self.codec = codec.with_styles(unknown) if unknown else codec
         self.seed = seed
         self.split = split
-        self.dataset = f"{found.name}:{found.version}"
-        self.manifest: str = found.summary["content"]
-        self.styles = found.styles
-        self._found = found
-        self._pieces = Pieces(found.path, split, codec)
-        self._sizes = measuring.measured(found.path, split, codec.fingerprint, self._measure)
-        self._plans: dict[int | None, Rows] = {}
-        self._lock = threading.Lock()
-        self._per_epoch = len(self.plan(0))
-        if truncated := self.plan(0).truncated:
-            logging.getLogger(__name__).warning(
-                "%d bars of the %s split of %s are longer than the context of %d tokens and lose "
-                "their ends: a longer context keeps them",
-                *(truncated, split, self.dataset, data.context),
-            )
+        memory = MEMORY // (len(found) * max(data.workers, 1))
+        rest = (self.codec, data, where, seed, memory)
+        self.streams = tuple(_streams(found, split, lambda f: Stream(f, split, *rest)))
+        self.styles = tuple(sorted({style for s in self.streams for style in s.styles}))
+        opened = [stream.name for stream in self.streams]
+        shares = mixture.block([m for m in members if m.dataset in opened])
+        self._mixture = Mixture(shares, seed)
+        self.manifest = self.streams[0].manifest
+        if len(members) > 1:
+            content = [[s.manifest for s in self.streams], shares.tolist()]
+            self.manifest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     @property
     def pieces(self) -> int:
         """Number of pieces."""
-        return len(self._pieces)
+        return sum(stream.pieces for stream in self.streams)
 
     @property
     def notes(self) -> int:
-        """Number of notes in this split's files."""
-        return self._found.summary["split_notes"][self.split]
+        """Number of notes in their files."""
+        return sum(stream.notes for stream in self.streams)
 
     def rows_per_epoch(self) -> int:
-        """Rows that make an epoch: the same number in each."""
-        return self._per_epoch
-
-    def plan(self, epoch: int | None) -> Rows:
-        """The packing plan of an epoch; None for evaluation's, which has no random cuts."""
-        with self._lock:
-            if epoch not in self._plans:
-                seed = 0 if epoch is None else self.seed
-                self._plans[epoch] = plan(self._sizes, self.data.context, seed, epoch)
-                while len(self._plans) > _PLANS:
-                    del self._plans[next(iter(self._plans))]
-            return self._plans[epoch]
+        """Rows of an epoch, of all datasets together: the same number in each."""
+        return sum(stream.per_epoch for stream in self.streams)
 
     def batch(self, step: int) -> Batch:
         """The global batch of a training step: [batch, context], a function of step and seed."""
-        first = step * self.data.batch
-        return _stack([self._train_row(first + j) for j in range(self.data.batch)])
+        return _batch(self.columns(step))
+
+    def columns(self, step: int, process_index: int = 0, process_count: int = 1) -> np.ndarray:
+        """A process's share of the batch of a step (int32 [8, rows, context]), see `iterate`."""
+        rows = self.data.batch // process_count
+        first = step * self.data.batch + process_index * rows
+        return np.stack([self.row(first + j) for j in range(rows)], axis=1)
+
+    def row(self, g: int) -> np.ndarray:
+        """Row g of training (int32 [8, context], see `jaxmusic.data.stream`)."""
+        member, number = self._mixture.row(g)
+        return self.streams[member].row(number)
 
     def iterate(
         self, start: int = 0, process_index: int = 0, process_count: int = 1
     ) -> Iterator[Batch]:
-        """Training batches from step `start` on, without end, read ahead by Grain's threads.
+        """Training batches from step `start` on, without end.
+
+        They are read ahead by Grain's threads, or by `config.Data.workers` processes.
 
         Args:
           start: step of the first batch; no earlier one is read.
@@ -129,6 +130,11 @@ class Loader:
                 f"A batch of {self.data.batch} rows cannot be shared by {process_count} "
                 "processes: make data.batch a multiple of their number."
             )
+        if self.data.workers:
+            pinned = dataclasses.replace(self.data, dataset=self.dataset)
+            place = (start, 1, process_index, process_count)
+            order = Order(pinned, self.codec.to_json(), self.split, self.seed, *place)
+            return map(_batch, feed(order, self.data.workers))
         import grain
 
         share = self.data.batch // process_count
@@ -141,58 +147,16 @@ class Loader:
     def evaluation(self) -> Iterator[Batch]:
         """All of the split once, unchanged: [batch, context]; empty rows fill the last batch.
 
-        Rows are in a fixed random order, so that the first few batches are a fair sample.
+        Of a mixture these are all rows of all datasets, whatever their weights. Rows are in a fixed
+        random order, so that the first few batches are a fair sample.
         """
-        rows, size = self.plan(None), self.data.batch
-        empty = self._empty_row()
+        rows = [(s, r) for s in self.streams for r in range(len(s.plan(None)))]
+        if len(self.streams) > 1:  # a single plan is in random order already
+            rows = [rows[i] for i in generator(0, -1, -2).permutation(len(rows))]
+        size, empty = self.data.batch, empty_row(self.codec, self.data.context)
         for first in range(0, len(rows), size):
-            found = [self._row(rows, r, None) for r in range(first, min(first + size, len(rows)))]
+            found = [stream.evaluation_row(r) for stream, r in rows[first : first + size]]
             yield _stack(found + [empty] * (size - len(found)))
-
-    def _measure(self) -> Sizes:
-        indices = tqdm(range(self.pieces), "measuring pieces", unit=" pieces", delay=1)
-        return Sizes.of(self.codec.sizes(self._pieces[i]) for i in indices)
-
-    def _train_row(self, row: int) -> np.ndarray:
-        epoch, r = divmod(row, self._per_epoch)
-        rows = self.plan(epoch)
-        return self._row(rows, r % len(rows), epoch)
-
-    def _row(self, rows: Rows, r: int, epoch: int | None) -> np.ndarray:
-        """int32 [8, context]: the events' columns, target and segment."""
-        out = self._empty_row()
-        at = 0
-        for number, i in enumerate(range(rows.first[r], rows.first[r + 1]), start=1):
-            tokens = self._part(rows, i, epoch)
-            end = at + len(tokens)
-            out[:_TARGET, at:end] = self.codec.events(tokens)
-            out[_TARGET, at : end - 1] = tokens[1:]
-            out[_SEGMENT, at:end] = number
-            at = end
-        return out
-
-    def _empty_row(self) -> np.ndarray:
-        out = np.zeros((_SEGMENT + 1, self.data.context), np.int32)
-        out[0] = out[_TARGET] = self.codec.PAD
-        return out
-
-    def _part(self, rows: Rows, i: int, epoch: int | None) -> np.ndarray:
-        """Tokens of a part of a plan, at most the context of them."""
-        index = int(rows.piece[i])
-        whole = self._pieces[index]
-        change = UNCHANGED
-        if epoch is not None:
-            data = self.data
-            change = draw(whole, self.seed, epoch, index, data.transpose, data.drop_controls)
-        part = whole.part(int(rows.start[i]), int(rows.stop[i]))
-        if change.semitones:
-            part = part.transpose(change.semitones)
-        tokens = self.codec.encode(part, change.drop)
-        if len(tokens) > rows.tokens[i] < self.data.context:
-            raise RuntimeError(
-                f"a part has {len(tokens)} tokens where {rows.tokens[i]} was the bound"
-            )
-        return tokens[: self.data.context]
 
 
 class _Rows:
@@ -206,18 +170,37 @@ class _Rows:
 
     def __getitem__(self, index: Any) -> np.ndarray:
         step, j = divmod(self.first + int(index), self.share)
-        row = step * self.loader.data.batch + self.process * self.share + j
-        return self.loader._train_row(row)
+        return self.loader.row(step * self.loader.data.batch + self.process * self.share + j)
+
+
+def _streams(
+    found: Sequence[Dataset], split: str, make: Callable[[Dataset], Stream]
+) -> Iterator[Stream]:
+    """The streams of a split of datasets; training wants all of them, else one is enough."""
+    missing: list[UserError] = []
+    for dataset in found:
+        try:
+            yield make(dataset)
+        except NoPieces as error:
+            missing.append(error)
+            if split == "train" or len(missing) == len(found):
+                raise
+    for reason in missing:
+        logging.getLogger(__name__).warning("left out of the %s loss: %s", split, reason)
 
 
 def _stack(rows: Sequence[np.ndarray]) -> Batch:
-    columns = np.stack(rows, axis=1)
-    segment = columns[_SEGMENT]
+    return _batch(np.stack(rows, axis=1))
+
+
+def _batch(columns: np.ndarray) -> Batch:
+    """The batch of rows that are stacked as [8, rows, context]."""
+    segment = columns[SEGMENT]
     # The last token of a part has none that follows.
     goes_on = np.diff(segment, append=0) == 0
     return Batch(
-        events=Events(*columns[:_TARGET]),
-        target=columns[_TARGET],
+        events=Events(*columns[:TARGET]),
+        target=columns[TARGET],
         segment=segment,
         weight=(goes_on & (segment > 0)).astype(np.float32),
     )

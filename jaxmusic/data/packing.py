@@ -34,6 +34,13 @@ class Sizes(NamedTuple):
             first=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         )
 
+    def take(self, pieces: np.ndarray) -> Sizes:
+        """The sizes of some of the pieces, by their numbers."""
+        counts = np.diff(self.first)[pieces]
+        first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        at = np.repeat(self.first[pieces] - first[:-1], counts) + np.arange(first[-1])
+        return Sizes(self.header[pieces], self.bar[at], first)
+
 
 class Rows(NamedTuple):
     """A packing plan: parts of pieces, row after row.

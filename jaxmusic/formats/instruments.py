@@ -46,6 +46,13 @@ GM_PROGRAMS = (
 )
 """Names of the 128 programs."""
 
+GM_FAMILIES = (
+    *("piano", "chromatic-percussion", "organ", "guitar", "bass", "strings", "ensemble", "brass"),
+    *("reed", "pipe", "synth-lead", "synth-pad", "synth-effects", "ethnic", "percussive"),
+    "sound-effects",
+)
+"""Names of the 16 families of eight programs each."""
+
 DRUMS = (
     *(("kick", (35, 36)), ("snare", (38, 40)), ("rim", (37,)), ("clap", (39,))),
     *(("toms", (41, 43, 45, 47, 48, 50)), ("hi-hat", (42, 44)), ("open hat", (46,))),

@@ -30,7 +30,7 @@ from jaxmusic.errors import UserError
 EXPERIMENT, CODEC, DATA, LOCK = "experiment.json", "codec.json", "data.json", "lock"
 FREE = (
     *("eval_every", "eval_batches", "checkpoint_every", "keep", "log_every"),
-    *("data.data_dir", "data.threads", "mesh.", "model.remat", "model.attention"),
+    *("data.data_dir", "data.threads", "data.workers", "mesh.", "model.remat", "model.attention"),
 )
 """Settings that may change when a run goes on: none changes what its steps so far have computed,
 nor, but for rounding, what the next ones will."""

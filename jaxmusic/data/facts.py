@@ -1,0 +1,140 @@
+"""Facts about a piece that a selection goes by, and the index of them that a dataset keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxmusic.notes import Notes
+
+VERSION = 1
+"""Raised when a fact comes to mean something else, so that indices are made anew."""
+DRUMS = 128
+"""Stands for drums among programs."""
+NUMBERS = ("tempo", "bars", "seconds", "notes", "tracks", "density")
+"""Facts that are numbers, in the order of `Index.number`."""
+
+
+class Facts(NamedTuple):
+    """What is known about a piece as a whole.
+
+    Attributes:
+      tempo: quarters per minute, the mean over time.
+      bars: number of bars, by the meters of its notes.
+      seconds: length.
+      notes: number of notes, drum hits included.
+      tracks: tracks that have notes.
+      density: notes per second.
+      meter: numerator and denominator of the meter that holds longest.
+      key: tonic + 12 if minor of the key that holds longest, -1 where none is known.
+      programs: General MIDI programs of the tracks that have notes, `DRUMS` for drums.
+      styles: names of its styles.
+    """
+
+    tempo: float
+    bars: int
+    seconds: float
+    notes: int
+    tracks: int
+    density: float
+    meter: tuple[int, int]
+    key: int
+    programs: frozenset[int]
+    styles: tuple[str, ...]
+
+
+def facts(notes: Notes) -> Facts:
+    """The facts of an aligned piece."""
+    end = max(notes.end, 1)
+    seconds = max(float(notes.seconds(end)), 1e-3)
+    quarters = end / notes.ticks_per_beat
+    sounding = np.flatnonzero(np.bincount(notes.track, minlength=len(notes.program)))
+    programs = np.where(notes.drum[sounding], DRUMS, notes.program[sounding])
+    meters = np.stack([notes.meter_num, notes.meter_den], 1).astype(np.int64)
+    spans = _spans(notes.meter_tick, end)
+    bar = notes.ticks_per_beat * 4 * meters[:, 0] / np.maximum(meters[:, 1], 1)
+    meter = _longest(meters[:, 0] << 8 | meters[:, 1], spans)
+    return Facts(
+        # Rounded, or 108 would not be in 90..108.
+        tempo=round(60 * quarters / seconds, 3),
+        bars=int(np.ceil(spans / np.maximum(bar, 1) - 1e-9).sum()),
+        seconds=round(seconds, 3),
+        notes=len(notes),
+        tracks=len(sounding),
+        density=round(len(notes) / seconds, 3),
+        meter=(meter >> 8, meter & 255),
+        key=main_key(notes),
+        programs=frozenset(programs.tolist()),
+        styles=notes.labels.styles,
+    )
+
+
+def main_key(notes: Notes) -> int:
+    """The key that holds longest (tonic + 12 if minor), -1 where no key is known."""
+    labels = notes.labels
+    return _longest(labels.key, _spans(labels.key_tick, notes.end)) if len(labels.key) else -1
+
+
+class Index(NamedTuple):
+    """The facts of P pieces as columns, in which a selection takes no time.
+
+    Attributes:
+      number: float64 [P, 6], see `NUMBERS`.
+      meter: int32 [P], numerator * 256 + denominator.
+      key: int16 [P].
+      programs: uint8 [P, 17], a bit for each program and one for `DRUMS`.
+      names: str [S], the styles there are.
+      style: bool [P, S].
+    """
+
+    number: np.ndarray
+    meter: np.ndarray
+    key: np.ndarray
+    programs: np.ndarray
+    names: np.ndarray
+    style: np.ndarray
+
+    @classmethod
+    def of(cls, pieces: Iterable[Facts]) -> Index:
+        """Gathers the facts of pieces."""
+        found = list(pieces)
+        names = sorted({style for f in found for style in f.styles})
+        column = {name: i for i, name in enumerate(names)}
+        style = np.zeros((len(found), len(names)), bool)
+        programs = np.zeros((len(found), DRUMS + 1), bool)
+        for i, f in enumerate(found):
+            style[i, [column[s] for s in f.styles]] = True
+            programs[i, list(f.programs)] = True
+        numbers = [[getattr(f, name) for name in NUMBERS] for f in found]
+        return cls(
+            number=np.array(numbers, np.float64).reshape(len(found), len(NUMBERS)),
+            meter=np.array([f.meter[0] << 8 | f.meter[1] for f in found], np.int32),
+            key=np.array([f.key for f in found], np.int16),
+            programs=np.packbits(programs, axis=1),
+            names=np.array(names, dtype=str),
+            style=style,
+        )
+
+    def __len__(self) -> int:
+        """Number of pieces."""
+        return len(self.key)
+
+    def column(self, name: str) -> np.ndarray:
+        """One of `NUMBERS` for all pieces (float64 [P])."""
+        return self.number[:, NUMBERS.index(name)]
+
+    def plays(self, program: int) -> np.ndarray:
+        """Bool [P]: pieces in which a program, or `DRUMS`, plays."""
+        return self.programs[:, program >> 3] >> (7 - (program & 7)) & 1 > 0
+
+
+def _spans(at: np.ndarray, end: int) -> np.ndarray:
+    """Ticks for which each of several values in turn holds, until the end of the piece."""
+    return np.maximum(np.diff(np.minimum(at.astype(np.int64), end), append=end), 0)
+
+
+def _longest(value: np.ndarray, spans: np.ndarray) -> int:
+    """The value that holds longest; the lowest of several."""
+    return int(np.bincount(value.astype(np.int64), spans).argmax())

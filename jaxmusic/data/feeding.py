@@ -1,0 +1,125 @@
+"""Feeding: batches from reading processes, where threads of one interpreter are too slow.
+
+Each process is a fresh interpreter (not a fork, and not a copy of the caller's script) that opens
+the same loader, makes every n-th batch and waits in its pipe until it is taken. It ends when the
+pipe is closed, so none outlives the one who reads, however that ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from multiprocessing import connection
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxmusic.codecs.registry import read_codec
+from jaxmusic.config import Data
+
+
+class Order(NamedTuple):
+    """What a reading process is told.
+
+    Attributes:
+      data: what is read.
+      codec: JSON of the codec.
+      split, seed: as in `Loader`.
+      start: step of its first batch.
+      stride: steps from each of its batches to the next.
+      process_index, process_count: as in `Loader.iterate`.
+    """
+
+    data: Data
+    codec: str
+    split: str
+    seed: int
+    start: int
+    stride: int
+    process_index: int
+    process_count: int
+
+
+def feed(order: Order, count: int) -> Iterator[np.ndarray]:
+    """Batches (int32 [8, rows, context]) of all steps from ``order.start`` on, without end.
+
+    Args:
+      order: for a single process; each of several gets its own steps.
+      count: number of processes.
+    """
+    readers = [_Reader(order._replace(start=order.start + i, stride=count)) for i in range(count)]
+    rows = order.data.batch // order.process_count
+    try:
+        while True:
+            for reader in readers:
+                yield reader.receive().reshape(-1, rows, order.data.context)
+    finally:
+        for reader in readers:
+            reader.stop()
+
+
+class _Reader:
+    """One process and its pipe."""
+
+    def __init__(self, order: Order):
+        their_inbox, our_outbox = os.pipe()
+        our_inbox, their_outbox = os.pipe()
+        code = f"from jaxmusic.data.feeding import serve; serve({their_inbox}, {their_outbox})"
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        self.process = subprocess.Popen(
+            # -P: the current folder is no place to import from.
+            [sys.executable, "-P", "-c", code],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=(their_inbox, their_outbox),
+            env=environment,
+        )
+        os.close(their_inbox)
+        os.close(their_outbox)
+        self.inbox = connection.Connection(our_inbox, writable=False)
+        with connection.Connection(our_outbox, readable=False) as outbox:
+            outbox.send(order)
+
+    def receive(self) -> np.ndarray:
+        """Its next batch, as a flat array."""
+        try:
+            return np.frombuffer(self.inbox.recv_bytes(), np.int32)
+        except (EOFError, OSError) as error:
+            code = self.process.wait()
+            raise RuntimeError(
+                f"a reading process ended with {code}: what it said stands above"
+            ) from error
+
+    def stop(self) -> None:
+        """Ends the process at once: it has nothing to lose."""
+        self.process.kill()
+        self.process.wait()
+        self.inbox.close()
+
+
+def serve(inbox_fd: int, outbox_fd: int) -> None:
+    """The life of a reading process: an order, then batches until nobody takes them."""
+    from jaxmusic.data.loader import Loader
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.disable(logging.WARNING)  # the one who reads has warned already
+    with connection.Connection(inbox_fd, writable=False) as inbox:
+        order = inbox.recv()
+    outbox = connection.Connection(outbox_fd, readable=False)
+    loader = Loader(order.data, read_codec(order.codec), order.split, order.seed)
+    step = order.start
+    while True:
+        columns = loader.columns(step, order.process_index, order.process_count)
+        try:
+            outbox.send_bytes(np.ascontiguousarray(columns).data)
+        except BrokenPipeError:
+            return
+        step += order.stride

@@ -1,0 +1,313 @@
+"""Streams: the endless rows of one split of one dataset, each a function of its number and seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxmusic.codecs.base import Codec
+from jaxmusic.config import Data
+from jaxmusic.data import augmentation, measuring
+from jaxmusic.data.augmentation import UNCHANGED, Change, generator
+from jaxmusic.data.catalog import Dataset
+from jaxmusic.data.facts import Index, facts
+from jaxmusic.data.packing import Rows, Sizes, plan
+from jaxmusic.data.pieces import Pieces
+from jaxmusic.data.selection import Where
+from jaxmusic.errors import UserError
+from jaxmusic.events import Events
+from jaxmusic.notes import Notes, semitones_to_c
+
+_PLANS = 3
+TARGET = len(Events._fields)
+SEGMENT = TARGET + 1
+"""Rows are int32 [8, context]: the columns of events, then target and segment."""
+_GAP = 32
+"""A gap that is less than this part of a row stays empty."""
+_TRIES = 4
+"""Parts drawn at random to fill a gap."""
+
+
+class NoPieces(UserError):
+    """A dataset has no such split, or no piece in it that matches."""
+
+
+class _Part(NamedTuple):
+    """A part of a piece, as it goes into a row.
+
+    Attributes:
+      number: the piece's number in the plan.
+      start, stop: bars of the part, as the plan counts them.
+      piece: the whole piece, as the epoch changes it.
+      semitones: how far the part is moved.
+      drop: names of controls that its header lacks.
+      tokens: its tokens.
+    """
+
+    number: int
+    start: int
+    stop: int
+    piece: Any
+    semitones: int
+    drop: frozenset[str]
+    tokens: np.ndarray
+
+
+class Stream:
+    """Rows of one split of one dataset.
+
+    Row g is row ``g mod R`` of epoch ``g // R``'s plan, where R is the number of rows of epoch 0's
+    plan. A plan with a few rows more or less, as random cuts make it, leaves its last ones out or
+    begins again; rows are in random order, so that no piece is favoured, and any row of any epoch
+    can be reached without planning the epochs before it.
+
+    A plan counts the tokens of pieces as they are stored. Where notes are changed, a part that
+    became longer than the room that the others leave gives up its last bars, and a row in which
+    dropped tracks leave a gap is filled up with further parts, drawn at random from all bars.
+
+    Attributes:
+      name: name and version of the dataset.
+      pieces: number of pieces that are used.
+      notes: notes in their files.
+      styles: their styles, sorted.
+      manifest: hash of the dataset's records and, where not all are used, of which are.
+      per_epoch: rows of an epoch.
+    """
+
+    def __init__(
+        self,
+        found: Dataset,
+        split: str,
+        codec: Codec,
+        data: Data,
+        where: Where,
+        seed: int,
+        memory: int,
+    ):
+        """Opens a split.
+
+        Args:
+          found: the dataset.
+          split: train, validation or test.
+          codec: makes tokens of pieces; knows all of their styles.
+          data: context and augmentation.
+          where: which pieces are used.
+          seed: seeds order, cuts and augmentation.
+          memory: bytes of pieces to keep.
+
+        Raises:
+          NoPieces: there is no such split, or no piece in it matches.
+        """
+        if split not in found.splits:
+            raise NoPieces(
+                f"Dataset {found.name}:{found.version} has no {split} split (it has "
+                f"{', '.join(found.splits)}): prepare it from more songs."
+            )
+        self.name = f"{found.name}:{found.version}"
+        self.manifest: str = found.summary["content"]
+        self.styles = found.styles
+        self.notes: int = found.summary["split_notes"][split]
+        self._data, self._codec, self._seed, self._split = data, codec, seed, split
+        self._pieces = Pieces(found.path, split, codec, memory)
+        sizes = measuring.measured(found.path, split, codec.fingerprint, self._measure)
+        self._chosen = np.arange(len(self._pieces))
+        self._shift = np.zeros(len(self._pieces), np.int64)
+        if where.conditions or data.normalise:
+            index = measuring.indexed(found.path, split, self._facts)
+            if where.conditions:
+                self._select(index, where)
+                sizes = sizes.take(self._chosen)
+            if data.normalise:
+                self._normalise(index.key)
+        self.pieces = len(self._chosen)
+        self._sizes = sizes
+        self._alters = augmentation.alters_notes(data)
+        self._plans: dict[int | None, Rows] = {}
+        self._lock = threading.Lock()
+        self.per_epoch = len(self.plan(0))
+        if truncated := self.plan(0).truncated:
+            logging.getLogger(__name__).warning(
+                "%d bars of the %s split of %s are longer than the context of %d tokens and lose "
+                "their ends: a longer context keeps them",
+                *(truncated, split, self.name, data.context),
+            )
+
+    def plan(self, epoch: int | None) -> Rows:
+        """The packing plan of an epoch; None for evaluation's, which has no random cuts."""
+        with self._lock:
+            if epoch not in self._plans:
+                seed = 0 if epoch is None else self._seed
+                self._plans[epoch] = plan(self._sizes, self._data.context, seed, epoch)
+                while len(self._plans) > _PLANS:
+                    del self._plans[next(iter(self._plans))]
+            return self._plans[epoch]
+
+    def row(self, g: int) -> np.ndarray:
+        """Row g of training (int32 [8, context])."""
+        epoch, r = divmod(g, self.per_epoch)
+        rows = self.plan(epoch)
+        parts = self._parts(rows, r % len(rows), epoch)
+        if self._alters:
+            parts = self._fit(parts)
+            if self._data.drop_tracks:
+                self._fill_up(parts, epoch, r)
+        return self._write(parts)
+
+    def evaluation_row(self, r: int) -> np.ndarray:
+        """Row r of the plan without random cuts, with nothing changed (int32 [8, context])."""
+        return self._write(self._parts(self.plan(None), r, None))
+
+    def _write(self, parts: list[_Part]) -> np.ndarray:
+        out = empty_row(self._codec, self._data.context)
+        at = 0
+        tokens_of = (part.tokens for part in parts if len(part.tokens))
+        for number, tokens in enumerate(tokens_of, start=1):
+            end = at + len(tokens)
+            out[:TARGET, at:end] = self._codec.events(tokens)
+            out[TARGET, at : end - 1] = tokens[1:]
+            out[SEGMENT, at:end] = number
+            at = end
+        return out
+
+    def _parts(self, rows: Rows, r: int, epoch: int | None) -> list[_Part]:
+        """The parts of a row of a plan, each at most as long as the context."""
+        context, parts = self._data.context, []
+        for i in range(rows.first[r], rows.first[r + 1]):
+            part = self._part(int(rows.piece[i]), int(rows.start[i]), int(rows.stop[i]), epoch)
+            length = len(part.tokens)
+            if length > rows.tokens[i] < context and not (self._alters and epoch is not None):
+                raise RuntimeError(
+                    f"a part has {length} tokens where {rows.tokens[i]} was the bound"
+                )
+            parts.append(part._replace(tokens=part.tokens[:context]))
+        return parts
+
+    def _part(self, number: int, start: int, stop: int, epoch: int | None) -> _Part:
+        """A part of a piece, changed as the epoch changes the piece."""
+        index = int(self._chosen[number])
+        change = UNCHANGED
+        if epoch is None:
+            piece = self._pieces[index]
+        elif self._alters:
+
+            def alter(notes: Notes) -> tuple[Notes, Change]:
+                pitch = notes.pitch[~notes.is_drum]
+                change = augmentation.draw(self._data, self._seed, epoch, index, pitch, notes.track)
+                return augmentation.alter(notes, change), change
+
+            piece, change = self._pieces.altered(index, epoch, alter)
+        else:
+            piece = self._pieces[index]
+            pitch = piece.pitch[piece.pitched]
+            change = augmentation.draw(self._data, self._seed, epoch, index, pitch)
+        semitones = change.semitones + int(self._shift[index])
+        empty = np.zeros(0, np.int32)
+        return self._cut(_Part(number, start, stop, piece, semitones, change.drop, empty))
+
+    def _cut(self, part: _Part) -> _Part:
+        """The part with the tokens of its bars."""
+        start, stop, whole = part.start, part.stop, part.piece
+        first, end = self._sizes.first[part.number : part.number + 2].tolist()
+        if whole.bars != end - first:
+            # A codec that counts seconds has others to cut at in another tempo.
+            start, stop = (bar * whole.bars // (end - first) for bar in (start, stop))
+            if start == stop:
+                return part._replace(tokens=part.tokens[:0])
+        piece = whole.part(start, stop)
+        if part.semitones:
+            piece = piece.transpose(part.semitones)
+        return part._replace(tokens=self._codec.encode(piece, part.drop))
+
+    def _fit(self, parts: list[_Part]) -> list[_Part]:
+        """The parts as they fit into a row: where they do not, the last ones lose bars."""
+        room = self._data.context
+        out: list[_Part] = []
+        for part in parts:
+            while len(part.tokens) > room and part.stop > part.start + 1:
+                bars = (part.stop - part.start) * room // len(part.tokens)
+                part = self._cut(part._replace(stop=part.start + max(bars, 1)))
+            if len(part.tokens) > room and out:
+                continue
+            part = part._replace(tokens=part.tokens[:room])
+            out.append(part)
+            room -= len(part.tokens)
+        return out
+
+    def _fill_up(self, parts: list[_Part], epoch: int, r: int) -> None:
+        """Fills a gap, if there is one: parts go on where they were cut, then others are added.
+
+        Those are drawn at random from all bars.
+        """
+        context, sizes = self._data.context, self._sizes
+        room = context - sum(len(part.tokens) for part in parts)
+        for i, part in enumerate(parts):
+            first, end = sizes.first[part.number : part.number + 2].tolist()
+            if room < context // _GAP:
+                return
+            more = np.searchsorted(sizes.bar[first + part.stop : end].cumsum(), room, side="right")
+            if more:
+                longer = self._cut(part._replace(stop=part.stop + int(more)))
+                if len(longer.tokens) - len(part.tokens) <= room:
+                    parts[i] = longer
+                    room -= len(longer.tokens) - len(part.tokens)
+        rng = generator(self._seed, epoch, -4 - r)
+        for _ in range(_TRIES):
+            if room < context // _GAP:
+                return
+            bar = int(rng.integers(len(sizes.bar)))
+            number = int(np.searchsorted(sizes.first, bar, side="right")) - 1
+            first, end = sizes.first[number : number + 2].tolist()
+            counts = sizes.header[number] + sizes.bar[bar:end].cumsum()
+            if bars := int(np.searchsorted(counts, room, side="right")):
+                part = self._part(number, bar - first, bar - first + bars, epoch)
+                if len(part.tokens) <= room:
+                    parts.append(part)
+                    room -= len(part.tokens)
+
+    def _select(self, index: Index, where: Where) -> None:
+        """Keeps the pieces that match."""
+        chosen = where.select(index)
+        if not chosen.any():
+            raise NoPieces(
+                f"No piece of the {self._split} split of {self.name} matches {str(where)!r}: ask "
+                "for less in data.where."
+            )
+        if chosen.all():
+            return
+        self._chosen = np.flatnonzero(chosen)
+        self.notes = int(index.column("notes")[chosen].sum())
+        self.styles = tuple(sorted(index.names[index.style[chosen].any(0)].tolist()))
+        which = hashlib.sha256(self._chosen.astype("<i8").tobytes()).hexdigest()
+        self.manifest = hashlib.sha256(json.dumps([self.manifest, which]).encode()).hexdigest()
+
+    def _normalise(self, key: np.ndarray) -> None:
+        """Notes how far each piece is moved to C major or A minor."""
+        moves = np.array([semitones_to_c(k) for k in range(24)] + [0])
+        self._shift = moves[key]
+        if unknown := int((key[self._chosen] < 0).sum()):
+            logging.getLogger(__name__).warning(
+                "%d of the %d pieces of the %s split of %s have no key label and stay in their key",
+                *(unknown, len(self._chosen), self._split, self.name),
+            )
+
+    def _measure(self) -> Sizes:
+        return Sizes.of(self._codec.sizes(self._pieces[i]) for i in self._each("measuring pieces"))
+
+    def _facts(self) -> Index:
+        return Index.of(facts(self._pieces.notes(i)) for i in self._each("indexing pieces"))
+
+    def _each(self, what: str) -> Any:
+        return tqdm(range(len(self._pieces)), what, unit=" pieces", delay=1)
+
+
+def empty_row(codec: Codec, context: int) -> np.ndarray:
+    """A row of padding (int32 [8, context])."""
+    out = np.zeros((SEGMENT + 1, context), np.int32)
+    out[0] = out[TARGET] = codec.PAD
+    return out
