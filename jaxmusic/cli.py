@@ -21,15 +21,25 @@ def prepare(
     /,
     options: Annotated[config.Prepare, tyro.conf.arg(name="")] = config.Prepare(),  # noqa: B008
 ) -> None:
-    """Turns folders, files or globs of MIDI into a dataset with train, validation and test splits.
+    """Turns a named dataset, or folders, files or globs of MIDI, into train, validation and test.
+
+    Named datasets: pop909, lakh_full, lakh_matched, maestro, groove, jsb_chorales, nottingham,
+    mutopia. They are downloaded into DATA_DIR/downloads, or read from --manual-dir; their own
+    styles, beats, chords and splits are used, and their licence is shown. A folder that is called
+    like one of them is written as a path: ./pop909.
 
     Examples:
+      jaxmusic prepare pop909
+      jaxmusic prepare groove --manual-dir ~/downloads/groove
       jaxmusic prepare ~/midi/pop --name pop --style pop
       jaxmusic prepare "~/midi/**/*.mid" extra/song.kar --name mine
+      jaxmusic prepare ~/midi --name mine --style-from-folders --labels labels.csv
+      jaxmusic prepare lakh_full --name band --where "has=drums tempo=90..140"
 
     Args:
-      sources: folders, files or quoted globs of .mid, .midi and .kar files.
-      options: what the dataset is called and which pieces are kept.
+      sources: the name of a dataset, or folders, files or quoted globs of .mid, .midi and .kar
+        files.
+      options: what the dataset is called, what its pieces are labelled with and which are kept.
     """
     from jaxmusic.data import builder
 

@@ -15,10 +15,19 @@ T = TypeVar("T")
 class Prepare:
     """How music files become a dataset."""
 
-    name: str = "music"
-    """Name of the dataset."""
+    name: str = ""
+    """Name of the dataset that is made; empty: that of the named dataset, or music."""
     style: str = ""
     """Style given to every piece, e.g. pop; empty for none."""
+    style_from_folders: bool = False
+    """Give each piece the name of the top folder it lies in, inside of its source, as a style."""
+    labels: str = ""
+    """CSV file with the columns path (inside of the source), style (several separated by ;) and
+    perhaps song (same song, same split) and split (train, validation or test)."""
+    where: str = ""
+    """Keep only pieces that match, e.g. "style=pop tempo=90..140 has=drums"; empty keeps all."""
+    manual_dir: str = ""
+    """Folder that holds a named dataset already; empty: it is downloaded."""
     data_dir: str = "~/jaxmusic/data"
     """Folder that holds the datasets."""
     workers: int = 0
@@ -33,6 +42,16 @@ class Prepare:
     """Shorter pieces are skipped."""
     max_seconds: float = 3600.0
     """Longer pieces are skipped."""
+    min_pitches: int = 2
+    """Pieces with fewer different pitches are skipped; each drum counts as one."""
+    max_density: float = 120.0
+    """Pieces with more notes a second, on average, are skipped."""
+    max_note_seconds: float = 90.0
+    """Pieces with a pitched note that lasts longer are skipped: its end got lost."""
+    min_track_notes: int = 1
+    """Tracks with fewer notes are taken out of a piece."""
+    need_drums: bool = False
+    """Skip pieces without drums."""
     max_onset_error: float = 0.2
     """Pieces whose onsets lie further, on average, from the even subdivision of the beat that fits
     them best (2, 3, 4, 6 or 12 steps) are skipped; as a share of its step. Notes spread evenly over
@@ -45,6 +64,8 @@ class Prepare:
     """Lengthen notes by the sustain pedal."""
     file_timeout: float = 20.0
     """Seconds after which a file that is still being read is given up."""
+    beam_runner: str = ""
+    """Apache Beam runner that reads the files, e.g. DirectRunner; empty: worker processes."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pytest
 
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.config import Prepare
-from jaxmusic.data import builder, catalog, measuring, record, workers
+from jaxmusic.data import building, catalog, measuring, record, workers
 from jaxmusic.data.builder import prepare, prepare_pieces
 from jaxmusic.data.pieces import Pieces
 from jaxmusic.data.sources import find
@@ -299,7 +299,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(midi, options, monkeypatch
     def full(*_, **__):
         raise error
 
-    monkeypatch.setattr(builder, "write_shards", full)
+    monkeypatch.setattr(building, "write_shards", full)
     with pytest.raises(UserError, match="is full: free some space"):
         prepare([str(midi)], options, progress=False)
     assert [p.name for p in os.scandir(options.data_dir + "/tunes")] == [".lock"]

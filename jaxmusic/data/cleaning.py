@@ -1,6 +1,12 @@
-"""Cleaning: the rules by which a piece is left out. Each gives a reason, or None to keep it."""
+"""Cleaning: the rules by which a piece is left out. Each gives a reason, or None to keep it.
+
+The thresholds are in `config.Prepare`. They leave the real music that we know alone: its densest
+piece has 61 notes a second, its longest note lasts 65 s.
+"""
 
 from __future__ import annotations
+
+import numpy as np
 
 from jaxmusic.beats import Fit
 from jaxmusic.config import Prepare
@@ -24,16 +30,71 @@ def too_long(notes: Notes, config: Prepare) -> str | None:
     return f"longer than {config.max_seconds:g} s" if long else None
 
 
+def too_few_pitches(notes: Notes, config: Prepare) -> str | None:
+    """Fewer different pitches than ``config.min_pitches``; each drum counts as one."""
+    count = np.count_nonzero(np.bincount(notes.pitch + 128 * notes.is_drum.astype(np.int16)))
+    return f"fewer than {config.min_pitches} pitches" if count < config.min_pitches else None
+
+
+def too_dense(notes: Notes, config: Prepare) -> str | None:
+    """More notes a second, on average, than ``config.max_density``: pictures drawn in notes."""
+    dense = len(notes) > config.max_density * max(_seconds(notes), 1.0)
+    return f"more than {config.max_density:g} notes a second" if dense else None
+
+
+def stuck_notes(notes: Notes, config: Prepare) -> str | None:
+    """A pitched note lasts longer than ``config.max_note_seconds``: its end got lost."""
+    onset, pitched = notes.onset.astype(np.int64), ~notes.is_drum
+    if not pitched.any():
+        return None
+    lasts = notes.seconds((onset + notes.duration)[pitched]) - notes.seconds(onset[pitched])
+    stuck = float(lasts.max()) > config.max_note_seconds
+    return f"a note longer than {config.max_note_seconds:g} s" if stuck else None
+
+
+def no_drums(notes: Notes, config: Prepare) -> str | None:
+    """No drums though ``config.need_drums`` wants some."""
+    return "no drums" if config.need_drums and not notes.is_drum.any() else None
+
+
 def no_grid(fit: Fit, config: Prepare) -> str | None:
     """No even subdivision of the beat was found that its notes lie on, see `Fit.error`."""
     return "no beat grid fits its notes" if fit.error > config.max_onset_error else None
+
+
+def without_empty_tracks(notes: Notes, config: Prepare) -> tuple[Notes, int]:
+    """The piece without tracks of fewer notes than ``config.min_track_notes``, and how many."""
+    count = np.bincount(notes.track, minlength=len(notes.program))
+    kept = count >= config.min_track_notes
+    if kept.all():
+        return notes, 0
+    rows = kept[notes.track]
+    columns = ("onset", "duration", "pitch", "velocity")
+    return notes.replace(
+        **{name: getattr(notes, name)[rows] for name in columns},
+        track=(np.cumsum(kept) - 1)[notes.track[rows]].astype(np.int16),
+        program=notes.program[kept],
+        drum=notes.drum[kept],
+    ), int((~kept).sum())
+
+
+RULES = (
+    too_few_notes,
+    too_short,
+    too_long,
+    too_few_pitches,
+    too_dense,
+    stuck_notes,
+    no_drums,
+)
+"""The rules for a piece as read from its file, in the order in which they are asked."""
 
 
 def reject(notes: Notes, config: Prepare) -> str | None:
     """The first rule's reason to leave out a piece as read from its file, or None."""
     if not len(notes):
         return "holds no notes"
-    return too_few_notes(notes, config) or too_short(notes, config) or too_long(notes, config)
+    return next((reason for rule in RULES if (reason := rule(notes, config))), None)
 
 
 def _seconds(notes: Notes) -> float:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import hashlib
+import pickle
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmusic import beats
+from jaxmusic import beats, harmony
 from jaxmusic.beat_grid import pulse_error
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.config import Prepare
-from jaxmusic.data import cleaning, record, songs
+from jaxmusic.data import cleaning, facts, labelling, record, selection, songs
+from jaxmusic.data.sources import NOTHING, Known, MusicFile
 from jaxmusic.errors import UserError
-from jaxmusic.notes import TICKS_PER_BEAT, Labels, Notes
+from jaxmusic.notes import TICKS_PER_BEAT, Notes
 from jaxmusic.piece import Losses
 
 
@@ -20,24 +25,36 @@ class Kept(NamedTuple):
     """A piece that is kept.
 
     Attributes:
-      example: its record.
+      stored: its record, pickled.
+      digest: hash of its record.
       content: hash by which copies are known.
       signature: hashes by which versions of a song are known.
+      song: name of its song where that is known, else empty.
+      split: the split that its makers put it into, else empty.
       sizes: int32 [B + 1], the default codec's sizes.
+      facts: what a selection goes by.
       tokens: its tokens in the default codec.
-      seconds: its length.
       losses: what the default codec's grid changes in it.
+      fit: how it lies on its grid.
       off_grid: whether no grid fits its notes and it is kept all the same.
+      refused: whether its labelled beats fit worse than its own and were not used.
+      empty_tracks: tracks without notes that were taken out.
     """
 
-    example: dict[str, Any]
+    stored: bytes
+    digest: bytes
     content: str
     signature: np.ndarray
+    song: str
+    split: str
     sizes: np.ndarray
+    facts: facts.Facts
     tokens: int
-    seconds: float
     losses: Losses
+    fit: beats.Fit
     off_grid: bool
+    refused: bool
+    empty_tracks: int
 
 
 class Skipped(NamedTuple):
@@ -53,56 +70,96 @@ def default_codec(config: Prepare) -> MetricalCodec:
     return codec.with_styles((config.style,)) if config.style else codec
 
 
-def examine_file(path: str, name: str, config: Prepare, codec: MetricalCodec) -> Kept | Skipped:
-    """Reads, cleans and aligns one file; no Python exception gets past it."""
+def examine_file(file: MusicFile, config: Prepare, codec: MetricalCodec) -> Kept | Skipped:
+    """Reads, labels, cleans and aligns one file; no Python exception gets past it."""
     from jaxmusic.formats import midi
 
     try:
-        notes = midi.read_notes(path, config.sustain)
+        notes = midi.read_notes(file.path, config.sustain)
     except UserError as error:
         empty = "holds no notes" in str(error)
         return Skipped("holds no notes" if empty else "cannot be read", str(error))
     except Exception as error:
         return Skipped("cannot be read", f"{type(error).__name__}: {error}")
     try:
+        notes = labelling.labelled(notes, file.known)
+    except UserError as error:
+        return Skipped("its labels cannot be read", str(error))
+    except Exception as error:
+        return Skipped("its labels cannot be read", f"{type(error).__name__}: {error}")
+    try:
+        notes, empty_tracks = cleaning.without_empty_tracks(notes, config)
         if reason := cleaning.reject(notes, config):
             return Skipped(reason, f"{len(notes)} notes")
-        aligned, fit = beats.align(notes)
+        aligned, fit, refused = labelling.align(notes, file.known)
         if config.no_grid == "skip" and (reason := cleaning.no_grid(fit, config)):
             return Skipped(reason, f"mean onset error {fit.error:.3f} of a step of its pulse")
-        return _keep(aligned, fit, name, config, codec)
+        kept = _keep(aligned, fit, file.name, file.known, config, codec)
     except Exception as error:
         return Skipped("cannot be processed", f"{type(error).__name__}: {error}")
+    if isinstance(kept, Skipped):
+        return kept
+    return kept._replace(refused=refused, empty_tracks=empty_tracks)
 
 
 def examine_piece(notes: Notes, name: str, config: Prepare, codec: MetricalCodec) -> Kept | Skipped:
     """Cleans one piece that is aligned already."""
+    notes, empty_tracks = cleaning.without_empty_tracks(notes, config)
     if reason := cleaning.reject(notes, config):
         return Skipped(reason, f"{len(notes)} notes")
     twelfth = TICKS_PER_BEAT // 12
     nearest = (notes.onset + twelfth // 2) // twelfth * twelfth
     error_ms = float(1e3 * np.abs(notes.seconds(notes.onset) - notes.seconds(nearest)).mean())
     fit = beats.Fit("labels", error_ms, error_ms, pulse_error(notes.onset))
-    return _keep(notes, fit, name, config, codec)
+    kept = _keep(notes, fit, name, NOTHING, config, codec)
+    return kept if isinstance(kept, Skipped) else kept._replace(empty_tracks=empty_tracks)
 
 
-def _keep(notes: Notes, fit: beats.Fit, name: str, config: Prepare, codec: MetricalCodec) -> Kept:
+def _keep(
+    notes: Notes,
+    fit: beats.Fit,
+    name: str,
+    known: Known,
+    config: Prepare,
+    codec: MetricalCodec,
+) -> Kept | Skipped:
     labels = notes.labels
     if config.style and config.style not in labels.styles:
-        styles = (*labels.styles, config.style)
-        labels = Labels(**{**vars(labels), "styles": styles})
+        labels = dataclasses.replace(labels, styles=(*labels.styles, config.style))
         notes = notes.replace(labels=labels)
+    notes = harmony.with_harmony(notes)
+    about = facts.facts(notes)
+    if not _where(config.where).matches(about):
+        return Skipped("not selected", f"does not match {config.where}")
     unknown = tuple(s for s in labels.styles if s not in codec.styles)
     if unknown:
         codec = codec.with_styles(unknown)
     piece, losses = codec.quantise(notes)
+    example = record.to_example(notes, name, fit)
     return Kept(
-        example=record.to_example(notes, name, fit),
+        stored=pickle.dumps(example, pickle.HIGHEST_PROTOCOL),
+        digest=_digest(example),
         content=songs.content(notes),
         signature=songs.signature(notes),
+        song=labels.song,
+        split=known.split,
         sizes=codec.sizes(piece),
+        facts=about,
         tokens=len(codec.encode(piece)),
-        seconds=float(notes.seconds(notes.end)),
         losses=losses,
+        fit=fit,
         off_grid=cleaning.no_grid(fit, config) is not None,
+        refused=False,
+        empty_tracks=0,
     )
+
+
+_where = functools.lru_cache(selection.parse)
+
+
+def _digest(example: dict[str, Any]) -> bytes:
+    state = hashlib.sha256()
+    for name, value in sorted(example.items()):
+        data = value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
+        state.update(f"{name} {len(data)} ".encode() + data)
+    return state.digest()

@@ -17,6 +17,29 @@ SUFFIXES = (".mid", ".midi", ".kar")
 _GLOB = "*?["
 
 
+class Known(NamedTuple):
+    """What is known of a piece besides its file, as from a dataset's tables.
+
+    Attributes:
+      styles: its styles, in lower case.
+      song: name of its song, the same for all versions; different names are different songs.
+      split: train, validation or test where that is laid down, else empty.
+      beats, chords, keys: files of times in seconds as POP909 has them, or empty.
+      ticks_per_beat: the right one where the files state a wrong one, else 0.
+    """
+
+    styles: tuple[str, ...] = ()
+    song: str = ""
+    split: str = ""
+    beats: str = ""
+    chords: str = ""
+    keys: str = ""
+    ticks_per_beat: int = 0
+
+
+NOTHING = Known()
+
+
 class MusicFile(NamedTuple):
     """A file to read.
 
@@ -25,12 +48,14 @@ class MusicFile(NamedTuple):
       name: its path relative to the source it was found in.
       size: bytes.
       modified: when it was last written, in nanoseconds where the system counts them.
+      known: what else is known of its piece.
     """
 
     path: str
     name: str
     size: int
     modified: int
+    known: Known = NOTHING
 
 
 def find(sources: Sequence[str | os.PathLike[str]], progress: bool = False) -> list[MusicFile]:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
+from jaxmusic.data.examine import Kept
 from jaxmusic.piece import Losses
 
 
@@ -31,7 +32,11 @@ class Summary:
         milliseconds, on the files' own quarters and on the grid in use, mean over pieces.
       losses: notes that the default codec's grid changes.
       off_grid: pieces kept though no grid fits their notes.
+      refused: pieces whose labelled beats fit worse than those of their notes, which they got.
+      empty_tracks: tracks with too few notes, which were taken out.
+      unknown_labels: rows of a table of labels whose files are not there.
       styles: styles that pieces have.
+      licence, citation: of a named dataset.
       report: the file that names each skipped file, or empty.
       is_new: False if the dataset was there already.
     """
@@ -56,7 +61,12 @@ class Summary:
     error_ms: float = 0.0
     losses: Losses = dataclasses.field(default_factory=Losses)
     off_grid: int = 0
+    refused: int = 0
+    empty_tracks: int = 0
+    unknown_labels: int = 0
     styles: list[str] = dataclasses.field(default_factory=list)
+    licence: str = ""
+    citation: str = ""
     report: str = ""
     is_new: bool = True
 
@@ -64,6 +74,22 @@ class Summary:
     def tokens_per_note(self) -> float:
         """Tokens per note in the default codec."""
         return self.tokens / max(self.notes, 1)
+
+    def count(self, kept: Kept) -> None:
+        """Takes a piece into the numbers."""
+        self.pieces += 1
+        self.notes += kept.facts.notes
+        self.tokens += kept.tokens
+        self.hours += kept.facts.seconds / 3600
+        self.losses = self.losses + kept.losses
+        self.off_grid += kept.off_grid
+        self.refused += kept.refused
+        self.empty_tracks += kept.empty_tracks
+        fit = kept.fit
+        self.error_ms += (fit.error_ms - self.error_ms) / self.pieces
+        self.file_error_ms += (fit.file_error_ms - self.file_error_ms) / self.pieces
+        self.grids[fit.source] = self.grids.get(fit.source, 0) + 1
+        self.styles = sorted({*self.styles, *kept.facts.styles})
 
     def to_json(self) -> str:
         """As JSON, for the dataset's folder."""
@@ -100,6 +126,16 @@ class Summary:
             ("grid's losses", _lost(self.losses)),
             ("styles", ", ".join(self.styles) or "none"),
         ]
+        if self.empty_tracks:
+            lines.append(("empty tracks", f"{self.empty_tracks:,} taken out"))
+        if self.refused:
+            text = f"of {self.refused:,} pieces fit worse than the notes' own and were not used"
+            lines.append(("labelled beats", text))
+        if self.unknown_labels:
+            text = f"{self.unknown_labels:,} rows of the labels name files that are not there"
+            lines.append(("warning", text))
+        if self.licence:
+            lines.append(("licence", self.licence))
         if self.off_grid:
             lines.append(("warning", f"no beat grid fits {self.off_grid:,} pieces that were kept"))
         if self.report:

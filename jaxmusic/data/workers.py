@@ -113,7 +113,7 @@ class _Worker:
         self.deadline = time.monotonic() + self.config.file_timeout
         # If it died while it was idle, the end of its pipe says so too.
         with contextlib.suppress(OSError):
-            self.outbox.send((file.path, file.name))
+            self.outbox.send(file)
 
     def receive(self, config: Prepare) -> tuple[int, Kept | Skipped] | None:
         """What came: an outcome with the number of its file, or None if it has just started."""
@@ -168,8 +168,8 @@ def serve(inbox_fd: int, outbox_fd: int) -> None:
     while True:
         signal.alarm(0)
         try:
-            path, name = inbox.recv()
+            file = inbox.recv()
         except EOFError:
             return
         signal.alarm(math.ceil(config.file_timeout) + 5)
-        outbox.send(examine_file(path, name, config, codec))
+        outbox.send(examine_file(file, config, codec))

@@ -1,0 +1,191 @@
+"""Building: outcomes of examined pieces in, a dataset that appears as a whole out."""
+
+from __future__ import annotations
+
+import array
+import collections
+import contextlib
+import errno
+import functools
+import hashlib
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from etils import epath
+from tqdm import tqdm
+
+from jaxmusic.config import Data, Prepare
+from jaxmusic.data import catalog, measuring, songs
+from jaxmusic.data.examine import Kept, Skipped, default_codec
+from jaxmusic.data.facts import Facts, Index
+from jaxmusic.data.packing import Sizes, plan
+from jaxmusic.data.pieces import Pieces
+from jaxmusic.data.splits import SPLITS, TWIN, assign
+from jaxmusic.data.summary import Summary
+from jaxmusic.data.writing import write_shards
+from jaxmusic.errors import UserError
+
+REPORT = "skipped.tsv"
+_BUILDING = ".building"
+
+Outcomes = Iterable[tuple[str, Kept | Skipped]]
+
+
+class Build:
+    """One preparation: pieces are first gathered in a file, then split and written.
+
+    In memory stay, for each piece, what songs are told by and a few numbers: under 10 kB. All else
+    is on disk.
+    """
+
+    def __init__(self, folder: epath.Path, config: Prepare):
+        self.folder = folder
+        self.config = config
+        self.first: dict[str, str] = {}
+        self.offsets = array.array("q")
+        self.signatures: list[np.ndarray] = []
+        self.names: list[str] = []
+        self.official = bytearray()
+        self.notes = array.array("l")
+        self.summary = Summary(name=config.name)
+        self.skipped: collections.Counter[str] = collections.Counter()
+        self.hash = hashlib.sha256()
+
+    def __enter__(self) -> Build:
+        for leftover in self.folder.glob(f"{_BUILDING}*"):
+            shutil.rmtree(leftover)  # of a run that was killed: the lock says that none is alive
+        self.temporary = self.folder / f"{_BUILDING}-{os.getpid()}"
+        self.temporary.mkdir()
+        self.spool = open(self.temporary / "spool", "w+b")
+        self.report = open(self.temporary / REPORT, "wb")
+        self.report.write(b"file\treason\tdetail\n")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in (self.spool, self.report):
+            with contextlib.suppress(OSError):  # closing a file on a full disk fails once more
+                file.close()
+        shutil.rmtree(self.temporary, ignore_errors=True)
+
+    def collect(self, outcomes: Outcomes, total: int | None, progress: bool) -> None:
+        """Takes in every outcome; raises UserError if no piece is kept."""
+        bar = tqdm(outcomes, "reading music", total, disable=not progress, unit=" files")
+        for name, outcome in bar:
+            self.summary.files += 1
+            if isinstance(outcome, Kept):
+                self._keep(name, outcome)
+            else:
+                self._skip(name, outcome)
+        if not self.offsets:
+            counts = self.skipped.most_common()
+            reasons = ", ".join(f"{n} {reason}" for reason, n in counts) or "none"
+            raise UserError(
+                f"None of the {self.summary.files} files can be used ({reasons}): "
+                "give other files or change the options."
+            )
+
+    def _keep(self, name: str, kept: Kept) -> None:
+        if kept.content in self.first:
+            first = self.first[kept.content]
+            self._skip(name, Skipped("copy of another file", f"duplicate of {first}"))
+            return
+        self.first[kept.content] = name
+        self.offsets.append(self.spool.tell())
+        rest = kept._replace(signature=np.zeros(0, np.uint8), content="", digest=b"")
+        self.spool.write(pickle.dumps(rest, pickle.HIGHEST_PROTOCOL))
+        self.signatures.append(kept.signature)
+        self.names.append(kept.song)
+        self.official.append(SPLITS.index(kept.split) if kept.split else len(SPLITS))
+        self.notes.append(kept.facts.notes)
+        self.hash.update(kept.digest)
+
+    def _skip(self, name: str, skip: Skipped) -> None:
+        self.skipped[skip.reason] += 1
+        line = "\t".join(" ".join(text.split()) for text in (name, skip.reason, skip.detail))
+        self.report.write(line.encode("utf-8", "surrogateescape") + b"\n")
+
+    def content(self) -> str:
+        """Hash of the pieces kept so far."""
+        return self.hash.hexdigest()
+
+    def finish(self, fingerprint: str, progress: bool) -> Summary:
+        """Splits and writes what was collected, and lets it appear under its version."""
+        s = self.summary
+        song, split = self._songs()
+        members = {name: [i for i, x in enumerate(split) if x == name] for name in SPLITS}
+        members = {name: rows for name, rows in members.items() if rows}
+        s.splits = {name: len(rows) for name, rows in members.items()}
+        s.split_notes = {name: sum(self.notes[i] for i in rows) for name, rows in members.items()}
+        s.songs = len({name for name, where in zip(song, split) if where})
+        s.version = catalog.next_version(catalog.versions(s.name, self.config.data_dir))
+        s.fingerprint = fingerprint
+        self.hash.update(json.dumps([song, split]).encode())
+        s.content = self.content()
+        sizes_of: dict[str, list[np.ndarray]] = {name: [] for name in members}
+        facts_of: dict[str, list[Facts]] = {name: [] for name in members}
+        bar = tqdm(
+            total=sum(s.splits.values()),
+            desc="writing pieces",
+            disable=not progress,
+            unit=" pieces",
+        )
+
+        def examples(name: str) -> Iterator[dict[str, Any]]:
+            for i in members[name]:
+                self.spool.seek(self.offsets[i])
+                kept: Kept = pickle.load(self.spool)
+                sizes_of[name].append(kept.sizes)
+                facts_of[name].append(kept.facts)
+                s.count(kept)
+                yield pickle.loads(kept.stored) | {"song": song[i]}
+                bar.update()
+
+        with bar:
+            generators = {name: functools.partial(examples, name) for name in members}
+            shards = write_shards(self.temporary, s.name, s.version, generators)
+        codec = default_codec(self.config)
+        for name, rows in members.items():
+            self._read_back(shards, name, rows)
+            sizes = Sizes.of(sizes_of[name])
+            measuring.save(shards, name, codec.fingerprint, sizes)
+            measuring.save_index(shards, name, Index.of(facts_of[name]))
+            if name == "train":
+                s.fill = plan(sizes, Data.context, epoch=0).fill(Data.context)
+        s.skipped = dict(self.skipped)
+        self.report.close()
+        if self.skipped:
+            os.rename(self.temporary / REPORT, shards / REPORT)
+        (shards / catalog.SUMMARY).write_text(s.to_json())
+        final = self.folder / catalog.CONFIG / s.version
+        final.parent.mkdir(exist_ok=True)
+        os.rename(shards, final)
+        s.path = str(final)
+        s.report = str(final / REPORT) if self.skipped else ""
+        return s
+
+    def _songs(self) -> tuple[list[str], list[str]]:
+        """Song and split of each piece; no split for the twins of official test pieces."""
+        contents = list(self.first)
+        song = songs.group(contents, self.signatures, self.names)
+        self.signatures.clear()
+        official = [(*SPLITS, "")[i] for i in self.official]
+        split = assign(song, self.config.validation, self.config.test, official)
+        for content, where in zip(contents, split):
+            if not where:
+                self._skip(self.first[content], Skipped(TWIN))
+        return song, split
+
+    def _read_back(self, shards: epath.Path, split: str, rows: list[int]) -> None:
+        """Raises OSError if a shard does not hold what was written, as on a failing disk."""
+        store = Pieces(shards, split, default_codec(self.config))
+        try:
+            good = [len(example["pitch"]) for example in map(store.example, range(len(store)))]
+        except Exception as error:
+            raise OSError(errno.EIO, f"the {split} shards cannot be read back") from error
+        if good != [self.notes[i] for i in rows]:
+            raise OSError(errno.EIO, f"the {split} shards do not hold what was written")

@@ -1,0 +1,59 @@
+"""The builder on Apache Beam."""
+
+import dataclasses
+import importlib.util
+import pathlib
+
+import data_music
+import pytest
+
+from jaxmusic.config import Prepare
+from jaxmusic.data.builder import prepare
+from jaxmusic.errors import UserError
+
+BEAM = importlib.util.find_spec("apache_beam") is not None
+needs_beam = pytest.mark.skipif(not BEAM, reason="needs the extra beam: pip install -e .[beam]")
+
+
+@pytest.fixture
+def options(tmp_path):
+    return Prepare(name="tunes", data_dir=str(tmp_path / "data"), workers=1, validation=0.3)
+
+
+@pytest.fixture(scope="module")
+def midi(tmp_path_factory):
+    folder = data_music.folder(tmp_path_factory.mktemp("midi"), 9)
+    (folder / "broken.mid").write_bytes(b"none")
+    return folder
+
+
+@needs_beam
+def test_the_records_are_those_of_worker_processes(midi, options, tmp_path, monkeypatch):
+    from jaxmusic.data import beam
+
+    monkeypatch.setattr(beam, "BATCH", 4)
+    plain = prepare([str(midi)], options, progress=False)
+    other = dataclasses.replace(
+        options, data_dir=str(tmp_path / "beam"), beam_runner="DirectRunner"
+    )
+    by_beam = prepare([str(midi)], other, progress=False)
+    assert by_beam.content == plain.content and by_beam.fingerprint == plain.fingerprint
+    assert (by_beam.pieces, by_beam.skipped) == (9, {"cannot be read": 1})
+    reports = [pathlib.Path(s.report).read_bytes() for s in (plain, by_beam)]
+    assert reports[0] == reports[1]
+    left = sorted(p.name for p in (tmp_path / "beam" / "tunes").iterdir())
+    assert left == [".lock", "notes"]
+
+
+@needs_beam
+def test_a_runner_that_is_none(midi, options):
+    other = dataclasses.replace(options, beam_runner="SlowRunner")
+    with pytest.raises(UserError, match="has no runner 'SlowRunner'"):
+        prepare([str(midi)], other, progress=False)
+
+
+@pytest.mark.skipif(BEAM, reason="apache-beam is installed")
+def test_without_beam_it_says_what_to_install(midi, options):
+    other = dataclasses.replace(options, beam_runner="DirectRunner")
+    with pytest.raises(UserError, match=r"pip install 'jaxmusic\[beam\]'"):
+        prepare([str(midi)], other, progress=False)

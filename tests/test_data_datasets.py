@@ -1,0 +1,484 @@
+"""Named datasets: downloading, labels, splits, and the ways to read them."""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import http.server
+import io
+import json
+import logging
+import os
+import pathlib
+import shutil
+import tarfile
+import threading
+import zipfile
+
+import data_music
+import numpy as np
+import pytest
+
+from jaxmusic import cli
+from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.config import Prepare
+from jaxmusic.data import catalog, dataset_labels, datasets, downloading, record, tfds_builders
+from jaxmusic.data.builder import prepare
+from jaxmusic.data.downloading import Archive
+from jaxmusic.data.pieces import Pieces
+from jaxmusic.data.sources import NOTHING, MusicFile
+from jaxmusic.errors import UserError
+from jaxmusic.formats.midi import write_midi
+
+
+@pytest.fixture
+def options(tmp_path):
+    return Prepare(data_dir=str(tmp_path / "data"), workers=1)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A folder and the address at which it is served."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            if self.path.endswith("broken.zip"):  # breaks off in the middle
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(b"half")
+            else:
+                super().do_GET()
+
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as http_server:
+        serve = functools.partial(http_server.serve_forever, poll_interval=0.02)
+        threading.Thread(target=serve, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{http_server.server_port}"
+        http_server.shutdown()
+
+
+def chorales(folder, count=9):
+    """Files as those of jsb_chorales, which say 100 ticks for a quarter of 120."""
+    for i in range(count):
+        place = ("train", "valid", "test")[i % 3] if i < 6 else "train"
+        notes = data_music.tune(i, drums=False)
+        quarter = dict(onset=notes.onset // 4, duration=notes.duration // 4, end=notes.end // 4)
+        written = notes.replace(**quarter, ticks_per_beat=100)
+        write_midi(written, folder / "JSB Chorales" / place / f"{i}.mid")
+    return folder
+
+
+def packed(folder, path):
+    with zipfile.ZipFile(path, "w") as out:
+        for file in sorted(folder.rglob("*.mid")):
+            out.write(file, file.relative_to(folder))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def at(monkeypatch, name, archive):
+    known = dataclasses.replace(datasets.DATASETS[name], archive=archive)
+    monkeypatch.setitem(datasets.DATASETS, name, known)
+
+
+def records(summary, data_dir):
+    found = catalog.open_dataset(summary.name, data_dir)
+    out = {}
+    for split in found.splits:
+        store = Pieces(found.path, split, MetricalCodec())
+        out[split] = [store.example(i) for i in range(len(store))]
+    return out
+
+
+def test_a_dataset_is_downloaded_once_and_prepared(server, options, tmp_path, monkeypatch, capsys):
+    folder, url = server
+    packed(chorales(tmp_path / "music"), folder / "jsb.zip")
+    at(monkeypatch, "jsb_chorales", Archive(f"{url}/jsb.zip"))
+    summary = prepare(["jsb_chorales"], options)
+    said = capsys.readouterr()
+    assert "licence: none stated" in said.out + said.err
+    assert (summary.name, summary.pieces, summary.styles) == (
+        "jsb_chorales",
+        9,
+        ["baroque", "hymn"],
+    )
+    stored = records(summary, options.data_dir)
+    paths = {split: {e["path"].decode() for e in found} for split, found in stored.items()}
+    assert paths["validation"] == {"valid/1.mid", "valid/4.mid"}
+    assert paths["test"] == {"test/2.mid", "test/5.mid"}
+    first = next(e for e in stored["train"] if e["path"] == b"train/0.mid")
+    assert np.array_equal(record.from_example(first).onset, data_music.tune(0, drums=False).onset)
+    values = json.loads((pathlib.Path(summary.path) / "summary.json").read_text())
+    assert values["licence"].startswith("none stated") and "ICML 2012" in values["citation"]
+
+    (folder / "jsb.zip").unlink()  # what is there is not downloaded again
+    again = prepare(["jsb_chorales"], options, progress=False)
+    assert not again.is_new and "licence" in str(again)
+    by_hand = dataclasses.replace(
+        options, data_dir=str(tmp_path / "other"), manual_dir=str(tmp_path / "music")
+    )
+    assert prepare(["jsb_chorales"], by_hand, progress=False).content == summary.content
+
+
+def test_an_unknown_checksum_is_recorded_and_then_held_to(server, tmp_path):
+    folder, url = server
+    sha256 = packed(chorales(tmp_path / "music", 2), folder / "a.zip")
+    archive = Archive(f"{url}/a.zip")
+    whole = downloading.fetch("jsb_chorales", archive, str(tmp_path), progress=False)
+    assert (whole / "JSB Chorales" / "train" / "0.mid").exists()
+    recorded = (whole.parent / "checksums.tsv").read_text()
+    assert sha256 in recorded and archive.url in recorded
+    shutil.rmtree(whole)
+    for file in whole.parent.glob("127*"):
+        file.unlink()
+    packed(chorales(tmp_path / "music", 3), folder / "a.zip")
+    with pytest.raises(UserError, match="has another checksum than it should have"):
+        downloading.fetch("jsb_chorales", archive, str(tmp_path), progress=False)
+    assert not whole.exists()
+
+
+def test_a_checksum_that_differs_is_not_used(server, tmp_path):
+    folder, url = server
+    packed(chorales(tmp_path / "music", 1), folder / "a.zip")
+    archive = Archive(f"{url}/a.zip", "0" * 64, 1)
+    with pytest.raises(UserError, match="another checksum"):
+        downloading.fetch("jsb_chorales", archive, str(tmp_path), progress=False)
+    assert not (tmp_path / "downloads" / "jsb_chorales" / "unpacked").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("none.zip", "cannot be downloaded .HTTP code: 404.*when the network is up"),
+        ("broken.zip", "cannot be downloaded .*when the network is up"),
+        ("bad.zip", "cannot be unpacked .*delete"),
+    ],
+)
+def test_downloads_that_fail(server, options, monkeypatch, file, words):
+    folder, url = server
+    (folder / "bad.zip").write_bytes(b"PK no archive")
+    at(monkeypatch, "lakh_full", Archive(f"{url}/{file}"))
+    with pytest.raises(UserError, match=words):
+        prepare(["lakh_full"], options, progress=False)
+    assert catalog.versions("lakh_full", options.data_dir) == []
+    left = [p.name for p in (pathlib.Path(options.data_dir) / "downloads/lakh_full").iterdir()]
+    assert "unpacked" not in left and not any("unpacking" in name for name in left)
+
+
+def test_what_a_killed_download_left_is_cleared_away(server, tmp_path):
+    folder, url = server
+    packed(chorales(tmp_path / "music", 1), folder / "a.zip")
+    home = tmp_path / "downloads" / "jsb_chorales"
+    for name in (".unpacking-1", "a.zip.tmp.0123"):
+        (home / name).mkdir(parents=True)
+        (home / name / "half").write_text("half")
+    downloading.fetch("jsb_chorales", Archive(f"{url}/a.zip"), str(tmp_path), progress=False)
+    names = {p.name for p in home.iterdir()}
+    assert {"unpacked", ".lock", "checksums.tsv"} < names
+    assert not any("unpacking" in name or ".tmp." in name for name in names)
+
+
+def test_a_tar_archive_cannot_write_outside(server, tmp_path):
+    folder, url = server
+    with tarfile.open(folder / "a.tar.gz", "w:gz") as out:
+        entry = tarfile.TarInfo("../outside.mid")
+        entry.size = 4
+        out.addfile(entry, io.BytesIO(b"evil"))
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        downloading.fetch("x", Archive(f"{url}/a.tar.gz"), str(tmp_path), progress=False)
+    assert not list(tmp_path.rglob("outside.mid"))
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), None])
+def test_a_full_disk_while_unpacking_leaves_nothing(server, options, tmp_path, monkeypatch, error):
+    folder, url = server
+    packed(chorales(tmp_path / "music", 1), folder / "a.zip")
+    at(monkeypatch, "jsb_chorales", Archive(f"{url}/a.zip"))
+
+    def full(*_):
+        raise error or OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "extract", full)
+    expected = contextlib.nullcontext() if error else pytest.raises(UserError, match="is full")
+    with expected, pytest.raises(PermissionError) if error else contextlib.nullcontext():
+        prepare(["jsb_chorales"], options, progress=False)
+    monkeypatch.undo()
+    at(monkeypatch, "jsb_chorales", Archive(f"{url}/a.zip"))
+    (folder / "a.zip").unlink()  # the archive was whole and is kept
+    assert prepare(["jsb_chorales"], options, progress=False).pieces == 1
+
+
+def test_two_downloads_at_once(server, tmp_path):
+    from jaxmusic import locks
+
+    home = tmp_path / "downloads" / "x"
+    home.mkdir(parents=True)
+    archive = Archive("http://127.0.0.1:9/a.zip")
+    with locks.held(home / ".lock", ""), pytest.raises(UserError, match="being downloaded by"):
+        downloading.fetch("x", archive, str(tmp_path), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("sources", "change", "words"),
+    [
+        (["pop909", "more"], {}, r"prepared alone: .* as \./pop909"),
+        (["pop909"], {"manual_dir": "/none"}, "manual_dir /none is no folder"),
+        (["mutopia"], {}, "mutopia cannot be downloaded as a whole"),
+        (["somewhere"], {"manual_dir": "/tmp"}, "does not exist|--manual-dir holds a named"),
+        (["pop909"], {"where": "style"}, "Write each condition as FIELD=VALUES"),
+    ],
+)
+def test_requests_that_make_no_sense(options, sources, change, words):
+    with pytest.raises(UserError, match=words):
+        prepare(sources, dataclasses.replace(options, **change), progress=False)
+
+
+def test_a_folder_of_other_music_is_not_the_dataset(options, tmp_path):
+    data_music.folder(tmp_path / "music", 2)
+    options = dataclasses.replace(options, manual_dir=str(tmp_path / "music"))
+    with pytest.raises(UserError, match="holds nothing of pop909"):
+        prepare(["pop909"], options, progress=False)
+
+
+def test_a_folder_that_is_called_like_a_dataset(options, tmp_path, monkeypatch):
+    data_music.folder(tmp_path / "pop909", 2)
+    monkeypatch.chdir(tmp_path)
+    assert datasets.named(["pop909"]) == "pop909" and datasets.named(["./pop909"]) == ""
+    assert prepare(["./pop909"], options, progress=False).name == "music"
+
+
+def test_a_licence_without_commercial_use_is_said_aloud(options, tmp_path, caplog):
+    write_midi(data_music.tune(1), tmp_path / "m/2004/a.midi")
+    write_midi(data_music.tune(2), tmp_path / "m/2004/b.midi")
+    table = "midi_filename,split\n2004/a.midi,train\n2004/b.midi,test\n"
+    (tmp_path / "m/maestro-v3.0.0.csv").write_text(table)
+    options = dataclasses.replace(options, manual_dir=str(tmp_path / "m"))
+    with caplog.at_level(logging.WARNING):
+        summary = prepare(["maestro"], options, progress=False)
+    assert "(CC BY-NC-SA 4.0) forbids commercial use" in caplog.text
+    assert "FORBIDS COMMERCIAL USE" in str(summary)
+    assert summary.splits == {"train": 1, "test": 1} and summary.styles == ["classical"]
+
+
+def test_every_named_dataset_says_where_it_is_from():
+    for name, known in datasets.DATASETS.items():
+        assert catalog.check_name(name) and known.licence and known.citation
+        assert known.homepage.startswith("http")
+        assert (known.archive is None) == bool(known.hint)
+        if known.archive and known.archive.sha256:
+            assert len(known.archive.sha256) == 64 and known.archive.size > 0
+    assert {n for n, known in datasets.DATASETS.items() if not known.commercial} == {"maestro"}
+
+
+def test_help_and_page_name_every_dataset():
+    page = (pathlib.Path(__file__).parents[1] / "docs" / "datasets.md").read_text()
+    for name, known in datasets.DATASETS.items():
+        assert name in cli.prepare.__doc__
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+        assert known.licence in row and ("no commercial use" in row) == (not known.commercial)
+
+
+def file(name, known=NOTHING):
+    return MusicFile(f"/x/{name}", name, 1, 1, known)
+
+
+def test_labels_of_tunes_and_of_folders():
+    names = ("reelsa-c12.mid", "jigs7.mid", "hpps65.mid", "slip1.mid", "ashover3.mid")
+    found = dataset_labels.nottingham(pathlib.Path(), [file(n) for n in names])
+    styles = [f.known.styles[1] for f in found]
+    assert styles == ["reel", "jig", "hornpipe", "slip jig", "ashover"]
+    found = dataset_labels.from_folders([file("Rock/a/b.mid"), file("c.mid")])
+    assert [f.known.styles for f in found] == [("rock",), ()]
+
+
+def test_a_table_of_labels(options, tmp_path):
+    for i in range(4):
+        write_midi(data_music.tune(i), tmp_path / "in" / ("Rock", "Jazz")[i % 2] / f"{i}.mid")
+    table = tmp_path / "labels.csv"
+    table.write_text(
+        "path,style,song,split\nRock/0.mid,Pop; Ballad,one,test\n./Jazz/1.mid,,two,\n"
+        "Jazz/gone.mid,x,,\nRock/2.mid,pop,one\n"
+    )
+    changed = dataclasses.replace(options, labels=str(table), style_from_folders=True, style="all")
+    summary = prepare([str(tmp_path / "in")], changed, progress=False)
+    assert summary.unknown_labels == 1 and "1 rows of the labels" in str(summary)
+    assert summary.skipped == {"twin of a validation or test piece": 1}
+    stored = records(summary, options.data_dir)
+    styles = {
+        e["path"].decode(): [s.decode() for s in e["styles"]] for s in stored.values() for e in s
+    }
+    assert styles == {
+        "Rock/0.mid": ["rock", "pop", "ballad", "all"],
+        "Jazz/1.mid": ["jazz", "all"],
+        "Jazz/3.mid": ["jazz", "all"],
+    }
+    assert [e["path"] for e in stored["test"]] == [b"Rock/0.mid"]
+    assert {e["song"] for s in stored.values() for e in s} > {b"one", b"two"}
+    assert not prepare([str(tmp_path / "in")], changed, progress=False).is_new
+    table.write_text("path,style\nRock/0.mid,metal\n")
+    assert prepare([str(tmp_path / "in")], changed, progress=False).styles[-1] == "rock"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "cannot be read .No such file"),
+        (b"file,style\na,b\n", "has no column path"),
+        (b"", "has no column path"),
+        (b"path,style,split\na.mid,pop,dev\n", "into the split 'dev'"),
+        (b"path,style\n\xff\xfe,\n", "no CSV file in UTF-8"),
+    ],
+)
+def test_tables_that_are_wrong(tmp_path, text, words):
+    if text is not None:
+        (tmp_path / "l.csv").write_bytes(text)
+    with pytest.raises(UserError, match=words):
+        dataset_labels.from_csv(str(tmp_path / "l.csv"), [file("a.mid")])
+
+
+def test_pieces_are_selected_by_where(options, tmp_path):
+    for i in range(4):
+        write_midi(data_music.tune(i, drums=i % 2 == 0), tmp_path / "in" / f"{i}.mid")
+    changed = dataclasses.replace(options, where="has=drums tempo=100..101")
+    summary = prepare([str(tmp_path / "in")], changed, progress=False)
+    assert (summary.pieces, summary.skipped) == (1, {"not selected": 3})
+    assert "does not match has=drums tempo=100..101" in pathlib.Path(summary.report).read_text()
+
+
+def test_twins_of_official_test_pieces_are_dropped(options, tmp_path):
+    for i in range(6):
+        write_midi(data_music.tune(i, bars=40, drums=False), tmp_path / "in/train" / f"{i}.mid")
+    twin = data_music.tune(3, bars=40, drums=False)
+    write_midi(twin.replace(pitch=twin.pitch + 2), tmp_path / "in/train/0-twin.mid")
+    shutil.move(tmp_path / "in/train/3.mid", tmp_path / "in/3.mid")
+    table = tmp_path / "labels.csv"
+    table.write_text("path,style,split\n3.mid,,test\ntrain/0-twin.mid,,train\ntrain/0.mid,,train\n")
+    changed = dataclasses.replace(options, labels=str(table), validation=0, test=0)
+    summary = prepare([str(tmp_path / "in")], changed, progress=False)
+    assert summary.splits == {"train": 5, "test": 1}
+    assert summary.skipped == {"twin of a validation or test piece": 1}
+    assert "train/0-twin.mid\tthe song" in pathlib.Path(summary.report).read_text()
+    assert summary.notes == sum(summary.split_notes.values()) and summary.pieces == 6
+
+
+def pop_song(folder, number, beats_at, notes=None):
+    notes = notes or data_music.tune(int(number), drums=False)
+    write_midi(notes, folder / number / f"{number}.mid")
+    write_midi(notes, folder / number / "versions" / f"{number}-v1.mid")
+    lines = [f"{t} {float(i % 2 == 0)} {float(i % 4 == 0)}" for i, t in enumerate(beats_at)]
+    (folder / number / "beat_midi.txt").write_text("\n".join(lines))
+    (folder / number / "chord_midi.txt").write_text("0.0\t4.0\tC:maj\n4.0\t8.0\tA:min7\n")
+    (folder / number / "key_audio.txt").write_text("1.5\t30.0\tGb:maj\n")
+
+
+def test_pop909_gives_beats_chords_and_keys(options, tmp_path):
+    pytest.importorskip("jaxmusic.formats.annotations")
+    quarter = 60 / 101
+    good = np.arange(70) * quarter
+    pop_song(tmp_path / "POP909", "001", good)
+    pop_song(tmp_path / "POP909", "002", np.arange(70) * 0.577 + 0.213)  # other beats than its own
+    options = dataclasses.replace(options, manual_dir=str(tmp_path))
+    summary = prepare(["pop909"], options, progress=False)
+    assert (summary.pieces, summary.refused, summary.grids["labels"]) == (2, 1, 1)
+    assert "of 1 pieces fit worse" in str(summary)
+    stored = records(summary, options.data_dir)
+    by_path = {e["path"].decode(): e for s in stored.values() for e in s}
+    piece = by_path["001/001.mid"]
+    labels = record.from_example(piece).labels
+    assert labels.styles == ("pop",) and piece["grid_source"] == b"labels"
+    assert labels.key_tick.tolist() == [0] and labels.key.tolist() == [6]
+    # Chord changes after 0, 4 and 8 seconds, at 101 quarters a minute.
+    assert labels.chord.tolist()[:2] == [0, 4 * 12 + 9]
+    expected = np.rint(np.array([0, 4, 8]) / quarter * 480)
+    assert np.abs(labels.chord_tick - expected).max() <= 2
+    assert by_path["002/002.mid"]["grid_source"] in (b"file", b"estimate")
+
+
+def test_broken_label_files(options, tmp_path):
+    pytest.importorskip("jaxmusic.formats.annotations")
+    pop_song(tmp_path, "001", np.arange(70) * 60 / 101)
+    pop_song(tmp_path, "002", [3.0, 2.0, 1.0])
+    pop_song(tmp_path, "003", np.arange(70) * 60 / 103)
+    (tmp_path / "003" / "chord_midi.txt").write_text("no chords")
+    options = dataclasses.replace(options, manual_dir=str(tmp_path))
+    summary = prepare(["pop909"], options, progress=False)
+    assert (summary.pieces, summary.refused) == (2, 1)
+    assert summary.skipped == {"its labels cannot be read": 1}
+
+
+def test_labels_change_the_fingerprint(options, tmp_path):
+    pytest.importorskip("jaxmusic.formats.annotations")
+    pop_song(tmp_path, "001", np.arange(70) * 60 / 101)
+    options = dataclasses.replace(options, manual_dir=str(tmp_path))
+    assert prepare(["pop909"], options, progress=False).version.endswith(".0.0")
+    (tmp_path / "001" / "key_audio.txt").write_text("0\t30.0\tD:min\n")
+    assert prepare(["pop909"], options, progress=False).version.endswith(".0.1")
+
+
+def test_through_tfds_the_same_records_are_read(options, tmp_path):
+    import tensorflow_datasets as tfds
+
+    chorales(tmp_path / "m")
+    assert "jaxmusic_jsb_chorales" in tfds_builders.register()
+    config = tfds.download.DownloadConfig(manual_dir=tmp_path / "m")
+    source = tfds.data_source(
+        "jaxmusic_jsb_chorales",
+        data_dir=options.data_dir,
+        download_and_prepare_kwargs={"download_config": config},
+    )
+    assert {split: len(rows) for split, rows in source.items()} == {
+        "train": 5,
+        "validation": 2,
+        "test": 2,
+    }
+    options = dataclasses.replace(options, manual_dir=str(tmp_path / "m"))
+    same = prepare(["jsb_chorales"], options, progress=False)
+    assert not same.is_new
+    found = catalog.open_dataset("jsb_chorales", options.data_dir)
+    mine = Pieces(found.path, "test", MetricalCodec()).example(1)
+    other = tfds.data_source("jaxmusic_jsb_chorales", data_dir=options.data_dir, split="test")[1]
+    assert np.array_equal(mine["pitch"], other["pitch"]) and mine["path"] == other["path"]
+
+
+def test_a_folder_that_may_not_be_read(options, tmp_path):
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    data_music.folder(tmp_path / "in", 2)
+    (tmp_path / "in" / "a").chmod(0)
+    try:
+        with pytest.raises(UserError, match="may not be read: change its permissions"):
+            prepare([str(tmp_path / "in")], options, progress=False)
+    finally:
+        (tmp_path / "in" / "a").chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "styles"),
+    [("groove", 1021, {"funk", "fill"}), ("mutopia", 441, {"baroque", "hymn"})],
+)
+def test_real_datasets(music, options, name, files, styles):
+    options = dataclasses.replace(options, manual_dir=str(music / name))
+    found = datasets.files_of(name, options, progress=False)
+    assert len(found) == files and all(f.known.styles for f in found)
+    assert styles < {style for f in found for style in f.known.styles}
+    if name == "groove":
+        assert sum(f.known.split == "validation" for f in found) == 124
+
+
+def test_real_pop909_songs(music, options, tmp_path):
+    pytest.importorskip("jaxmusic.formats.annotations")
+    for number in ("017", "018", "101", "103", "001"):
+        shutil.copytree(music / "pop909" / "POP909" / number, tmp_path / "P" / number)
+    options = dataclasses.replace(options, manual_dir=str(tmp_path / "P"))
+    summary = prepare(["pop909"], options, progress=False)
+    assert summary.songs == 3 and summary.grids == {"labels": summary.pieces}
+    assert summary.error_ms < 6 and summary.error_ms < summary.file_error_ms
+    stored = records(summary, options.data_dir)
+    piece = next(e for s in stored.values() for e in s if e["path"] == b"001/001.mid")
+    notes = record.from_example(piece)
+    assert len(notes.labels.chord) > 50 and notes.labels.key.tolist() == [6]
