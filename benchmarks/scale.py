@@ -20,6 +20,7 @@ import tqdm
 from etils import epath
 
 from benchmarks.runner import Options, Result, Row
+from jaxmusic import harmony
 from jaxmusic.config import Prepare
 from jaxmusic.data import (
     builder,
@@ -115,8 +116,7 @@ def _steps(files: Sequence[MusicFile], config: Prepare) -> dict[str, float]:
         [*zip(named, (f.known for f in some))],
     )
     aligned = [notes for notes, _, _ in grids]
-    if (chords := _chords()) is not None:
-        timed("chords by the notes", chords, aligned)
+    timed("chords and keys by the notes", harmony.infer, aligned)
     timed("fingerprints", lambda n: (songs.content(n), songs.signature(n)), aligned)
     timed("facts", facts.facts, aligned)
     pieces = timed("quantising", lambda n: codec.quantise(n)[0], aligned)
@@ -128,14 +128,6 @@ def _steps(files: Sequence[MusicFile], config: Prepare) -> dict[str, float]:
     )
     timed(WHOLE, lambda f: examine_file(f, config, codec), list(some))
     return spent
-
-
-def _chords() -> Callable[[Any], Any] | None:
-    """What finds chords in notes, where this version of the library can."""
-    try:
-        return importlib.import_module("jaxmusic.harmony").infer
-    except (ModuleNotFoundError, AttributeError):
-        return None
 
 
 def _rates(

@@ -19,7 +19,7 @@ from benchmarks import runner
 from benchmarks.beats import SETS
 from benchmarks.prepare import Peer
 from benchmarks.runner import Options, Result, Row
-from jaxmusic import beat_grid, beats
+from jaxmusic import beat_grid, beats, harmony
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.config import Codec
 from jaxmusic.data.sources import MusicFile, find
@@ -34,6 +34,8 @@ GOALS = {"multitrack_pop": (2.5, 2.0), "freedoom": (2.5, 2.0), "pop909": (3.2, 2
 """Most tokens per note, default and fused."""
 LARGEST = (1500, 3500)
 LOSS, ENCODE, NOTE_SEQ, MIDITOK = 0.005, 1e6, 20.0, 5.0
+WITHOUT = frozenset({"chords"})
+"""What is not counted, because the others do not say it."""
 FILES = 100
 """Files of each set that the peers read unless --count says otherwise; ours reads all."""
 TIMED = 20
@@ -122,8 +124,9 @@ def _tokens_per_note(name: str, files: list[pathlib.Path], peers: Peers) -> list
     totals, notes = dict.fromkeys(COLUMNS, 0), 0
     for path in tqdm.tqdm(files, name, leave=False):
         read = midi.read_notes(path)
-        piece, _ = CODEC.quantise(beats.align(read)[0])
-        counts = {"metrical": len(CODEC.encode(piece)), "fused": len(FUSED.encode(piece))}
+        piece, _ = CODEC.quantise(harmony.with_harmony(beats.align(read)[0]))
+        sides = {"metrical": CODEC, "fused": FUSED}
+        counts = {name: len(codec.encode(piece, WITHOUT)) for name, codec in sides.items()}
         for side, count in (counts | peers.count(path, read)).items():
             totals[side] += count
         notes += len(read)
