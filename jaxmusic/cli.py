@@ -21,7 +21,7 @@ def prepare(
     /,
     options: Annotated[config.Prepare, tyro.conf.arg(name="")] = config.Prepare(),  # noqa: B008
 ) -> None:
-    """Turns a named dataset, or folders, files or globs of MIDI, into train, validation and test.
+    """Turns a named dataset, or folders or files of music, into train, validation and test.
 
     Named datasets: pop909, lakh_full, lakh_matched, maestro, groove, jsb_chorales, nottingham,
     mutopia. They are downloaded into DATA_DIR/downloads, or read from --manual-dir; their own
@@ -37,8 +37,8 @@ def prepare(
       jaxmusic prepare lakh_full --name band --where "has=drums tempo=90..140"
 
     Args:
-      sources: the name of a dataset, or folders, files or quoted globs of .mid, .midi and .kar
-        files.
+      sources: the name of a dataset, or folders, files or quoted globs of MIDI (.mid, .midi, .kar),
+        MusicXML (.musicxml, .xml, .mxl) and ABC (.abc).
       options: what the dataset is called, what its pieces are labelled with and which are kept.
     """
     from jaxmusic.data import builder
@@ -100,7 +100,7 @@ def generate(
 
     Args:
       model: folder of a run.
-      out: MIDI file to write; with several pieces, song-1.mid, song-2.mid and so on.
+      out: MIDI or MusicXML file to write; with several pieces, song-1.mid, song-2.mid and so on.
       style: a style the model was trained on; empty leaves it to the model.
       duration: length, as 3:00 or in seconds.
       seed: the same seed gives the same piece.
@@ -115,7 +115,11 @@ def generate(
 
     seconds = parse_duration(duration)
     # Sound comes last: where it cannot be rendered, everything else has been written.
-    outputs = [(out, (".mid", ".midi")), (png, (".png", ".svg", ".pdf")), (wav, (".wav",))]
+    outputs = [
+        (out, (".mid", ".midi", ".musicxml", ".mxl", ".xml")),
+        (png, (".png", ".svg", ".pdf")),
+        (wav, (".wav",)),
+    ]
     wanted = [_output(path, suffixes) for path, suffixes in outputs if path]
     from jaxmusic import model as models
 
@@ -126,6 +130,31 @@ def generate(
             target = path if count == 1 else path.with_stem(f"{path.stem}-{number}")
             files.write(piece.notes, target)
             print(f"wrote {target}")
+
+
+def convert(
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")],
+    target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
+    /,
+) -> None:
+    """Turns a piece from one format into another, each by the end of its name.
+
+    Reads .mid, .midi, .kar, .musicxml, .xml, .mxl and .abc; writes .mid, .musicxml, .xml, .mxl,
+    .wav, .png, .svg and .pdf. From MIDI to a score the beats and bars of the music are found first.
+
+    Examples:
+      jaxmusic convert song.mid song.musicxml
+      jaxmusic convert "jigs.abc#3" jig.mid
+
+    Args:
+      source: file to read; book.abc#3 is the third tune of a book.
+      target: file to write.
+    """
+    from jaxmusic.formats import files
+
+    target = os.path.expanduser(target)
+    files.convert(os.path.expanduser(source), target)
+    print(f"wrote {target}")
 
 
 def quickstart(
@@ -141,7 +170,7 @@ def quickstart(
     Without a source it composes its own starter corpus of band songs first.
 
     Args:
-      source: folders, files or quoted globs of your own MIDI files.
+      source: folders, files or quoted globs of your own MIDI files and scores.
       out: folder for the dataset, the run and the piece.
       minutes: how long to train.
       songs: songs in the starter corpus.
@@ -154,7 +183,13 @@ def quickstart(
         sys.exit(128 + signal)
 
 
-COMMANDS = {"prepare": prepare, "train": train, "generate": generate, "quickstart": quickstart}
+COMMANDS = {
+    "prepare": prepare,
+    "train": train,
+    "generate": generate,
+    "convert": convert,
+    "quickstart": quickstart,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -193,7 +228,7 @@ def _dispatch(argv: Sequence[str]) -> int:
     if argv[0] not in COMMANDS:
         print(f"jaxmusic: there is no command {argv[0]!r}\n\n{_usage()}", file=sys.stderr)
         return 2
-    if argv[0] != "prepare" and not set(argv) & {"-h", "--help"}:
+    if argv[0] not in ("prepare", "convert") and not set(argv) & {"-h", "--help"}:
         from jaxmusic.train.compilation import keep_compiled
 
         keep_compiled()

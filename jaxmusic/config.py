@@ -60,6 +60,8 @@ class Prepare:
     """What becomes of such pieces, performed ones for the most part: skip leaves them out, keep
     puts them on the best grid there is and counts them in the summary. The performance codec needs
     no grid."""
+    harmony: bool = True
+    """Find chords and keys in the notes of pieces that have no labels for them."""
     sustain: bool = False
     """Lengthen notes by the sustain pedal."""
     file_timeout: float = 20.0

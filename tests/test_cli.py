@@ -5,6 +5,7 @@ import json
 import pathlib
 import shutil
 
+import data_music
 import mido
 import pytest
 
@@ -46,7 +47,7 @@ def duration_of(path):
 
 def test_from_files_to_a_fine_tuned_piece(tmp_path, capsys):
     for i in range(8):
-        song(tmp_path / f"midi/{'ab'[i % 2]}/song {i}.MID", transpose=i * i % 7)
+        write_midi(data_music.tune(i, bars=8), tmp_path / f"midi/{'ab'[i % 2]}/song {i}.MID")
     data, small = (
         tmp_path / "data",
         ["--steps", "2", "--optimizer.warmup", "1", "--eval-every", "1", "--model.layers", "1"],
@@ -84,7 +85,7 @@ def test_from_files_to_a_fine_tuned_piece(tmp_path, capsys):
 def test_usage(capsys):
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    assert all(name in out for name in ("prepare", "train", "generate", "quickstart"))
+    assert all(name in out for name in ("prepare", "train", "generate", "convert", "quickstart"))
     assert run(capsys)[0] == 2
     assert run(capsys, "compose")[0] == 2
     assert run(capsys, "--version")[1].startswith("jaxmusic ")
@@ -139,6 +140,27 @@ def test_generate_says_what_is_wrong(toy_run, tmp_path, capsys):
     fails(capsys, "generate", *ok, "--out", out, "--step", "12345", says="12345")
     fails(capsys, "generate", "--out", out, says="model", code=2)
     assert not out.exists()
+
+
+def test_convert(tmp_path, capsys):
+    song(tmp_path / "a.mid")
+    (tmp_path / "tunes.abc").write_text("X:1\nK:C\nCDEF|\n\nX:2\nK:D\nABcd|\n")
+    for source, target, head in (
+        *(("a.mid", "b.musicxml", b"<?xml"), ("b.musicxml", "c.mxl", b"PK")),
+        *(("c.mxl", "d.mid", b"MThd"), ("tunes.abc#2", "e.xml", b"<?xml")),
+        ("tunes.abc#1", "f.png", b"\x89PNG"),
+    ):
+        code, out, err = run(capsys, "convert", tmp_path / source, tmp_path / target)
+        assert (code, out) == (0, f"wrote {tmp_path / target}\n"), err
+        assert (tmp_path / target).read_bytes().startswith(head)
+    assert len(mido.MidiFile(tmp_path / "d.mid").tracks) == 2
+    new = tmp_path / "new.mid"
+    fails(capsys, "convert", tmp_path / "none.mid", new, says="none.mid")
+    fails(capsys, "convert", tmp_path / "a.mp3", new, says="a.mp3 cannot be read")
+    fails(capsys, "convert", tmp_path / "a.mid", tmp_path / "a.abc", says="cannot be written")
+    fails(capsys, "convert", tmp_path / "tunes.abc", new, says="holds 2 tunes")
+    fails(capsys, "convert", tmp_path / "a.mid", says="required", code=2)
+    assert not new.exists()
 
 
 def test_a_checkpoint_of_another_codec(toy_run, tmp_path, capsys):

@@ -20,6 +20,7 @@ from jaxmusic.data.pieces import Pieces
 from jaxmusic.data.sources import find
 from jaxmusic.errors import UserError
 from jaxmusic.formats.midi import write_midi
+from jaxmusic.formats.score_writing import write_musicxml
 from jaxmusic.grid import quantise
 from jaxmusic.notes import make_notes
 from jaxmusic.piece import Losses
@@ -242,9 +243,9 @@ def test_pieces_made_in_the_process(options):
     [
         ("nowhere", "does not exist"),
         ("nowhere/*.mid", "does not exist"),
-        ("empty", "There is no MIDI file in"),
-        ("text", "There is no MIDI file in"),
-        ("text/words.txt", "is not a MIDI file by its name"),
+        ("empty", "There is no music file in"),
+        ("text", "There is no music file in"),
+        ("text/words.txt", "is not a music file by its name"),
         ("bad", r"None of the 2 files can be used \(2 cannot be read\)"),
     ],
 )
@@ -257,6 +258,28 @@ def test_sources_that_hold_nothing_are_named(tmp_path, options, source, words):
     with pytest.raises(UserError, match=words):
         prepare([str(tmp_path / source)], options, progress=False)
     assert catalog.versions("tunes", options.data_dir) == []
+
+
+def test_scores_and_every_tune_of_a_book_become_pieces(tmp_path, options):
+    folder = tmp_path / "scores"
+    write_musicxml(data_music.tune(1, bars=8), folder / "a.mxl")
+    bars = ["CDEF GABc|", "cBAG FEDC|", "EGce dBGD|", "FAce gecA|"]
+    book = "\n\n".join(
+        f"X:{i}\nT:Tune {i}\nM:4/4\nL:1/8\nK:{'CGF'[i]}\n" + "".join(bars[i:] + bars[:i]) * 3
+        for i in range(3)
+    )
+    (folder / "book.abc").write_text(book + "\n\nX:4\nT:Rests\nK:C\nz8|\n")
+    (folder / "no.abc").write_bytes(b"\0none\xff")
+    (folder / "page.xml").write_text("<html/>")
+    tunes = [f"book.abc#{i}" for i in (1, 2, 3, 4)]
+    assert [f.name for f in find([str(folder)])] == ["a.mxl", *tunes, "no.abc", "page.xml"]
+    summary = prepare([str(folder)], options, progress=False)
+    assert (summary.files, summary.pieces) == (7, 4)
+    assert summary.skipped == {"cannot be read": 2, "holds no notes": 1}
+    assert summary.grids == {"file": 4}
+    found = [e for split in records(summary).values() for e in split]
+    assert {e["path"].decode() for e in found} == {"a.mxl", *tunes[:3]}
+    assert prepare([str(folder)], options, progress=False).is_new is False
 
 
 @pytest.mark.quick

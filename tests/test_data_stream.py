@@ -59,7 +59,7 @@ PIECES = [CODEC.quantise(notes)[0] for notes in TUNES]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("data"))
-    options = Prepare(name="tunes", data_dir=folder, validation=0.0, test=0.0)
+    options = Prepare(name="tunes", data_dir=folder, validation=0.0, test=0.0, harmony=False)
     prepare_pieces(TUNES, options, progress=False)
     return folder
 

@@ -29,6 +29,36 @@ def test_karaoke_files_are_midi_files(tmp_path):
     assert len(files.read(tmp_path / "a.kar").notes) == 2
 
 
+@pytest.mark.quick
+def test_scores_there_and_back(tmp_path):
+    whole = NOTES.replace(velocity=np.array([80, 90], np.uint8))
+    for name in ("a.musicxml", "a.XML", "a.mxl"):
+        files.write(to_sequence(whole), tmp_path / name)
+        sequence = files.read(tmp_path / name)
+        assert [(n.pitch, n.start_time, n.end_time, n.velocity) for n in sequence.notes] == [
+            *((60, 0.0, 0.5, 80), (64, 0.5, 1.0, 90)),
+        ]
+    (tmp_path / "a.abc").write_text("X:1\nL:1/4\nK:Em\nE2|\n\nX:2\nL:1/4\nK:C\nC\n")
+    sequence = files.read(f"{tmp_path}/a.abc#1")
+    assert (sequence.notes[0].pitch, sequence.key_signatures[0].key) == (64, 4)
+    with pytest.raises(UserError, match="holds 2 tunes"):
+        files.read(tmp_path / "a.abc")
+
+
+def test_played_music_is_put_on_its_bars_before_it_becomes_a_score(tmp_path):
+    # Quarters that begin 37 ticks late, and the first beat louder.
+    onsets = [37 + 96 * i for i in range(64)]
+    loud = [110 if i % 4 == 0 else 60 for i in range(64)]
+    pitches = [36 if i % 4 == 0 else 60 + i % 3 for i in range(64)]
+    played = make_notes(onsets, [90] * 64, pitches, loud, [0] * 64, ticks_per_beat=96)
+    files.write(played, tmp_path / "a.mid")
+    files.convert(tmp_path / "a.mid", tmp_path / "a.mxl")
+    score = files.read_notes(tmp_path / "a.mxl")
+    assert score.onset.tolist() == [480 * i for i in range(64)]
+    files.convert(tmp_path / "a.mxl", tmp_path / "b.mid")
+    assert files.read_notes(tmp_path / "b.mid").onset.tolist() == score.onset.tolist()
+
+
 @pytest.mark.parametrize(
     ("name", "head"),
     [("a.mid", b"MThd"), ("a.wav", b"RIFF"), ("a.png", b"\x89PNG"), ("a.pdf", b"%PDF")],
@@ -42,9 +72,9 @@ def test_the_suffix_decides_what_is_written(tmp_path, name, head):
 
 @pytest.mark.quick
 def test_unknown_suffixes_name_the_known(tmp_path):
-    with pytest.raises(UserError, match=r"a\.mp3 cannot be read: .*\.mid, \.midi or \.kar\."):
+    with pytest.raises(UserError, match=r"a\.mp3 cannot be read: .*\.mid, .* or \.abc\."):
         files.read(tmp_path / "a.mp3")
-    with pytest.raises(UserError, match=r"\.mid, \.midi, \.wav, \.png, \.svg or \.pdf\."):
+    with pytest.raises(UserError, match=r"\.mid, .*\.mxl, .*\.wav, \.png, \.svg or \.pdf\."):
         files.write(NOTES, tmp_path / "a.mp3")
     assert not list(tmp_path.iterdir())
 

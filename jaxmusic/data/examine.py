@@ -72,10 +72,10 @@ def default_codec(config: Prepare) -> MetricalCodec:
 
 def examine_file(file: MusicFile, config: Prepare, codec: MetricalCodec) -> Kept | Skipped:
     """Reads, labels, cleans and aligns one file; no Python exception gets past it."""
-    from jaxmusic.formats import midi
+    from jaxmusic.formats import files
 
     try:
-        notes = midi.read_notes(file.path, config.sustain)
+        notes = files.read_notes(file.path, config.sustain)
     except UserError as error:
         empty = "holds no notes" in str(error)
         return Skipped("holds no notes" if empty else "cannot be read", str(error))
@@ -127,7 +127,8 @@ def _keep(
     if config.style and config.style not in labels.styles:
         labels = dataclasses.replace(labels, styles=(*labels.styles, config.style))
         notes = notes.replace(labels=labels)
-    notes = harmony.with_harmony(notes)
+    if config.harmony:
+        notes = harmony.with_harmony(notes)
     about = facts.facts(notes)
     if not _where(config.where).matches(about):
         return Skipped("not selected", f"does not match {config.where}")

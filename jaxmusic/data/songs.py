@@ -100,10 +100,12 @@ def group(
     Args:
       contents: `content` of each piece.
       signatures: `signature` of each piece.
-      names: name of the song where it is known, else empty; different names are different songs.
+      names: name of the song where it is known, else empty. Pieces of one name are one song.
+        Pieces of different names are too if their notes are alike, because the same music has many
+        titles, and to be in one split costs two songs nothing.
 
     Returns:
-      The known name, or the content hash of the song's first piece.
+      The first known name, or the content hash of the song's first piece.
     """
     songs = _Songs(names)
     index = Index(signatures, SIZE)
@@ -143,8 +145,8 @@ class _Songs:
         return i
 
     def join(self, i: int, j: int) -> None:
-        """Makes one song of those of two pieces, unless they have different names."""
+        """Makes one song of those of two pieces."""
         i, j = sorted((self.root(i), self.root(j)))
-        if not (self.name[i] and self.name[j] and self.name[i] != self.name[j]):
+        if i != j:
             self._parent[j] = i
             self.name[i] = self.name[i] or self.name[j]

@@ -12,8 +12,9 @@ from etils import epath
 from tqdm import tqdm
 
 from jaxmusic.errors import UserError
+from jaxmusic.formats import score
 
-SUFFIXES = (".mid", ".midi", ".kar")
+SUFFIXES = (".mid", ".midi", ".kar", *score.SUFFIXES)
 _GLOB = "*?["
 
 
@@ -22,7 +23,7 @@ class Known(NamedTuple):
 
     Attributes:
       styles: its styles, in lower case.
-      song: name of its song, the same for all versions; different names are different songs.
+      song: name of its song, the same for all versions that have one.
       split: train, validation or test where that is laid down, else empty.
       beats, chords, keys: files of times in seconds as POP909 has them, or empty.
       ticks_per_beat: the right one where the files state a wrong one, else 0.
@@ -44,7 +45,7 @@ class MusicFile(NamedTuple):
     """A file to read.
 
     Attributes:
-      path: where it is.
+      path: where it is; ``book.abc#3`` is the third tune in a book of tunes.
       name: its path relative to the source it was found in.
       size: bytes.
       modified: when it was last written, in nanoseconds where the system counts them.
@@ -59,32 +60,48 @@ class MusicFile(NamedTuple):
 
 
 def find(sources: Sequence[str | os.PathLike[str]], progress: bool = False) -> list[MusicFile]:
-    """MIDI files that sources name, sorted by name; a file named twice counts once.
+    """Music files that sources name, sorted by name; a file named twice counts once.
+
+    Each tune of a book of tunes (.abc) counts as a file.
 
     Args:
       sources: folders (searched at all depths), globs (``music/**/*.mid``) and files.
       progress: show how many were found so far.
 
     Raises:
-      UserError: a source does not exist, or no source holds a MIDI file.
+      UserError: a source does not exist, or no source holds a music file.
     """
     if isinstance(sources, (str, os.PathLike)):
         sources = [sources]
     if not sources:
-        raise UserError("No music was named: give folders, files or globs of MIDI files.")
-    found: dict[str, MusicFile] = {}
+        raise UserError("No music was named: give folders, files or globs of music.")
+    found: dict[str, list[MusicFile]] = {}
     with tqdm(desc="finding files", unit=" files", disable=not progress, delay=2) as bar:
         for source in sources:
             for path, name in _expand(epath.Path(source).expanduser()):
                 if str(path) not in found:
-                    found[str(path)] = _describe(path, name)
+                    found[str(path)] = _tunes(_describe(path, name))
                     bar.update()
     if not found:
         names = ", ".join(str(s) for s in sources)
         raise UserError(
-            f"There is no MIDI file in {names}: name a folder with {', '.join(SUFFIXES)} files."
+            f"There is no music file in {names}: name a folder with {', '.join(SUFFIXES)} files."
         )
-    return sorted(found.values(), key=lambda f: (f.name, f.path))
+    # Tunes stay in the order of their book.
+    books = sorted(found.values(), key=lambda files: (files[0].name, files[0].path))
+    return [file for book in books for file in book]
+
+
+def _tunes(file: MusicFile) -> list[MusicFile]:
+    """The file, or the tunes in it; what cannot be read is found out when it is read."""
+    if not file.path.lower().endswith(".abc") or file.size < 0:
+        return [file]
+    try:
+        names = score.tune_names(file.path)
+    except UserError:
+        return [file]
+    ends = [name.removeprefix(file.path) for name in names]
+    return [file._replace(path=file.path + end, name=file.name + end) for end in ends]
 
 
 def _expand(source: epath.Path) -> list[tuple[epath.Path, str]]:
@@ -94,7 +111,7 @@ def _expand(source: epath.Path) -> list[tuple[epath.Path, str]]:
     if source.exists():
         if source.suffix.lower() not in SUFFIXES:
             raise UserError(
-                f"{source} is not a MIDI file by its name: give {', '.join(SUFFIXES)} files."
+                f"{source} is not a music file by its name: give {', '.join(SUFFIXES)} files."
             )
         return [(source, source.name)]
     parts = source.parts

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING
 
 from etils import epath
 
+from jaxmusic import beats
 from jaxmusic.errors import UserError
-from jaxmusic.formats import audio, midi, picture, sequence
+from jaxmusic.formats import audio, midi, picture, score, score_writing, sequence
 from jaxmusic.notes import Notes
 
 if TYPE_CHECKING:
     from note_seq import NoteSequence
 
-READABLE = (".mid", ".midi", ".kar")
+_MIDI = (".mid", ".midi", ".kar")
+READABLE = (*_MIDI, *score.SUFFIXES)
+WRITABLE_SCORES = (".musicxml", ".mxl", ".xml")
 _WRITERS = {
     ".mid": midi.write_midi,
     ".midi": midi.write_midi,
+    **dict.fromkeys(WRITABLE_SCORES, score_writing.write_musicxml),
     ".wav": audio.write_wav,
     ".png": picture.draw,
     ".svg": picture.draw,
@@ -26,20 +30,52 @@ _WRITERS = {
 }
 
 
-def read(path: str | os.PathLike[str]) -> NoteSequence:
-    """Reads a MIDI file, local or remote, as a NoteSequence in its own ticks.
+def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
+    """Reads a MIDI file or a score, local or remote, in its own ticks.
+
+    Args:
+      path: its suffix says what it is. ``book.abc#3`` is the third tune of a book of tunes.
+      sustain: lengthen the notes of a MIDI file by the sustain pedal.
 
     Raises:
-      UserError: the suffix is none of `READABLE`, or the file cannot be read or holds no notes.
+      UserError: the suffix is none of `READABLE`, or the file cannot be read, holds no notes, or
+        holds several tunes.
     """
-    suffix = epath.Path(path).suffix.lower()
+    suffix = epath.Path(score.without_tune(path)).suffix.lower()
     if suffix not in READABLE:
         raise UserError(f"{path} cannot be read: give a file that ends in {_or(READABLE)}.")
-    return sequence.to_sequence(midi.read_notes(path))
+    return midi.read_notes(path, sustain) if suffix in _MIDI else score.read_notes(path)
+
+
+def read(path: str | os.PathLike[str]) -> NoteSequence:
+    """Reads a MIDI file or a score as a NoteSequence, see `read_notes`.
+
+    Raises:
+      UserError: as `read_notes` does.
+    """
+    return sequence.to_sequence(read_notes(path))
+
+
+def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Reads a piece from one file and writes it to another, each by its suffix.
+
+    From MIDI to a score the piece is put on the beats and bars of its music first, see
+    `jaxmusic.beats.align`, because played notes make no readable score on a file's own bars.
+
+    Raises:
+      UserError: one cannot be read or the other cannot be written.
+    """
+    suffixes = [epath.Path(path).suffix.lower() for path in (source, target)]
+    if suffixes[1] not in _WRITERS:
+        raise UserError(f"{target} cannot be written: choose a name that ends in {_or(_WRITERS)}.")
+    notes = read_notes(source)
+    if suffixes[0] in _MIDI and suffixes[1] in WRITABLE_SCORES:
+        notes, _ = beats.align(notes)
+    write(notes, target)
 
 
 def write(music: NoteSequence | Notes, path: str | os.PathLike[str]) -> None:
-    """Writes a piece by the suffix of the path: MIDI, sound (.wav) or a piano roll.
+    """Writes a piece by the suffix of the path: MIDI, MusicXML, sound (.wav) or a piano roll.
 
     Args:
       music: the piece.

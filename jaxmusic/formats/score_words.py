@@ -1,0 +1,121 @@
+"""Chords, keys, sections and titles as the words and numbers of scores give them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from jaxmusic.notes import CHORD_QUALITIES, NO_CHORD, SECTIONS, Labels
+
+STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+"""Semitones of the natural notes above C."""
+_ALTERATIONS = {"#": 1, "♯": 1, "b": -1, "♭": -1}
+
+# Degree of the major scale, in semitones, that a mode begins on; and whether its third is minor.
+_MODES = {
+    **{name: (0, 0) for name in ("", "maj", "major", "ion", "ionian")},
+    **{name: (9, 1) for name in ("m", "min", "minor", "aeo", "aeolian")},
+    **{name: (2, 1) for name in ("dor", "dorian")},
+    **{name: (4, 1) for name in ("phr", "phrygian")},
+    **{name: (5, 0) for name in ("lyd", "lydian")},
+    **{name: (7, 0) for name in ("mix", "mixolydian")},
+    **{name: (11, 1) for name in ("loc", "locrian")},
+}
+
+_MAJ, _MIN, _7, _MAJ7, _MIN7, _DIM, _SUS4 = range(len(CHORD_QUALITIES))
+KINDS = {
+    **{kind: _MAJ for kind in ("major", "major-sixth", "augmented", "power")},
+    **{kind: _MIN for kind in ("minor", "minor-sixth", "major-minor")},
+    **{kind: _7 for kind in ("dominant", "dominant-ninth", "dominant-11th", "dominant-13th")},
+    **{kind: _MAJ7 for kind in ("major-seventh", "major-ninth", "major-11th", "major-13th")},
+    **{kind: _MIN7 for kind in ("minor-seventh", "minor-ninth", "minor-11th", "minor-13th")},
+    **{kind: _DIM for kind in ("diminished", "diminished-seventh", "half-diminished")},
+    **{kind: _SUS4 for kind in ("suspended-fourth", "suspended-second")},
+    "augmented-seventh": _7,
+}
+"""MusicXML's kinds of chords by the quality, see `notes.CHORD_QUALITIES`, that is nearest."""
+
+# The rest of a chord symbol decides by how it begins; the first that fits counts.
+_SUFFIXES = (
+    (r".*sus", _SUS4),
+    (r"(dim|o|°|ø|d$|m7b5|m7-5|min7b5|-7b5)", _DIM),
+    (r"(maj|Maj|MAJ|ma|M|Δ|j)(7|9|11|13)|Δ", _MAJ7),
+    (r"(maj|Maj|MAJ|M)", _MAJ),
+    (r"(min|mi|m|-)(7|9|11|13)", _MIN7),
+    (r"(min|mi|m|-)", _MIN),
+    (r"(aug|\+)?(7|9|11|13)", _7),
+    (r"(aug|\+|a$|6|add|2|5|$)", _MAJ),
+)
+_NO_TITLE = {"", "title", "untitled", "untitled score", "score", "new score", "no title"}
+
+
+def chord_of(symbol: str) -> int | None:
+    """Number of the chord, see `notes.NO_CHORD`, that is nearest to a chord symbol.
+
+    Bass and added notes are left aside: C/E and C6 are C, C9 is C7, Csus2 is Csus4, Caug is C,
+    Cm7b5 is Cdim. None for what is no chord symbol.
+    """
+    symbol = symbol.strip().strip("()").strip()
+    if symbol.upper().rstrip(".") in ("N.C", "NC"):
+        return NO_CHORD
+    match = re.match(r"([A-G])([#b♯♭]*)([^/]*)(/.*)?$", symbol)
+    if not match:
+        return None
+    root = STEPS[match[1]] + sum(_ALTERATIONS[sign] for sign in match[2])
+    quality = next((q for pattern, q in _SUFFIXES if re.match(pattern, match[3].strip())), None)
+    return None if quality is None else quality * 12 + root % 12
+
+
+def key_number(fifths: int, mode: str) -> int:
+    """Key of so many sharps (flats below 0): tonic + 12 where the mode's third is minor."""
+    degree, minor = _MODES.get(mode.strip().lower(), _MODES["major"])
+    return (7 * fifths + degree) % 12 + 12 * minor
+
+
+def transpose_key(key: int, semitones: int) -> int:
+    """A key moved by semitones."""
+    return key // 12 * 12 + (key % 12 + semitones) % 12
+
+
+def abc_key(text: str) -> int | None:
+    """Key of ABC's field K, as in ``Am`` or ``D mix``; None where it names none."""
+    match = re.match(r"\s*([A-G])([#b]?)\s*([A-Za-z]*)", text)
+    if not match:
+        return 9 if re.match(r"\s*H[Pp]", text) else None  # the pipes' scale is A mixolydian
+    word = match[3].lower()
+    name = word if word in ("m", "") else word[:3]
+    minor = _MODES.get(name, (0, 0))[1]
+    return (STEPS[match[1]] + sum(_ALTERATIONS[sign] for sign in match[2])) % 12 + 12 * minor
+
+
+def section_number(text: str) -> int | None:
+    """Index into `notes.SECTIONS` of a rehearsal mark such as ``Verse 2``; None for others."""
+    word = re.sub(r"[\W\d_]+$", "", text.strip().strip("[]")).lower()
+    return SECTIONS.index(word) if word in SECTIONS else None
+
+
+def song_title(text: str) -> str:
+    """A title in one line, or nothing where it is what a program writes when none was given."""
+    title = " ".join(text.split())
+    return "" if title.lower() in _NO_TITLE else title
+
+
+def labels(
+    song: str,
+    keys: Iterable[tuple[int, int]],
+    chords: Iterable[tuple[int, int]],
+    sections: Iterable[tuple[int, int]] = (),
+) -> Labels:
+    """Labels from (tick, value) pairs in any order; keys that repeat what holds are left out."""
+    columns: dict[str, Any] = {}
+    for name, pairs in (("key", keys), ("chord", chords), ("section", sections)):
+        values = dict(sorted(pairs, key=lambda pair: pair[0]))
+        if name == "key":
+            held = [None, *values.values()]
+            values = {t: v for (t, v), before in zip(values.items(), held) if v != before}
+        columns[f"{name}_tick"] = np.array(list(values), np.int32)
+        columns[name] = np.array(list(values.values()), np.uint8)
+    return Labels(song=song, **columns)

@@ -1,0 +1,393 @@
+"""Scores read as what they sound like: MusicXML and ABC."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from jaxmusic.errors import UserError
+from jaxmusic.formats import score
+from jaxmusic.notes import NO_CHORD
+
+LIEDER, SUITE, BOOKS = "openscore_lieder", "lilypond_musicxml_suite", "abc_nottingham"
+
+
+def note(name, duration=1, extra="", attributes=""):
+    """A note such as C4 or F#5, or a rest R, as MusicXML; one quarter is one division."""
+    if name == "R":
+        what = "<rest/>"
+    else:
+        step, octave, alter = name[0], name[-1], name.count("#") - name[1:].count("b")
+        what = f"<step>{step}</step><alter>{alter}</alter><octave>{octave}</octave>"
+        what = f"<pitch>{what}</pitch>"
+    return f"<note {attributes}>{what}<duration>{duration}</duration>{extra}</note>"
+
+
+def measures(*bodies, attributes="", four="<time><beats>4</beats><beat-type>4</beat-type></time>"):
+    """Bars; the first one states divisions and the meter."""
+    head = f"<attributes><divisions>1</divisions>{four}{attributes}</attributes>"
+    bodies = (head + bodies[0], *bodies[1:])
+    return "".join(f'<measure number="{i}">{body}</measure>' for i, body in enumerate(bodies, 1))
+
+
+def document(*parts, about=(), head=""):
+    """A score of parts, which are bars as XML; `about` says more of each."""
+    about = [*about, *[""] * (len(parts) - len(about))]
+    listed = "".join(f'<score-part id="P{i}">{a}</score-part>' for i, a in enumerate(about))
+    body = "".join(f'<part id="P{i}">{part}</part>' for i, part in enumerate(parts))
+    return f"<score-partwise>{head}<part-list>{listed}</part-list>{body}</score-partwise>"
+
+
+def read(tmp_path, text, name="a.musicxml"):
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return score.read_notes(tmp_path / name)
+
+
+def rows(notes):
+    """Onsets in quarters, pitches, and durations in quarters."""
+    columns = ((notes.onset / 480).tolist(), notes.pitch.tolist(), (notes.duration / 480).tolist())
+    return list(zip(*columns))
+
+
+def meters(notes):
+    columns = (notes.meter_tick / 480, notes.meter_num, notes.meter_den)
+    return list(zip(*(c.tolist() for c in columns)))
+
+
+TIES = '<tie type="stop"/>', '<tie type="start"/>'
+
+
+@pytest.mark.quick
+def test_a_small_score(tmp_path):
+    first = (
+        '<direction><direction-type><metronome><beat-unit>half</beat-unit><beat-unit-dot/>'
+        "<per-minute>c. 40</per-minute></metronome></direction-type></direction>"
+        "<direction><direction-type><rehearsal>Verse 2</rehearsal></direction-type></direction>"
+        "<direction><direction-type><dynamics><p/></dynamics></direction-type></direction>"
+        + note("C4") + note("E4", extra="<chord/>") + note("F#4", 2)
+        + "<direction><direction-type><dynamics><ff/></dynamics></direction-type>"
+        '<sound dynamics="100"/></direction>' + note("Bb3")
+    )  # fmt: skip
+    key = "<key><fifths>-3</fifths><mode>minor</mode></key>"
+    about = (
+        "<part-name>Lead</part-name><score-instrument id='I'><instrument-name>Oboe"
+        "</instrument-name></score-instrument><midi-instrument id='I'><midi-channel>1"
+        "</midi-channel><midi-program>69</midi-program></midi-instrument>"
+    )
+    head = "<work><work-title> Two\n bars </work-title></work>"
+    text = document(measures(first, note("R", 4), attributes=key), about=[about], head=head)
+    notes = read(tmp_path, text)
+    assert rows(notes) == [(0, 60, 1), (0, 64, 1), (1, 66, 2), (3, 58, 1)]
+    assert notes.velocity.tolist() == [49, 49, 49, 90]
+    assert (notes.ticks_per_beat, notes.end) == (480, 8 * 480)
+    assert notes.program.tolist() == [68]
+    assert notes.tempo_qpm.tolist() == [120.0]  # 40 dotted halves
+    assert meters(notes) == [(0, 4, 4)]
+    labels = notes.labels
+    assert (labels.song, labels.key.tolist(), labels.section.tolist()) == ("Two bars", [12], [1])
+    movement = text.replace("<part-list>", "<movement-title>First</movement-title><part-list>", 1)
+    assert read(tmp_path, movement).labels.song == "Two bars: First"
+
+
+def test_ties_are_one_note_across_bars_voices_and_repeats(tmp_path):
+    repeat = '<barline location="right"><repeat direction="backward"/></barline>'
+    text = document(
+        measures(
+            note("R", 3) + note("G4", extra=TIES[1] + "<voice>1</voice>"),
+            note("G4", 4, extra="".join(TIES) + "<voice>2</voice>"),
+            note("G4", 1, extra=TIES[0]) + note("G4", 3, extra=TIES[1]) + repeat,
+            note("C4", 4, extra=TIES[0]),
+        )
+    )
+    assert rows(read(tmp_path, text)) == [
+        *((3, 67, 6), (9, 67, 3), (15, 67, 6), (21, 67, 3)),
+        (24, 60, 4),  # tied from nowhere
+    ]
+
+
+def test_repeats_endings_and_jumps(tmp_path):
+    def ending(number, kind):
+        return f'<barline><ending number="{number}" type="{kind}"/></barline>'
+
+    forward = '<barline><repeat direction="forward"/></barline>'
+    back = '<barline><repeat direction="backward"/></barline>'
+    bars = [
+        note("C4", 4),
+        forward + note("D4", 4),
+        ending("1, 2", "start") + note("E4", 4) + back + ending("1, 2", "stop"),
+        ending("3", "start") + note("F4", 4) + ending("3", "discontinue"),
+        note("G4", 4) + '<sound tocoda="1"/>',
+        note("A4", 4) + '<sound dacapo="yes"/>',
+        '<sound coda="1"/>' + note("B4", 4),
+    ]
+    c, d, e, f, g, a, b = 60, 62, 64, 65, 67, 69, 71
+    # After the jump the repeat is not played again, and its last ending is taken.
+    order = [c, d, e, d, e, d, f, g, a, c, d, f, g, b]
+    assert read(tmp_path, document(measures(*bars))).pitch.tolist() == order
+    # A lone first ending is followed by a second one without a bracket.
+    lone = [note("C4", 4), ending(1, "start") + note("D4", 4) + back + ending(1, "stop")]
+    notes = read(tmp_path, document(measures(*lone, note("E4", 4))))
+    assert notes.pitch.tolist() == [c, d, c, e]
+    # Where nothing leads back all endings are played.
+    plain = [note("C4", 4), ending(1, "start") + note("D4", 4) + ending(1, "stop")]
+    plain += [ending(2, "start") + note("E4", 4) + ending(2, "stop")]
+    assert read(tmp_path, document(measures(*plain))).pitch.tolist() == [c, d, e]
+    segno = ['<sound segno="s"/>' + note("C4", 4) + '<sound fine="yes"/>']
+    segno = [note("B4", 4), *segno, note("D4", 4) + '<sound dalsegno="s"/>', note("E4", 4)]
+    assert read(tmp_path, document(measures(*segno))).pitch.tolist() == [b, c, d, c]
+    with pytest.raises(UserError, match="repeats for more than 20,000 bars"):
+        times = '<barline><repeat direction="backward" times="99999"/></barline>'
+        read(tmp_path, document(measures(note("C4", 4) + times)))
+
+
+def test_bar_lines_are_those_of_the_score(tmp_path):
+    three = "<attributes><time><beats>3</beats><beat-type>8</beat-type></time></attributes>"
+    pickup = read(tmp_path, document(measures(note("C4"), note("D4", 4), note("E4", 3))))
+    assert meters(pickup) == [(0, 1, 4), (1, 4, 4)]
+    assert pickup.end == 8 * 480
+    # A bar divided by a repeat is one bar; one of another length has a meter of its own.
+    split = measures(note("C4", 4), note("D4", 3), note("E4", 1), note("F4", 5), note("G4", 4))
+    assert meters(read(tmp_path, document(split))) == [(0, 4, 4), (8, 5, 4), (13, 4, 4)]
+    three_parts = measures(note("C4", 4), note("D4", 2), note("D4"), note("E4"), note("F4", 4))
+    assert meters(read(tmp_path, document(three_parts))) == [(0, 4, 4)]
+    change = measures(note("C4", 4), three + note("D4", 1.5), note("E4", 1.5))
+    assert meters(read(tmp_path, document(change))) == [(0, 4, 4), (4, 3, 8)]
+    added = "<time><beats>3+2</beats><beat-type>8</beat-type></time>"
+    assert meters(read(tmp_path, document(measures(note("C4", 2.5), four=added)))) == [(0, 5, 8)]
+    free = measures(note("C4", 4), note("D4", 7), four="<time><senza-misura/></time>")
+    assert read(tmp_path, document(free)).end == 11 * 480
+
+
+def test_voices_grace_notes_cues_and_tuplets(tmp_path):
+    grace = "<note><grace/><pitch><step>B</step><octave>5</octave></pitch></note>"
+    first = (
+        grace + note("C5", 4 / 3) + note("D5", 4 / 3) + note("E5", 4 / 3)
+        + "<backup><duration>4</duration></backup><forward><duration>2</duration></forward>"
+        + note("C4", 2) + "<backup><duration>2</duration></backup>" + note("G3", 1, extra="<cue/>")
+    )  # fmt: skip
+    notes = read(tmp_path, document(measures(first)))
+    assert list(zip(notes.onset.tolist(), notes.pitch.tolist(), notes.duration.tolist())) == [
+        *((0, 72, 640), (640, 74, 640), (960, 60, 960), (1280, 76, 640)),
+    ]
+
+
+def test_transposing_instruments_sound_at_concert_pitch(tmp_path):
+    clarinet = (
+        "<key><fifths>2</fifths></key><transpose><diatonic>-1</diatonic><chromatic>-2</chromatic>"
+        "<octave-change>-1</octave-change></transpose>"
+    )
+    chord = "<harmony><root><root-step>D</root-step></root><kind>dominant-ninth</kind></harmony>"
+    bars = measures(chord + note("D5", 4), attributes=clarinet)
+    notes = read(tmp_path, document(bars, about=["<part-name>Bass Clarinet</part-name>"]))
+    assert (notes.pitch.tolist(), notes.program.tolist()) == ([60], [71])
+    assert notes.labels.key.tolist() == [0]
+    assert notes.labels.chord.tolist() == [24]  # C7
+    concert = document(bars, head="<defaults><concert-score/></defaults>")
+    assert read(tmp_path, concert).pitch.tolist() == [74]
+
+
+def test_drums(tmp_path):
+    def hit(instrument, place="C5"):
+        where = (
+            f"<display-step>{place[0]}</display-step><display-octave>{place[1]}</display-octave>"
+        )
+        what = f"<unpitched>{where}</unpitched><duration>1</duration>"
+        return f'<note>{what}<instrument id="{instrument}"/></note>'
+
+    about = "<part-name>Kit</part-name>" + "".join(
+        f'<score-instrument id="{i}"><instrument-name>{name}</instrument-name></score-instrument>'
+        for i, name in (("a", "Anything"), ("b", "Closed Hi-Hat"), ("c", "Kit"))
+    )
+    about += '<midi-instrument id="a"><midi-unpitched>36</midi-unpitched></midi-instrument>'
+    bars = measures(hit("a") + hit("b") + hit("c", "F4") + hit("c", "B2"))
+    flute = measures(note("C4", 4))
+    notes = read(tmp_path, document(flute, bars, about=["<part-name>Flute</part-name>", about]))
+    drums = notes.is_drum
+    # Said by the file, told by the name, told by the place, told by nothing.
+    assert notes.pitch[drums].tolist() == [35, 42, 36, 38]
+    assert (notes.drum.tolist(), notes.program.tolist()) == ([False, True], [73, 0])
+
+
+def test_chord_symbols_are_labels_and_not_notes(tmp_path):
+    def chord(root, kind, alter=0):
+        root = f"<root><root-step>{root}</root-step><root-alter>{alter}</root-alter></root>"
+        return f"<harmony>{root}<kind>{kind}</kind><offset>0</offset></harmony>"
+
+    first = chord("A", "minor-11th") + note("C4") + chord("B", "half-diminished", -1) + note("D4")
+    first += chord("C", "none") + note("E4") + chord("D", "Tristan") + note("F4")
+    labels = read(tmp_path, document(measures(first))).labels
+    assert labels.chord_tick.tolist() == [0, 480, 960]
+    assert labels.chord.tolist() == [4 * 12 + 9, 5 * 12 + 10, NO_CHORD]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "is not XML"),
+        (b"<html><body/></html>", "not a MusicXML score"),
+        (b"<score-partwise></score-partwise>", "holds no notes"),
+        (b"PK\x03\x04 no archive", "broken archive"),
+        (document(measures(note("H4"))).encode(), "not MusicXML that can be read"),
+        (document(measures(note("C4", "two"))).encode(), "not MusicXML that can be read"),
+        (document(measures(note("C4", "1e300"))).encode(), "longer than ticks"),
+    ],
+    ids=["empty", "html", "silent", "zip", "step", "duration", "long"],
+)
+def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path, data, says):
+    with pytest.raises(UserError, match=says) as error:
+        read(tmp_path, data, "bad.xml")
+    assert str(error.value).startswith(str(tmp_path / "bad.xml"))
+
+
+def test_archives(tmp_path):
+    def archive(files):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as out:
+            for name, content in files.items():
+                out.writestr(name, content)
+        return buffer.getvalue()
+
+    good, other = document(measures(note("C4", 4))), document(measures(note("D4", 4)))
+    container = '<container><rootfiles><rootfile full-path="x/b.xml"/></rootfiles></container>'
+    files = {"a.xml": other, "x/b.xml": good, "META-INF/container.xml": container}
+    whole = archive(files)
+    assert read(tmp_path, whole, "a.mxl").pitch.tolist() == [60]
+    assert read(tmp_path, archive({"a.xml": other}), "b.mxl").pitch.tolist() == [62]
+    assert read(tmp_path, good, "c.mxl").pitch.tolist() == [60]  # not compressed after all
+    for broken in (whole[: len(whole) // 2], archive({"picture.png": b""})):
+        with pytest.raises(UserError, match="archive"):
+            read(tmp_path, broken, "d.mxl")
+    with pytest.raises(UserError, match="cannot be opened"):
+        score.read_notes(tmp_path / "none.mxl")
+
+
+def test_timewise_scores_and_namespaces(tmp_path):
+    part = '<part id="P0"><attributes><divisions>1</divisions></attributes>' + note("C4", 4)
+    text = (
+        '<score-timewise xmlns="http://www.musicxml.org/ns"><part-list><score-part id="P0"/>'
+        f'</part-list><measure>{part}</part></measure><measure><part id="P0">{note("D4", 4)}'
+        "</part></measure></score-timewise>"
+    )
+    assert rows(read(tmp_path, text)) == [(0, 60, 4), (4, 62, 4)]
+
+
+TUNE = """X:1
+T:A Test, The % remark
+M:4/4
+L:1/8
+R:hornpipe
+Q:1/4=90
+K:Ador
+"Am"A2|:"Am7/g"A2 (3Bcd {e}f2 ~d>c|
+% a remark of its own
+[M:3/4] "G6"[CEG]4 z2|1 "^slowly"A6:|2 "N.C."d6-|d6|]
+"""
+
+
+@pytest.mark.quick
+def test_abc(tmp_path):
+    notes = read(tmp_path, TUNE, "a.abc")
+    beats = (notes.onset / 480).round(3).tolist()
+    first = [1, 2, 2.333, 2.667, 3, 4, 4.75]
+    assert beats == [0, *first, 5, 5, 5, 8, *[b + 10 for b in first], 15, 15, 15, 18]
+    assert notes.pitch[:12].tolist() == [69, 69, 71, 72, 74, 78, 74, 72, 60, 64, 67, 69]
+    assert notes.duration[[0, 2, 5, 6, 7, 8, 11, -1]].tolist() == [
+        *(480, 160, 480, 360, 120, 960, 1440, 2880)  # no swing, and a tie over the bar line
+    ]
+    assert set(notes.velocity.tolist()) == {80}
+    assert notes.tempo_qpm.round(2).tolist() == [90.0]
+    assert meters(notes) == [
+        *((0, 1, 4), (1, 4, 4), (5, 3, 4), (11, 4, 4), (15, 3, 4)),
+    ]
+    assert notes.end == 24 * 480
+    labels = notes.labels
+    assert (labels.song, labels.key.tolist()) == ("A Test, The", [21])  # dorian: A minor
+    assert (labels.chord_tick / 480).tolist() == [0, 1, 5, 11, 15, 18]
+    assert labels.chord.tolist() == [21, 57, 7, 57, 7, NO_CHORD]
+
+
+def test_a_line_of_abc_may_begin_with_a_note_and_a_bar_line(tmp_path):
+    notes = read(tmp_path, "X:1\nM:2/4\nL:1/4\nK:C\nCD|E\nF:|\nA:\n", "a.abc")
+    assert notes.pitch.tolist() == [60, 62, 64, 65] * 2
+
+
+def test_abc_voices_drums_and_dynamics(tmp_path):
+    tune = """X:1
+M:4/4
+L:1/4
+K:C
+V:1
+%%MIDI program 40
+z2 !f!FG-|G4|z4|
+V:2
+%%MIDI channel 10
+B,,B,, D,2|B,,4 & x2D,2|B,,4|
+"""
+    notes = read(tmp_path, tune, "a.ABC")
+    assert rows(notes) == [
+        *((0, 47, 1), (1, 47, 1), (2, 65, 1), (2, 50, 2)),
+        *((3, 67, 5), (4, 47, 4), (6, 50, 2), (8, 47, 4)),
+    ]
+    assert notes.program[notes.track[~notes.is_drum]].tolist() == [40, 40]
+    assert notes.pitch[notes.is_drum].tolist() == [47, 47, 50, 47, 50, 47]
+    assert notes.velocity[~notes.is_drum].min() > 85
+    assert meters(notes) == [(0, 4, 4)]
+
+
+def test_books_of_tunes(tmp_path):
+    book = "%abc-2.1\nL:1/4\nM:3/4\n\nX:7\nT:One\nK:C\nCDE|\n\nX:9\nT:Two\nM:2/4\nK:D\nFA|\n\n"
+    with pytest.raises(UserError, match=r"holds 2 tunes: name one, from .*b\.abc#1 to .*abc#2"):
+        read(tmp_path, book, "b.abc")
+    path = tmp_path / "b.abc"
+    one, two = score.read_tunes(path)
+    assert (rows(one), meters(one)) == ([(0, 60, 1), (1, 62, 1), (2, 64, 1)], [(0, 3, 4)])
+    assert (rows(two), meters(two)) == ([(0, 66, 1), (1, 69, 1)], [(0, 2, 4)])
+    assert score.tune_names(path) == [f"{path}#1", f"{path}#2"]
+    assert score.read_notes(f"{path}#2").labels.song == "Two"
+    for number in (0, 3):
+        with pytest.raises(UserError, match=f"holds 2 tunes: there is no number {number}"):
+            score.read_notes(f"{path}#{number}")
+    path.write_text(book + "X:11\nT:Three\nK:C\nC4|\n")  # read anew when it changes
+    assert len(score.read_tunes(path)) == 3
+    (tmp_path / "one.abc").write_text("T:No number\nK:C\nC4|")
+    assert score.tune_names(tmp_path / "one.abc") == [str(tmp_path / "one.abc")]
+    assert len(score.read_notes(tmp_path / "one.abc")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("", "no tune"), ("Ogawa\0\xff", "no tune"), ("X:1\nT:Silence\nK:C\nz4|\n", "holds no notes")],
+)
+def test_abc_that_cannot_be_read(tmp_path, text, says):
+    with pytest.raises(UserError, match=says):
+        read(tmp_path, text.encode("latin-1"), "a.abc")
+
+
+def test_every_real_score_is_read_or_refused(music):
+    refused = {}
+    for path in sorted((music / "scores" / SUITE).glob("*.*")):
+        if path.suffix in (".xml", ".mxl"):
+            try:
+                notes = score.read_notes(path)
+                assert notes.end >= (notes.onset + notes.duration).max()
+            except UserError as error:
+                refused[path.stem[:3]] = str(error)
+    assert set(refused) == {"41g", "41h", "51b", "51c", "51d"}
+    assert all("holds no notes" in reason for reason in refused.values())
+    suite = {p.stem[:3]: p for p in (music / "scores" / SUITE).glob("*.*ml")}
+    assert score.read_notes(suite["72a"]).program.tolist() == [56, 0, 0]
+    assert rows(score.read_notes(suite["45b"]))[-1][0] == 16  # five bars of four, with a repeat
+
+
+def test_tunes_are_those_of_the_midi_files(music):
+    from jaxmusic.formats.midi import read_notes
+
+    # The MIDI files were made by another program, which starts them with a whole bar.
+    for book, number in (("jigs", 5), ("waltzes", 1), ("reelsd-g", 4), ("ashover", 2)):
+        tune = score.read_notes(f"{music}/scores/{BOOKS}/{book}.abc#{number}")
+        midi = read_notes(music / "nottingham" / "MIDI" / f"{book}{number}.mid")
+        melody = midi.track == 0
+        onset = midi.onset[melody] * 480 / midi.ticks_per_beat
+        assert midi.pitch[melody].tolist() == tune.pitch.tolist()
+        np.testing.assert_allclose(onset - onset[0], tune.onset - tune.onset[0], atol=3)
