@@ -385,7 +385,7 @@ def test_pop909_gives_beats_chords_and_keys(options, tmp_path):
     options = dataclasses.replace(options, manual_dir=str(tmp_path))
     summary = prepare(["pop909"], options, progress=False)
     assert (summary.pieces, summary.refused, summary.grids["labels"]) == (2, 1, 1)
-    assert "of 1 pieces fit worse" in str(summary)
+    assert "labels of 1 pieces fit worse" in str(summary)
     stored = records(summary, options.data_dir)
     by_path = {e["path"].decode(): e for s in stored.values() for e in s}
     piece = by_path["001/001.mid"]

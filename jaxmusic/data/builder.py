@@ -130,8 +130,7 @@ def _announce(dataset: str, progress: bool) -> None:
         tqdm.write(f"{dataset}: {known.title}\nlicence: {known.notice}\ncite: {known.citation}")
     if not known.commercial:
         logging.getLogger(__name__).warning(
-            "The licence of %s (%s) forbids commercial use, of models trained on it too as many "
-            "read it.",
+            "The licence of %s (%s) forbids commercial use.",
             dataset,
             known.licence,
         )

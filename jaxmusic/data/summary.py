@@ -129,8 +129,8 @@ class Summary:
         if self.empty_tracks:
             lines.append(("empty tracks", f"{self.empty_tracks:,} taken out"))
         if self.refused:
-            text = f"of {self.refused:,} pieces fit worse than the notes' own and were not used"
-            lines.append(("labelled beats", text))
+            text = f"labels of {self.refused:,} pieces fit worse than the notes' own beats"
+            lines.append(("refused beats", text))
         if self.unknown_labels:
             text = f"{self.unknown_labels:,} rows of the labels name files that are not there"
             lines.append(("warning", text))
