@@ -1,17 +1,13 @@
 """Feeding: batches from reading processes, where threads of one interpreter are too slow.
 
-Each process is a fresh interpreter (not a fork, and not a copy of the caller's script) that opens
-the same loader, makes every n-th batch and waits in its pipe until it is taken. It ends when the
-pipe is closed, so none outlives the one who reads, however that ends.
+Each process opens the same loader, makes every n-th batch and waits in its pipe until it is taken.
+It ends when the pipe is closed, so none outlives the one who reads, however that ends.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from multiprocessing import connection
 from typing import NamedTuple
@@ -20,6 +16,7 @@ import numpy as np
 
 from jaxmusic.codecs.registry import read_codec
 from jaxmusic.config import Data
+from jaxmusic.data import processes
 
 
 class Order(NamedTuple):
@@ -66,26 +63,8 @@ class _Reader:
     """One process and its pipe."""
 
     def __init__(self, order: Order):
-        their_inbox, our_outbox = os.pipe()
-        our_inbox, their_outbox = os.pipe()
-        code = f"from jaxmusic.data.feeding import serve; serve({their_inbox}, {their_outbox})"
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-        }
-        self.process = subprocess.Popen(
-            # -P: the current folder is no place to import from.
-            [sys.executable, "-P", "-c", code],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=(their_inbox, their_outbox),
-            env=environment,
-        )
-        os.close(their_inbox)
-        os.close(their_outbox)
-        self.inbox = connection.Connection(our_inbox, writable=False)
-        with connection.Connection(our_outbox, readable=False) as outbox:
+        self.process, self.inbox, outbox = processes.start("jaxmusic.data.feeding")
+        with outbox:
             outbox.send(order)
 
     def receive(self) -> np.ndarray:

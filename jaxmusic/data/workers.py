@@ -1,8 +1,7 @@
 """Workers: processes that examine files, any of which may be lost.
 
-A native parser may crash or hang on a malformed file. Each worker is a fresh interpreter (not a
-fork, and not a copy of the caller's script) with a pipe in and a pipe out; one that dies or takes
-too long is replaced, and its file is skipped.
+A native parser may crash or hang on a malformed file. A worker that dies or takes too long is
+replaced, and its file is skipped.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ import math
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Generator, Sequence
 from multiprocessing import connection
 
 from jaxmusic.config import Prepare
+from jaxmusic.data import processes
 from jaxmusic.data.examine import Kept, Skipped, default_codec, examine_file
 from jaxmusic.data.sources import MusicFile
 
@@ -78,27 +77,9 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
-        their_inbox, our_outbox = os.pipe()
-        our_inbox, their_outbox = os.pipe()
-        code = f"from jaxmusic.data.workers import serve; serve({their_inbox}, {their_outbox})"
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-        }
-        self.process = subprocess.Popen(
-            # -P: the current folder is no place to import from.
-            [sys.executable, "-P", "-c", code],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=(their_inbox, their_outbox),
-            env=environment,
+        self.process, self.inbox, self.outbox = processes.start(
+            "jaxmusic.data.workers", subprocess.PIPE
         )
-        os.close(their_inbox)
-        os.close(their_outbox)
-        self.inbox = connection.Connection(our_inbox, writable=False)
-        self.outbox = connection.Connection(our_outbox, readable=False)
         self.started = False
         self.index: int | None = None
         self.deadline = time.monotonic() + _START_SECONDS
