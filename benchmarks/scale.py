@@ -1,6 +1,6 @@
 """Preparing at scale: files per second and what each step costs, memory, and what is skipped.
 
-POP909 is prepared with all that is known of it: beats, chords and keys from its text files. The
+POP909 is prepared with beats, chords and keys from its text files, and with those of its notes. The
 memory of a preparation is followed over many small synthetic files, all different.
 """
 
@@ -34,7 +34,7 @@ from jaxmusic.data import (
 )
 from jaxmusic.data.building import Build
 from jaxmusic.data.examine import Kept, default_codec, examine_file
-from jaxmusic.data.sources import MusicFile
+from jaxmusic.data.sources import NOTHING, MusicFile
 from jaxmusic.formats import midi
 
 GOAL = 150.0
@@ -44,7 +44,8 @@ SMALL = 100_000
 POINTS = 10
 CORES = (2, 16, 1000)
 MOST_KB = 10.0
-WHOLE = "all of it, as a worker does it"
+LABELLED = "all that a worker does, with labels"
+WHOLE = "all that a worker does, with chords and keys by the notes instead of labels"
 
 
 def run(options: Options) -> Result:
@@ -66,6 +67,7 @@ def run(options: Options) -> Result:
         notes=(
             "Milliseconds are the processor's, means over every fourth song; rates of workers are "
             "files over time on the clock, so that whatever else the machine does counts.",
+            "Rates and projections are those of POP909 without its labels, as most corpora are.",
             "Projections: the rate of one core, less what the second of two workers lost, as far "
             "as the one process that gathers keeps up; then writing by that process.",
             "What the index of songs holds for each piece is counted; what the gathering process "
@@ -77,15 +79,9 @@ def run(options: Options) -> Result:
 def _speed(files: Sequence[MusicFile], config: Prepare, folder: pathlib.Path) -> list[Row]:
     """What the steps cost, what comes of it, and how long Lakh would take."""
     steps = _steps(files, config)
-    rate = 1e3 / steps[WHOLE]
     return [
         *(Row((f"ms for a file: {name}", round(ms, 2))) for name, ms in steps.items()),
-        Row(
-            ("files per second per core, of the processor's time", round(rate)),
-            f"at least {GOAL:g}",
-            rate >= GOAL,
-        ),
-        *_rates(files, config, folder, rate),
+        *_rates([f._replace(known=NOTHING) for f in files], config, folder, steps[WHOLE]),
     ]
 
 
@@ -126,12 +122,14 @@ def _steps(files: Sequence[MusicFile], config: Prepare) -> dict[str, float]:
         lambda x: pickle.dumps(record.to_example(x[0], "x", x[1])),
         [(n, fit) for n, fit, _ in grids],
     )
-    timed(WHOLE, lambda f: examine_file(f, config, codec), list(some))
+    timed(LABELLED, lambda f: examine_file(f, config, codec), list(some))
+    plain = [f._replace(known=NOTHING) for f in some]
+    timed(WHOLE, lambda f: examine_file(f, config, codec), plain)
     return spent
 
 
 def _rates(
-    files: Sequence[MusicFile], config: Prepare, folder: pathlib.Path, rate: float
+    files: Sequence[MusicFile], config: Prepare, folder: pathlib.Path, ms: float
 ) -> list[Row]:
     """Files per second with one and two workers, what one process gathers and writes, and Lakh."""
     rates, outcomes = {}, []
@@ -157,10 +155,11 @@ def _rates(
     kept = [o for _, o in outcomes if isinstance(o, Kept)]
     index = [k.signature.nbytes + 112 + len(k.content) + 49 for k in kept]
     start = time.perf_counter()
-    whole = Prepare(**{**vars(config), "name": "whole", "workers": 2})
-    builder.prepare(["pop909"], whole, progress=False)
+    whole = Prepare(**{**vars(config), "name": "whole", "workers": 2, "manual_dir": ""})
+    builder.prepare([f.path for f in files], whole, progress=False)
     every = len(files) / (time.perf_counter() - start)
     share = rates[2] / rates[1] / 2
+    in_all = 1 / (ms / 1e3 + gathering + writing)
     return [
         Row(("files per second, one worker", round(rates[1]))),
         Row(("files per second, two workers", round(rates[2]))),
@@ -183,7 +182,15 @@ def _rates(
             f"at most {MOST_KB:g}",
             max(index) <= MOST_KB * 1e3,
         ),
-        *(Row(_projection(n, rate, share, gathering, writing)) for n in CORES),
+        Row(
+            (
+                "files per second per core, of the processor's time, with gathering and writing",
+                round(in_all),
+            ),
+            f"at least {GOAL:g}",
+            in_all >= GOAL,
+        ),
+        *(Row(_projection(n, 1e3 / ms, share, gathering, writing)) for n in CORES),
     ]
 
 

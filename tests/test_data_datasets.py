@@ -167,7 +167,8 @@ def test_downloads_that_fail(server, options, monkeypatch, file, words):
         prepare(["lakh_full"], options, progress=False)
     assert catalog.versions("lakh_full", options.data_dir) == []
     left = [p.name for p in (pathlib.Path(options.data_dir) / "downloads/lakh_full").iterdir()]
-    assert "unpacked" not in left and not any("unpacking" in name for name in left)
+    assert "unpacked" not in left
+    assert not any("unpacking" in name or ".tmp." in name for name in left)
 
 
 def test_what_a_killed_download_left_is_cleared_away(server, tmp_path):

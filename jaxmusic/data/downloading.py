@@ -51,15 +51,23 @@ def fetch(name: str, archive: Archive, data_dir: str, progress: bool = True) -> 
     folder.mkdir(parents=True, exist_ok=True)
     busy = f"Dataset {name!r} is being downloaded by another process: wait for it to end."
     with locks.held(folder / ".lock", busy):
-        for left in (*folder.glob(f"{_UNPACKING}*"), *folder.glob("*.tmp.*")):
-            shutil.rmtree(left)  # of a run that was killed: the lock says that none is alive
+        _clear(folder)  # what a killed run left: the lock says that none is alive
         whole = folder / "unpacked"
-        if not whole.is_dir():
-            path = _download(archive, folder, progress)
-            half = folder / f"{_UNPACKING}-{os.getpid()}"
-            _unpack(path, half, progress)
-            half.rename(whole)
+        try:
+            if not whole.is_dir():
+                path = _download(archive, folder, progress)
+                half = folder / f"{_UNPACKING}-{os.getpid()}"
+                _unpack(path, half, progress)
+                half.rename(whole)
+        finally:
+            _clear(folder)
         return whole
+
+
+def _clear(folder: pathlib.Path) -> None:
+    """Removes half downloads and what was half unpacked."""
+    for left in (*folder.glob(f"{_UNPACKING}*"), *folder.glob("*.tmp.*")):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _download(archive: Archive, folder: pathlib.Path, progress: bool) -> pathlib.Path:
@@ -129,11 +137,7 @@ def _unpack(path: pathlib.Path, folder: pathlib.Path, progress: bool) -> None:
                 for entry in tqdm(packed, "unpacking", unit=" files", disable=not progress):
                     packed.extract(entry, folder, filter="data")
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
         raise UserError(
             f"{path} cannot be unpacked ({type(error).__name__}): delete {path.parent} and run it "
             "again."
         ) from error
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
