@@ -145,8 +145,15 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """AdamW with warm-up and cosine decay."""
+    """How gradients become updates."""
 
+    name: str = "adamw"
+    """adamw, or muon for the matrices of the layers and AdamW for all else."""
+    schedule: str = "cosine"
+    """How the learning rate falls after the warm-up: cosine, or wsd (it stays, and falls at the
+    end)."""
+    decay: float = 0.2
+    """Share of the steps in which wsd falls."""
     learning_rate: float = 1e-3
     """Peak learning rate."""
     final: float = 0.1
@@ -186,6 +193,9 @@ class Experiment:
     mesh: Mesh = dataclasses.field(default_factory=Mesh)
     steps: int = 2000
     """Optimizer steps."""
+    accumulate: int = 1
+    """Parts into which each batch is divided, one after another: with more parts a step needs less
+    memory and computes the same, but for rounding."""
     seed: int = 0
     """Seeds the parameters, the order of the data and its augmentation."""
     eval_every: int = 250

@@ -59,7 +59,7 @@ def test_warmup_must_be_shorter_than_the_run():
 
 def test_optimizer_is_adamw_with_decay_of_matrices_only():
     settings = config.Optimizer(learning_rate=0.1, warmup=0, final=1.0, clip=1e9)
-    mine = optimizer.make_optimizer(settings, 10, {"w": True, "scale": False})
+    mine = optimizer.make_optimizer(settings, 10, {"w": ("embed", "out"), "scale": ("embed",)})
     want = optax.adamw(0.1, b1=0.9, b2=0.98, weight_decay=0.1, mask={"w": True, "scale": False})
     params = {"w": jnp.ones((2, 2)), "scale": jnp.ones(2)}
     grads = {"w": jnp.full((2, 2), 0.3), "scale": jnp.array([0.1, -2.0])}
@@ -72,10 +72,90 @@ def test_optimizer_is_adamw_with_decay_of_matrices_only():
         jax.tree.map(lambda p, q: np.testing.assert_allclose(p, q, rtol=1e-5), x, y)
 
 
+@pytest.mark.quick
+def test_wsd_stays_at_the_peak_and_falls_at_the_end():
+    settings = config.Optimizer(schedule="wsd", learning_rate=2.0, final=0.1, warmup=4, decay=0.25)
+    rate = optimizer.make_schedule(settings, steps=20)
+    got = [float(rate(i)) for i in range(20)]
+    np.testing.assert_allclose(got[:15], [0.5, 1.0, 1.5, *[2.0] * 12], rtol=1e-6)
+    # The last quarter, five updates, leads to the final share in equal steps.
+    np.testing.assert_allclose(got[15:], 2.0 - 1.8 * np.arange(1, 6) / 5, rtol=1e-5)
+
+
+def test_unknown_optimizers_and_schedules_are_refused():
+    for change, words in (
+        ({"schedule": "step"}, "cosine or wsd"),
+        ({"name": "sgd"}, "adamw or muon"),
+        ({"decay": 0.0}, "decay"),
+    ):
+        with pytest.raises(UserError, match=words):
+            optimizer.make_optimizer(config.Optimizer(warmup=1, **change), 10, {})
+
+
+def test_muon_makes_updates_of_matrices_orthogonal(built):
+    experiment, *_ = built
+    _, abstract = jax.eval_shape(lambda: transformer.make(experiment.model, 50, 0))
+    axes = step.axes_of(abstract)
+    settings = config.Optimizer(
+        name="muon", learning_rate=1.0, warmup=0, final=1.0, weight_decay=0.0, clip=1e9
+    )
+    mine = optimizer.make_optimizer(settings, 10, axes)
+    rng = np.random.default_rng(0)
+    params = {n: jnp.zeros(a.shape) for n, a in step.named(abstract).items()}
+    grads = {n: jnp.asarray(rng.normal(size=p.shape), jnp.float32) for n, p in params.items()}
+    updates, _ = mine.update(grads, mine.init(params), params)
+    assert {name for name, a in axes.items() if optimizer._sides(a)} == {
+        *("layers.query", "layers.key", "layers.value", "layers.output"),
+        *("layers.gate", "layers.up", "layers.down"),
+    }
+    for name, sides in ((n, optimizer._sides(a)) for n, a in axes.items()):
+        if sides is None:  # Adam's first update has the signs of the gradient and one size
+            size = float(jnp.abs(updates[name]).max())
+            np.testing.assert_allclose(updates[name], -size * np.sign(grads[name]), rtol=1e-3)
+            continue
+        ins = int(np.prod([params[name].shape[i] for i in sides.reduction_axis]))
+        matrix = np.asarray(updates[name][0]).reshape(ins, -1)
+        values = np.linalg.svd(matrix, compute_uv=False)
+        size = 0.2 * max(matrix.shape) ** 0.5
+        # All but the least singular values of a random matrix come near to one value.
+        assert 0.6 * size < np.quantile(values, 0.2) and values.max() < 1.3 * size, name
+
+
+@pytest.mark.parametrize("parts", (2, 4))
+def test_accumulated_gradients_are_those_of_the_whole_batch(built, parts):
+    experiment, program, loader = built
+    codec, mesh = fakes.codec(), make_mesh(experiment.mesh)
+    divided = step.make_program(
+        dataclasses.replace(experiment, accumulate=parts),
+        *(codec.vocab_size, codec.onset_tokens, mesh),
+    )
+    batch = loader.batch(0)
+    # Parts of unequal weight: the mean is over all targets, not over the means of parts.
+    batch = batch._replace(weight=batch.weight * (np.arange(4) < 3)[:, None])
+    state, metrics = program.train(program.initial(), batch)
+    other, same = divided.train(divided.initial(), batch)
+    assert float(same.weight) == float(metrics.weight)
+    np.testing.assert_allclose(same.nll, metrics.nll, rtol=1e-5)
+    np.testing.assert_allclose(same.grad_norm, metrics.grad_norm, rtol=1e-4)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), state.params, other.params
+    )
+
+
+def test_parts_must_divide_the_batch(built):
+    experiment, *_ = built
+    codec = fakes.codec()
+    with pytest.raises(UserError, match=r"data\.batch to a multiple of 3"):
+        step.make_program(
+            dataclasses.replace(experiment, accumulate=3),
+            *(codec.vocab_size, codec.onset_tokens, make_mesh(experiment.mesh)),
+        )
+
+
 def test_only_matrices_decay(built):
     experiment, *_ = built
     _, abstract = jax.eval_shape(lambda: transformer.make(experiment.model, 50, 0))
-    decayed = step._decayed(abstract)
+    decayed = optimizer._matrices(step.axes_of(abstract))
     assert {name for name, value in decayed.items() if not value} == {
         *("norm", "layers.attention_norm", "layers.hidden_norm"),
         *("layers.query_norm", "layers.key_norm"),

@@ -110,13 +110,21 @@ def shardings(state: Any, mesh: Mesh, rules: ShardingRules) -> Any:
     return jax.tree.map(leaf, state, is_leaf=lambda value: isinstance(value, nnx.Variable))
 
 
-def batch_sharding(mesh: Mesh, rules: ShardingRules, rows: int) -> NamedSharding:
-    """Sharding of arrays [rows, T]; raises UserError if the rows do not divide."""
+def batch_sharding(mesh: Mesh, rules: ShardingRules, rows: int, parts: int = 1) -> NamedSharding:
+    """Sharding of arrays [rows, T]; raises UserError if the rows do not divide.
+
+    Args:
+      mesh: the mesh.
+      rules: mesh axes of each logical axis.
+      rows: rows of a batch.
+      parts: parts of a batch that are computed one after another, each on all devices.
+    """
     ways = math.prod(mesh.shape[name] for name in rules.batch)
-    if rows % ways:
+    if parts < 1 or rows % (ways * parts):
+        of_each = f" in {parts} parts each" if parts != 1 else ""
         raise UserError(
-            f"Set data.batch to a multiple of {ways}: {rows} rows cannot be split over "
-            f"{ways} devices."
+            f"Set data.batch to a multiple of {ways * max(parts, 1)}: {rows} rows cannot be split "
+            f"over {ways} devices{of_each}."
         )
     return NamedSharding(mesh, spec(rules, ("batch", "sequence"), mesh))
 

@@ -31,6 +31,7 @@ EXPERIMENT, CODEC, DATA, LOCK = "experiment.json", "codec.json", "data.json", "l
 FREE = (
     *("eval_every", "eval_batches", "checkpoint_every", "keep", "log_every"),
     *("data.data_dir", "data.threads", "data.workers", "mesh.", "model.remat", "model.attention"),
+    "accumulate",
 )
 """Settings that may change when a run goes on: none changes what its steps so far have computed,
 nor, but for rounding, what the next ones will."""

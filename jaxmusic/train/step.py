@@ -102,11 +102,36 @@ def unnamed(like: nnx.State, values: dict[str, Any]) -> nnx.State:
     return jax.tree.unflatten(jax.tree.structure(like), [values[name] for name in named(like)])
 
 
-def _decayed(params: nnx.State) -> dict[str, bool]:
-    """Whether each parameter is a matrix, stacked over layers or not."""
+def axes_of(params: nnx.State) -> dict[str, tuple[str, ...]]:
+    """Names of the axes of each parameter, by its name."""
     variables = jax.tree.leaves(params, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
-    axes = [variable.get_metadata()["axes"] for variable in variables]
-    return dict(zip(named(params), [len([a for a in x if a != "layers"]) >= 2 for x in axes]))
+    return dict(zip(named(params), [v.get_metadata()["axes"] for v in variables]))
+
+
+def _divided(batch: Batch, parts: int, constrain: Any) -> Batch:
+    """The batch as [parts, rows, T]; every part has rows of every device."""
+
+    def divide(x: jax.Array) -> jax.Array:
+        x = x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
+        return constrain(x, (None, "batch", "sequence"))
+
+    return jax.tree.map(divide, batch)
+
+
+def _summed(gradient: Callable[..., Any], parts: Batch, key: Any) -> Any:
+    """Gradients and losses of parts, summed."""
+
+    def one(total: Any, scanned: tuple[Batch, Any]) -> tuple[Any, None]:
+        part, number = scanned
+        found = gradient(part, key if key is None else jax.random.fold_in(key, number))
+        return jax.tree.map(jnp.add, total, found), None
+
+    count = jnp.arange(parts.target.shape[0])
+    first = jax.tree.map(lambda x: x[0], parts)
+    zero = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(gradient, first, key)
+    )
+    return jax.lax.scan(one, zero, (parts, count))[0]
 
 
 def make_program(
@@ -122,7 +147,8 @@ def make_program(
     """
     rules = sharding.ShardingRules()
     constrain = sharding.constrain(mesh, rules)
-    rows = sharding.batch_sharding(mesh, rules, experiment.data.batch)
+    parts = experiment.accumulate
+    rows = sharding.batch_sharding(mesh, rules, experiment.data.batch, parts)
     everywhere: Any = NamedSharding(mesh, PartitionSpec())
 
     def make() -> Any:
@@ -130,7 +156,7 @@ def make_program(
 
     graphdef, abstract = jax.eval_shape(make)
     where = named(sharding.shardings(abstract, mesh, rules))
-    optimizer = make_optimizer(experiment.optimizer, experiment.steps, _decayed(abstract))
+    optimizer = make_optimizer(experiment.optimizer, experiment.steps, axes_of(abstract))
     schedule = make_schedule(experiment.optimizer, experiment.steps)
 
     def initial() -> State:
@@ -163,12 +189,18 @@ def make_program(
             key = jax.random.fold_in(jax.random.key(experiment.seed), state.step)
         weight = batch.weight.sum()
 
-        def mean_loss(params: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            # The mean is over the whole global batch, however it is split over devices.
-            nll = losses(params, batch, key).sum()
-            return nll / jnp.maximum(weight, 1), nll
+        def gradient(part: Batch, key: Any) -> tuple[dict[str, jax.Array], jax.Array]:
+            def mean_loss(params: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+                # The mean is over the whole global batch, however it is divided.
+                nll = losses(params, part, key).sum()
+                return nll / jnp.maximum(weight, 1), nll
 
-        grads, nll = jax.grad(mean_loss, has_aux=True)(state.params)
+            return jax.grad(mean_loss, has_aux=True)(state.params)
+
+        if parts == 1:
+            grads, nll = gradient(batch, key)
+        else:
+            grads, nll = _summed(gradient, _divided(batch, parts, constrain), key)
         norm = optax.global_norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
