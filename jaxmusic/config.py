@@ -56,7 +56,7 @@ class Prepare:
     """Pieces whose onsets lie further, on average, from the even subdivision of the beat that fits
     them best (2, 3, 4, 6 or 12 steps) are skipped; as a share of its step. Notes spread evenly over
     time have 0.25."""
-    no_grid: str = "skip"
+    off_grid: str = "skip"
     """What becomes of such pieces, performed ones for the most part: skip leaves them out, keep
     puts them on the best grid there is and counts them in the summary. The performance codec needs
     no grid."""

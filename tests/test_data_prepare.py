@@ -106,12 +106,12 @@ def test_what_no_grid_fits_is_left_out_or_kept_with_a_warning(midi, options, tmp
     sources = [str(midi), str(tmp_path / "played.mid")]
     summary = prepare(sources, options, progress=False)
     assert summary.skipped["no beat grid fits its notes"] == 1 and summary.off_grid == 0
-    summary = prepare(sources, dataclasses.replace(options, no_grid="keep"), progress=False)
+    summary = prepare(sources, dataclasses.replace(options, off_grid="keep"), progress=False)
     assert "no beat grid fits its notes" not in summary.skipped and summary.off_grid == 1
     assert "no beat grid fits 1 pieces that were kept" in str(summary)
     assert summary.pieces == 7
     with pytest.raises(UserError, match="skip or keep"):
-        prepare(sources, dataclasses.replace(options, no_grid="maybe"), progress=False)
+        prepare(sources, dataclasses.replace(options, off_grid="maybe"), progress=False)
 
 
 def test_the_summary_says_what_the_grid_changed(options, tmp_path):

@@ -116,8 +116,8 @@ def _check(config: Prepare) -> None:
             f"validation {config.validation} and test {config.test} leave nothing to train on: "
             "give shares that add up to less than 1."
         )
-    if config.no_grid not in ("skip", "keep"):
-        raise UserError(f"no_grid must be skip or keep, not {config.no_grid!r}.")
+    if config.off_grid not in ("skip", "keep"):
+        raise UserError(f"off_grid must be skip or keep, not {config.off_grid!r}.")
     selection.parse(config.where)
     if config.workers < 0 or config.file_timeout <= 0:
         raise UserError("workers must be 0 or more and file_timeout above 0.")

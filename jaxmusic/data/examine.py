@@ -92,7 +92,7 @@ def examine_file(file: MusicFile, config: Prepare, codec: MetricalCodec) -> Kept
         if reason := cleaning.reject(notes, config):
             return Skipped(reason, f"{len(notes)} notes")
         aligned, fit, refused = labelling.align(notes, file.known)
-        if config.no_grid == "skip" and (reason := cleaning.no_grid(fit, config)):
+        if config.off_grid == "skip" and (reason := cleaning.no_grid(fit, config)):
             return Skipped(reason, f"mean onset error {fit.error:.3f} of a step of its pulse")
         kept = _keep(aligned, fit, file.name, file.known, config, codec)
     except Exception as error:
