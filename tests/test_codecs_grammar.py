@@ -222,6 +222,17 @@ def note_ends(codec, stream):
     return ends
 
 
+def test_what_has_no_name_yet_is_not_sampled(walker):
+    codec, grammar = walker.codec, walker.grammar
+    start = codec.vocabulary.start
+    state, rules = grammar.begin(), Rules(bars=4)
+    for token in ("bos", "meter", "tempo", "program"):
+        state = grammar.advance(state, jnp.int32(start[token]), rules)
+    state = grammar.advance(state, jnp.int32(start["bar"] + 3), rules)
+    allowed = np.asarray(grammar.mask(state, rules))[start["section"] :][:6]
+    assert allowed.tolist() == [True] * 5 + [False]
+
+
 def test_tokens_rule_closes_bars(walker):
     codec = walker.codec
     for tokens in (5, 12):

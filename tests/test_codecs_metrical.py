@@ -21,6 +21,7 @@ from jaxmusic.codecs.layout import (
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.codecs.registry import make_codec, read_codec
 from jaxmusic.errors import UserError
+from jaxmusic.formats.midi import midi_bytes
 from jaxmusic.notes import SECTIONS, Labels, make_notes
 
 CODEC = MetricalCodec()
@@ -261,6 +262,16 @@ def random_streams(codec):
 
 @pytest.mark.quick
 @pytest.mark.parametrize("codec", EITHER)
+def test_what_has_no_name_yet_means_nothing(codec):
+    tokens = codec.encode(strategies.random_piece(3)).tolist()
+    at = tokens.index(codec.vocabulary.start["bar"] + codec.decode(np.array(tokens))[0].bars - 1)
+    section = codec.vocabulary.start["section"] + len(SECTIONS)
+    piece, dropped = codec.decode(np.array([*tokens[: at + 1], section, *tokens[at + 1 :]]))
+    assert dropped == 1
+    assert strategies.differences(piece, codec.decode(np.array(tokens))[0]) == []
+
+
+@pytest.mark.parametrize("codec", EITHER)
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_decode_never_raises_and_gives_a_piece(codec, data):
@@ -269,6 +280,8 @@ def test_decode_never_raises_and_gives_a_piece(codec, data):
     assert dropped >= 0
     assert (piece.onset < piece.bar_step[-1]).all() and (piece.duration >= 1).all()
     assert (piece.programs[piece.slot] >= 0).all()
+    # Whatever it is, it can be written.
+    assert midi_bytes(codec.dequantise(piece))
     if (np.diff(np.flatnonzero(piece.programs[:15] >= 0), prepend=-1) > 1).any():
         return
     # What was understood is written and read without loss.

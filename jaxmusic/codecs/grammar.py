@@ -19,6 +19,7 @@ from jaxmusic.codecs.layout import BARS_LEFT, MAX_HOLD
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.events import Events
 from jaxmusic.meters import METERS
+from jaxmusic.notes import SECTIONS
 from jaxmusic.piece import DRUM_PITCHES, DRUM_SLOT, PITCHED_SLOTS
 
 FAR = 1 << 20
@@ -231,7 +232,7 @@ class Grammar:
             "key": header | (may_change & (value != s.key)),
             "program": (phase == 2)
             | ((s.instruments < PITCHED_SLOTS) & ((s.instruments == 0) | (value >= s.program))),
-            "section": value != s.section,
+            "section": (value != s.section) & (value < len(SECTIONS)),
             "chord": (value != s.chord) & half_bar,
             "bar": (left > 0) & (value == next_bar) & closes,
             "eos": (left == 0) & closes,

@@ -29,7 +29,7 @@ from jaxmusic.codecs.layout import (
 from jaxmusic.errors import UserError
 from jaxmusic.events import Events
 from jaxmusic.meters import METERS, TEMPOS
-from jaxmusic.notes import CHORD_COUNT, Notes
+from jaxmusic.notes import CHORD_COUNT, SECTIONS, Notes
 from jaxmusic.piece import (
     DENSITIES,
     DRUM_PITCHES,
@@ -43,7 +43,7 @@ from jaxmusic.piece import (
 
 
 class MetricalCodec(Codec):
-    """Quantised pieces to tokens and back, without loss.
+    """Quantised pieces to tokens and back.
 
     Attributes:
       fused: whether slot and pitch are one token, ``slot * 128 + pitch``.
@@ -117,8 +117,8 @@ class MetricalCodec(Codec):
         tokens += [start["meter"] + int(piece.meter[0]), start["tempo"] + int(piece.tempo[0])]
         tokens += [start["program"] + int(p) for p in piece.programs[:DRUM_SLOT] if p >= 0]
         if piece.programs[DRUM_SLOT] >= 0:
-            drums = int(piece.programs[DRUM_SLOT])
-            tokens += [start["slot"] + DRUM_SLOT, start["program"] + drums]
+            kit = start["program"] + int(piece.programs[DRUM_SLOT])
+            tokens += [start["slot"] + DRUM_SLOT, kit]
         return tokens
 
     def encode(self, piece: Piece, drop: frozenset[str] = frozenset()) -> np.ndarray:
@@ -259,6 +259,9 @@ class MetricalCodec(Codec):
         if len(ends):
             tokens = tokens[: ends[0]]
         dropped = int((given != self.PAD).sum()) - len(tokens) - (len(ends) > 0)
+        nameless = np.arange(len(SECTIONS), SECTION_ROOM) + v.start["section"]
+        named = ~np.isin(tokens, nameless)
+        tokens, dropped = tokens[named], dropped + int((~named).sum())
         value, is_a, events = v.value[tokens], self._is(tokens), self.events(tokens)
         bar_line = is_a("bar")
         body = np.cumsum(bar_line) > 0
