@@ -116,7 +116,7 @@ def generate(
     seconds = parse_duration(duration)
     # Sound comes last: where it cannot be rendered, everything else has been written.
     outputs = [
-        (out, (".mid", ".midi", ".musicxml", ".mxl", ".xml")),
+        (out, (".mid", ".midi", *files.WRITABLE_SCORES)),
         (png, (".png", ".svg", ".pdf")),
         (wav, (".wav",)),
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxmusic.meters import METERS, TEMPOS, bar_lines
+from jaxmusic.meters import METERS, TEMPOS, bar_lines, halves
 from jaxmusic.notes import NO_CHORD, TICKS_PER_BEAT, Labels, Notes, make_notes
 from jaxmusic.piece import (
     DENSITIES,
@@ -61,7 +61,6 @@ def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tup
     labels = notes.labels
     beats = max(bar_step[-1] / steps_per_beat, 1.0)
     level = 2 * np.log2(max(len(columns["onset"]), 1) / beats) + 2
-    halves = np.stack([ticks[:-1], ticks[:-1] + np.diff(ticks) // 2], 1).ravel()
     piece = Piece(
         **columns,
         programs=programs,
@@ -70,7 +69,7 @@ def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tup
         tempo=_tempos(notes, ticks),
         key=_at(labels.key_tick, labels.key, ticks[:-1]),
         section=_at(labels.section_tick, labels.section, ticks[:-1]),
-        chord=_at(labels.chord_tick, labels.chord, halves),
+        chord=_at(labels.chord_tick, labels.chord, halves(ticks)),
         styles=labels.styles,
         song=labels.song,
         density=int(np.clip(round(float(level)), 0, DENSITIES - 1)),
@@ -95,10 +94,9 @@ def dequantise(piece: Piece) -> Notes:
         first = np.flatnonzero(np.diff(values, prepend=-2) * (values >= 0))
         return np.asarray(at)[first], values[first].astype(np.uint8)
 
-    halves = np.stack([ticks[:-1], np.asarray(ticks[:-1]) + np.diff(ticks) // 2], 1).ravel()
     key_tick, key = changes(piece.key, ticks[:-1])
     section_tick, section = changes(piece.section, ticks[:-1])
-    chord_tick, chord = changes(piece.chord, halves.tolist())
+    chord_tick, chord = changes(piece.chord, halves(piece.bar_step * scale).tolist())
     meter_at, meter = changes(piece.meter, ticks[:-1])
     tempo_at, tempo = changes(piece.tempo, ticks[:-1])
     return make_notes(

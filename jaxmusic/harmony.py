@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxmusic import harmony_weights as fitted
 from jaxmusic.errors import UserError
-from jaxmusic.meters import bar_lines
+from jaxmusic.meters import bar_lines, halves
 from jaxmusic.notes import CHORD_COUNT, NO_CHORD, TICKS_PER_BEAT, Labels, Notes
 
 _STEPS_PER_BEAT = 12
@@ -110,7 +110,7 @@ def half_bars(notes: Notes) -> np.ndarray:
     scale = TICKS_PER_BEAT // _STEPS_PER_BEAT
     steps = max(-(-notes.end // scale), 1)
     line = bar_lines(notes, steps, _STEPS_PER_BEAT)[1].astype(np.int64) * scale
-    return np.append(np.stack([line[:-1], line[:-1] + np.diff(line) // 2], 1), line[-1])
+    return np.append(halves(line), line[-1])
 
 
 class Heard(NamedTuple):

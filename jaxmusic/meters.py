@@ -45,6 +45,11 @@ def divide(length: int, steps_per_beat: int, meter: int | None) -> list[tuple[in
     return parts
 
 
+def halves(line: np.ndarray) -> np.ndarray:
+    """Where the halves of bars begin (int [2 B]), for bars between lines [B + 1] in any unit."""
+    return np.stack([line[:-1], line[:-1] + np.diff(line) // 2], 1).ravel()
+
+
 def bar_lines(notes: Notes, total: int, steps_per_beat: int) -> tuple[np.ndarray, np.ndarray]:
     """Meter of each bar [B] and bar lines [B + 1], in steps, of bars that cover total steps."""
     sixteenth = steps_per_beat // 4

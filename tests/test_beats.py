@@ -433,13 +433,8 @@ def test_any_piece(rows, unit, tempos, meters):
             assert np.array_equal(was, now)
 
 
-def read_pop909_beats(path: pathlib.Path) -> BeatLabels:
-    table = np.loadtxt(path, ndmin=2)
-    waltz = np.median(np.diff(np.flatnonzero(table[:, 1]))) == 3
-    return BeatLabels(table[:, 0], table[:, 1 if waltz else 2] > 0)
-
-
 def test_pop909(music: pathlib.Path):
+    from jaxmusic.formats.annotations import read_beats
     from jaxmusic.formats.midi import read_notes
 
     folders = sorted(p for p in (music / "pop909/POP909").iterdir() if p.is_dir())[::20]
@@ -447,7 +442,7 @@ def test_pop909(music: pathlib.Path):
     right = 0
     for folder in folders:
         piece = read_notes(folder / f"{folder.name}.mid")
-        labels = read_pop909_beats(folder / "beat_midi.txt")
+        labels = read_beats(folder / "beat_midi.txt")
         aligned, fit = align(piece)
         check(piece, aligned)
         assert seconds_moved(piece, aligned) < 0.002

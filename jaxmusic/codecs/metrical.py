@@ -159,7 +159,7 @@ class MetricalCodec(Codec):
                 parts.append((start[name] + values[new], lines[new], rank))
         moments = piece.onset[changes(piece.onset, -1)]
         if "chords" not in drop and (piece.chord >= 0).any():
-            halves = np.stack([lines, lines + np.diff(piece.bar_step) // 2], 1).ravel()
+            halves = meters.halves(piece.bar_step)
             new = changes(piece.chord, -1) & (piece.chord >= 0)
             parts.append((start["chord"] + piece.chord[new], halves[new], 6))
             moments = np.union1d(moments, halves[new])

@@ -136,6 +136,7 @@ def _keep(
     if unknown:
         codec = codec.with_styles(unknown)
     piece, losses = codec.quantise(notes)
+    sizes = codec.sizes(piece)
     example = record.to_example(notes, name, fit)
     return Kept(
         stored=pickle.dumps(example, pickle.HIGHEST_PROTOCOL),
@@ -144,9 +145,10 @@ def _keep(
         signature=songs.signature(notes),
         song=labels.song,
         split=known.split,
-        sizes=codec.sizes(piece),
+        sizes=sizes,
         facts=about,
-        tokens=len(codec.encode(piece)),
+        # Of a whole piece the sizes of bars are exact, and the end is a token more.
+        tokens=len(codec.header(piece)) + int(sizes[1:].sum()) + 1,
         losses=losses,
         fit=fit,
         off_grid=cleaning.no_grid(fit, config) is not None,

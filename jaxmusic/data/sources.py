@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from jaxmusic.errors import UserError
 from jaxmusic.formats import score
+from jaxmusic.formats.files import READABLE as SUFFIXES
 
-SUFFIXES = (".mid", ".midi", ".kar", *score.SUFFIXES)
 _GLOB = "*?["
 
 

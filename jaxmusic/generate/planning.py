@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmusic import grid, meters
+from jaxmusic import meters
 from jaxmusic.codecs.grammar import Grammar, Rules
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.generate.length import whole_bars
@@ -111,7 +111,7 @@ class Planner:
         bars, last = whole_bars(duration, int(piece.meter[0]), tempo, beat)
         steps = (bars - 1) * meters.bar_length(int(piece.meter[0]), beat)
         steps += last or meters.bar_length(int(piece.meter[0]), beat)
-        notes = grid.dequantise(piece)
+        notes = self.codec.dequantise(piece)
         end = steps * notes.ticks_per_beat // beat
         exact = steps / beat * 60.0 / duration
         return notes.replace(
