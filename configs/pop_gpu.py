@@ -21,7 +21,7 @@ def experiment() -> config.Experiment:
             hidden=2048,
             dropout=0.1,
             dtype="bfloat16",
-            remat=True,
+            remat="nothing",
         ),
         optimizer=config.Optimizer(learning_rate=6e-4, warmup=500),
         steps=10000,

@@ -139,8 +139,15 @@ class Model:
     """Type of activations: float32 or bfloat16. Parameters are float32."""
     attention: str = "auto"
     """Attention kernel: auto (by platform) or chunked or plain."""
-    remat: bool = False
-    """Recompute activations in the backward pass to save memory."""
+    remat: str = "products"
+    """What a layer keeps for the backward pass: products (what its matrix products and attention
+    made), attention (what attention made) or nothing (its input alone). The less, the more is
+    computed again, in less memory."""
+    rotary: str = "index time"
+    """What queries and keys are turned by: any of index, time (musical, in grid steps) and pitch;
+    they share the width of a head."""
+    softcap: float = 0.0
+    """Logits stay within this of 0, bent by a tanh; 0 leaves them as they are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +175,14 @@ class Optimizer:
     """Decoupled weight decay of matrices."""
     clip: float = 1.0
     """Largest global gradient norm."""
+    spike: float = 0.0
+    """Updates are left out whose loss or gradient norm lies more than this many standard deviations
+    above its running mean, e.g. 6; 0 leaves out only what is not finite."""
+    patience: int = 20
+    """Updates left out in a row after which a run gives up."""
+    ema: float = 0.0
+    """Decay of a running average of the weights, e.g. 0.999, which is validated and saved beside
+    them and composes in their place; 0 for none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,9 +190,11 @@ class Mesh:
     """Devices along each axis of the mesh; -1 takes the rest."""
 
     replica: int = 1
-    """Data parallel copies."""
+    """Data parallel copies; with several slices of TPUs a multiple of their number."""
     fsdp: int = -1
     """Data parallel with parameters sharded."""
+    context: int = 1
+    """Tokens of a row sharded."""
     tensor: int = 1
     """Heads and hidden units sharded."""
 
@@ -196,6 +213,8 @@ class Experiment:
     accumulate: int = 1
     """Parts into which each batch is divided, one after another: with more parts a step needs less
     memory and computes the same, but for rounding."""
+    z_loss: float = 0.0
+    """Weight of the squared logarithm of the softmax's normaliser in the loss, e.g. 1e-4."""
     seed: int = 0
     """Seeds the parameters, the order of the data and its augmentation."""
     eval_every: int = 250
@@ -206,6 +225,13 @@ class Experiment:
     """Steps between checkpoints."""
     keep: int = 2
     """Latest checkpoints kept; the best by validation loss is kept besides."""
+    keep_every: int = 0
+    """Checkpoints of multiples of this many steps are kept as well; 0 for none."""
+    watchdog: float = 600.0
+    """Seconds without progress after which a run says where it stands still and ends, to be started
+    again; 0 waits for ever."""
+    profile: str = ""
+    """Steps of which a profile is written, as in 20-24."""
     log_every: int = 10
     """Steps between lines of the log."""
     resume_from: str = ""

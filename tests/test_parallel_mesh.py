@@ -21,27 +21,30 @@ RULES = sharding.ShardingRules()
 
 @pytest.mark.quick
 @pytest.mark.parametrize(
-    ("replica", "fsdp", "tensor", "count", "shape"),
+    ("axes", "count", "shape"),
     [
-        (1, -1, 1, 1, (1, 1, 1)),
-        (1, -1, 1, 8, (1, 8, 1)),
-        (1, -1, 2, 8, (1, 4, 2)),
-        (-1, 4, 1, 8, (2, 4, 1)),
-        (2, 2, 2, 8, (2, 2, 2)),
+        ((1, -1, 1, 1), 1, (1, 1, 1, 1)),
+        ((1, -1, 1, 1), 8, (1, 8, 1, 1)),
+        ((1, -1, 1, 2), 8, (1, 4, 1, 2)),
+        ((-1, 4, 1, 1), 8, (2, 4, 1, 1)),
+        ((2, 2, 2, 1), 8, (2, 2, 2, 1)),
     ],
 )
-def test_mesh_shape(replica, fsdp, tensor, count, shape):
-    assert meshes.mesh_shape(configs.Mesh(replica, fsdp, tensor), count) == shape
+def test_mesh_shape(axes, count, shape):
+    assert meshes.mesh_shape(configs.Mesh(*axes), count) == shape
 
 
 @pytest.mark.quick
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        ((3, -1, 1), "8 devices cannot be split into replica=3 x fsdp=-1 x tensor=1"),
-        ((1, 4, 1), "8 devices cannot be split into replica=1 x fsdp=4 x tensor=1"),
-        ((-1, -1, 1), "only one axis of the mesh to -1, not replica and fsdp"),
-        ((0, -1, 1), "at least 1, not replica=0"),
+        (
+            (3, -1, 1, 1),
+            "8 devices cannot be split into replica=3 x fsdp=-1 x context=1 x tensor=1",
+        ),
+        ((1, 4, 1, 1), "8 devices cannot be split into replica=1 x fsdp=4 x context=1 x tensor=1"),
+        ((-1, -1, 1, 1), "only one axis of the mesh to -1, not replica and fsdp"),
+        ((0, -1, 1, 1), "at least 1, not replica=0"),
     ],
 )
 def test_impossible_meshes(axes, message):
@@ -49,21 +52,23 @@ def test_impossible_meshes(axes, message):
         meshes.mesh_shape(configs.Mesh(*axes), 8)
 
 
-def abstract_mesh(replica=1, fsdp=1, tensor=1):
-    return jax.sharding.AbstractMesh((replica, fsdp, tensor), meshes.AXES)
+def abstract_mesh(replica=1, fsdp=1, context=1, tensor=1):
+    return jax.sharding.AbstractMesh((replica, fsdp, context, tensor), meshes.AXES)
 
 
 @pytest.mark.quick
 def test_one_device_is_a_mesh_of_one():
     mesh = meshes.make_mesh(configs.Mesh(), jax.devices()[:1])
-    assert dict(mesh.shape) == {"replica": 1, "fsdp": 1, "tensor": 1}
+    assert dict(mesh.shape) == {"replica": 1, "fsdp": 1, "context": 1, "tensor": 1}
     assert set(mesh.axis_types) == {jax.sharding.AxisType.Auto}
-    assert sharding.batch_sharding(mesh, RULES, 3).spec == PartitionSpec(("replica", "fsdp"), None)
+    assert sharding.batch_sharding(mesh, RULES, 3).spec == PartitionSpec(
+        ("replica", "fsdp"), "context"
+    )
 
 
 @pytest.mark.quick
 def test_spec():
-    mesh = abstract_mesh(2, 4, 2)
+    mesh = abstract_mesh(2, 4, 1, 2)
     axes = ("layers", "embed", "heads", "head_dim")
     got = sharding.spec(RULES, axes, mesh, (6, 256, 4, 64))
     assert tuple(got) == (None, "fsdp", "tensor", None)
@@ -82,13 +87,13 @@ def test_spec():
 )
 def test_impossible_specs(rules, axes, shape, message):
     with pytest.raises(UserError, match=message):
-        sharding.spec(rules, axes, abstract_mesh(1, 4, 2), shape)
+        sharding.spec(rules, axes, abstract_mesh(1, 4, 1, 2), shape)
 
 
 @pytest.mark.quick
 def test_batches_that_do_not_divide():
     with pytest.raises(UserError, match=r"data\.batch to a multiple of 8: 12 rows"):
-        sharding.batch_sharding(abstract_mesh(2, 4, 1), RULES, 12)
+        sharding.batch_sharding(abstract_mesh(2, 4), RULES, 12)
 
 
 def test_shardings_of_a_state():
@@ -116,13 +121,14 @@ PROGRAM = """
     segment = np.sort(rng.integers(1, 3, (8, 12))).astype(np.int32)
     rules = sharding.ShardingRules()
     logits_of, gradient_of = {}, {}
-    for shape, devices in (((1, 1, 1), 1), ((1, 8, 1), 8), ((1, 4, 2), 8), ((2, 4, 1), 8)):
-        mesh = meshes.make_mesh(configs.Mesh(*shape), jax.devices()[:devices])
+    one, tensor = (1, 1, 1, 1), (1, 4, 1, 2)
+    for shape in (one, (1, 8, 1, 1), tensor, (2, 4, 1, 1)):
+        mesh = meshes.make_mesh(configs.Mesh(*shape), jax.devices()[: 1 if shape == one else 8])
         graphdef, abstract = jax.eval_shape(lambda: transformer.make(config, 40, 0))
         layout = sharding.shardings(abstract, mesh, rules)
         params = jax.jit(lambda: transformer.make(config, 40, 0)[1], out_shardings=layout)()
         query = params["layers"]["query"].get_value()
-        assert query.sharding.shard_shape(query.shape) == (1, 32 // shape[1], 4 // shape[2], 8)
+        assert query.sharding.shard_shape(query.shape) == (1, 32 // shape[1], 4 // shape[3], 8)
         rows = sharding.batch_sharding(mesh, rules, 8)
         inputs = jax.device_put((events, segment), rows)
 
@@ -138,11 +144,11 @@ PROGRAM = """
         logits = forward(params, *inputs)
         assert logits.sharding.shard_shape(logits.shape)[0] == 8 // (shape[0] * shape[1])
         logits_of[shape] = np.asarray(logits)
-        if shape in ((1, 1, 1), (1, 4, 2)):
+        if shape in (one, tensor):
             gradient_of[shape] = np.asarray(gradient(params, *inputs).get_value())
     for logits in logits_of.values():
-        np.testing.assert_allclose(logits, logits_of[1, 1, 1], atol=2e-6)
-    np.testing.assert_allclose(gradient_of[1, 4, 2], gradient_of[1, 1, 1], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(logits, logits_of[one], atol=2e-6)
+    np.testing.assert_allclose(gradient_of[tensor], gradient_of[one], rtol=1e-4, atol=1e-5)
     print("equal")
 """
 

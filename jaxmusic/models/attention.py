@@ -15,8 +15,9 @@ CHUNK = 128
 """Least number of queries in a chunk."""
 MOST_CHUNKS = 32
 """Longer rows get larger chunks instead of more of them, which bounds the program's size."""
-SAVED = "saved"
-"""Name of activations that the backward pass wants; others may be computed again."""
+SAVED, MIXED = "saved", "mixed"
+"""Names of activations that the backward pass wants, of products and of attention; others may be
+computed again."""
 HIDDEN = -1e30
 """Score of what must not be seen; finite, so that no row of the softmax is NaN."""
 
@@ -87,7 +88,7 @@ def _forward(q: jax.Array, k: jax.Array, v: jax.Array, segment: jax.Array) -> An
         outs.append((out / total).astype(v.dtype))
         logs.append(top + jnp.log(total))
     out, log = jnp.concatenate(outs, axis=3), jnp.concatenate(logs, axis=3)
-    out, log = (checkpoint_name(x, SAVED) for x in (out, log))
+    out, log = (checkpoint_name(x, MIXED) for x in (out, log))
     return out.reshape(shape), (q, k, v, segment, out, log)
 
 

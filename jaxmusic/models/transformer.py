@@ -14,13 +14,20 @@ from jaxmusic import config as configs
 from jaxmusic.errors import UserError
 from jaxmusic.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
 from jaxmusic.models import attention, position
-from jaxmusic.models.attention import SAVED
+from jaxmusic.models.attention import MIXED, SAVED
 
 Constrain = Callable[[jax.Array, tuple[str | None, ...]], jax.Array]
 """Lays an activation with the given logical axes out over a mesh."""
 
 EMBEDDING_STD = 0.02
 """Spread of the embeddings at the start: small, as the output weights are the same matrix."""
+
+POLICIES = {
+    "products": jax.checkpoint_policies.save_only_these_names(SAVED, MIXED),
+    "attention": jax.checkpoint_policies.save_only_these_names(MIXED),
+    "nothing": jax.checkpoint_policies.nothing_saveable,
+}
+"""What `config.Model.remat` may be."""
 
 
 def unconstrained(x: jax.Array, axes: tuple[str | None, ...]) -> jax.Array:
@@ -117,7 +124,7 @@ class Layers(nnx.Module):
 
         # Kept for the backward pass: nothing but the input, or else what the products made. Norms,
         # rotations and activations are cheaper computed again than stored and read.
-        policy = None if config.remat else jax.checkpoint_policies.save_only_these_names(SAVED)
+        policy = POLICIES[config.remat]
         layer = jax.checkpoint(layer, policy=policy)
         return jax.lax.scan(layer, x, (weights, keys))[0]
 
@@ -227,6 +234,8 @@ def check(config: configs.Model) -> None:
             f"Set model.kv_heads to a divisor of model.heads: {config.kv_heads} key and value "
             f"heads cannot serve {config.heads} query heads."
         )
+    if config.remat not in POLICIES:
+        raise UserError(f"Set model.remat to {' or '.join(POLICIES)}, not {config.remat!r}.")
     if config.head_dim % 4:
         raise UserError(f"Set model.head_dim to a multiple of 4, not {config.head_dim}.")
     if config.dtype not in ("float32", "bfloat16"):

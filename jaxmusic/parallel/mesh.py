@@ -1,4 +1,4 @@
-"""The mesh: devices arranged along the axes replica, fsdp and tensor."""
+"""The mesh: devices arranged along the axes replica, fsdp, context and tensor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jax.sharding import AxisType
 from jaxmusic import config as configs
 from jaxmusic.errors import UserError
 
-AXES = ("replica", "fsdp", "tensor")
+AXES = ("replica", "fsdp", "context", "tensor")
 
 
 def make_mesh(
@@ -39,7 +39,7 @@ def make_mesh(
     return jax.make_mesh(shape, AXES, axis_types=types, devices=devices)
 
 
-def mesh_shape(config: configs.Mesh, count: int) -> tuple[int, int, int]:
+def mesh_shape(config: configs.Mesh, count: int) -> tuple[int, ...]:
     """Devices along each axis for `count` devices; raises UserError if they do not divide."""
     wanted = {axis: getattr(config, axis) for axis in AXES}
     asked = " x ".join(f"{axis}={size}" for axis, size in wanted.items())
@@ -57,4 +57,4 @@ def mesh_shape(config: configs.Mesh, count: int) -> tuple[int, int, int]:
         )
     for axis in open_axes:
         wanted[axis] = count // fixed
-    return wanted["replica"], wanted["fsdp"], wanted["tensor"]
+    return tuple(wanted.values())

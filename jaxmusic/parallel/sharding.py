@@ -23,7 +23,7 @@ class ShardingRules:
 
     batch: tuple[str, ...] = ("replica", "fsdp")
     """Rows of a batch."""
-    sequence: tuple[str, ...] = ()
+    sequence: tuple[str, ...] = ("context",)
     """Tokens of a row."""
     vocab: tuple[str, ...] = ()
     """Token ids; a few thousand rows are not worth splitting."""

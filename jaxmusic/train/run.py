@@ -29,7 +29,8 @@ from jaxmusic.errors import UserError
 
 EXPERIMENT, CODEC, DATA, LOCK = "experiment.json", "codec.json", "data.json", "lock"
 FREE = (
-    *("eval_every", "eval_batches", "checkpoint_every", "keep", "log_every"),
+    *("eval_every", "eval_batches", "checkpoint_every", "keep", "keep_every", "log_every"),
+    *("watchdog", "profile", "optimizer.patience"),
     *("data.data_dir", "data.threads", "data.workers", "mesh.", "model.remat", "model.attention"),
     "accumulate",
 )
@@ -67,7 +68,7 @@ def read(run: str | epath.Path) -> Stored:
     if not (path / EXPERIMENT).exists():
         raise UserError(f"Name the folder of a run: {path} holds no {EXPERIMENT}.")
     try:
-        experiment = configs.from_json(configs.Experiment, (path / EXPERIMENT).read_text())
+        experiment = configs.from_json(configs.Experiment, _today((path / EXPERIMENT).read_text()))
     except ValueError as error:
         raise UserError(
             f"Use the jaxmusic that {path} was made with: this one cannot read its settings "
@@ -76,6 +77,15 @@ def read(run: str | epath.Path) -> Stored:
     data = json.loads((path / DATA).read_text())
     codec = read_codec((path / CODEC).read_text())
     return Stored(experiment, codec, data["dataset"], data["manifest"], tuple(data["styles"]))
+
+
+def _today(text: str) -> str:
+    """The settings of a run of jaxmusic 0.1 in the words of today."""
+    values = json.loads(text)
+    model = values.get("model", {})
+    if isinstance(model.get("remat"), bool):
+        model["remat"] = "nothing" if model["remat"] else "products"
+    return json.dumps(values)
 
 
 def write(run: epath.Path, stored: Stored) -> None:
