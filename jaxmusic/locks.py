@@ -24,3 +24,13 @@ def held(path: str | os.PathLike[str], busy: str) -> Iterator[None]:
         except BlockingIOError as error:
             raise UserError(busy) from error
         yield
+
+
+@contextlib.contextmanager
+def awaited(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Holds the lock file at `path` as soon as no other process does."""
+    import fcntl
+
+    with open(path, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

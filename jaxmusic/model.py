@@ -21,7 +21,7 @@ from jaxmusic.formats import sequence as sequences
 from jaxmusic.generate.composer import Composer, Composition
 from jaxmusic.models import decode, transformer
 from jaxmusic.notes import semitones_to_c
-from jaxmusic.train import checkpoint
+from jaxmusic.train import weights
 from jaxmusic.train.loss import token_losses
 
 if TYPE_CHECKING:
@@ -169,16 +169,17 @@ class MusicModel:
 
 
 def load(path: str | os.PathLike[str], step: int | None = None) -> MusicModel:
-    """Loads the model of a run.
+    """Loads a trained model.
 
     Args:
-      path: folder of the run.
+      path: folder of the run, or a file that `jaxmusic export` wrote (``.safetensors``), on local
+        disk or in a bucket.
       step: a training step that has a checkpoint; None for the one with the best validation.
 
     Raises:
-      UserError: where the folder is not a run or has no finished checkpoint.
+      UserError: there is no such run or file, or the run has no finished checkpoint.
     """
-    saved = checkpoint.load(path, step)
+    saved = weights.load(path, step)
     return MusicModel(saved.experiment, saved.codec, saved.params, saved.styles, saved.step)
 
 

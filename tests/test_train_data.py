@@ -13,8 +13,8 @@ from jaxmusic import config
 from jaxmusic.data import builder, starter
 from jaxmusic.data.loader import Loader
 from jaxmusic.errors import UserError
-from jaxmusic.train import checkpoint, trainer
 from jaxmusic.train import run as runs
+from jaxmusic.train import trainer, weights
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_a_stopped_run_goes_on_in_the_middle_of_the_data(experiment, tmp_path, m
     parts = trainer.train(experiment, tmp_path / "parts", progress=False)
     assert parts.val_loss == whole.val_loss
     assert parts.val_loss_per_note > 2 * parts.val_loss
-    a, b = (checkpoint.load(tmp_path / name, 4) for name in ("whole", "parts"))
+    a, b = (weights.load(tmp_path / name, 4) for name in ("whole", "parts"))
     for x, y in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True):
         np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
     assert a.styles and set(a.styles) <= set(a.codec.styles)

@@ -16,7 +16,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from jaxmusic import config
 from jaxmusic.errors import UserError
-from jaxmusic.train import checkpoint, trainer
+from jaxmusic.train import checkpoint, trainer, weights
 from jaxmusic.train import run as runs
 from jaxmusic.train.monitor import read_log
 
@@ -54,7 +54,7 @@ def whole(tmp_path_factory, compile_once):
 
 
 def params(run, step=None):
-    return [np.asarray(x) for x in jax.tree.leaves(checkpoint.load(run, step).params)]
+    return [np.asarray(x) for x in jax.tree.leaves(weights.load(run, step).params)]
 
 
 def same(a, b):
@@ -94,7 +94,7 @@ def test_a_run_learns_and_leaves_what_it_promises(whole):
     assert config.from_json(config.Experiment, (path / "experiment.json").read_text()) == (
         fakes.experiment()
     )
-    saved = checkpoint.load(path)
+    saved = weights.load(path)
     assert saved.step == 6 and saved.styles == ("fake",) and saved.codec.styles[-1] == "fake"
     assert saved.experiment == fakes.experiment()
 
@@ -242,9 +242,9 @@ def test_weights_of_another_codec_or_shape_are_refused(whole, tmp_path):
 
 def test_missing_runs_and_checkpoints_are_named(whole, tmp_path):
     with pytest.raises(UserError, match=r"no experiment\.json"):
-        checkpoint.load(tmp_path)
+        weights.load(tmp_path)
     with pytest.raises(UserError, match="has 2, 6"):
-        checkpoint.load(whole[0], 4)
+        weights.load(whole[0], 4)
 
 
 def test_a_run_without_finite_losses_gives_up(tmp_path, monkeypatch):

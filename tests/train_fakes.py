@@ -6,6 +6,7 @@ import itertools
 import os
 import sys
 
+import jax
 import numpy as np
 
 from jaxmusic import config
@@ -39,8 +40,11 @@ class FakeLoader:
         return Batch(events, stream[:, 1:], segment, weight)
 
     def iterate(self, start=0, process_index=0, process_count=1):
-        assert (process_index, process_count) == (0, 1)
-        return (self.batch(step) for step in itertools.count(start))
+        """Each process gets its block of rows of each global batch, as from the real loader."""
+        rows = self.data.batch // process_count
+        block = slice(process_index * rows, (process_index + 1) * rows)
+        batches = (self.batch(step) for step in itertools.count(start))
+        return (jax.tree.map(lambda x: x[block], batch) for batch in batches)
 
     def evaluation(self):
         return (self.batch(1000 + i) for i in range(5))

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from etils import epath
 from tqdm import tqdm
 
+from jaxmusic import paths
 from jaxmusic.config import Prepare
-from jaxmusic.data import catalog, dataset_labels, datasets, record, selection
+from jaxmusic.data import catalog, dataset_labels, datasets, mirror, record, selection
 from jaxmusic.data.building import REPORT, Build
 from jaxmusic.data.examine import default_codec, examine_piece
 from jaxmusic.data.sources import MusicFile, find
@@ -65,7 +66,7 @@ def prepare(
         _announce(dataset, progress)
     with _folder(config) as folder:
         if dataset:
-            files = datasets.files_of(dataset, config, progress)
+            files = datasets.files_of(dataset, _here(config), progress)
         files, unknown = _labelled(files, config)
         fingerprint = _fingerprint(config, files)
         if (same := _prepared(config, fingerprint)) is not None:
@@ -84,7 +85,7 @@ def prepare(
             with contextlib.closing(examined):
                 outcomes = ((file.name, outcome) for file, outcome in examined)
                 build.collect(outcomes, len(files), progress)
-            return build.finish(fingerprint, progress)
+            return _published(build.finish(fingerprint, progress), config, progress)
 
 
 def prepare_pieces(
@@ -106,7 +107,9 @@ def prepare_pieces(
     with _folder(config) as folder, Build(folder, config) as build:
         build.collect(outcomes, total, progress)
         fingerprint = _fingerprint(config, [build.content()])
-        return _prepared(config, fingerprint) or build.finish(fingerprint, progress)
+        if (same := _prepared(config, fingerprint)) is not None:
+            return same
+        return _published(build.finish(fingerprint, progress), config, progress)
 
 
 def _check(config: Prepare) -> None:
@@ -171,7 +174,7 @@ def _prepared(config: Prepare, fingerprint: str) -> Summary | None:
     have = catalog.versions(config.name, config.data_dir)
     if not have:
         return None
-    folder = epath.Path(config.data_dir).expanduser() / config.name / catalog.CONFIG / have[-1]
+    folder = catalog.root(config.data_dir) / config.name / catalog.CONFIG / have[-1]
     values = json.loads((folder / catalog.SUMMARY).read_text())
     if values["fingerprint"] != fingerprint:
         return None
@@ -179,15 +182,29 @@ def _prepared(config: Prepare, fingerprint: str) -> Summary | None:
     return Summary.from_dict(values, str(folder), str(report) if report.exists() else "")
 
 
+def _here(config: Prepare) -> Prepare:
+    """The options with a local folder in place of a bucket."""
+    if not paths.in_bucket(config.data_dir):
+        return config
+    return dataclasses.replace(config, data_dir=os.fspath(mirror.workshop(config.data_dir)))
+
+
+def _published(summary: Summary, config: Prepare, progress: bool) -> Summary:
+    """Brings a dataset that has been built to where it shall be."""
+    if not paths.in_bucket(config.data_dir):
+        return summary
+    folder = epath.Path(summary.path)
+    home = catalog.root(config.data_dir) / summary.name / catalog.CONFIG / summary.version
+    mirror.publish(folder, home, catalog.SUMMARY, progress)
+    summary.path = str(home)
+    summary.report = str(home / REPORT) if summary.report else ""
+    return summary
+
+
 @contextlib.contextmanager
 def _folder(config: Prepare) -> Iterator[epath.Path]:
     """The dataset's folder, made and locked; what goes wrong with disks becomes a sentence."""
-    folder = epath.Path(config.data_dir).expanduser() / config.name
-    if "://" in str(folder):
-        raise UserError(
-            f"A dataset is prepared on a local disk: set data_dir to a folder and copy it to "
-            f"{config.data_dir} afterwards."
-        )
+    folder = epath.Path(_here(config).data_dir).expanduser() / config.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = catalog.locked(folder)
@@ -197,7 +214,10 @@ def _folder(config: Prepare) -> Iterator[epath.Path]:
             f"{folder} cannot be written to ({error.strerror}): set data_dir to another folder."
         ) from error
     try:
-        yield folder
+        with paths.explained(catalog.root(config.data_dir)):
+            if folder.parent == mirror.workshop(config.data_dir):
+                (folder / catalog.CONFIG).rmtree(missing_ok=True)  # of a run that was killed
+            yield folder
     except Exception as error:
         full = isinstance(error, OSError) and error.errno in _FULL_DISK
         if full or any(words in str(error) for words in _FULL_WORDS):

@@ -1,7 +1,8 @@
 """The catalog: where prepared datasets lie, which versions there are, and opening one.
 
 A dataset is the folder ``DATA_DIR/NAME/notes/VERSION`` that TFDS reads, with a ``summary.json``
-beside its shards. It comes into being by one rename, so a folder that is there is whole.
+beside its shards. It comes into being by one rename, so a folder that is there is whole. In a
+bucket the summary is written last, and what has none does not count.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from jaxmusic import locks
-from jaxmusic.data import record
+from jaxmusic import locks, paths
+from jaxmusic.data import mirror, record
 from jaxmusic.errors import UserError
 
 CONFIG = "notes"
@@ -59,9 +60,16 @@ def check_name(name: str) -> str:
     return name
 
 
+def root(data_dir: str) -> epath.Path:
+    """The folder that holds datasets, on local disk or in a bucket."""
+    if paths.in_bucket(data_dir):
+        return paths.absolute(data_dir)
+    return epath.Path(data_dir).expanduser()
+
+
 def versions(name: str, data_dir: str) -> list[str]:
     """Versions of a dataset, the oldest first."""
-    folder = epath.Path(data_dir).expanduser() / name / CONFIG
+    folder = root(data_dir) / name / CONFIG
     if not folder.is_dir():
         return []
     found = [p.name for p in folder.iterdir() if _VERSION.fullmatch(p.name)]
@@ -71,10 +79,10 @@ def versions(name: str, data_dir: str) -> list[str]:
 
 def names(data_dir: str) -> list[str]:
     """Names of the datasets in a folder."""
-    root = epath.Path(data_dir).expanduser()
-    if not root.is_dir():
+    home = root(data_dir)
+    if not home.is_dir():
         return []
-    folders = [p.name for p in root.iterdir() if _NAME.fullmatch(p.name)]
+    folders = [p.name for p in home.iterdir() if _NAME.fullmatch(p.name)]
     return sorted(n for n in folders if versions(n, data_dir))
 
 
@@ -85,7 +93,7 @@ def next_version(existing: list[str]) -> str:
 
 
 def open_dataset(dataset: str, data_dir: str) -> Dataset:
-    """Opens a dataset.
+    """Opens a dataset; one in a bucket is first copied to this machine, see `mirror`.
 
     Args:
       dataset: its name, for the latest version, or ``name:version``.
@@ -94,6 +102,11 @@ def open_dataset(dataset: str, data_dir: str) -> Dataset:
     Raises:
       UserError: there is none of that name or version, or this library cannot read it.
     """
+    with paths.explained(root(data_dir)):
+        return _opened(dataset, data_dir)
+
+
+def _opened(dataset: str, data_dir: str) -> Dataset:
     name, _, version = dataset.partition(":")
     have = versions(check_name(name), data_dir)
     if not have:
@@ -112,7 +125,9 @@ def open_dataset(dataset: str, data_dir: str) -> Dataset:
             f"Dataset {name}:{version} has another record format than this jaxmusic reads "
             f"({record.FORMAT}): prepare it again."
         )
-    path = epath.Path(data_dir).expanduser() / name / CONFIG / version
+    path = root(data_dir) / name / CONFIG / version
+    if paths.in_bucket(path):
+        path = mirror.fetch(path, SUMMARY)
     return Dataset(name, version, path, json.loads((path / SUMMARY).read_text()))
 
 

@@ -3,72 +3,75 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import logging
+import math
 import os
 import shutil
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 from etils import epath
-from flax import nnx
 
-from jaxmusic import config as configs
-from jaxmusic.codecs.base import Codec
+from jaxmusic import paths
 from jaxmusic.errors import UserError
-from jaxmusic.models import transformer
 from jaxmusic.train import run as runs
-from jaxmusic.train.step import State, named, unnamed
+from jaxmusic.train.step import State
+from jaxmusic.version import __version__
 
 FOLDER = "checkpoints"
-
-
-class Saved(NamedTuple):
-    """A trained model.
-
-    Attributes:
-      experiment: how it was trained.
-      codec: its codec.
-      params: parameters as `jaxmusic.models.transformer.apply` takes them.
-      styles: styles that it was trained on.
-      step: step of the checkpoint.
-    """
-
-    experiment: configs.Experiment
-    codec: Codec
-    params: nnx.State
-    styles: tuple[str, ...]
-    step: int
+AVERAGE = "average"
+"""Part of a checkpoint, and field of a state."""
+_COMMITTED = "commit_success.txt"
+"""In a bucket, where nothing can be renamed, Orbax writes this last."""
+_BOUND = {
+    "seed": "seed {}",
+    "manifest": "data of content {}",
+    "codec": "a codec of fingerprint {}",
+}
+"""What the steps of a checkpoint have depended on, and how to speak of it."""
 
 
 class Checkpoints:
     """The checkpoints of one run.
 
-    A checkpoint holds the parameters, the rest of the state, and a JSON object. It is written
-    in the background, under another name until it is complete, so that a run killed while
-    saving still has the one before. Kept are the latest `keep`, the best by validation loss,
-    and the first, against which a finished model can be compared.
+    A checkpoint holds the parameters, their average where a run keeps one, the rest of the state,
+    and a JSON object that says what they were made from. It is written in the background and
+    counts only when it is complete, so that a run killed while saving still has the one before.
+    Kept are the latest `config.Experiment.keep`, multiples of `keep_every`, the best by validation
+    loss, and the first, against which a finished model can be compared.
+
+    Of several processes each writes its own part of the arrays, and all must make the same calls.
     """
 
-    def __init__(self, run: epath.Path, keep: int):
-        """Makes the folder, or opens it and removes what unfinished saves left there."""
+    def __init__(self, run: epath.Path, stored: runs.Stored):
+        """Makes the folder, or opens it and removes what unfinished saves left there.
+
+        Args:
+          run: the run's folder.
+          stored: what the run is made of; its settings say what is kept.
+        """
         import orbax.checkpoint as ocp
 
         logging.getLogger("absl").addFilter(_worth_saying)
         self._ocp = ocp
         self._folder = run / FOLDER
+        self._about = _about(stored)
+        experiment = stored.experiment
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=_Preserved(keep),
+                preservation_policy=_Preserved(experiment.keep, experiment.keep_every),
                 best_fn=lambda metrics: metrics["val_loss"],
                 best_mode="min",
                 cleanup_tmp_directories=True,
             ),
             item_handlers={
-                "params": ocp.StandardCheckpointHandler(),
-                "rest": ocp.StandardCheckpointHandler(),
+                "params": _arrays_handler(),
+                AVERAGE: _arrays_handler(),
+                "rest": _arrays_handler(),
                 "info": ocp.JsonCheckpointHandler(),
             },
         )
@@ -85,7 +88,8 @@ class Checkpoints:
         Args:
           step: steps made, which names the checkpoint.
           state: what to save.
-          info: a JSON object to keep with it.
+          info: a JSON object to keep with it. Step, seed, dataset, manifest, fingerprint of the
+            codec, all settings and the version of this library are added.
           val_loss: validation loss at this step, for finding the best; None if not measured.
 
         Raises:
@@ -94,18 +98,17 @@ class Checkpoints:
         """
         args = self._ocp.args
         self.wait()
-        # Known before anything is written, this is one error; amid writing, it is a dozen.
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-        if "://" not in str(self._folder) and shutil.disk_usage(self._folder).free < size:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder))
+        if not paths.in_bucket(self._folder):
+            _check_room(self._folder, state)
+        items = {name: args.PyTreeSave(item) for name, item in _items(state).items()}
+        known = val_loss is not None and math.isfinite(val_loss)
         self._manager.save(
             step,
             args=args.Composite(
-                params=args.StandardSave(state.params),
-                rest=args.StandardSave(state._replace(params={})),
-                info=args.JsonSave(info),
+                info=args.JsonSave(self._about | info | {"step": step}),
+                **items,
             ),
-            metrics=None if val_loss is None else {"val_loss": val_loss},
+            metrics={"val_loss": val_loss} if known else None,
         )
 
     def wait(self) -> None:
@@ -117,25 +120,26 @@ class Checkpoints:
 
         Args:
           step: which one.
-          like: abstract state with the shardings that the arrays shall have.
+          like: abstract state with the shardings that the arrays shall have: those of any mesh,
+            over any number of processes.
 
         Raises:
-          UserError: if the checkpoint holds arrays of other names, shapes or types.
+          UserError: the checkpoint holds arrays of other names, shapes or types, or comes from
+            another seed, other data or another codec.
         """
-        args = self._ocp.args
-        rest = like._replace(params={})
-        found = self._manager.item_metadata(step)
-        _check(self._folder / str(step), found.params, like.params)
-        _check(self._folder / str(step), found.rest, rest)
-        restored = self._manager.restore(
-            step,
-            args=args.Composite(
-                params=args.StandardRestore(like.params),
-                rest=args.StandardRestore(rest),
-                info=args.JsonRestore(),
-            ),
-        )
-        return restored.rest._replace(params=restored.params), restored.info
+        args, folder = self._ocp.args, self._folder / str(step)
+        info = self._manager.restore(step, args=args.Composite(info=args.JsonRestore())).info
+        if differences := _differences(info, self._about):
+            raise UserError(
+                f"Bring back the checkpoints that belong to this run, or start a new one: {folder} "
+                f"was made with {differences}."
+            )
+        found, items = self._manager.item_metadata(step), _items(like)
+        for name, item in items.items():
+            check(folder, found[name], item)
+        wanted = {name: _restore_args(item) for name, item in items.items()}
+        restored = self._manager.restore(step, args=args.Composite(**wanted))
+        return _state({name: restored[name] for name in items}, like), info
 
     def close(self) -> None:
         """Frees the background threads; call `wait` first to learn of failed saves."""
@@ -147,9 +151,12 @@ class Checkpoints:
 def steps(run: epath.Path) -> list[int]:
     """Steps of the finished checkpoints of a run, ascending."""
     folder = run / FOLDER
-    # A checkpoint gets its name, the bare number, when it is complete.
+    # On a disk, a checkpoint gets its name, the bare number, when it is complete.
     names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-    return sorted(int(name) for name in names if name.isdigit())
+    found = [name for name in names if name.isdigit()]
+    if paths.in_bucket(run):
+        found = [name for name in found if (folder / name / _COMMITTED).exists()]
+    return sorted(int(name) for name in found)
 
 
 def best(run: epath.Path) -> int | None:
@@ -162,59 +169,33 @@ def best(run: epath.Path) -> int | None:
     return min(losses, key=lambda step: losses[step]) if losses else None
 
 
-def load(run: str | epath.PathLike, step: int | None = None) -> Saved:
-    """Reads a trained model, onto the first device.
+def restore_state(run: epath.Path, like: State, stored: runs.Stored) -> tuple[int, State, str]:
+    """The whole state of another run at its latest step.
 
     Args:
-      run: folder of the run; it may be training at this moment.
-      step: which checkpoint; None for the best by validation, or the latest if none was validated.
-
-    Raises:
-      UserError: there is no such run or checkpoint, or the model in it is of another shape.
-    """
-    path = runs.folder(run)
-    stored = runs.read(path)
-    model, size = stored.experiment.model, stored.codec.vocab_size
-    _, abstract = jax.eval_shape(lambda: transformer.make(model, size, 0))
-    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    like = {
-        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
-        for name, leaf in named(abstract).items()
-    }
-    step = best(path) if step is None else step
-    step, params = restore_params(path, like, step)
-    return Saved(stored.experiment, stored.codec, unnamed(abstract, params), stored.styles, step)
-
-
-def restore_params(
-    run: epath.Path, like: dict[str, Any], step: int | None = None
-) -> tuple[int, dict[str, jax.Array]]:
-    """The parameters of a checkpoint alone, of a run that may be going on.
-
-    Args:
-      run: the run's folder.
-      like: abstract parameters by name, with the shardings that the arrays shall have.
-      step: which checkpoint; None for the latest.
+      run: the other run's folder.
+      like: abstract state with the shardings that the arrays shall have.
+      stored: what the run is made of that goes on from it.
 
     Returns:
-      The checkpoint's step and its parameters.
+      The step, the state, and in words what of the other run was not as it is here, or nothing.
 
     Raises:
-      UserError: there is no such checkpoint, or it holds other names, shapes or types.
+      UserError: there is no such run or checkpoint, or it holds other names, shapes or types.
     """
-    step = _finished(run, step)
-    return step, _restored(run / FOLDER / str(step) / "params", like)
+    import orbax.checkpoint as ocp
 
-
-def restore_state(run: epath.Path, like: State) -> tuple[int, State]:
-    """The latest step of another run and its whole state; `like` as in `restore_params`."""
-    step = _finished(run, None)
+    step = finished(run, None)
     folder = run / FOLDER / str(step)
-    rest = _restored(folder / "rest", like._replace(params={}))
-    return step, rest._replace(params=_restored(folder / "params", like.params))
+    items = _items(like)
+    if (AVERAGE in items) != (folder / AVERAGE).is_dir():
+        raise UserError(f"Set optimizer.ema to what {run} was trained with, whose state goes on.")
+    info = ocp.JsonCheckpointHandler().restore(folder / "info")
+    state = _state({name: restore_item(folder / name, item) for name, item in items.items()}, like)
+    return step, state, _differences(info, _about(stored))
 
 
-def _finished(run: epath.Path, step: int | None) -> int:
+def finished(run: epath.Path, step: int | None) -> int:
     """The step, or the latest, if the run has a checkpoint of it."""
     found = steps(run)
     if not found or (step is not None and step not in found):
@@ -224,16 +205,14 @@ def _finished(run: epath.Path, step: int | None) -> int:
     return found[-1] if step is None else step
 
 
-def _restored(folder: epath.Path, like: Any) -> Any:
-    """One item of a checkpoint."""
-    import orbax.checkpoint as ocp
-
-    handler = ocp.StandardCheckpointHandler()
-    _check(folder, handler.metadata(folder), like)
-    return handler.restore(folder, args=ocp.args.StandardRestore(like))
+def restore_item(folder: epath.Path, like: Any) -> Any:
+    """One item of a checkpoint, such as ``RUN/checkpoints/400/params``."""
+    handler = _arrays_handler()
+    check(folder, handler.metadata(folder), like)
+    return handler.restore(folder, args=_restore_args(like))
 
 
-def _check(folder: epath.Path, found: Any, wanted: Any) -> None:
+def check(folder: epath.Path, found: Any, wanted: Any) -> None:
     """Orbax casts silently to the type that is asked for: compare before restoring."""
     have, need = _arrays(found), _arrays(wanted)
     for name in sorted(have.keys() | need.keys()):
@@ -245,23 +224,88 @@ def _check(folder: epath.Path, found: Any, wanted: Any) -> None:
             )
 
 
+def _about(stored: runs.Stored) -> dict[str, Any]:
+    """What a checkpoint says of its run."""
+    return {
+        "seed": stored.experiment.seed,
+        "dataset": stored.dataset,
+        "manifest": stored.manifest,
+        "codec": stored.codec.fingerprint,
+        "experiment": dataclasses.asdict(stored.experiment),
+        "jaxmusic": __version__,
+    }
+
+
+def _differences(info: dict[str, Any], about: dict[str, Any]) -> str:
+    """In words, what a checkpoint was made with where that differs; checkpoints of 0.1 say less."""
+    found = [
+        f"{words.format(info[name])}, not {about[name]}"
+        for name, words in _BOUND.items()
+        if name in info and info[name] != about[name]
+    ]
+    return " and ".join(found)
+
+
+def _check_room(folder: epath.Path, state: State) -> None:
+    """Known before anything is written, a full disk is one error; amid writing, it is a dozen."""
+    shards = [s for leaf in jax.tree.leaves(state) for s in leaf.addressable_shards]
+    size = sum(shard.data.nbytes for shard in shards if shard.replica_id == 0)
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
+def _arrays_handler() -> Any:
+    import orbax.checkpoint as ocp
+
+    # Weights hardly get smaller by compression, which takes the cores from the steps meanwhile.
+    return ocp.PyTreeCheckpointHandler(use_compression=False)
+
+
+def _restore_args(like: Any) -> Any:
+    import orbax.checkpoint as ocp
+
+    restore_args = ocp.checkpoint_utils.construct_restore_args(like)
+    return ocp.args.PyTreeRestore(item=like, restore_args=restore_args)
+
+
+def _items(state: State) -> dict[str, Any]:
+    """The parts of a state that are saved and restored by themselves."""
+    parts = state._asdict()
+    items = {name: parts.pop(name, {}) for name in ("params", AVERAGE)}
+    # Nothing stands for what is empty, as in the checkpoints of jaxmusic 0.1, which knew no more.
+    items["rest"] = {"params": {}} | {n: part for n, part in parts.items() if jax.tree.leaves(part)}
+    return {name: item for name, item in items.items() if item}
+
+
+def _state(items: dict[str, Any], like: State) -> State:
+    """The reverse of `_items`."""
+    whole = {**items["rest"], "params": items["params"], AVERAGE: items.get(AVERAGE, {})}
+    return like._replace(**{name: whole[name] for name in like._fields if name in whole})
+
+
 def _worth_saying(record: logging.LogRecord) -> bool:
-    """Leaves out tracebacks of errors that `wait` raises anyway, and saves without validation."""
+    """Leaves out tracebacks of errors that `wait` raises anyway, and what is as it should be."""
     text = str(record.msg)
-    return "_SignalingThread" not in text and "tracked_metric" not in text
+    usual = ("_SignalingThread", "tracked_metric", "Waiting for previous save", "Sharding info")
+    return not any(words in text for words in usual)
 
 
 class _Preserved:
-    """Orbax's preservation policy: the latest `keep`, the best and the first."""
+    """Orbax's preservation policy: the latest `keep`, multiples of `every`, best and first."""
 
-    def __init__(self, keep: int):
-        self.keep = keep
+    def __init__(self, keep: int, every: int):
+        self.keep, self.every = keep, every
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
         count = len(checkpoints)
         losses = {i: c.metrics["val_loss"] for i, c in enumerate(checkpoints) if c.metrics}
         best = min(losses, key=lambda i: losses[i]) if losses else 0
-        return [i in (0, best) or i >= count - max(self.keep, 1) for i in range(count)]
+        return [
+            i in (0, best)
+            or i >= count - max(self.keep, 1)
+            or (self.every > 0 and c.step % self.every == 0)
+            for i, c in enumerate(checkpoints)
+        ]
 
 
 def _arrays(tree: Any) -> dict[str, str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pathlib
 import platform
 
 import jax
+
+from jaxmusic import paths
 
 
 def keep_compiled() -> None:
@@ -20,8 +21,7 @@ def keep_compiled() -> None:
     """
     if jax.config.values["jax_compilation_cache_dir"]:
         return
-    root = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    jax.config.update("jax_compilation_cache_dir", str(root / "jaxmusic" / _machine()))
+    jax.config.update("jax_compilation_cache_dir", str(paths.cache() / _machine()))
 
 
 def _machine() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import sys
 import time
@@ -15,6 +14,7 @@ from etils import epath
 from tqdm import tqdm
 
 from jaxmusic.errors import UserError
+from jaxmusic.train import journal
 from jaxmusic.train import run as runs
 from jaxmusic.train.step import Metrics
 
@@ -58,13 +58,11 @@ class Monitor:
           progress: whether to show anything.
           seconds: time that the run has taken so far.
         """
-        from tensorboardX import SummaryWriter
-
         self._progress = progress
         self._every = log_every
         self._seconds, self._started = seconds, time.perf_counter()
-        self._log = _shortened(run / LOG, step).open("a")
-        self._board = SummaryWriter(str(run / TENSORBOARD), purge_step=step + 1)
+        self._log = journal.Journal(run / LOG, step)
+        self._board = journal.board(run / TENSORBOARD, step)
         self._live = sys.stderr.isatty()
         self._bar = tqdm(
             total=steps,
@@ -100,6 +98,7 @@ class Monitor:
     def aside(self, doing: str) -> Iterator[None]:
         """Takes the time inside out of the training speed, and shows what is being done."""
         self.flush()
+        self._log.flush()  # a run that goes on from a checkpoint needs the lines before it
         start = time.perf_counter()
         self._bar.set_description(doing, refresh=self._live)
         yield
@@ -180,10 +179,7 @@ class Monitor:
         self._clear()
 
     def _write(self, step: int, **values: float) -> None:
-        # JSON has no NaN: a value that is not finite is null.
-        finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
-        self._log.write(json.dumps({"step": step, **finite, "seconds": self.seconds}) + "\n")
-        self._log.flush()
+        self._log.write({"step": step, **values, "seconds": self.seconds})
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
 
@@ -195,18 +191,4 @@ class Monitor:
 
 def read_log(run: str | epath.Path) -> list[dict[str, float]]:
     """The lines of a run's log; a last line that was cut off by a kill is left out."""
-    path = runs.folder(run) / LOG
-    lines = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        with contextlib.suppress(json.JSONDecodeError):
-            lines.append(json.loads(line))
-    return lines
-
-
-def _shortened(path: epath.Path, step: int) -> epath.Path:
-    """Removes the lines of later steps, which will be made and written again."""
-    kept = [json.dumps(line) + "\n" for line in read_log(path.parent) if line["step"] <= step]
-    new = path.parent / f"{path.name}.new"
-    new.write_text("".join(kept))
-    new.replace(path)
-    return path
+    return journal.read(runs.folder(run) / LOG)

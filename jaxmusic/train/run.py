@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from jaxmusic import config as configs
-from jaxmusic import locks
+from jaxmusic import leases, locks, paths
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import read_codec
 from jaxmusic.errors import UserError
@@ -57,9 +57,8 @@ class Stored(NamedTuple):
 
 
 def folder(run: str | os.PathLike[str]) -> epath.Path:
-    """The absolute path of a run's folder: Orbax takes no other."""
-    path = epath.Path(run).expanduser()
-    return path if "://" in str(path) else path.resolve()
+    """The absolute path of a run's folder, local or in a bucket: Orbax takes no other."""
+    return paths.absolute(run)
 
 
 def read(run: str | epath.Path) -> Stored:
@@ -67,16 +66,21 @@ def read(run: str | epath.Path) -> Stored:
     path = folder(run)
     if not (path / EXPERIMENT).exists():
         raise UserError(f"Name the folder of a run: {path} holds no {EXPERIMENT}.")
+    experiment = settings((path / EXPERIMENT).read_text(), path)
+    data = json.loads((path / DATA).read_text())
+    codec = read_codec((path / CODEC).read_text())
+    return Stored(experiment, codec, data["dataset"], data["manifest"], tuple(data["styles"]))
+
+
+def settings(text: str, path: epath.Path) -> configs.Experiment:
+    """The settings of a run or model, from the JSON that was found in `path`."""
     try:
-        experiment = configs.from_json(configs.Experiment, _today((path / EXPERIMENT).read_text()))
+        return configs.from_json(configs.Experiment, _today(text))
     except ValueError as error:
         raise UserError(
             f"Use the jaxmusic that {path} was made with: this one cannot read its settings "
             f"({error})."
         ) from error
-    data = json.loads((path / DATA).read_text())
-    codec = read_codec((path / CODEC).read_text())
-    return Stored(experiment, codec, data["dataset"], data["manifest"], tuple(data["styles"]))
 
 
 def _today(text: str) -> str:
@@ -95,9 +99,9 @@ def write(run: epath.Path, stored: Stored) -> None:
         "manifest": stored.manifest,
         "styles": stored.styles,
     }
-    _replace(run / DATA, json.dumps(data, indent=2))
-    _replace(run / CODEC, stored.codec.to_json())
-    _replace(run / EXPERIMENT, configs.to_json(stored.experiment))
+    paths.write_text(run / DATA, json.dumps(data, indent=2))
+    paths.write_text(run / CODEC, stored.codec.to_json())
+    paths.write_text(run / EXPERIMENT, configs.to_json(stored.experiment))
 
 
 def claim(run: epath.Path, experiment: configs.Experiment) -> Stored | None:
@@ -115,7 +119,9 @@ def claim(run: epath.Path, experiment: configs.Experiment) -> Stored | None:
     """
     if not (run / EXPERIMENT).exists():
         ours = {LOCK, DATA, CODEC}
-        foreign = sorted(p.name for p in run.iterdir() if p.name not in ours and p.suffix != ".new")
+        # In a bucket a folder is there when something is in it.
+        there = run.iterdir() if run.is_dir() else ()
+        foreign = sorted(p.name for p in there if p.name not in ours and p.suffix != ".new")
         if foreign:
             raise UserError(
                 f"Name an empty or new folder for the run: {run} holds {foreign[0]} and is not "
@@ -136,22 +142,30 @@ def claim(run: epath.Path, experiment: configs.Experiment) -> Stored | None:
 def locked(run: epath.Path) -> Iterator[None]:
     """Makes the folder and holds it against a second process; any death sets it free.
 
-    Buckets (``gs://``) have no locks: there, nothing is held.
+    A local folder is free at once, one in a bucket when the lease has run out, see `leases.leased`.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    if "://" in str(run):
-        yield
-        return
     busy = f"Wait for the process that trains in {run}, or stop it, or name another folder."
-    with locks.held(run / LOCK, busy):
+    if not paths.in_bucket(run):
+        run.mkdir(parents=True, exist_ok=True)
+        held = locks.held(run / LOCK, busy)
+    elif str(run).startswith("gs://"):
+        held = leases.leased(run / LOCK, busy)
+    else:
+        raise UserError(f"Name a local folder or one in gs://: checkpoints cannot go to {run}.")
+    with explained(run):
+        held.__enter__()
+    try:
         yield
+    finally:
+        held.__exit__(None, None, None)
 
 
 @contextlib.contextmanager
 def explained(run: epath.Path) -> Iterator[None]:
-    """Says in a sentence what to do when the disk or the device memory is full."""
+    """Says in a sentence what to do when disk or device memory are full, or a bucket refuses."""
     try:
-        yield
+        with paths.explained(run):
+            yield
     except UserError:
         raise
     except Exception as error:
@@ -167,13 +181,6 @@ def explained(run: epath.Path) -> Iterator[None]:
                 f"memory ({str(error).splitlines()[0]})."
             ) from error
         raise
-
-
-def _replace(path: epath.Path, text: str) -> None:
-    """Writes a file that is whole at any moment."""
-    new = path.parent / f"{path.name}.new"
-    new.write_text(text)
-    new.replace(path)
 
 
 def _differences(a: Any, b: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:

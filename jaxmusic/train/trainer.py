@@ -18,7 +18,7 @@ from jaxmusic.data.loader import Loader
 from jaxmusic.errors import UserError
 from jaxmusic.events import Batch, Events
 from jaxmusic.parallel.mesh import make_mesh
-from jaxmusic.train import checkpoint
+from jaxmusic.train import checkpoint, weights
 from jaxmusic.train import run as runs
 from jaxmusic.train.monitor import Monitor, Validation
 from jaxmusic.train.signals import Stop
@@ -144,6 +144,7 @@ class _Session:
                 self.data.manifest,
                 self.data.styles,
             )
+        self._stored = stored
         _same_data(run, stored, self.data)
         mesh = make_mesh(experiment.mesh)
         self._program = make_program(
@@ -151,7 +152,7 @@ class _Session:
         )
         # Only now is it sure that the settings make sense.
         runs.write(run, stored)
-        self.checkpoints = checkpoint.Checkpoints(run, experiment.keep)
+        self.checkpoints = checkpoint.Checkpoints(run, stored)
         self.step = self.saved = self.checkpoints.latest() or 0
         self.state, info, origin = self._start()
         validation = info.get("validation")
@@ -189,18 +190,20 @@ class _Session:
             origin = "finished at" if done else "going on from its own checkpoint of"
             return state, info, f"{origin} step {self.step}"
         if experiment.resume_from:
-            step, state = checkpoint.restore_state(runs.folder(experiment.resume_from), like)
+            other = runs.folder(experiment.resume_from)
+            step, state, differences = checkpoint.restore_state(other, like, self._stored)
             if step >= experiment.steps:
                 raise UserError(
                     f"Set steps to more than the {step} that {experiment.resume_from} has made."
                 )
             self.step = step
             origin = f"going on from the state of {experiment.resume_from} at step {step}"
+            if differences:
+                origin += f", which was made with {differences}"
             return state, {"seconds": 0.0}, origin
         state, origin = self._program.initial(), "starting from scratch"
         if experiment.init_from:
-            path = runs.folder(experiment.init_from)
-            step, params = checkpoint.restore_params(path, like.params)
+            step, params = weights.restore_params(experiment.init_from, like.params)
             state = state._replace(params=params)
             origin = f"starting from the weights of {experiment.init_from} at step {step}"
         return state, {"seconds": 0.0}, origin
@@ -234,12 +237,8 @@ class _Session:
     def save(self, step: int, state: State, found: Validation | None) -> None:
         """Starts to save a checkpoint."""
         info = {
-            "step": step,
             "seconds": self.monitor.seconds,
             "validation": found and found._asdict(),
-            "dataset": self.data.dataset,
-            "manifest": self.data.manifest,
-            "codec": self.data.codec.fingerprint,
         }
         self.checkpoints.save(step, state, info, found.first if found else None)
         self.saved = step
@@ -259,7 +258,7 @@ def _compiled(program: Program, data: configs.Data) -> Any:
 
 def _inherited(source: str, codec: Codec) -> Codec:
     """The codec of the run whose weights are taken, if it has the layout of the one asked for."""
-    found = runs.read(source).codec
+    found = weights.codec_of(source)
     if found.fingerprint != codec.fingerprint:
         theirs = found.config
         raise UserError(

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxmusic.train import checkpoint
+from jaxmusic.train import checkpoint, weights
 from jaxmusic.train.monitor import read_log
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "train_fakes.py"
@@ -66,7 +66,7 @@ def test_kills_change_no_bit(tmp_path, environment):
     assert amid_save >= 2
     finish(broken, environment)
     assert not saving(broken)
-    a, b = (checkpoint.load(run, STEPS) for run in (whole, broken))
+    a, b = (weights.load(run, STEPS) for run in (whole, broken))
     for x, y in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True):
         np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
     values = [
