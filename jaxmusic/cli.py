@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -68,8 +68,8 @@ def train(argv: Sequence[str]) -> int:
 
         CONFIG is a Python file with a function experiment(), or the name of one that comes with
         jaxmusic. A run goes on from its own last checkpoint, else from the state of the run
-        --resume-from, else it starts from the weights of --init-from, else from scratch; it says
-        which. Ctrl-C saves and leaves.
+        --resume-from, else it starts from the weights of --init-from (a run, or a file that
+        jaxmusic export wrote), else from scratch; it says which. Ctrl-C saves and leaves.
 
         Args:
           run: folder of the run: checkpoints, logs, TensorBoard events.
@@ -99,7 +99,7 @@ def generate(
       jaxmusic generate --model runs/pop --style pop --duration 3:00 --seed 1 --out song.mid
 
     Args:
-      model: folder of a run.
+      model: folder of a run, or a file that jaxmusic export wrote.
       out: MIDI or MusicXML file to write; with several pieces, song-1.mid, song-2.mid and so on.
       style: a style the model was trained on; empty leaves it to the model.
       duration: length, as 3:00 or in seconds.
@@ -130,6 +130,32 @@ def generate(
             target = path if count == 1 else path.with_stem(f"{path.stem}-{number}")
             files.write(piece.notes, target)
             print(f"wrote {target}")
+
+
+def export(
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    /,
+    out: Annotated[str, tyro.conf.arg(metavar="FILE")] = "model.safetensors",
+    step: int | None = None,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+) -> None:
+    """Writes a trained model as one file that can be passed on and composes anywhere.
+
+    Examples:
+      jaxmusic export runs/pop --out pop.safetensors
+      jaxmusic generate --model pop.safetensors --out song.mid
+      jaxmusic train pop_cpu --run runs/mine --init-from pop.safetensors
+
+    Args:
+      run: folder of a run.
+      out: file to write, ending in .safetensors.
+      step: training step of the checkpoint; the one with the best validation loss if absent.
+      dtype: float32 keeps every bit, bfloat16 takes half the room.
+    """
+    from jaxmusic.train import weights
+
+    made = weights.export(run, out, step, dtype)
+    print(f"wrote {out}: the model of {run} at step {made}")
 
 
 def convert(
@@ -187,6 +213,7 @@ COMMANDS = {
     "prepare": prepare,
     "train": train,
     "generate": generate,
+    "export": export,
     "convert": convert,
     "quickstart": quickstart,
 }

@@ -29,7 +29,7 @@ class Prepare:
     manual_dir: str = ""
     """Folder that holds a named dataset already; empty: it is downloaded."""
     data_dir: str = "~/jaxmusic/data"
-    """Folder that holds the datasets."""
+    """Folder that holds the datasets, on local disk or in a bucket (gs://, s3://)."""
     workers: int = 0
     """Worker processes; 0 is one for each core."""
     validation: float = 0.05
@@ -94,7 +94,8 @@ class Data:
     tempo, meter, key, bars, seconds, notes, tracks, density (notes per second) and has (drums,
     families and names of instruments)."""
     data_dir: str = Prepare.data_dir
-    """Folder that holds the datasets."""
+    """Folder that holds the datasets; from a bucket (gs://, s3://) they are copied to this machine
+    once."""
     context: int = 1024
     """Tokens in a row."""
     batch: int = 8
@@ -224,7 +225,7 @@ class Experiment:
     checkpoint_every: int = 250
     """Steps between checkpoints."""
     keep: int = 2
-    """Latest checkpoints kept; the best by validation loss is kept besides."""
+    """Latest checkpoints kept; the first, and the best by validation loss, are kept besides."""
     keep_every: int = 0
     """Checkpoints of multiples of this many steps are kept as well; 0 for none."""
     watchdog: float = 600.0
@@ -238,7 +239,7 @@ class Experiment:
     """Run whose whole state (weights, optimiser, step) a new run goes on from, e.g. to more
     steps."""
     init_from: str = ""
-    """Run whose weights a new run starts from."""
+    """Run, or file that jaxmusic export wrote, whose weights a new run starts from."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,3 +51,23 @@ def toy_experiment(data_dir: pathlib.Path):
         checkpoint_every=3,
         log_every=1,
     )
+
+
+@pytest.fixture(scope="module")
+def kept_compiled(tmp_path_factory: pytest.TempPathFactory):
+    """Keeps compiled programs for a module's tests: they would compile the same ones again."""
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()

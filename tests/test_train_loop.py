@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import train_fakes as fakes
 from etils import epath
-from jax.experimental.compilation_cache import compilation_cache
 
 from jaxmusic import config
 from jaxmusic.errors import UserError
@@ -21,30 +20,13 @@ from jaxmusic.train import run as runs
 from jaxmusic.train.monitor import read_log
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compile_once(tmp_path_factory):
-    """Nearly all of these tests' time would go into compiling the same programs again."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-
-
 @pytest.fixture(autouse=True)
 def fake_data(monkeypatch):
     monkeypatch.setattr(trainer, "Loader", fakes.FakeLoader)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, compile_once):
+def whole(tmp_path_factory, kept_compiled):
     """A run that nothing disturbed."""
     path = tmp_path_factory.mktemp("whole") / "run"
     with pytest.MonkeyPatch.context() as patch:

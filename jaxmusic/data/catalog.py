@@ -70,9 +70,7 @@ def root(data_dir: str) -> epath.Path:
 def versions(name: str, data_dir: str) -> list[str]:
     """Versions of a dataset, the oldest first."""
     folder = root(data_dir) / name / CONFIG
-    if not folder.is_dir():
-        return []
-    found = [p.name for p in folder.iterdir() if _VERSION.fullmatch(p.name)]
+    found = [name for name in _listed(folder) if _VERSION.fullmatch(name)]
     whole = [v for v in found if (folder / v / SUMMARY).exists()]
     return sorted(whole, key=_numbers)
 
@@ -80,10 +78,7 @@ def versions(name: str, data_dir: str) -> list[str]:
 def names(data_dir: str) -> list[str]:
     """Names of the datasets in a folder."""
     home = root(data_dir)
-    if not home.is_dir():
-        return []
-    folders = [p.name for p in home.iterdir() if _NAME.fullmatch(p.name)]
-    return sorted(n for n in folders if versions(n, data_dir))
+    return sorted(n for n in _listed(home) if _NAME.fullmatch(n) and versions(n, data_dir))
 
 
 def next_version(existing: list[str]) -> str:
@@ -137,6 +132,14 @@ def locked(folder: epath.Path) -> Iterator[None]:
     busy = f"Dataset {folder.name!r} is being prepared by another process: wait for it to end."
     with locks.held(folder / ".lock", busy):
         yield
+
+
+def _listed(folder: epath.Path) -> list[str]:
+    """Names in a folder, if it is one; a bucket that refuses raises OSError."""
+    try:
+        return [path.name for path in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -185,6 +185,8 @@ def restore_state(run: epath.Path, like: State, stored: runs.Stored) -> tuple[in
     """
     import orbax.checkpoint as ocp
 
+    if run.suffix == ".safetensors":
+        raise UserError(f"Use init_from in place of resume_from: {run} holds weights alone.")
     step = finished(run, None)
     folder = run / FOLDER / str(step)
     items = _items(like)

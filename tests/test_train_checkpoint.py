@@ -1,0 +1,223 @@
+"""What is kept, what is in a checkpoint, and models as one file."""
+
+import dataclasses
+import itertools
+import json
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import train_fakes as fakes
+from etils import epath
+from safetensors.numpy import load_file, save_file
+
+from jaxmusic import cli, config
+from jaxmusic.errors import UserError
+from jaxmusic.models import transformer
+from jaxmusic.train import checkpoint, trainer, weights
+from jaxmusic.train import run as runs
+from jaxmusic.train.monitor import read_log
+from jaxmusic.train.step import named
+
+
+@pytest.fixture(autouse=True)
+def fake_data(monkeypatch):
+    monkeypatch.setattr(trainer, "Loader", fakes.FakeLoader)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, kept_compiled):
+    """A finished run."""
+    path = tmp_path_factory.mktemp("made") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "Loader", fakes.FakeLoader)
+        trainer.train(fakes.experiment(), path, progress=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(made):
+    file = made.parent / "model.safetensors"
+    assert weights.export(made, file) == 6
+    return file
+
+
+def arrays(params):
+    return {name: np.asarray(leaf) for name, leaf in named(params).items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(
+        np.array_equal(a[k], b[k]) and a[k].dtype == b[k].dtype for k in a
+    )
+
+
+def kept(steps, keep, every, losses):
+    """Which of the steps stay when they are saved one after another."""
+    policy = checkpoint._Preserved(keep, every)
+    have = []
+    for step in steps:
+        loss = losses.get(step)
+        metrics = None if loss is None else {"val_loss": loss}
+        have.append(types.SimpleNamespace(step=step, metrics=metrics))
+        stays = policy.should_preserve(have, context=None)
+        have = [c for c, stay in zip(have, stays, strict=True) if stay]
+    return [c.step for c in have]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    "keep, every, losses, left",
+    [
+        (1, 0, {}, [10, 80]),
+        (3, 0, {}, [10, 60, 70, 80]),
+        (1, 30, {}, [10, 30, 60, 80]),
+        (1, 0, {20: 3.0, 40: 1.0, 60: 2.0, 80: 1.5}, [10, 40, 80]),
+        (2, 40, {20: 1.0, 50: 1.0}, [10, 20, 40, 70, 80]),
+    ],
+)
+def test_kept_are_the_latest_the_first_the_best_and_every_so_many(keep, every, losses, left):
+    assert kept(range(10, 90, 10), keep, every, losses) == left
+
+
+def test_every_so_many_steps_stay_across_restarts(tmp_path, monkeypatch):
+    class Broken(fakes.FakeLoader):
+        def iterate(self, start=0, *args):
+            yield from itertools.islice(super().iterate(start, *args), 4)
+            raise RuntimeError("crash")
+
+    experiment = fakes.experiment(checkpoint_every=1, eval_every=0, keep_every=3)
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="crash"):
+        patch.setattr(trainer, "Loader", Broken)
+        trainer.train(experiment, tmp_path, progress=False)
+    assert trainer.train(experiment, tmp_path, progress=False).step == fakes.STEPS
+    assert checkpoint.steps(epath.Path(tmp_path)) == [1, 3, 6]
+
+
+def test_a_checkpoint_says_what_it_was_made_from(made):
+    info = json.loads((made / "checkpoints/6/info/metadata").read_text())
+    stored = runs.read(made)
+    assert info["step"] == 6 and info["seed"] == 0 and info["seconds"] > 0
+    assert (info["dataset"], info["manifest"]) == ("fake:1.0.0", "abc")
+    assert info["codec"] == stored.codec.fingerprint
+    assert info["experiment"] == dataclasses.asdict(fakes.experiment())
+    assert info["validation"]["loss"] > 0 and info["jaxmusic"]
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        ({"seed": 7}, "made with seed 7, not 0"),
+        ({"manifest": "xyz"}, "made with data of content xyz, not abc"),
+        ({"seed": 7, "codec": "f00"}, "seed 7, not 0 and a codec of fingerprint f00, not"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused(made, tmp_path, change, sentence):
+    for name in ("experiment.json", "codec.json", "data.json"):
+        (tmp_path / name).write_text((made / name).read_text())
+    found = epath.Path(made) / "checkpoints/6"
+    for path in [p for p in made.rglob("checkpoints/6/**/*") if p.is_file()]:
+        target = tmp_path / path.relative_to(made)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    assert found.is_dir()
+    file = tmp_path / "checkpoints/6/info/metadata"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(UserError, match=sentence):
+        trainer.train(fakes.experiment(), tmp_path, progress=False)
+
+
+def test_going_on_from_another_run_says_what_was_different(made, tmp_path, capsys):
+    experiment = fakes.experiment(resume_from=str(made), seed=3, steps=8)
+    trainer.train(experiment, tmp_path, progress=True)
+    assert "at step 6, which was made with seed 0, not 3." in capsys.readouterr().err
+
+
+def test_one_file_is_the_whole_model(made, exported):
+    a, b = weights.load(made), weights.load(exported)
+    assert same(arrays(a.params), arrays(b.params))
+    assert jax.tree.structure(a.params) == jax.tree.structure(b.params)
+    assert (b.step, b.styles) == (6, ("fake",))
+    assert b.codec.fingerprint == a.codec.fingerprint and b.codec.to_json() == a.codec.to_json()
+    assert b.experiment == a.experiment
+    assert "layers.query" in load_file(exported)
+    graph, _ = transformer.make(b.experiment.model, b.codec.vocab_size, 0)
+    batch = fakes.FakeLoader(b.experiment.data, fakes.codec()).batch(0)
+    out = [transformer.apply(graph, x.params, batch.events, batch.segment) for x in (a, b)]
+    np.testing.assert_array_equal(*out)
+
+
+def test_an_earlier_step_is_exported_on_request(made, tmp_path):
+    assert weights.export(made, tmp_path / "two.safetensors", step=2) == 2
+    two = weights.load(tmp_path / "two.safetensors")
+    assert two.step == 2 and same(arrays(two.params), arrays(weights.load(made, 2).params))
+    assert weights.load(tmp_path / "two.safetensors", 2).step == 2
+    with pytest.raises(UserError, match="or give 2"):
+        weights.load(tmp_path / "two.safetensors", 6)
+
+
+def test_half_the_size_keeps_what_bfloat16_can(made, exported, tmp_path):
+    half = tmp_path / "half.safetensors"
+    weights.export(made, half, dtype="bfloat16")
+    assert half.stat().st_size < 0.6 * exported.stat().st_size
+    for name, leaf in arrays(weights.load(half).params).items():
+        whole = arrays(weights.load(exported).params)[name]
+        assert leaf.dtype == np.float32
+        np.testing.assert_array_equal(leaf, whole.astype(jnp.bfloat16).astype(np.float32))
+
+
+def test_no_path_of_this_machine_goes_into_the_file(made, exported, tmp_path):
+    own = dataclasses.replace(fakes.experiment().data, data_dir=str(tmp_path / "secret"))
+    experiment = fakes.experiment(init_from=str(exported), data=own)
+    trainer.train(experiment, tmp_path / "tuned", progress=False)
+    weights.export(tmp_path / "tuned", tmp_path / "tuned.safetensors")
+    header = (tmp_path / "tuned.safetensors").read_bytes()[:4096]
+    assert b"secret" not in header and str(tmp_path).encode() not in header
+
+
+def test_a_run_starts_from_a_file_as_from_the_run(made, exported, tmp_path, capsys):
+    losses = []
+    for name, source in (("run", made), ("file", exported)):
+        experiment = fakes.experiment(init_from=str(source), eval_every=0)
+        trainer.train(experiment, tmp_path / name, progress=True)
+        assert f"from the weights of {source} at step 6" in capsys.readouterr().err
+        losses.append([line["loss"] for line in read_log(tmp_path / name)])
+    assert losses[0] == losses[1]
+    with pytest.raises(UserError, match=r"init_from in place of .*weights alone"):
+        trainer.train(fakes.experiment(resume_from=str(exported)), tmp_path / "x", progress=False)
+
+
+def test_wrong_files_are_one_sentence(made, exported, tmp_path):
+    with pytest.raises(UserError, match="no file"):
+        weights.load(tmp_path / "none.safetensors")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(exported.read_bytes()[:-100])
+    with pytest.raises(UserError, match="or a part of one"):
+        weights.load(cut)
+    save_file({"x": np.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match="jaxmusic export wrote"):
+        weights.load(tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match=r"no experiment\.json"):
+        weights.load(tmp_path)
+    with pytest.raises(UserError, match=r"ends in \.safetensors"):
+        weights.export(made, tmp_path / "model.bin")
+    with pytest.raises(UserError, match="float32 or bfloat16"):
+        weights.export(made, tmp_path / "model.safetensors", dtype="float16")
+    wide = dataclasses.replace(fakes.experiment().model, hidden=32)
+    with pytest.raises(UserError, match=r"as layers\.down where this model has"):
+        trainer.train(
+            fakes.experiment(init_from=str(exported), model=wide), tmp_path / "wide", False
+        )
+    finer = fakes.experiment(init_from=str(exported), codec=config.Codec(steps_per_beat=24))
+    with pytest.raises(UserError, match=r"codec\.steps_per_beat to 12"):
+        trainer.train(finer, tmp_path / "finer", progress=False)
+
+
+def test_the_command_exports(made, tmp_path, capsys):
+    out = tmp_path / "model.safetensors"
+    with pytest.raises(SystemExit) as end:
+        cli.main(["export", str(made), "--out", str(out), "--step", "2", "--dtype", "bfloat16"])
+    assert end.value.code == 0 and "step 2" in capsys.readouterr().out
+    assert weights.load(out).step == 2
