@@ -183,9 +183,35 @@ def quickstart(
         sys.exit(128 + signal)
 
 
+def status(
+    run_folders: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    /,
+    json: bool = False,
+    watch: bool = False,
+) -> int:
+    """Shows how runs stand: progress, losses, speed, goodput, checkpoints, time left.
+
+    Reads the folder of a run, from anywhere, while it trains or afterwards.
+
+    Examples:
+      jaxmusic status runs/pop
+      jaxmusic status runs/* --watch
+      jaxmusic status runs/pop --json
+
+    Args:
+      run_folders: folders of runs.
+      json: print one JSON object on a line for each run.
+      watch: show it anew every two seconds, until Ctrl-C.
+    """
+    from jaxmusic.train import status_text
+
+    return status_text.show(run_folders, json, watch)
+
+
 COMMANDS = {
     "prepare": prepare,
     "train": train,
+    "status": status,
     "generate": generate,
     "convert": convert,
     "quickstart": quickstart,
@@ -228,15 +254,14 @@ def _dispatch(argv: Sequence[str]) -> int:
     if argv[0] not in COMMANDS:
         print(f"jaxmusic: there is no command {argv[0]!r}\n\n{_usage()}", file=sys.stderr)
         return 2
-    if argv[0] not in ("prepare", "convert") and not set(argv) & {"-h", "--help"}:
+    if argv[0] not in ("prepare", "convert", "status") and not set(argv) & {"-h", "--help"}:
         from jaxmusic.train.compilation import keep_compiled
 
         keep_compiled()
     if argv[0] == "train":
         return train(argv[1:])
     command: Any = COMMANDS[argv[0]]
-    tyro.cli(command, args=list(argv[1:]), prog=f"jaxmusic {argv[0]}")
-    return 0
+    return tyro.cli(command, args=list(argv[1:]), prog=f"jaxmusic {argv[0]}") or 0
 
 
 def _usage() -> str:

@@ -234,6 +234,8 @@ class Experiment:
     """Steps of which a profile is written, as in 20-24."""
     log_every: int = 10
     """Steps between lines of the log."""
+    trackers: str = "tensorboard"
+    """Where the figures go besides the log, several separated by spaces; see docs/watching.md."""
     resume_from: str = ""
     """Run whose whole state (weights, optimiser, step) a new run goes on from, e.g. to more
     steps."""

@@ -30,7 +30,7 @@ from jaxmusic.errors import UserError
 EXPERIMENT, CODEC, DATA, LOCK = "experiment.json", "codec.json", "data.json", "lock"
 FREE = (
     *("eval_every", "eval_batches", "checkpoint_every", "keep", "keep_every", "log_every"),
-    *("watchdog", "profile", "optimizer.patience"),
+    *("watchdog", "profile", "trackers", "optimizer.patience"),
     *("data.data_dir", "data.threads", "data.workers", "mesh.", "model.remat", "model.attention"),
     "accumulate",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import time
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from jaxmusic.errors import UserError
 from jaxmusic.events import Batch, Events
 from jaxmusic.parallel.mesh import make_mesh
 from jaxmusic.train import checkpoint
+from jaxmusic.train import monitor as monitors
 from jaxmusic.train import run as runs
 from jaxmusic.train.monitor import Monitor, Validation
 from jaxmusic.train.signals import Stop
@@ -96,10 +98,10 @@ def _loop(session: _Session, stop: Stop) -> Result:
         if _due(step, experiment.checkpoint_every, experiment.steps):
             with monitor.aside("saving"):
                 session.save(step, state, found)
-    monitor.flush()
-    if step != session.saved:
-        session.save(step, state, found)
-    session.checkpoints.wait()
+    with monitor.aside("saving"):
+        if step != session.saved:
+            session.save(step, state, found)
+        session.checkpoints.wait()
     if step < experiment.steps:
         monitor.note(f"Saved at step {step}: run the same command again to go on.")
     return Result(
@@ -133,6 +135,7 @@ class _Session:
     """
 
     def __init__(self, experiment: configs.Experiment, run: epath.Path, progress: bool):
+        began = time.time()
         stored = runs.claim(run, experiment)
         self.run, self.experiment = run, experiment
         self._open_data(stored)
@@ -157,7 +160,14 @@ class _Session:
         validation = info.get("validation")
         self.found = Validation(**validation) if validation else None
         self.monitor = Monitor(
-            run, self.step, experiment.steps, experiment.log_every, progress, info["seconds"]
+            run,
+            experiment,
+            self.step,
+            info["seconds"],
+            self.data.codec.vocab_size,
+            began=began,
+            progress=progress,
+            record=jax.process_index() == 0,
         )
         self.monitor.note(f"{run}: {origin}.")
         if self.step < experiment.steps:
@@ -282,5 +292,6 @@ def _check(experiment: configs.Experiment) -> None:
     for name in ("steps", "eval_batches", "checkpoint_every", "keep", "log_every"):
         if getattr(experiment, name) < 1:
             raise UserError(f"Set {name} to at least 1, not {getattr(experiment, name)}.")
+    monitors.check(experiment)
     if experiment.eval_every < 0:
         raise UserError("Set eval_every to at least 1, or to 0 for no validation.")
