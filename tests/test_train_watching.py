@@ -4,9 +4,11 @@ import json
 import math
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
+import types
 
 import jax
 import numpy as np
@@ -17,7 +19,16 @@ from etils import epath
 from jaxmusic import cli, config, locks
 from jaxmusic.errors import UserError
 from jaxmusic.parallel import peaks
-from jaxmusic.train import goodput, monitor, profiling, status, status_text, trackers, trainer
+from jaxmusic.train import (
+    experiments,
+    goodput,
+    monitor,
+    profiling,
+    status,
+    status_text,
+    trackers,
+    trainer,
+)
 from jaxmusic.train.log import read_log
 from jaxmusic.train.meter import Meter
 from jaxmusic.train.step import Metrics
@@ -466,3 +477,29 @@ def test_sparklines_and_durations():
         *("12.3 ms", "7.25 s", "3:07 min", "2:15 h", "3.5 days")
     ]
     assert status_text.size(1_500_000_000) == "1.5 GB"
+
+
+def test_the_tracker_in_the_documentation_works(tmp_path, monkeypatch):
+    """The example as it stands, with a stand-in for the service."""
+    text = (ROOT / "docs" / "watching.md").read_text()
+    (code,) = re.findall(r"```python\n(\"\"\"pop_cpu.*?)```", text, re.DOTALL)
+    (tmp_path / "pop_wandb.py").write_text(code)
+    calls: list = []
+
+    class Run:
+        def log(self, values, step):
+            calls.append((step, values["loss"]))
+
+        def finish(self):
+            calls.append("finished")
+
+    wandb = types.SimpleNamespace(init=lambda **settings: calls.append(settings["name"]) or Run())
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.setattr(trackers, "TRACKERS", dict(trackers.TRACKERS))
+    experiment = experiments.load_experiment(str(tmp_path / "pop_wandb.py"))
+    first, second = trackers.chosen(experiment.trackers)
+    assert first is trackers.TensorBoard
+    tracker = second(epath.Path(tmp_path / "runs" / "pop"), experiment, 0)
+    tracker.record(10, {"loss": 2.5})
+    tracker.close()
+    assert calls == ["pop", (10, 2.5), "finished"]
