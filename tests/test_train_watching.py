@@ -420,6 +420,27 @@ def test_what_the_status_says(run):
 
 
 @pytest.mark.quick
+def test_a_run_in_a_bucket(run, monkeypatch):
+    """There, who holds the run writes its lock anew, and a checkpoint's last file completes it."""
+
+    class Stat:
+        length, mtime = 7, 4990
+
+    monkeypatch.setattr(status.paths, "in_bucket", lambda path: True)
+    monkeypatch.setattr(type(epath.Path(run)), "stat", lambda path: Stat())
+    (run / "log.jsonl").write_text(log(*LINES))
+    for step in (20, 40):
+        (run / "checkpoints" / str(step)).mkdir(parents=True)
+    (run / "checkpoints" / "20" / "commit_success.txt").touch()
+    assert status.status(run, NOW).state == "killed"
+    (run / "lock").touch()
+    found = status.status(run, NOW)
+    assert found.state == "training" and found.checkpoints.steps == (20,)
+    assert found.checkpoints.written == 4990 and found.checkpoints.bytes == 7
+    assert status.status(run, 4990 + 121).state == "killed"
+
+
+@pytest.mark.quick
 def test_a_log_of_jaxmusic_0_1(run):
     old = [{"step": s, "loss": 9 / s, "tokens_per_s": 5.0, "seconds": 3.0 * s} for s in (10, 20)]
     (run / "log.jsonl").write_text(log(*old))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
 import statistics
 import time
 from typing import Any
@@ -22,8 +23,8 @@ QUIET = 60.0
 """Seconds without a line of the log after which a run may be stuck, if lines came faster before."""
 COMPILING = 1200.0
 """The same for a process that has not written one line of training yet."""
-LAGGING = 180.0
-"""Seconds after its last line in which a run in a bucket, where no lock tells, counts as alive."""
+LEASE = 120.0
+"""Seconds without a sign of life after which a run in a bucket has no process any more."""
 PACE = 50
 """Lines of the log from which the time left is reckoned."""
 
@@ -113,7 +114,7 @@ def status(run: str | epath.Path, now: float | None = None) -> Status:
     saved = _checkpoints(path, lines)
     written = _written(path, lines)
     step = max([line["step"] for line in lines] + list(saved.steps[-1:]), default=0)
-    alive = _alive(path, lines, now - (written or 0.0))
+    alive = _alive(path, now)
     state, reason = _state(since, alive, step >= steps, now - (written or now))
     if state == "finished" and saved.steps[-1:] != (steps,):
         state = "killed"
@@ -168,11 +169,13 @@ def _patience(since: Lines) -> float:
     return max(QUIET, 5 * max(b - a for a, b in itertools.pairwise(times)))
 
 
-def _alive(path: epath.Path, lines: Lines, quiet: float) -> bool:
+def _alive(path: epath.Path, now: float) -> bool:
     """Whether a process works on the run."""
-    if paths.in_bucket(path):
-        return bool(lines) and "end" not in lines[-1] and quiet < LAGGING
-    return locks.is_held(path / runs.LOCK)
+    lock = path / runs.LOCK
+    if not paths.in_bucket(path):
+        return locks.is_held(lock)
+    # A bucket has no locks: who holds this file writes it again and again.
+    return lock.exists() and now - _modified(lock) < LEASE
 
 
 def _since_start(lines: Lines) -> Lines:
@@ -186,7 +189,7 @@ def _written(path: epath.Path, lines: Lines) -> float | None:
     if lines and "time" in lines[-1]:
         return float(lines[-1]["time"])
     log = path / LOG
-    return float(log.stat().mtime) if log.exists() else None
+    return _modified(log) if log.exists() else None
 
 
 def _left(since: Lines, steps: int) -> float | None:
@@ -206,18 +209,20 @@ def _curve(lines: Lines, name: str) -> tuple[tuple[int, float], ...]:
 def _checkpoints(path: epath.Path, lines: Lines) -> Checkpoints:
     folder = path / "checkpoints"
     names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-    steps = sorted(int(name) for name in names if name.isdigit())
+    # On a disk, a checkpoint gets its name when it is complete; in a bucket, this file comes last.
+    last = "commit_success.txt" if paths.in_bucket(path) else ""
+    steps = sorted(int(n) for n in names if n.isdigit() and (folder / n / last).exists())
     if not steps:
         return Checkpoints()
-    latest = folder / str(steps[-1])
     losses = {step: _val_loss(folder / str(step)) for step in steps}
     known = {step: loss for step, loss in losses.items() if loss is not None}
     blocked = [x["checkpoint_seconds"] for x in lines if "checkpoint_seconds" in x]
+    latest = folder / str(steps[-1])
     return Checkpoints(
         steps=tuple(steps),
         best=min(known, key=lambda step: known[step]) if known else None,
         bytes=_size(latest),
-        written=float(latest.stat().mtime),
+        written=_modified(latest / last),
         blocked=statistics.median(blocked) if blocked else None,
     )
 
@@ -228,8 +233,14 @@ def _val_loss(checkpoint: epath.Path) -> float | None:
     return json.loads(file.read_text())["val_loss"] if file.exists() else None
 
 
+def _modified(path: epath.Path) -> float:
+    """When a file was changed, in seconds since 1970."""
+    # The stat of epath wants a name of the owner, which not every container has.
+    return float(path.stat().mtime) if paths.in_bucket(path) else os.stat(path).st_mtime
+
+
 def _size(path: epath.Path) -> int:
     """Bytes of a file, or of all files of a folder."""
     if path.is_dir():
         return sum(_size(child) for child in path.iterdir())
-    return path.stat().length
+    return int(path.stat().length) if paths.in_bucket(path) else os.stat(path).st_size
