@@ -341,10 +341,10 @@ def test_steps_of_a_profile():
 @pytest.fixture
 def run(tmp_path):
     """A folder with the description of a run of 100 steps."""
-    from jaxmusic.train import run as runs
-
-    stored = runs.Stored(fakes.experiment(steps=100), fakes.codec(), "fake:1.0.0", "abc", ("fake",))
-    runs.write(epath.Path(tmp_path), stored)
+    data = {"dataset": "fake:1.0.0", "manifest": "abc", "styles": ["fake"]}
+    (tmp_path / "experiment.json").write_text(config.to_json(fakes.experiment(steps=100)))
+    (tmp_path / "codec.json").write_text(fakes.codec().to_json())
+    (tmp_path / "data.json").write_text(json.dumps(data))
     return tmp_path
 
 
