@@ -148,8 +148,8 @@ def make_program(
       mesh: where everything lives.
     """
     rules = sharding.ShardingRules()
-    layout = Layout(mesh, functools.partial(sharding.spec, rules, mesh=mesh))
-    attention.check(experiment.model, experiment.data.context, layout)
+    activations = Layout(mesh, functools.partial(sharding.spec, rules, mesh=mesh))
+    attention.check(experiment.model, experiment.data.context, activations)
     parts = experiment.accumulate
     rows = sharding.batch_sharding(mesh, rules, experiment.data.batch, parts)
     everywhere: Any = NamedSharding(mesh, PartitionSpec())
@@ -183,7 +183,7 @@ def make_program(
 
     def losses(params: dict[str, jax.Array], batch: Batch, key: Any = None) -> jax.Array:
         weights = unnamed(abstract, params)
-        logits = transformer.apply(graphdef, weights, batch.events, batch.segment, key, layout)
+        logits = transformer.apply(graphdef, weights, batch.events, batch.segment, key, activations)
         return token_losses(logits, batch.target) * batch.weight
 
     def train(state: State, batch: Batch) -> tuple[State, Metrics]:
@@ -203,7 +203,7 @@ def make_program(
         if parts == 1:
             grads, nll = gradient(batch, key)
         else:
-            grads, nll = _summed(gradient, _divided(batch, parts, layout.constrain), key)
+            grads, nll = _summed(gradient, _divided(batch, parts, activations.constrain), key)
         norm = optax.global_norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
