@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -208,12 +207,3 @@ def process_rows(
         return 0, 1
     mine = jax.process_index() if process is None else process
     return blocks.index(frozenset(held[mine])), len(blocks)
-
-
-def constrain(mesh: Mesh, rules: ShardingRules) -> Callable[[jax.Array, Axes], jax.Array]:
-    """A function (array, logical axes) -> array that lays an activation out over the mesh."""
-
-    def apply(x: jax.Array, axes: Axes) -> jax.Array:
-        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec(rules, axes, mesh)))
-
-    return apply

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxmusic import config as configs
 from jaxmusic.errors import UserError
 from jaxmusic.events import Batch
-from jaxmusic.models import transformer
+from jaxmusic.models import attention, transformer
+from jaxmusic.models.layout import Layout
 from jaxmusic.parallel import sharding
 from jaxmusic.train import spikes
 from jaxmusic.train.loss import summed_losses, token_losses
@@ -174,9 +176,10 @@ def make_program(
     settings, parts = experiment.optimizer, experiment.accumulate
     if experiment.z_loss < 0:
         raise UserError(f"Set z_loss to 0 or more, not {experiment.z_loss}.")
-    constrain = sharding.constrain(mesh, rules)
     data = experiment.data
     rows = sharding.batch_sharding(mesh, rules, data.batch, parts, data.context)
+    activations = Layout(mesh, functools.partial(sharding.spec, rules, mesh=mesh))
+    attention.check(experiment.model, data.context, activations)
     everywhere: Any = NamedSharding(mesh, PartitionSpec())
 
     def make() -> Any:
@@ -214,7 +217,7 @@ def make_program(
 
     def logits_of(params: dict[str, jax.Array], batch: Batch, key: Any = None) -> jax.Array:
         weights = unnamed(abstract, params)
-        return transformer.apply(graphdef, weights, batch.events, batch.segment, key, constrain)
+        return transformer.apply(graphdef, weights, batch.events, batch.segment, key, activations)
 
     def gradients(state: State, batch: Batch) -> tuple[dict[str, jax.Array], jax.Array]:
         """Those of the mean loss over the whole global batch, however it is divided."""
@@ -235,7 +238,7 @@ def make_program(
 
         if parts == 1:
             return gradient(batch, key)
-        return _summed(gradient, _divided(batch, parts, constrain), key)
+        return _summed(gradient, _divided(batch, parts, activations.constrain), key)
 
     def train(state: State, batch: Batch) -> tuple[State, Metrics]:
         grads, nll = gradients(state, batch)
