@@ -32,8 +32,9 @@ def run(data_dir, cases, dtype="float32", devices=8, processes=1, timeout=600):
       timeout: seconds.
 
     Returns:
-      For each case {"losses": [STEPS], "rows": [STEPS][rows], "blocks": [processes]}; a row is a
-      hash, and a block which rows of how many blocks a process has read.
+      For each case {"losses": [STEPS], "rows": [STEPS][rows], "blocks": [processes], "dtypes"}; a
+      row is a hash, a block which of how many blocks of rows a process has read, and the types are
+      those of all floats of the state and the loss.
     """
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -72,7 +73,7 @@ def _joined(parts):
     assert all(blocks[tuple(part["block"])] == part["rows"] for part in parts)
     assert sorted(blocks) == [(i, len(blocks)) for i in range(len(blocks))]
     rows = [sum(step, []) for step in zip(*(blocks[block] for block in sorted(blocks)))]
-    return {"losses": parts[0]["losses"], "rows": rows, "blocks": [part["block"] for part in parts]}
+    return parts[0] | {"rows": rows, "blocks": [part["block"] for part in parts]}
 
 
 def main(order):
@@ -131,7 +132,9 @@ def train(order, mesh, accumulate, remat, optimizer):
         with jax.transfer_guard("disallow"):
             state, metrics = program.train(state, placed)
         losses.append(float(metrics.nll) / float(metrics.weight))
-    return {"losses": losses, "rows": rows, "block": block}
+    floats = [x for x in jax.tree.leaves((state, metrics.nll)) if x.dtype.kind == "f"]
+    dtypes = sorted({str(x.dtype) for x in floats})
+    return {"losses": losses, "rows": rows, "block": block, "dtypes": dtypes}
 
 
 if __name__ == "__main__":
