@@ -73,5 +73,5 @@ def test_counting_allocates_nothing():
 
 @pytest.mark.quick
 def test_unknown_preset():
-    with pytest.raises(UserError, match="5m, 20m, .*10b, not '2b'"):
+    with pytest.raises(UserError, match=r"5m, 20m, .*10b, not .2b."):
         presets.model("2b")

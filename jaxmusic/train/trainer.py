@@ -20,6 +20,7 @@ from jaxmusic.codecs.registry import make_codec
 from jaxmusic.data.loader import Loader
 from jaxmusic.errors import UserError
 from jaxmusic.events import Batch, Events
+from jaxmusic.parallel import sharding
 from jaxmusic.parallel.hosts import Hosts
 from jaxmusic.parallel.mesh import make_mesh
 from jaxmusic.train import agreement, checkpoint
@@ -111,7 +112,7 @@ def train(
 def _loop(session: _Session, stop: Stop) -> Result:
     experiment, monitor = session.experiment, session.monitor
     state, step, found = session.state, session.step, session.found
-    batches = session.data.iterate(step, jax.process_index(), jax.process_count())
+    batches = session.data.iterate(step, *session.rows())
     while step < experiment.steps and not stop.now(step):
         with monitor.waiting_for_data():
             batch = session.place(next(batches))
@@ -122,7 +123,7 @@ def _loop(session: _Session, stop: Stop) -> Result:
         session.watchdog.moved()
         if _due(step, experiment.eval_every, experiment.steps):
             with session.aside("validating"):
-                found = session.validate(step, state.params)
+                found = session.validate(step, state.weights)
         if _due(step, experiment.checkpoint_every, experiment.steps):
             with session.aside("saving"):
                 session.save(step, state, found)
@@ -175,6 +176,7 @@ class _Session:
         began = time.time()
         stored = runs.claim(run, experiment)
         self.run, self.experiment, self.watchdog = run, experiment, watchdog
+        self._shape = (experiment.data.batch, experiment.data.context)
         self._open_data(stored)
         if stored is None:
             stored = runs.Stored(
@@ -250,7 +252,7 @@ class _Session:
         if experiment.init_from:
             path = runs.folder(experiment.init_from)
             step, params = checkpoint.restore_params(path, like.params)
-            state = state._replace(params=params)
+            state = state.starting_from(params)
             origin = f"starting from the weights of {experiment.init_from} at step {step}"
         return state, {"seconds": 0.0}, origin
 
@@ -260,11 +262,15 @@ class _Session:
         with self.watchdog.aside(doing), self.monitor.aside(doing):
             yield
 
+    def rows(self) -> tuple[int, int]:
+        """Which block of the rows of a batch this process reads, and of how many."""
+        return sharding.process_rows(self._program.batch, self._shape)
+
     def place(self, batch: Batch) -> Batch:
-        """Puts this process's rows of a batch where the steps want them."""
-        shape = (self.experiment.data.batch, self.experiment.data.context)
+        """Puts this process's rows of a batch, or all of them, where the steps want them."""
+        where, shape = self._program.batch, self._shape
         return jax.tree.map(
-            lambda x: jax.make_array_from_process_local_data(self._program.batch, x, shape), batch
+            lambda x: jax.make_array_from_process_local_data(where, x, shape), batch
         )
 
     def validate(self, step: int, params: dict[str, jax.Array]) -> Validation:
