@@ -57,37 +57,37 @@ KERNELS = """
 MODEL = """
     jax.config.update("jax_enable_x64", True)
     config = configs.Model(
-        layers=2, width=32, heads=4, kv_heads=2, head_dim=8, hidden=48, dtype="float64",
+        layers=2, width=16, heads=4, kv_heads=2, head_dim=8, hidden=24, dtype="float64",
         rotary="index time pitch", softcap=20.0, remat="attention",
     )
     events = Events(*(rng.integers(0, 17, (8, 64), np.int32) for _ in Events._fields))
     segment = np.sort(rng.integers(1, 4, (8, 64))).astype(np.int32)
     segment[:, :30] = 1
-    graphdef, abstract = jax.eval_shape(lambda: transformer.make(config, 40, 0))
+    graphdef, values = transformer.make(config, 40, 0)
 
-    def losses(params, events, segment, layout):
-        logits = transformer.apply(graphdef, params, events, segment, layout=layout)
-        return -jax.nn.log_softmax(logits)[..., 3]
-
-    def run(layout, events):
-        where = sharding.shardings(abstract, layout.mesh, rules)
-        params = jax.jit(lambda: transformer.make(config, 40, 0)[1], out_shardings=where)()
+    def program(layout):
+        where = sharding.shardings(values, layout.mesh, rules)
+        params = jax.device_put(values, where)
         rows = sharding.batch_sharding(layout.mesh, rules, 8)
-        inputs = jax.device_put((events, segment), rows)
 
-        @jax.jit
-        def values(params, events, segment):
-            each = losses(params, events, segment, layout)
-            grads = jax.grad(lambda p: losses(p, events, segment, layout).mean())(params)
-            return each, grads
+        def loss(params, events):
+            logits = transformer.apply(graphdef, params, events, segment, layout=layout)
+            each = -jax.nn.log_softmax(logits)[..., 3]
+            return each.mean(), each
 
-        each, grads = values(params, *inputs)
-        return np.asarray(each), [np.asarray(x) for x in jax.tree.leaves(grads)]
+        compiled = jax.jit(jax.grad(loss, has_aux=True), in_shardings=(where, rows))
 
-    want, want_grads = run(layout_of(1, 1, 1, 1), events)
+        def run(events):
+            grads, each = compiled(params, jax.device_put(events, rows))
+            return np.asarray(each), [np.asarray(x) for x in jax.tree.leaves(grads)]
+
+        return run
+
+    want, want_grads = program(layout_of(1, 1, 1, 1))(events)
     assert want.dtype == np.float64
     for shape in ((1, 8, 1, 1), (1, 4, 1, 2), (2, 2, 2, 1), (1, 1, 4, 1)):
-        got, grads = run(layout_of(*shape), events)
+        run = program(layout_of(*shape))
+        got, grads = run(events)
         np.testing.assert_allclose(got, want, rtol=1e-10, err_msg=str(shape))
         for a, b in zip(grads, want_grads, strict=True):
             assert a.dtype == np.float64
@@ -96,7 +96,7 @@ MODEL = """
     # the others, though their keys come from all devices.
     token = events.token.copy()
     token[:, 5] = (token[:, 5] + 1) % 40
-    other, _ = run(layout_of(1, 1, 4, 1), events._replace(token=token))
+    other, _ = run(events._replace(token=token))
     heard = (segment == 1) & (np.arange(64) >= 5)
     np.testing.assert_array_equal(other[~heard], got[~heard])
     assert (other[heard] != got[heard]).mean() > 0.99
