@@ -138,7 +138,8 @@ class Model:
     dtype: str = "float32"
     """Type of activations: float32 or bfloat16. Parameters are float32."""
     attention: str = "auto"
-    """Attention kernel: auto (by platform) or chunked or plain."""
+    """Attention kernel: auto (by platform), splash (TPU), flash (GPU), chunked (any) or plain (one
+    dense mask)."""
     remat: str = "products"
     """What a layer keeps for the backward pass: products (what its matrix products and attention
     made), attention (what attention made) or nothing (its input alone). The less, the more is

@@ -105,13 +105,14 @@ def test_shardings_of_a_state():
 
 
 PROGRAM = """
-    import dataclasses
+    import functools
     import jax
     import jax.numpy as jnp
     import numpy as np
     from jaxmusic import config as configs
     from jaxmusic.events import Events
     from jaxmusic.models import transformer
+    from jaxmusic.models.layout import Layout
     from jaxmusic.parallel import mesh as meshes, sharding
 
     assert len(jax.devices()) == 8
@@ -134,8 +135,8 @@ PROGRAM = """
 
         @jax.jit
         def forward(params, events, segment):
-            constrain = sharding.constrain(mesh, rules)
-            return transformer.apply(graphdef, params, events, segment, constrain=constrain)
+            layout = Layout(mesh, functools.partial(sharding.spec, rules, mesh=mesh))
+            return transformer.apply(graphdef, params, events, segment, layout=layout)
 
         @jax.jit
         def gradient(params, *inputs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,7 +16,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxmusic import config as configs
 from jaxmusic.events import Batch
-from jaxmusic.models import transformer
+from jaxmusic.models import attention, transformer
+from jaxmusic.models.layout import Layout
 from jaxmusic.parallel import sharding
 from jaxmusic.train.loss import token_losses
 from jaxmusic.train.optimizer import make_optimizer, make_schedule
@@ -146,7 +148,8 @@ def make_program(
       mesh: where everything lives.
     """
     rules = sharding.ShardingRules()
-    constrain = sharding.constrain(mesh, rules)
+    layout = Layout(mesh, functools.partial(sharding.spec, rules, mesh=mesh))
+    attention.check(experiment.model, experiment.data.context, layout)
     parts = experiment.accumulate
     rows = sharding.batch_sharding(mesh, rules, experiment.data.batch, parts)
     everywhere: Any = NamedSharding(mesh, PartitionSpec())
@@ -180,7 +183,7 @@ def make_program(
 
     def losses(params: dict[str, jax.Array], batch: Batch, key: Any = None) -> jax.Array:
         weights = unnamed(abstract, params)
-        logits = transformer.apply(graphdef, weights, batch.events, batch.segment, key, constrain)
+        logits = transformer.apply(graphdef, weights, batch.events, batch.segment, key, layout)
         return token_losses(logits, batch.target) * batch.weight
 
     def train(state: State, batch: Batch) -> tuple[State, Metrics]:
@@ -200,7 +203,7 @@ def make_program(
         if parts == 1:
             grads, nll = gradient(batch, key)
         else:
-            grads, nll = _summed(gradient, _divided(batch, parts, constrain), key)
+            grads, nll = _summed(gradient, _divided(batch, parts, layout.constrain), key)
         norm = optax.global_norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
