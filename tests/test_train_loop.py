@@ -247,9 +247,9 @@ def test_missing_runs_and_checkpoints_are_named(whole, tmp_path):
         checkpoint.load(whole[0], 4)
 
 
-def test_a_run_without_finite_losses_gives_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxmusic.train.monitor.PATIENCE", 3)
-    broken = dataclasses.replace(fakes.experiment().optimizer, learning_rate=1e38, clip=1e38)
+def test_a_run_without_finite_losses_gives_up(tmp_path):
+    settings = {"learning_rate": 1e38, "clip": 1e38, "patience": 3}
+    broken = dataclasses.replace(fakes.experiment().optimizer, **settings)
     with pytest.raises(UserError, match="not a finite number"):
         trainer.train(fakes.experiment(optimizer=broken, steps=30), tmp_path, progress=False)
     assert all(json.dumps(line) for line in read_log(tmp_path))

@@ -161,7 +161,7 @@ def _bind(
         from jaxmusic.models import flash
 
         return functools.partial(flash.flash, interpret=interpret), (), ()
-    return {"chunked": chunked, "plain": plain}[name], (), ()
+    return chunked if name == "chunked" else plain, (), ()
 
 
 def plain(

@@ -22,6 +22,8 @@ from jaxmusic.train import run as runs
 from jaxmusic.train.step import State, named, unnamed
 
 FOLDER = "checkpoints"
+AVERAGE = "average"
+"""Part of a checkpoint, and field of a state."""
 
 
 class Saved(NamedTuple):
@@ -45,7 +47,8 @@ class Saved(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run.
 
-    A checkpoint holds the parameters, the rest of the state, and a JSON object. It is written
+    A checkpoint holds the parameters, their average where a run keeps one, the rest of the state,
+    and a JSON object. It is written
     in the background, under another name until it is complete, so that a run killed while
     saving still has the one before. Kept are the latest `keep`, the best by validation loss,
     and the first, against which a finished model can be compared.
@@ -68,6 +71,7 @@ class Checkpoints:
             ),
             item_handlers={
                 "params": ocp.StandardCheckpointHandler(),
+                AVERAGE: ocp.StandardCheckpointHandler(),
                 "rest": ocp.StandardCheckpointHandler(),
                 "info": ocp.JsonCheckpointHandler(),
             },
@@ -101,9 +105,8 @@ class Checkpoints:
         self._manager.save(
             step,
             args=args.Composite(
-                params=args.StandardSave(state.params),
-                rest=args.StandardSave(state._replace(params={})),
                 info=args.JsonSave(info),
+                **{name: args.StandardSave(item) for name, item in _items(state).items()},
             ),
             metrics=None if val_loss is None else {"val_loss": val_loss},
         )
@@ -123,19 +126,17 @@ class Checkpoints:
           UserError: if the checkpoint holds arrays of other names, shapes or types.
         """
         args = self._ocp.args
-        rest = like._replace(params={})
-        found = self._manager.item_metadata(step)
-        _check(self._folder / str(step), found.params, like.params)
-        _check(self._folder / str(step), found.rest, rest)
+        found, items = self._manager.item_metadata(step), _items(like)
+        for name, item in items.items():
+            _check(self._folder / str(step), found[name], item)
         restored = self._manager.restore(
             step,
             args=args.Composite(
-                params=args.StandardRestore(like.params),
-                rest=args.StandardRestore(rest),
                 info=args.JsonRestore(),
+                **{name: args.StandardRestore(item) for name, item in items.items()},
             ),
         )
-        return restored.rest._replace(params=restored.params), restored.info
+        return _state({name: restored[name] for name in items}, like), restored.info
 
     def close(self) -> None:
         """Frees the background threads; call `wait` first to learn of failed saves."""
@@ -189,10 +190,10 @@ def load(run: str | epath.PathLike, step: int | None = None) -> Saved:
 def restore_params(
     run: epath.Path, like: dict[str, Any], step: int | None = None
 ) -> tuple[int, dict[str, jax.Array]]:
-    """The parameters of a checkpoint alone, of a run that may be going on.
+    """The weights of a checkpoint alone: the average of the parameters, where the run keeps one.
 
     Args:
-      run: the run's folder.
+      run: the run's folder; the run may be going on.
       like: abstract parameters by name, with the shardings that the arrays shall have.
       step: which checkpoint; None for the latest.
 
@@ -203,15 +204,34 @@ def restore_params(
       UserError: there is no such checkpoint, or it holds other names, shapes or types.
     """
     step = _finished(run, step)
-    return step, _restored(run / FOLDER / str(step) / "params", like)
+    folder = run / FOLDER / str(step)
+    average = folder / AVERAGE
+    return step, _restored(average if average.exists() else folder / "params", like)
 
 
 def restore_state(run: epath.Path, like: State) -> tuple[int, State]:
     """The latest step of another run and its whole state; `like` as in `restore_params`."""
     step = _finished(run, None)
     folder = run / FOLDER / str(step)
-    rest = _restored(folder / "rest", like._replace(params={}))
-    return step, rest._replace(params=_restored(folder / "params", like.params))
+    items = _items(like)
+    if (AVERAGE in items) != (folder / AVERAGE).exists():
+        raise UserError(f"Set optimizer.ema to what {run} was trained with, whose state goes on.")
+    return step, _state({name: _restored(folder / name, item) for name, item in items.items()}, like)
+
+
+def _items(state: State) -> dict[str, Any]:
+    """The parts of a state that are saved and restored by themselves."""
+    parts = state._asdict()
+    items = {name: parts.pop(name) for name in ("params", AVERAGE)}
+    # Nothing stands for what is empty, as in the checkpoints of jaxmusic 0.1, which knew no more.
+    items["rest"] = {"params": {}} | {n: part for n, part in parts.items() if jax.tree.leaves(part)}
+    return {name: item for name, item in items.items() if item}
+
+
+def _state(items: dict[str, Any], like: State) -> State:
+    """The reverse of `_items`."""
+    whole = {**items["rest"], "params": items["params"], AVERAGE: items.get(AVERAGE, {})}
+    return like._replace(**whole)
 
 
 def _finished(run: epath.Path, step: int | None) -> int:

@@ -19,8 +19,6 @@ from jaxmusic.train import run as runs
 from jaxmusic.train.step import Metrics
 
 LOG, TENSORBOARD = "log.jsonl", "tensorboard"
-PATIENCE = 20
-"""Steps in a row without a finite loss after which a run gives up."""
 
 
 class Validation(NamedTuple):
@@ -46,7 +44,14 @@ class Monitor:
     """
 
     def __init__(
-        self, run: epath.Path, step: int, steps: int, log_every: int, progress: bool, seconds: float
+        self,
+        run: epath.Path,
+        step: int,
+        steps: int,
+        log_every: int,
+        progress: bool,
+        seconds: float,
+        patience: int,
     ):
         """Opens the log of a run.
 
@@ -57,11 +62,12 @@ class Monitor:
           log_every: steps between lines.
           progress: whether to show anything.
           seconds: time that the run has taken so far.
+          patience: updates left out in a row after which the run gives up.
         """
         from tensorboardX import SummaryWriter
 
         self._progress = progress
-        self._every = log_every
+        self._every, self._patience = log_every, patience
         self._seconds, self._started = seconds, time.perf_counter()
         self._log = _shortened(run / LOG, step).open("a")
         self._board = SummaryWriter(str(run / TENSORBOARD), purge_step=step + 1)
@@ -125,17 +131,18 @@ class Monitor:
         """Reads the metrics of the last step, waiting for it.
 
         Raises:
-          UserError: if `PATIENCE` steps in a row were not finite.
+          UserError: if the last updates were all left out, as many as `patience` says.
         """
         if self._pending is None:
             return
         (step, metrics), self._pending = self._pending, None
         nll, weight, norm, rate, skipped = (float(x) for x in jax.device_get(metrics))
         self._bad = self._bad + 1 if skipped else 0
-        if self._bad >= PATIENCE:
+        if self._bad >= self._patience:
+            why = "stood out" if math.isfinite(nll + norm) else "was not a finite number"
             raise UserError(
-                f"Lower optimizer.learning_rate and start a new run: the loss of the last "
-                f"{PATIENCE} steps up to step {step} was not a finite number."
+                f"Lower optimizer.learning_rate and start a new run: the last {self._bad} updates "
+                f"up to step {step} were left out, as the loss or the gradient {why}."
             )
         self._skipped += int(skipped)
         if not skipped:

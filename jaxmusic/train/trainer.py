@@ -17,6 +17,7 @@ from jaxmusic.codecs.registry import make_codec
 from jaxmusic.data.loader import Loader
 from jaxmusic.errors import UserError
 from jaxmusic.events import Batch, Events
+from jaxmusic.parallel import sharding
 from jaxmusic.parallel.mesh import make_mesh
 from jaxmusic.train import checkpoint
 from jaxmusic.train import run as runs
@@ -82,7 +83,7 @@ def train(experiment: configs.Experiment, run: str | epath.Path, progress: bool 
 def _loop(session: _Session, stop: Stop) -> Result:
     experiment, monitor = session.experiment, session.monitor
     state, step, found = session.state, session.step, session.found
-    batches = session.data.iterate(step, jax.process_index(), jax.process_count())
+    batches = session.data.iterate(step, *session.rows())
     while step < experiment.steps and not stop:
         with monitor.waiting_for_data():
             batch = session.place(next(batches))
@@ -92,7 +93,7 @@ def _loop(session: _Session, stop: Stop) -> Result:
         monitor.step(step, metrics)
         if _due(step, experiment.eval_every, experiment.steps):
             with monitor.aside("validating"):
-                found = session.validate(step, state.params)
+                found = session.validate(step, state.weights)
         if _due(step, experiment.checkpoint_every, experiment.steps):
             with monitor.aside("saving"):
                 session.save(step, state, found)
@@ -135,6 +136,7 @@ class _Session:
     def __init__(self, experiment: configs.Experiment, run: epath.Path, progress: bool):
         stored = runs.claim(run, experiment)
         self.run, self.experiment = run, experiment
+        self._shape = (experiment.data.batch, experiment.data.context)
         self._open_data(stored)
         if stored is None:
             stored = runs.Stored(
@@ -157,7 +159,8 @@ class _Session:
         validation = info.get("validation")
         self.found = Validation(**validation) if validation else None
         self.monitor = Monitor(
-            run, self.step, experiment.steps, experiment.log_every, progress, info["seconds"]
+            *(run, self.step, experiment.steps, experiment.log_every, progress, info["seconds"]),
+            experiment.optimizer.patience,
         )
         self.monitor.note(f"{run}: {origin}.")
         if self.step < experiment.steps:
@@ -201,15 +204,19 @@ class _Session:
         if experiment.init_from:
             path = runs.folder(experiment.init_from)
             step, params = checkpoint.restore_params(path, like.params)
-            state = state._replace(params=params)
+            state = state.starting_from(params)
             origin = f"starting from the weights of {experiment.init_from} at step {step}"
         return state, {"seconds": 0.0}, origin
 
+    def rows(self) -> tuple[int, int]:
+        """Which block of the rows of a batch this process reads, and of how many."""
+        return sharding.process_rows(self._program.batch, self._shape)
+
     def place(self, batch: Batch) -> Batch:
-        """Puts this process's rows of a batch where the steps want them."""
-        shape = (self.experiment.data.batch, self.experiment.data.context)
+        """Puts this process's rows of a batch, or all of them, where the steps want them."""
+        where, shape = self._program.batch, self._shape
         return jax.tree.map(
-            lambda x: jax.make_array_from_process_local_data(self._program.batch, x, shape), batch
+            lambda x: jax.make_array_from_process_local_data(where, x, shape), batch
         )
 
     def validate(self, step: int, params: dict[str, jax.Array]) -> Validation:
