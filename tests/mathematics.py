@@ -108,7 +108,9 @@ def train(order, mesh, accumulate, remat, optimizer):
             **dict(layers=2, width=32, heads=4, kv_heads=2, head_dim=8, hidden=48),
             **dict(dtype=order["dtype"], remat=remat),
         ),
-        optimizer=config.Optimizer(**{"learning_rate": 1e-2, "warmup": 4, "spike": 6.0, "ema": 0.9} | optimizer),
+        optimizer=config.Optimizer(
+            **{"learning_rate": 1e-2, "warmup": 4, "spike": 6.0, "ema": 0.9} | optimizer
+        ),
         mesh=config.Mesh(*mesh),
         steps=STEPS,
         accumulate=accumulate,

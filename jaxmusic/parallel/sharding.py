@@ -109,9 +109,7 @@ def shardings(state: Any, mesh: Mesh, rules: ShardingRules) -> Any:
     return jax.tree.map(leaf, state, is_leaf=lambda value: isinstance(value, nnx.Variable))
 
 
-def of_moment(
-    place: NamedSharding, like: tuple[int, ...], shape: tuple[int, ...]
-) -> NamedSharding:
+def of_moment(place: NamedSharding, like: tuple[int, ...], shape: tuple[int, ...]) -> NamedSharding:
     """Sharding of an array that an optimiser keeps for a parameter.
 
     A moment of the parameter's own shape is split as the parameter is. One that lacks an axis, such

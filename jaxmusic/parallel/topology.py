@@ -8,7 +8,7 @@ of v4 is from Jouppi et al. 2023, "TPU v4". The network of v5e is its hosts' 200
 chips, that of v6e 800 Gb/s shared by 8, that of v5p is stated; v4 is taken to be as v5p.
 
 GPU figures are those of NVIDIA's data sheets of the SXM models: dense bfloat16, half of NVLink's
-two-way bandwidth, 8 GPUs to a node as in a DGX, and a network card of 400 Gb/s (A100: 200) for each.
+two-way bandwidth, 8 GPUs to a node as in a DGX, and a network card for each: 400 Gb/s, A100 200.
 """
 
 from __future__ import annotations

@@ -194,8 +194,8 @@ def _collective(
     size = sum(bits for _, bits in arrays)
     shape = np.array(list(axes.values()))
     if kind == "collective-permute":
-        pairs = _numbers(_braces(line, "source_target_pairs"))
-        ids = np.array(pairs).reshape(-1, 2)
+        pairs = re.search(r"source_target_pairs=\{([\d,{}]*)\}", line)
+        ids = np.array(_numbers(pairs[1] if pairs else "")).reshape(-1, 2)
         over, count = _varying(ids, axes, slices), math.prod(shape) // slices
         sent = size * len(ids) / max(count, len(ids))
     else:
@@ -233,13 +233,6 @@ def _arrays(shape: str) -> list[tuple[str, float]]:
     return found
 
 
-def _braces(line: str, name: str) -> str:
-    found = re.search(rf"\b{name}=(\{{.*?\}}\}}|\{{\}})", line)
-    if found is None:
-        raise ValueError(f"no {name} in {line[:200]}")
-    return found[1]
-
-
 def _numbers(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", text)]
 
@@ -247,28 +240,49 @@ def _numbers(text: str) -> list[int]:
 def _groups(line: str, count: int) -> np.ndarray:
     """The groups of devices among which a collective goes, int [groups, devices of each].
 
-    Three ways of writing them: ``{{0,1},{2,3}}``; ``[4,2]<=[2,4]T(1,0)``, numbers reshaped, turned
-    and reshaped again; and ``mesh['a'=2,'b'=4] {'b'}``, numbers in a mesh grouped along axes of it.
+    XLA writes them in three ways: ``{{0,1},{2,3}}``; ``[4,2]<=[2,4]T(1,0)``, which is all numbers
+    reshaped, turned and reshaped again; and ``mesh['a'=2,'b'=4] {'b'}``, which is all numbers in a
+    mesh, grouped along axes of it.
     """
-    if found := re.search(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", line):
-        ids = np.arange(math.prod(_numbers(found[2]))).reshape(_numbers(found[2]))
-        ids = ids.transpose(_numbers(found[3])) if found[3] else ids
-        return ids.reshape(_numbers(found[1]))
-    if found := re.search(r"replica_groups=mesh\[([^\]]*)\](.*?) \{([^}]*)\}", line):
-        if found[2]:
-            raise ValueError(f"groups of devices in an order of their own: {found[0]}")
-        sizes = {name: int(n) for name, n in re.findall(r"'([^']+)'=(\d+)", found[1])}
-        wanted = [name for name in re.findall(r"'([^']+)'", found[3])]
-        if ":" in found[3]:
-            raise ValueError(f"groups along a part of an axis: {found[0]}")
-        names = list(sizes)
-        ids = np.arange(math.prod(sizes.values())).reshape(tuple(sizes.values()))
-        order = [names.index(n) for n in names if n not in wanted]
-        ids = ids.transpose(order + [names.index(n) for n in wanted])
-        return ids.reshape(-1, math.prod(sizes[n] for n in wanted))
-    text = _braces(line, "replica_groups")
-    groups = [_numbers(group) for group in re.findall(r"\{([\d,]+)\}", text)]
+    if found := re.search(r"replica_groups=\[([\d,]+)\]<=(\S+?)(?:, |$)", line):
+        return _iota(found[2]).reshape(_numbers(found[1]))
+    if found := re.search(
+        r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\((\S+)\))? \{([^}]*)\}", line
+    ):
+        return _along(found[1], found[2], found[3])
+    text = re.search(r"replica_groups=(\{\{[\d,{}]*\}\}|\{\})", line)
+    if text is None:
+        raise ValueError(f"no groups of devices that can be read: {line[:200]}")
+    groups = [_numbers(group) for group in re.findall(r"\{([\d,]+)\}", text[1])]
     return np.array(groups) if groups else np.arange(count)[None]
+
+
+def _iota(text: str) -> np.ndarray:
+    """All numbers as ``[2,4]T(1,0)`` has them: reshaped and perhaps turned."""
+    shape, _, turned = text.partition("T")
+    ids = np.arange(math.prod(_numbers(shape))).reshape(_numbers(shape))
+    return ids.transpose(_numbers(turned)) if turned else ids
+
+
+def _along(mesh: str, order: str | None, wanted: str) -> np.ndarray:
+    """Groups along axes of a mesh, or along a part of one, as in ``'a':(2)4``: 4 after 2."""
+    sizes = [(name, int(n)) for name, n in re.findall(r"'([^']+)'=(\d+)", mesh)]
+    ids = np.arange(math.prod(n for _, n in sizes))
+    if order:
+        ids = (_iota(order) if "[" in order else np.array(_numbers(order))).flatten()
+    parts = re.findall(r"'([^']+)'(?::\((\d+)\)(\d+))?", wanted)
+    shape: list[int] = []
+    grouped = {}
+    for name, n in sizes:
+        before, size = next(
+            ((int(b or 1), int(s or n)) for axis, b, s in parts if axis == name), (n, 1)
+        )
+        grouped[name] = len(shape) + 1
+        shape += [before, size, n // (before * size)]
+    last = [grouped[name] for name, _, _ in parts]
+    ids = ids.reshape(shape)
+    ids = ids.transpose([i for i in range(len(shape)) if i not in last] + last)
+    return ids.reshape(-1, math.prod(shape[i] for i in last))
 
 
 def _varying(groups: np.ndarray, axes: dict[str, int], slices: int) -> tuple[str, ...]:
@@ -278,6 +292,4 @@ def _varying(groups: np.ndarray, axes: dict[str, int], slices: int) -> tuple[str
         # The program of one slice counts its own devices.
         sizes[0] //= slices
     places = np.unravel_index(groups, tuple(int(size) for size in sizes))
-    return tuple(
-        name for name, place in zip(axes, places) if (place != place[:, :1]).any()
-    )
+    return tuple(name for name, place in zip(axes, places) if (place != place[:, :1]).any())

@@ -193,7 +193,7 @@ def nearest(found: Plan) -> Iterator[Settings]:
 
 def arithmetic(experiment: configs.Experiment, topology: Topology) -> Plan:
     """A plan without compiling anything: memory and traffic are estimates."""
-    model, data = experiment.model, experiment.data
+    model = experiment.model
     vocab_size = make_codec(experiment.codec).vocab_size
     shape = _checked(experiment, topology)
     kernel = attention.choose(model.attention, topology.chip.kind)

@@ -101,7 +101,10 @@ def as_text(plan: Plan) -> str:
         ("mesh", mesh),
         ("parameters", f"{_count(plan.parameters)}"),
         ("batch", f"{data.batch} x {data.context:,} = {_count(plan.work.tokens)} tokens"),
-        ("computed in", f"{plan.experiment.accumulate} part{'s' * (plan.experiment.accumulate > 1)}"),
+        (
+            "computed in",
+            f"{plan.experiment.accumulate} part{'s' * (plan.experiment.accumulate > 1)}",
+        ),
         ("attention, remat", f"{plan.kernel}, {model.remat}"),
     ]
     parts = [_table("plan", rows), _table("memory of each chip", _memory(plan))]

@@ -23,8 +23,8 @@ Shape = dict[str, int]
 
 _AGAIN = {"splash": 1.5, "flash": 1.5, "chunked": 0.5, "plain": 0.0}
 """Products of attention that the backward pass of a kernel makes again, as a share of those of the
-forward pass: the scores once (Dao et al. 2022); splash and flash take the gradients of queries and of
-keys in two kernels, and each makes the scores and their gradients for itself."""
+forward pass: the scores once (Dao et al. 2022); splash and flash take the gradients of queries and
+of keys in two kernels, and each makes the scores and their gradients for itself."""
 
 
 @dataclasses.dataclass(frozen=True)
