@@ -80,20 +80,16 @@ def compile_step(
         if memory is None:
             raise
         return Compiled("", memory, time.perf_counter() - start)
-    found = compiled.memory_analysis()
-    memory = Memory(
-        arguments=found.argument_size_in_bytes,
-        temporaries=found.temp_size_in_bytes,
-        output=found.output_size_in_bytes,
-        program=found.generated_code_size_in_bytes,
-        total=found.argument_size_in_bytes
-        + found.output_size_in_bytes
-        - found.alias_size_in_bytes
-        + found.temp_size_in_bytes
-        + found.generated_code_size_in_bytes,
-        available=topology.chip.memory,
+    seconds = time.perf_counter() - start
+    found: Any = compiled.memory_analysis()
+    sizes = (
+        found.argument_size_in_bytes,
+        found.temp_size_in_bytes,
+        found.output_size_in_bytes,
+        found.generated_code_size_in_bytes,
     )
-    return Compiled(compiled.as_text(), memory, time.perf_counter() - start)
+    total = sum(sizes) - found.alias_size_in_bytes
+    return Compiled(compiled.as_text() or "", Memory(*sizes, total, topology.chip.memory), seconds)
 
 
 def refused(message: str) -> Memory | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 
@@ -235,7 +236,7 @@ def _checked(experiment: configs.Experiment, topology: Topology) -> Shape:
     shape = mesh_shape(experiment.mesh, topology.count)
     transformer.check(experiment.model)
     make_schedule(experiment.optimizer, experiment.steps)
-    mesh = jax.sharding.AbstractMesh(shape, AXES)
+    mesh: Any = jax.sharding.AbstractMesh(shape, AXES)
     data, rules = experiment.data, sharding.ShardingRules()
     sharding.batch_sharding(mesh, rules, data.batch, experiment.accumulate, data.context)
     vocab_size = make_codec(experiment.codec).vocab_size

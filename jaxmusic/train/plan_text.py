@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import defaultdict
 from typing import Any
 
 from jaxmusic import config as configs
@@ -79,14 +78,14 @@ class Traffic:
 
 def summed(plan: Plan) -> list[Traffic]:
     """Collectives by kind and axes, the most bytes first."""
-    times: dict[tuple[Any, ...], int] = defaultdict(int)
-    sizes: dict[tuple[Any, ...], float] = defaultdict(float)
+    found: dict[Any, Traffic] = {}
     for each in plan.sent:
         key = (each.kind, each.axes, each.network, each.dtype)
-        times[key] += each.times
-        sizes[key] += each.times * each.bytes
-    found = [Traffic(*key, times[key], size) for key, size in sizes.items()]
-    return sorted(found, key=lambda traffic: -traffic.bytes)
+        had = found.get(key) or Traffic(*key, times=0, bytes=0.0)
+        found[key] = dataclasses.replace(
+            had, times=had.times + each.times, bytes=had.bytes + each.times * each.bytes
+        )
+    return sorted(found.values(), key=lambda traffic: -traffic.bytes)
 
 
 def as_text(plan: Plan) -> str:
@@ -169,8 +168,8 @@ def _time(plan: Plan) -> Rows:
         ("MFU", f"{plan.mfu:.0%} at most"),
         ("tokens per day", f"{_count(plan.tokens_per_day)} at most"),
         (
-            "days",
-            f"{plan.days:.1f} at least for {plan.experiment.steps:,} steps, "
+            "run",
+            f"{_days(plan.days)} at least for {plan.experiment.steps:,} steps, "
             f"{_count(plan.experiment.steps * plan.work.tokens)} tokens",
         ),
     ]
@@ -240,3 +239,7 @@ def _count(number: float) -> str:
 
 def _seconds(time: float) -> str:
     return f"{time:.2f} s" if time >= 1 else f"{time * 1e3:.1f} ms"
+
+
+def _days(days: float) -> str:
+    return f"{days:.1f} days" if days >= 1 else f"{days * 24:.1f} hours"

@@ -8,10 +8,11 @@ at its peak, so that real steps are slower. No figure of this module has been ch
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
-import numpy as np
 
 from jaxmusic import config as configs
 from jaxmusic.models import transformer
@@ -175,23 +176,26 @@ def roofline(
     chip = topology.chip
     links = network = 0.0
     for each in sent:
+        size = each.bytes * each.times
         if isinstance(mesh, dict):
-            # Devices of an axis are apart by the product of the axes after it.
-            names = list(mesh)
-            inner = np.prod([mesh[n] for n in names[names.index(each.axes[0]) :]])
-            far, speed = topology.count > NODE and inner > NODE, chip.link
+            far, speed = _between_nodes(mesh, each.axes), chip.link
         else:
             far, speed = each.network, _speed(topology, mesh, each.axes)
-        if far:
-            network += each.bytes * each.times / chip.network
-        elif each.bytes:
-            links += each.bytes * each.times / speed
+        network += size / chip.network if far else 0.0
+        links += 0.0 if far else size / speed
     return Roofline(
         compute=(work.flops + work.again) / (topology.count * chip.flops),
         memory=work.moved / chip.bandwidth,
         links=links,
         network=network,
     )
+
+
+def _between_nodes(mesh: Shape, axes: tuple[str, ...]) -> bool:
+    """Whether GPUs along some axes of the mesh are in more than one node."""
+    names = list(mesh)
+    # Neighbours on an axis are as far apart as there are devices along the axes after it.
+    return math.prod(mesh[name] for name in names[names.index(axes[0]) :]) > NODE
 
 
 def _speed(topology: Topology, mesh: jax.sharding.Mesh, axes: tuple[str, ...]) -> float:
@@ -201,13 +205,12 @@ def _speed(topology: Topology, mesh: jax.sharding.Mesh, axes: tuple[str, ...]) -
     ring within them, and else one, as the ends of a line have.
     """
     first = tuple(slice(None) if name in axes else 0 for name in mesh.axis_names)
-    devices = mesh.devices[first].flatten()
-    if len({getattr(d, "slice_index", 0) for d in devices}) > 1:
-        devices = [d for d in devices if d.slice_index == devices[0].slice_index]
-    places = np.array([d.coords[: len(topology.shape)] for d in devices])
+    devices: list[Any] = mesh.devices[first].flatten().tolist()
+    slices = [getattr(device, "slice_index", 0) for device in devices]
+    near = [device for device, slice_ in zip(devices, slices) if slice_ == slices[0]]
     speed = 0.0
     for dimension, size in enumerate(topology.shape):
-        along = len(set(places[:, dimension].tolist()))
-        ring = along == size > 2 and topology.closes(dimension)
+        along = len({device.coords[dimension] for device in near})
+        ring = along == size and topology.closes(dimension)
         speed += topology.chip.link * ((2 if ring else 1) if along > 1 else 0)
     return speed or topology.chip.link
