@@ -47,16 +47,8 @@ def prepare(
 
 def train(argv: Sequence[str]) -> int:
     """Trains a model: `jaxmusic train CONFIG --run DIR [--field.name value ...]`."""
-    from jaxmusic.train import experiments
-
     command = list(argv)
-    if not argv or argv[0].startswith("-"):
-        if not set(argv) & {"-h", "--help"}:
-            names = ", ".join(experiments.names())
-            raise UserError(f"name a config first, a Python file or one of: {names}")
-        experiment = config.Experiment()
-    else:
-        experiment, argv = experiments.load_experiment(argv[0]), argv[1:]
+    experiment, argv = _experiment(argv)
 
     def run_experiment(
         run: Annotated[str, tyro.conf.arg(metavar="DIR")],
@@ -94,6 +86,65 @@ def train(argv: Sequence[str]) -> int:
         return process.run(experiment, run)
 
     return tyro.cli(run_experiment, args=list(argv), prog="jaxmusic train CONFIG")
+
+
+def plan(argv: Sequence[str]) -> int:
+    """Says what training a config costs on hardware that is not here: `jaxmusic plan CONFIG`."""
+    from jaxmusic.parallel.topology import compile_elsewhere
+
+    compile_elsewhere()
+    from jaxmusic.train import plan as planning
+    from jaxmusic.train import plan_text
+
+    experiment, argv = _experiment(argv)
+
+    def plan_experiment(
+        topology: Annotated[str, tyro.conf.arg(metavar="NAME")] = "",
+        slices: int = 1,
+        json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+        experiment: Annotated[config.Experiment, tyro.conf.arg(name="")] = experiment,
+    ) -> int:
+        """Plans memory, traffic and time of training on named hardware.
+
+        Usage: jaxmusic plan CONFIG --topology v5e:16x16 [--slices 2] [--json] [--any.field value]
+
+        For TPUs the real train step is compiled here, which takes a minute or two and needs
+        pip install 'jaxmusic[plan]'. For GPUs, as in h100:8, it is arithmetic. Without --topology
+        it says what the config costs at all, and which hardware has a name.
+
+        Ends with 0 if the step fits into memory, with 3 if it does not; then it looks for settings
+        that do.
+
+        Args:
+          topology: hardware and how much of it: v5e:16x16, v5p:4x4x8, v6e:4x4, v4:4x4x4, h100:8.
+          slices: slices of TPUs, joined by the data center's network.
+          json: print JSON instead of tables.
+          experiment: fields of the experiment that differ from the config.
+        """
+        if not topology:
+            print(plan_text.costs(experiment))
+            return 0
+        found = planning.plan(experiment, topology, slices, lambda text: _say(f"plan: {text}"))
+        print(plan_text.as_json(found) if json else plan_text.as_text(found))
+        return 0 if found.fits else 3
+
+    return tyro.cli(plan_experiment, args=list(argv), prog="jaxmusic plan CONFIG")
+
+
+def _experiment(argv: Sequence[str]) -> tuple[config.Experiment, Sequence[str]]:
+    """The experiment that is named first, and the other arguments."""
+    from jaxmusic.train import experiments
+
+    if not argv or argv[0].startswith("-"):
+        if not set(argv) & {"-h", "--help"}:
+            names = ", ".join(experiments.names())
+            raise UserError(f"name a config first, a Python file or one of: {names}")
+        return config.Experiment(), argv
+    return experiments.load_experiment(argv[0]), argv[1:]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def generate(
@@ -228,6 +279,7 @@ def status(
 COMMANDS = {
     "prepare": prepare,
     "train": train,
+    "plan": plan,
     "status": status,
     "generate": generate,
     "convert": convert,
@@ -267,15 +319,14 @@ def _dispatch(argv: Sequence[str]) -> int:
     if argv[0] not in COMMANDS:
         print(f"jaxmusic: there is no command {argv[0]!r}\n\n{_usage()}", file=sys.stderr)
         return 2
-    if argv[0] not in ("prepare", "convert", "train", "status") and not set(argv) & {
-        "-h",
-        "--help",
-    }:
+    if argv[0] in ("generate", "quickstart") and not set(argv) & {"-h", "--help"}:
         from jaxmusic.train.compilation import keep_compiled
 
         keep_compiled()
     if argv[0] == "train":
         return train(argv[1:])
+    if argv[0] == "plan":
+        return plan(argv[1:])
     command: Any = COMMANDS[argv[0]]
     return tyro.cli(command, args=list(argv[1:]), prog=f"jaxmusic {argv[0]}") or 0
 

@@ -13,6 +13,7 @@ from jaxmusic import config as configs
 from jaxmusic.errors import UserError
 from jaxmusic.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
 from jaxmusic.models import attention, position
+from jaxmusic.models.gathering import gathered
 from jaxmusic.models.layout import Layout, constrain
 from jaxmusic.models.numerics import wide
 from jaxmusic.models.remat import POLICIES, SAVED
@@ -86,12 +87,18 @@ class Layers(nnx.Module):
         config = self.config
         _, stacked = nnx.split(self)
         weights = {path[0]: leaf[...] for path, leaf in stacked.flat_state()}
+        axes = {path[0]: leaf.get_metadata()["axes"][1:] for path, leaf in stacked.flat_state()}
         keys = None
         if dropout_key is not None and config.dropout:
             keys = jax.random.split(dropout_key, (config.layers, 2))
 
         def layer(x: jax.Array, scanned: tuple[dict[str, jax.Array], Any]) -> Any:
             weights, keys = scanned
+            weights = {
+                # Scales of norms stay as they are: norms are taken in float32.
+                name: gathered(w, axes[name], x.dtype if w.ndim > 1 else w.dtype, layout)
+                for name, w in weights.items()
+            }
             first, second = (None, None) if keys is None else keys
             x = x + drop(attended(x, weights), config.dropout, first)
             x = constrain(layout, x, ("batch", "sequence", None))
