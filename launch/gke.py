@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--topology", required=True, help="of one slice, as in v5e:16x16")
     parser.add_argument("--slices", type=int, default=1)
-    parser.add_argument("--image", required=True, help="with jaxmusic[tpu] in it")
+    parser.add_argument("--image", required=True, help="made from launch/Dockerfile")
     parser.add_argument("--name", default="jaxmusic", help="of the JobSet")
     parser.add_argument("--namespace", default="default")
     parser.add_argument("--service-account", default="default", help="that may write to the bucket")

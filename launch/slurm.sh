@@ -10,10 +10,10 @@
 # file system that all nodes share. Add what your cluster asks for: --partition, --account, --mem,
 # --cpus-per-task.
 #
-# There is one task for each GPU: it is what JAX expects under Slurm, where it gives each process
-# the GPU of its number on the node. Do not add --gpus-per-task or --gpu-bind, which hide the
-# others' GPUs and so renumber them. Without GPUs, use --ntasks-per-node=1. The coordinator is the
-# first node, by its name, at a port that follows from the job's number.
+# There is one task for each GPU, which is how JAX counts under Slurm: each process takes the GPU of
+# its own number on the node. Do not add --gpus-per-task or --gpu-bind, which hide the other GPUs and
+# so renumber them. With --ntasks-per-node=1 a single process takes all GPUs of its node, or its CPU.
+# The coordinator is the first node, by its name, at a port that follows from the job's number.
 #
 # The lines below may be overridden on sbatch's command line. 300 seconds before the time limit
 # every task gets SIGTERM, saves and exits with 75; this script then puts the job back into the
@@ -41,21 +41,22 @@ esac
 command -v jaxmusic >/dev/null ||
   fail "there is no jaxmusic on the PATH; activate its environment before you call sbatch."
 gpus=${SLURM_GPUS_ON_NODE:-0} tasks=${SLURM_NTASKS_PER_NODE:-1}
-[[ $gpus -eq 0 || $gpus -eq $tasks ]] ||
+[[ $gpus -eq 0 || $tasks -eq 1 || $tasks -eq $gpus ]] ||
   fail "nodes have $gpus GPUs and $tasks tasks; use --ntasks-per-node=$gpus, one for each GPU."
 
 echo "Job $SLURM_JOB_ID on $SLURM_JOB_NODELIST, started for the $((${SLURM_RESTART_COUNT:-0} + 1)). time."
 # srun does not take this over from sbatch by itself.
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
-# A preempted job's batch shell gets SIGTERM as well, and is to wait for its tasks to save.
-trap : TERM
-code=0
+# The time limit's warning goes to the tasks alone. What also reaches this shell is Slurm ending the
+# job: cancelled, or preempted and then requeued by Slurm itself. It waits for the tasks to save.
+ending=no code=0
+trap 'ending=yes' TERM
 # One task that has ended must not end the others, which may be saving, but cannot hold them up.
 srun --label --kill-on-bad-exit=0 --wait=120 \
   jaxmusic train "$@" --restarts "${RESTARTS:-10}" || code=$?
 echo "The tasks ended with exit code $code."
-if [ "$code" -eq 75 ]; then
-  # Slurm does not requeue by itself at a time limit. Where it has done so already, this fails.
-  scontrol requeue "$SLURM_JOB_ID" || true
+if [[ $code -eq 75 && $ending = no ]]; then
+  # Slurm does not requeue by itself at a time limit.
+  scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"

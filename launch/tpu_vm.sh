@@ -130,12 +130,12 @@ set_up() {
   for node in $(nodes); do
     run gcloud compute tpus tpu-vm scp "$work/jaxmusic.tar.gz" "$node:" "${place[@]}" --worker=all
   done
-  # The VMs' own Python is older than jaxmusic needs: uv brings one. gcsfs is for gs:// folders.
+  # The VMs' own Python is older than jaxmusic needs: uv brings one.
   on_all "set -e
 rm -rf jaxmusic && mkdir jaxmusic && tar -C jaxmusic -xzf jaxmusic.tar.gz
 python3 -m pip install --user --quiet uv
 python3 -m uv venv --quiet --python 3.12 --clear jaxmusic-env
-python3 -m uv pip install --quiet --python jaxmusic-env/bin/python './jaxmusic[tpu]' gcsfs"
+python3 -m uv pip install --quiet --python jaxmusic-env/bin/python './jaxmusic[tpu,gcs]'"
   on_all "set -e
 sed \"s|@USER@|\$(id -un)|; s|@HOME@|\$HOME|\" <<'END' | sudo tee /etc/systemd/system/jaxmusic.service >/dev/null
 $(unit "$@")

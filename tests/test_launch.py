@@ -229,6 +229,13 @@ def test_slurm_requeues_what_was_saved(slurm: Bench):
     assert slurm.lines("scontrol.log") == ["requeue 7"]
 
 
+def test_slurm_leaves_a_job_alone_that_slurm_itself_ends(slurm: Bench):
+    # Slurm signals the batch shell too when a job is cancelled: it must not come back.
+    slurm.program("srun", "kill -TERM $PPID; sleep 0.2; exit 75")
+    assert slurm.run("slurm.sh", "toy", **JOB, CODE="75").returncode == exits.SAVED
+    assert not slurm.lines("scontrol.log")
+
+
 def test_slurm_asks_to_be_requeued_and_signalled():
     asked = re.findall(r"^#SBATCH (.+)$", (LAUNCH / "slurm.sh").read_text(), re.MULTILINE)
     assert {"--requeue", "--open-mode=append"} <= set(asked)
@@ -243,7 +250,7 @@ def test_slurm_asks_to_be_requeued_and_signalled():
         (["toy"], {}, "submit it: sbatch"),
         ([], JOB, "name a config"),
         (["--run", "x"], JOB, "name a config"),
-        (["toy"], {**JOB, "SLURM_NTASKS_PER_NODE": "1"}, "use --ntasks-per-node=4"),
+        (["toy"], {**JOB, "SLURM_NTASKS_PER_NODE": "2"}, "use --ntasks-per-node=4"),
     ],
 )
 def test_slurm_refuses_wrong_use(slurm: Bench, args: list[str], job: dict, sentence: str):
@@ -296,7 +303,7 @@ def test_tpu_vm_dry_run_prints_what_it_would_do_and_does_nothing(cloud: Bench):
     assert len(rest) == 6
     assert all("--worker=all" in line for line in rest)
     assert [line.split(" tpu-vm ")[1].split()[0] for line in rest] == ["scp"] * 2 + ["ssh"] * 4
-    assert "jaxmusic[tpu]" in rest[2]
+    assert "jaxmusic[tpu,gcs]" in rest[2]
 
 
 def test_tpu_vm_starts_a_service_that_starts_again(cloud: Bench):
