@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import pathlib
 import sys
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 import tyro
 
 from jaxmusic import config
-from jaxmusic.errors import UserError
+from jaxmusic.errors import UserError, explained
 from jaxmusic.version import __version__
 
 
@@ -48,8 +47,9 @@ def prepare(
 
 def train(argv: Sequence[str]) -> int:
     """Trains a model: `jaxmusic train CONFIG --run DIR [--field.name value ...]`."""
-    from jaxmusic.train import experiments, trainer
+    from jaxmusic.train import experiments
 
+    command = list(argv)
     if not argv or argv[0].startswith("-"):
         if not set(argv) & {"-h", "--help"}:
             names = ", ".join(experiments.names())
@@ -60,6 +60,7 @@ def train(argv: Sequence[str]) -> int:
 
     def run_experiment(
         run: Annotated[str, tyro.conf.arg(metavar="DIR")],
+        restarts: int = 0,
         experiment: Annotated[config.Experiment, tyro.conf.arg(name="")] = experiment,
     ) -> int:
         """Trains a model on a prepared dataset; the same command again goes on where it stopped.
@@ -69,14 +70,28 @@ def train(argv: Sequence[str]) -> int:
         CONFIG is a Python file with a function experiment(), or the name of one that comes with
         jaxmusic. A run goes on from its own last checkpoint, else from the state of the run
         --resume-from, else it starts from the weights of --init-from, else from scratch; it says
-        which. Ctrl-C saves and leaves.
+        which. Ctrl-C, SIGTERM, SIGUSR1 and SIGUSR2 save and leave. Several processes find one
+        another by JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or by Slurm, Open
+        MPI or the metadata of a TPU pod.
+
+        Exit codes: 0 finished, 1 a mistake, 2 wrong usage, 75 saved after a signal, 130 saved after
+        Ctrl-C, 70 stood still, 71 an error, 76 another process was lost.
 
         Args:
           run: folder of the run: checkpoints, logs, TensorBoard events.
+          restarts: how many times in a row to start again after a crash, without a new checkpoint
+            in between.
           experiment: fields of the experiment that differ from the config.
         """
-        result = trainer.train(experiment, run)
-        return 128 + result.signal if result.stopped else 0
+        from jaxmusic.train import supervisor
+
+        if restarts > 0:
+            return supervisor.supervise(supervisor.again(command), run, restarts)
+        from jaxmusic.train import process
+        from jaxmusic.train.compilation import keep_compiled
+
+        keep_compiled()
+        return process.run(experiment, run)
 
     return tyro.cli(run_experiment, args=list(argv), prog="jaxmusic train CONFIG")
 
@@ -180,7 +195,9 @@ def quickstart(
 
     signal = road.quickstart(source, pathlib.Path(out).expanduser(), minutes, songs, seed)
     if signal:
-        sys.exit(128 + signal)
+        from jaxmusic.train import exits
+
+        sys.exit(exits.after(signal))
 
 
 COMMANDS = {
@@ -200,9 +217,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         sys.exit(_dispatch(argv))
-    except UserError as error:
-        print(f"jaxmusic: {error}", file=sys.stderr)
-        sys.exit(1)
     except KeyboardInterrupt:
         print("jaxmusic: stopped", file=sys.stderr)
         sys.exit(130)
@@ -210,11 +224,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         # Whoever read our output has seen enough, as in `jaxmusic --help | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+    except (UserError, OSError) as error:
+        if (sentence := explained(error)) is None:
             raise
-        where = f": {error.filename}" if error.filename else ""
-        print(f"jaxmusic: {os.strerror(error.errno)}{where}", file=sys.stderr)
+        print(f"jaxmusic: {sentence}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -228,7 +241,7 @@ def _dispatch(argv: Sequence[str]) -> int:
     if argv[0] not in COMMANDS:
         print(f"jaxmusic: there is no command {argv[0]!r}\n\n{_usage()}", file=sys.stderr)
         return 2
-    if argv[0] not in ("prepare", "convert") and not set(argv) & {"-h", "--help"}:
+    if argv[0] not in ("prepare", "convert", "train") and not set(argv) & {"-h", "--help"}:
         from jaxmusic.train.compilation import keep_compiled
 
         keep_compiled()

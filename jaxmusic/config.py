@@ -200,6 +200,16 @@ class Mesh:
 
 
 @dataclasses.dataclass(frozen=True)
+class Hosts:
+    """Patience of the processes of a run with one another."""
+
+    start: float = 300.0
+    """Seconds in which all of them must come; longer than a machine takes to come back."""
+    lost: float = 15.0
+    """Seconds without a sign of life after which a process counts as lost."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Experiment:
     """Everything a training run is made of."""
 
@@ -208,6 +218,7 @@ class Experiment:
     model: Model = dataclasses.field(default_factory=Model)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     mesh: Mesh = dataclasses.field(default_factory=Mesh)
+    hosts: Hosts = dataclasses.field(default_factory=Hosts)
     steps: int = 2000
     """Optimizer steps."""
     accumulate: int = 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -63,8 +64,12 @@ class Monitor:
         self._progress = progress
         self._every = log_every
         self._seconds, self._started = seconds, time.perf_counter()
-        self._log = _shortened(run / LOG, step).open("a")
-        self._board = SummaryWriter(str(run / TENSORBOARD), purge_step=step + 1)
+        # Process 0 writes for all.
+        first = jax.process_index() == 0
+        self._log = (_shortened(run / LOG, step) if first else epath.Path(os.devnull)).open("a")
+        self._board = SummaryWriter(
+            str(run / TENSORBOARD), purge_step=step + 1, write_to_disk=first
+        )
         self._live = sys.stderr.isatty()
         self._bar = tqdm(
             total=steps,

@@ -26,12 +26,21 @@ from jaxmusic import locks
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import read_codec
 from jaxmusic.errors import UserError
+from jaxmusic.parallel.hosts import Hosts
 
 EXPERIMENT, CODEC, DATA, LOCK = "experiment.json", "codec.json", "data.json", "lock"
 FREE = (
     *("eval_every", "eval_batches", "checkpoint_every", "keep", "keep_every", "log_every"),
     *("watchdog", "profile", "optimizer.patience"),
-    *("data.data_dir", "data.threads", "data.workers", "mesh.", "model.remat", "model.attention"),
+    *(
+        "data.data_dir",
+        "data.threads",
+        "data.workers",
+        "mesh.",
+        "hosts.",
+        "model.remat",
+        "model.attention",
+    ),
     "accumulate",
 )
 """Settings that may change when a run goes on: none changes what its steps so far have computed,
@@ -88,16 +97,24 @@ def _today(text: str) -> str:
     return json.dumps(values)
 
 
-def write(run: epath.Path, stored: Stored) -> None:
-    """Writes the description; `experiment.json`, which makes the folder a run, comes last."""
-    data = {
-        "dataset": stored.dataset,
-        "manifest": stored.manifest,
-        "styles": stored.styles,
-    }
-    _replace(run / DATA, json.dumps(data, indent=2))
-    _replace(run / CODEC, stored.codec.to_json())
-    _replace(run / EXPERIMENT, configs.to_json(stored.experiment))
+def write(run: epath.Path, stored: Stored, hosts: Hosts, patience: float) -> None:
+    """Writes the description, for all processes; the others wait for it, for so many seconds."""
+    if hosts.first:
+        data = {
+            "dataset": stored.dataset,
+            "manifest": stored.manifest,
+            "styles": stored.styles,
+        }
+        _replace(run / DATA, json.dumps(data, indent=2))
+        _replace(run / CODEC, stored.codec.to_json())
+        # What makes the folder a run comes last.
+        _replace(run / EXPERIMENT, configs.to_json(stored.experiment))
+    hosts.barrier("the description of the run", patience)
+    if not (run / EXPERIMENT).exists():
+        raise UserError(
+            f"Name a folder for the run that all hosts share: {hosts.name} does not see in {run} "
+            "what process 0 has written there."
+        )
 
 
 def claim(run: epath.Path, experiment: configs.Experiment) -> Stored | None:
@@ -133,13 +150,13 @@ def claim(run: epath.Path, experiment: configs.Experiment) -> Stored | None:
 
 
 @contextlib.contextmanager
-def locked(run: epath.Path) -> Iterator[None]:
-    """Makes the folder and holds it against a second process; any death sets it free.
+def locked(run: epath.Path, hosts: Hosts) -> Iterator[None]:
+    """Makes the folder and holds it against a second start; any death sets it free.
 
-    Buckets (``gs://``) have no locks: there, nothing is held.
+    Process 0 holds it for all. Buckets (``gs://``) have no locks: there, nothing is held.
     """
     run.mkdir(parents=True, exist_ok=True)
-    if "://" in str(run):
+    if not hosts.first or "://" in str(run):
         yield
         return
     busy = f"Wait for the process that trains in {run}, or stop it, or name another folder."
