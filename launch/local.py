@@ -157,9 +157,10 @@ class Group:
 def _print_lines(number: int, process: subprocess.Popen[str]) -> None:
     """Prints what a process prints, line by line, each led by the process's number."""
     assert process.stdout is not None
-    # Universal newlines end a line at \\r too, by which progress is drawn over and over.
+    # Lines end at carriage returns too, by which progress is drawn over itself.
     for line in process.stdout:
-        print(f"{number}: {line.rstrip()}", flush=True)
+        if text := line.rstrip():
+            print(f"{number}: {text}", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,16 @@
 #
 #   bash tests/slurm_cluster.sh DIR CONTROLLER_PORT PORT_OF_N1 PORT_OF_N2
 #
-# It needs Debian's slurm-wlm and munge, but no systemd and no free system: all files stand in DIR,
-# and what must be in /etc/hosts is seen by the daemons alone. It stays in the foreground, and its
-# daemons and their jobs end with it, however it ends: they live in a process namespace of its own.
-# End it with SIGKILL, as it takes no other signal. Commands find the cluster by
-# SLURM_CONF=DIR/slurm.conf.
+# It needs Debian's slurm-wlm and munge, but no systemd and no system to itself: all files stand in
+# DIR, and what must be in /etc/hosts is seen by the daemons alone. It stays in the foreground until
+# it is killed (it takes no other signal) or what started it ends. Its daemons and their jobs end
+# with it, however it ends, as they live in a process namespace of their own. Commands find the
+# cluster by SLURM_CONF=DIR/slurm.conf.
 set -euo pipefail
 
 if [ "${1:-}" != --inside ]; then
-  exec unshare --mount --pid --fork --kill-child --mount-proc bash "$0" --inside "$@"
+  exec setpriv --pdeathsig KILL \
+    unshare --mount --pid --fork --kill-child --mount-proc bash "$0" --inside "$@"
 fi
 dir=$2 controller_port=$3 n1_port=$4 n2_port=$5
 host=$(hostname -s)
@@ -47,6 +48,7 @@ MpiDefault=none
 ReturnToService=2
 JobRequeue=1
 KillWait=60
+SchedulerParameters=sched_interval=2,bf_interval=2
 NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$n1_port CPUs=1
 NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$n2_port CPUs=1
 PartitionName=all Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
