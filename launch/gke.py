@@ -1,6 +1,6 @@
-"""Writes the JobSet that trains on TPU slices in GKE.
+r"""Writes the JobSet that trains on TPU slices in GKE.
 
-  python launch/gke.py --topology v5e:16x16 --slices 2 --image IMAGE \\
+  python launch/gke.py --topology v5e:16x16 --slices 2 --image IMAGE \
     CONFIG --run gs://BUCKET/RUN [--any.field value ...] | kubectl apply -f -
 
 CONFIG and what follows is what `jaxmusic train` takes; the run's folder and the dataset must lie in
@@ -16,7 +16,6 @@ import math
 import pathlib
 import re
 import string
-import sys
 from collections.abc import Sequence
 
 CHIPS_PER_HOST = 4
@@ -33,7 +32,9 @@ SPOT = "cloud.google.com/gke-spot"
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints the filled-in JobSet."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--topology", required=True, help="of one slice, as in v5e:16x16")
     parser.add_argument("--slices", type=int, default=1)
@@ -119,4 +120,4 @@ def _on_spot_nodes(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

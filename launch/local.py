@@ -14,6 +14,7 @@ into so many devices, which is how a mesh is tried out without the hardware.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -28,7 +29,9 @@ from collections.abc import Mapping, Sequence
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `jaxmusic train` in several processes; returns the exit code of the run."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--processes", type=int, required=True, help="how many to start")
     parser.add_argument("--cpu-devices", type=int, default=0, help="virtual devices, all together")
@@ -108,10 +111,10 @@ class Group:
 
     def __init__(self, command: Sequence[str], variables: Sequence[Mapping[str, str]]):
         self._started: list[subprocess.Popen[str]] = []
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, lambda received, _: self._send(received))
         self._printers = []
-        for number, own in enumerate(variables):
+        for index, own in enumerate(variables):
             process = subprocess.Popen(
                 command,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **own},
@@ -124,25 +127,28 @@ class Group:
                 start_new_session=True,
             )
             self._started.append(process)
-            printer = threading.Thread(target=_print_lines, args=(number, process), daemon=True)
+            printer = threading.Thread(target=_print_lines, args=(index, process), daemon=True)
             printer.start()
             self._printers.append(printer)
 
     def wait(self, patience: float) -> int:
         """Waits for all to end, and ends the rest when one has failed; returns the exit code."""
-        code, deadline, harder = 0, float("inf"), [signal.SIGTERM, signal.SIGKILL]
+        code, deadline = 0, float("inf")
+        harder: list[int] = [signal.SIGTERM, signal.SIGKILL]
         while running := [p for p in self._started if p.poll() is None]:
             failed = [p.returncode for p in self._started if p.returncode]
             if failed and not code:
                 code, deadline = failed[0], time.monotonic() + patience
             if time.monotonic() > deadline and harder:
-                number = harder.pop(0)
                 for process in running:
-                    # A supervisor that is killed cannot end what it supervises: its group is.
-                    send = os.killpg if number == signal.SIGKILL else os.kill
-                    send(process.pid, number)
+                    process.send_signal(harder[0])
+                del harder[0]
                 deadline = time.monotonic() + patience
             time.sleep(0.1)
+        for process in self._started:
+            # A supervisor that was killed could not end what it supervised.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         for printer in self._printers:
             printer.join(timeout=5.0)
         code = code or next((p.returncode for p in self._started if p.returncode), 0)
@@ -154,13 +160,13 @@ class Group:
                 process.send_signal(number)
 
 
-def _print_lines(number: int, process: subprocess.Popen[str]) -> None:
+def _print_lines(index: int, process: subprocess.Popen[str]) -> None:
     """Prints what a process prints, line by line, each led by the process's number."""
     assert process.stdout is not None
     # Lines end at carriage returns too, by which progress is drawn over itself.
     for line in process.stdout:
         if text := line.rstrip():
-            print(f"{number}: {text}", flush=True)
+            print(f"{index}: {text}", flush=True)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def test_docs_explain_every_script_and_exit_code():
     text = (ROOT / "docs/launching.md").read_text()
     for script in (*SCRIPTS, "gke_jobset.yaml", "Dockerfile"):
         assert f"launch/{script}" in text
-    codes = {value for name, value in vars(exits).items() if name.isupper()}
+    codes = {value for value in vars(exits).values() if isinstance(value, int)}
     assert codes <= {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
 
 
@@ -137,19 +137,31 @@ def test_local_ends_all_when_one_has_failed(bench: Bench, failure: str, code: in
     done = bench.run("local.py", "--processes", "2", "--patience", "1", "toy")
     assert done.returncode == code
     assert "1: asked" in done.stdout
-    child = int(bench.lines("child")[0])
-    deadline = time.monotonic() + 10
-    while _alive(child) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _alive(child)
+    assert not _alive(int(bench.lines("child")[0]))
 
 
 def _alive(pid: int) -> bool:
-    try:
-        # A killed process that nobody has waited for yet is none.
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    """Whether a process still lives after the moment that a signal takes to end it."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            # A killed process that nobody has waited for yet is none.
+            stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        if stat.rpartition(")")[2].split()[0] == "Z":
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_local_leaves_nothing_behind_of_a_killed_supervisor(bench: Bench):
+    bench.program(
+        "jaxmusic",
+        '[ "$JAX_PROCESS_ID" = 0 ] || exit 0\nsleep 300 & echo $! >$BENCH/child; kill -9 $$',
+    )
+    assert bench.run("local.py", "--processes", "2", "--patience", "1", "toy").returncode == 137
+    assert not _alive(int(bench.lines("child")[0]))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
