@@ -16,6 +16,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from jaxmusic import config
 from jaxmusic.errors import UserError
+from jaxmusic.parallel.hosts import Hosts
 from jaxmusic.train import checkpoint, trainer
 from jaxmusic.train import run as runs
 from jaxmusic.train.monitor import read_log
@@ -195,7 +196,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 
 def test_one_process_trains_at_a_time(whole):
     with (
-        runs.locked(epath.Path(whole[0])),
+        runs.locked(epath.Path(whole[0]), Hosts()),
         pytest.raises(UserError, match="Wait for the process"),
     ):
         trainer.train(fakes.experiment(), whole[0], progress=False)

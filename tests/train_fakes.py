@@ -67,8 +67,12 @@ class FakeLoader:
             yield jax.tree.map(lambda x: x[rows], self.batch(step))
 
     def before(self, step):
-        """What a test wants to happen, once, before the batch of a step is read: FAULT=STEP DO."""
+        """What a test wants to happen, once, before the batch of a step is read: FAULT=STEP DO.
+
+        Every step takes at least PACE seconds.
+        """
         at, _, what = os.environ.get("FAULT", "").partition(" ")
+        time.sleep(float(os.environ.get("PACE", "0")))
         if self.split == "train" and at == str(step):
             mark = os.environ["FAULT_MARK"]
             if not os.path.exists(mark):

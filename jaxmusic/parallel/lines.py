@@ -26,6 +26,8 @@ LINGER = 3.0
 SILENT = 10.0
 """Seconds of silence while the roll is called after which process 0 is called anew."""
 
+GONE = "is gone: it was killed or its machine failed"
+
 
 class Lost(Exception):
     """Another process of the run is gone, or did not come in time; the text says which."""
@@ -187,7 +189,7 @@ class Lines:
         if messages is None:
             self._close(number)
             if not self._leaving:
-                self._end(number, "is gone: it was killed or its machine failed", None)
+                self._end(number, GONE, None)
             return
         for message in messages:
             if "put" in message:

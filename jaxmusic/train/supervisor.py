@@ -5,6 +5,8 @@ This module does without JAX: the process that watches must not crash for the sa
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import subprocess
 import sys
@@ -19,6 +21,13 @@ from jaxmusic.train import exits
 PAUSE, LONGEST = 5.0, 300.0
 """Seconds before the first start anew; each further one without progress waits twice as long, up
 to the second of these."""
+SILENCE = 60.0
+"""Seconds without a sign of life after which a child is killed. Its own watchdog gives the signs,
+and ends a child that merely makes no steps: this is for one that cannot even do that."""
+TICK = 0.5
+"""Seconds between looks at the child."""
+BEAT = "JAXMUSIC_BEAT"
+"""Environment variable with the number of the pipe to which the child writes signs of life."""
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -78,10 +87,15 @@ class _Signals:
 
     def run(self, command: Sequence[str]) -> int:
         """Runs a command; returns its exit code, or minus the signal that ended it."""
-        with subprocess.Popen(command) as self._child:
+        reads, writes = os.pipe()
+        environment = os.environ | {BEAT: str(writes)}
+        with subprocess.Popen(command, pass_fds=[writes], env=environment) as self._child:
+            os.close(writes)
             if self.received:
                 self._child.send_signal(self.received)
+            _watch(self._child, reads)
             code = self._child.wait()
+        os.close(reads)
         self._child = None
         return code
 
@@ -98,6 +112,25 @@ class _Signals:
         self.received = number
         if self._child is not None:
             self._child.send_signal(number)
+
+
+def _watch(child: subprocess.Popen[bytes], beats: int) -> None:
+    """Waits for the end of a child, and ends one that has fallen silent."""
+    heard, last = None, time.monotonic()
+    while child.poll() is None:
+        ready = select.select([beats], [], [], TICK)[0]
+        now = time.monotonic()
+        if ready:
+            if not os.read(beats, 4096):
+                break
+            heard = now
+        if heard is not None and now - last > 10 * TICK:
+            heard = now  # this process itself was stopped, and with it most likely the child
+        last = now
+        if heard is not None and now - heard > SILENCE:
+            _say(f"training has given no sign of life for {SILENCE:g} s: ending it.")
+            child.kill()
+            break
 
 
 def _reached(run: str) -> int:

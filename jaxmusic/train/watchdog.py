@@ -14,6 +14,7 @@ from typing import NoReturn
 from etils import epath
 
 from jaxmusic.train import exits
+from jaxmusic.train.supervisor import BEAT
 
 ASIDE = 6
 """Compiling, saving and validating may take this many times as long as a step without being
@@ -29,8 +30,8 @@ _ending = threading.Lock()
 class Watchdog:
     """Ends the process when nothing has moved for a while, and says where it stands still.
 
-    Only for programs: the process ends without any clean-up, as a thread that hangs cannot be
-    ended otherwise.
+    Also gives the supervisor, if there is one, signs of life. Only for programs: the process ends
+    without any clean-up, as a thread that hangs cannot be ended otherwise.
 
     Attributes:
       seconds: bound on a step; 0 for none.
@@ -47,10 +48,12 @@ class Watchdog:
         self._since = time.monotonic()
         self._doing = ["starting"]
         self._over = threading.Event()
+        beat = os.environ.pop(BEAT, None)
+        self._beat = None if beat is None else int(beat)
 
     def __enter__(self) -> Watchdog:
         """Starts to watch."""
-        if self.seconds:
+        if self.seconds or self._beat is not None:
             threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
         return self
 
@@ -80,16 +83,19 @@ class Watchdog:
 
     def _watch(self) -> None:
         last = time.monotonic()
-        tick = min(TICK, self.seconds / 4)
+        tick = min(TICK, self.seconds / 4 or TICK)
         while not self._over.wait(tick):
             now = time.monotonic()
+            if self._beat is not None:
+                with contextlib.suppress(OSError):
+                    os.write(self._beat, b".")
             if now - last > 10 * tick:
                 # The whole process was stopped, by Ctrl-Z say: that is not standing still.
                 self.moved()
             last = now
             doing = self._doing[-1:]
             bound = self.seconds * (ASIDE if doing else 1)
-            if now - self._since > bound:
+            if self.seconds and now - self._since > bound:
                 self._end(f"{doing[0]} has not ended" if doing else "no step has ended", bound)
 
     def _end(self, what: str, bound: float) -> None:
