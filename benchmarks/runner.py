@@ -48,6 +48,8 @@ class Options:
       count: how many files, pieces or seeds are taken; 0 is the benchmark's own number.
       install: also measure an installation into a fresh environment (slow).
       quickstart: also measure the quickstart (slow).
+      size: names of models, separated by spaces; empty for the benchmark's own.
+      minutes: time for everything, where a benchmark takes as much as it is given.
       label: added to the name of the result, to keep results of several machines.
     """
 
@@ -60,6 +62,8 @@ class Options:
     count: int = 0
     install: bool = False
     quickstart: bool = False
+    size: str = ""
+    minutes: float = 8.5
     label: str = ""
 
     def folder(self, name: str) -> pathlib.Path:
@@ -125,6 +129,7 @@ class Result:
       title: first line of the benchmark's docstring; the runner fills it in.
       command: what was run; the runner fills it in.
       seconds: how long it took; the runner fills it in.
+      devices: accelerators that processes started by the benchmark used.
     """
 
     columns: tuple[str, ...]
@@ -133,6 +138,7 @@ class Result:
     title: str = ""
     command: str = ""
     seconds: float = 0.0
+    devices: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,17 +241,25 @@ def run(name: str, options: Options) -> dict[str, Any]:
     module = importlib.import_module(f"benchmarks.{name}")
     start = time.perf_counter()
     result: Result = module.run(options)
+    return write(name, options, result, time.perf_counter() - start)
+
+
+def write(name: str, options: Options, result: Result, seconds: float) -> dict[str, Any]:
+    """Writes the JSON file of a result, perhaps of one that is not complete yet; returns it."""
+    module = sys.modules[f"benchmarks.{name}"]
     result = dataclasses.replace(
         result,
         title=(module.__doc__ or name).splitlines()[0].rstrip("."),
         command=options.command(name),
-        seconds=round(time.perf_counter() - start, 1),
+        seconds=round(seconds, 1),
     )
+    fields = dataclasses.asdict(result)
+    devices = fields.pop("devices")
     record = {
         "name": name + (f"-{options.label}" if options.label else ""),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "machine": machine(),
-        **dataclasses.asdict(result),
+        "machine": machine() | ({"devices": devices} if devices else {}),
+        **fields,
     }
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(record, indent=2, default=lambda x: x.item()) + "\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import pathlib
 import sys
@@ -12,7 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxmusic import config
-from jaxmusic.errors import UserError
+from jaxmusic.errors import UserError, explained
 from jaxmusic.version import __version__
 
 
@@ -48,18 +47,12 @@ def prepare(
 
 def train(argv: Sequence[str]) -> int:
     """Trains a model: `jaxmusic train CONFIG --run DIR [--field.name value ...]`."""
-    from jaxmusic.train import experiments, trainer
-
-    if not argv or argv[0].startswith("-"):
-        if not set(argv) & {"-h", "--help"}:
-            names = ", ".join(experiments.names())
-            raise UserError(f"name a config first, a Python file or one of: {names}")
-        experiment = config.Experiment()
-    else:
-        experiment, argv = experiments.load_experiment(argv[0]), argv[1:]
+    command = list(argv)
+    experiment, argv = _experiment(argv)
 
     def run_experiment(
         run: Annotated[str, tyro.conf.arg(metavar="DIR")],
+        restarts: int = 0,
         experiment: Annotated[config.Experiment, tyro.conf.arg(name="")] = experiment,
     ) -> int:
         """Trains a model on a prepared dataset; the same command again goes on where it stopped.
@@ -69,16 +62,89 @@ def train(argv: Sequence[str]) -> int:
         CONFIG is a Python file with a function experiment(), or the name of one that comes with
         jaxmusic. A run goes on from its own last checkpoint, else from the state of the run
         --resume-from, else it starts from the weights of --init-from (a run, or a file that
-        jaxmusic export wrote), else from scratch; it says which. Ctrl-C saves and leaves.
+        jaxmusic export wrote), else from scratch; it says which. Ctrl-C, SIGTERM, SIGUSR1 and
+        SIGUSR2 save and leave. Several processes find one another by JAX_COORDINATOR_ADDRESS,
+        JAX_NUM_PROCESSES and JAX_PROCESS_ID, or by Slurm, Open MPI or the metadata of a TPU pod.
+
+        Exit codes: 0 finished, 1 a mistake, 2 wrong usage, 75 saved after a signal, 130 saved after
+        Ctrl-C, 70 stood still, 71 an error, 76 another process was lost.
 
         Args:
           run: folder of the run: checkpoints, logs, TensorBoard events.
+          restarts: how many times in a row to start again after a crash, without a new checkpoint
+            in between.
           experiment: fields of the experiment that differ from the config.
         """
-        result = trainer.train(experiment, run)
-        return 128 + result.signal if result.stopped else 0
+        from jaxmusic.train import supervisor
+
+        if restarts > 0:
+            return supervisor.supervise(supervisor.again(command), run, restarts)
+        from jaxmusic.train import process
+        from jaxmusic.train.compilation import keep_compiled
+
+        keep_compiled()
+        return process.run(experiment, run)
 
     return tyro.cli(run_experiment, args=list(argv), prog="jaxmusic train CONFIG")
+
+
+def plan(argv: Sequence[str]) -> int:
+    """Says what training a config costs on hardware that is not here: `jaxmusic plan CONFIG`."""
+    from jaxmusic.parallel.topology import compile_elsewhere
+
+    compile_elsewhere()
+    from jaxmusic.train import plan as planning
+    from jaxmusic.train import plan_text
+
+    experiment, argv = _experiment(argv)
+
+    def plan_experiment(
+        topology: Annotated[str, tyro.conf.arg(metavar="NAME")] = "",
+        slices: int = 1,
+        json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+        experiment: Annotated[config.Experiment, tyro.conf.arg(name="")] = experiment,
+    ) -> int:
+        """Plans memory, traffic and time of training on named hardware.
+
+        Usage: jaxmusic plan CONFIG --topology v5e:16x16 [--slices 2] [--json] [--any.field value]
+
+        For TPUs the real train step is compiled here, which takes a minute or two and needs
+        pip install 'jaxmusic[plan]'. For GPUs, as in h100:8, it is arithmetic. Without --topology
+        it says what the config costs at all, and which hardware has a name.
+
+        Ends with 0 if the step fits into memory, with 3 if it does not; then it looks for settings
+        that do.
+
+        Args:
+          topology: hardware and how much of it: v5e:16x16, v5p:4x4x8, v6e:4x4, v4:4x4x4, h100:8.
+          slices: slices of TPUs, joined by the data center's network.
+          json: print JSON instead of tables.
+          experiment: fields of the experiment that differ from the config.
+        """
+        if not topology:
+            print(plan_text.costs(experiment))
+            return 0
+        found = planning.plan(experiment, topology, slices, lambda text: _say(f"plan: {text}"))
+        print(plan_text.as_json(found) if json else plan_text.as_text(found))
+        return 0 if found.fits else 3
+
+    return tyro.cli(plan_experiment, args=list(argv), prog="jaxmusic plan CONFIG")
+
+
+def _experiment(argv: Sequence[str]) -> tuple[config.Experiment, Sequence[str]]:
+    """The experiment that is named first, and the other arguments."""
+    from jaxmusic.train import experiments
+
+    if not argv or argv[0].startswith("-"):
+        if not set(argv) & {"-h", "--help"}:
+            names = ", ".join(experiments.names())
+            raise UserError(f"name a config first, a Python file or one of: {names}")
+        return config.Experiment(), argv
+    return experiments.load_experiment(argv[0]), argv[1:]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def generate(
@@ -206,12 +272,41 @@ def quickstart(
 
     signal = road.quickstart(source, pathlib.Path(out).expanduser(), minutes, songs, seed)
     if signal:
-        sys.exit(128 + signal)
+        from jaxmusic.train import exits
+
+        sys.exit(exits.after(signal))
+
+
+def status(
+    run_folders: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    /,
+    json: bool = False,
+    watch: bool = False,
+) -> int:
+    """Shows how runs stand: progress, losses, speed, goodput, checkpoints, time left.
+
+    Reads the folder of a run, from anywhere, while it trains or afterwards.
+
+    Examples:
+      jaxmusic status runs/pop
+      jaxmusic status runs/* --watch
+      jaxmusic status runs/pop --json
+
+    Args:
+      run_folders: folders of runs.
+      json: print one JSON object on a line for each run.
+      watch: show it anew every two seconds, until Ctrl-C.
+    """
+    from jaxmusic.train import status_text
+
+    return status_text.show(run_folders, json, watch)
 
 
 COMMANDS = {
     "prepare": prepare,
     "train": train,
+    "plan": plan,
+    "status": status,
     "generate": generate,
     "export": export,
     "convert": convert,
@@ -227,9 +322,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         sys.exit(_dispatch(argv))
-    except UserError as error:
-        print(f"jaxmusic: {error}", file=sys.stderr)
-        sys.exit(1)
     except KeyboardInterrupt:
         print("jaxmusic: stopped", file=sys.stderr)
         sys.exit(130)
@@ -237,11 +329,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         # Whoever read our output has seen enough, as in `jaxmusic --help | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+    except (UserError, OSError) as error:
+        if (sentence := explained(error)) is None:
             raise
-        where = f": {error.filename}" if error.filename else ""
-        print(f"jaxmusic: {os.strerror(error.errno)}{where}", file=sys.stderr)
+        print(f"jaxmusic: {sentence}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -255,15 +346,16 @@ def _dispatch(argv: Sequence[str]) -> int:
     if argv[0] not in COMMANDS:
         print(f"jaxmusic: there is no command {argv[0]!r}\n\n{_usage()}", file=sys.stderr)
         return 2
-    if argv[0] not in ("prepare", "convert") and not set(argv) & {"-h", "--help"}:
+    if argv[0] in ("generate", "quickstart") and not set(argv) & {"-h", "--help"}:
         from jaxmusic.train.compilation import keep_compiled
 
         keep_compiled()
     if argv[0] == "train":
         return train(argv[1:])
+    if argv[0] == "plan":
+        return plan(argv[1:])
     command: Any = COMMANDS[argv[0]]
-    tyro.cli(command, args=list(argv[1:]), prog=f"jaxmusic {argv[0]}")
-    return 0
+    return tyro.cli(command, args=list(argv[1:]), prog=f"jaxmusic {argv[0]}") or 0
 
 
 def _usage() -> str:

@@ -139,7 +139,8 @@ class Model:
     dtype: str = "float32"
     """Type of activations: float32 or bfloat16. Parameters are float32."""
     attention: str = "auto"
-    """Attention kernel: auto (by platform) or chunked or plain."""
+    """Attention kernel: auto (by platform), splash (TPU), flash (GPU), chunked (any) or plain (one
+    dense mask)."""
     remat: str = "products"
     """What a layer keeps for the backward pass: products (what its matrix products and attention
     made), attention (what attention made) or nothing (its input alone). The less, the more is
@@ -201,6 +202,16 @@ class Mesh:
 
 
 @dataclasses.dataclass(frozen=True)
+class Hosts:
+    """Patience of the processes of a run with one another."""
+
+    start: float = 300.0
+    """Seconds in which all of them must come; longer than a machine takes to come back."""
+    lost: float = 15.0
+    """Seconds without a sign of life after which a process counts as lost."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Experiment:
     """Everything a training run is made of."""
 
@@ -209,6 +220,7 @@ class Experiment:
     model: Model = dataclasses.field(default_factory=Model)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     mesh: Mesh = dataclasses.field(default_factory=Mesh)
+    hosts: Hosts = dataclasses.field(default_factory=Hosts)
     steps: int = 2000
     """Optimizer steps."""
     accumulate: int = 1
@@ -235,6 +247,8 @@ class Experiment:
     """Steps of which a profile is written, as in 20-24."""
     log_every: int = 10
     """Steps between lines of the log."""
+    trackers: str = "tensorboard"
+    """Where the figures go besides the log, several separated by spaces; see docs/watching.md."""
     resume_from: str = ""
     """Run whose whole state (weights, optimiser, step) a new run goes on from, e.g. to more
     steps."""

@@ -78,7 +78,9 @@ class MusicModel:
         self.experiment, self.codec, self.styles, self.step = experiment, codec, styles, step
         self.params = params
         shape = experiment.model
-        self._graph, _ = jax.eval_shape(lambda: transformer.make(shape, codec.vocab_size, 0))
+        # Scored rows have any length and any platform, which chunked attention alone can take.
+        anywhere = dataclasses.replace(shape, attention="chunked")
+        self._graph, _ = jax.eval_shape(lambda: transformer.make(anywhere, codec.vocab_size, 0))
         self._composer = Composer(
             shape, decode.prepare(shape, params), codec, experiment.data.context
         )

@@ -15,6 +15,7 @@ from etils import epath
 
 from jaxmusic import config
 from jaxmusic.errors import UserError
+from jaxmusic.parallel.hosts import Hosts
 from jaxmusic.train import checkpoint, trainer, weights
 from jaxmusic.train import run as runs
 from jaxmusic.train.monitor import read_log
@@ -177,7 +178,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 
 def test_one_process_trains_at_a_time(whole):
     with (
-        runs.locked(epath.Path(whole[0])),
+        runs.locked(epath.Path(whole[0]), Hosts()),
         pytest.raises(UserError, match="Wait for the process"),
     ):
         trainer.train(fakes.experiment(), whole[0], progress=False)
@@ -229,9 +230,9 @@ def test_missing_runs_and_checkpoints_are_named(whole, tmp_path):
         weights.load(whole[0], 4)
 
 
-def test_a_run_without_finite_losses_gives_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxmusic.train.monitor.PATIENCE", 3)
-    broken = dataclasses.replace(fakes.experiment().optimizer, learning_rate=1e38, clip=1e38)
+def test_a_run_without_finite_losses_gives_up(tmp_path):
+    settings = {"learning_rate": 1e38, "clip": 1e38, "patience": 3}
+    broken = dataclasses.replace(fakes.experiment().optimizer, **settings)
     with pytest.raises(UserError, match="not a finite number"):
         trainer.train(fakes.experiment(optimizer=broken, steps=30), tmp_path, progress=False)
     assert all(json.dumps(line) for line in read_log(tmp_path))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import itertools
 import os
+import signal
 import sys
+import time
 
 import jax
 import numpy as np
@@ -12,8 +16,24 @@ import numpy as np
 from jaxmusic import config
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.events import Batch, Events
+from jaxmusic.train import supervisor
 
 STEPS = 6
+
+
+def crash():
+    raise RuntimeError("something unforeseen")
+
+
+FAULTS = {
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "term": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    "usr1": lambda: os.kill(os.getpid(), signal.SIGUSR1),
+    "int": lambda: os.kill(os.getpid(), signal.SIGINT),
+    "hang": lambda: time.sleep(1000),
+    "crash": crash,
+}
 
 
 class FakeLoader:
@@ -40,11 +60,25 @@ class FakeLoader:
         return Batch(events, stream[:, 1:], segment, weight)
 
     def iterate(self, start=0, process_index=0, process_count=1):
-        """Each process gets its block of rows of each global batch, as from the real loader."""
-        rows = self.data.batch // process_count
-        block = slice(process_index * rows, (process_index + 1) * rows)
-        batches = (self.batch(step) for step in itertools.count(start))
-        return (jax.tree.map(lambda x: x[block], batch) for batch in batches)
+        share = self.data.batch // process_count
+        rows = slice(process_index * share, (process_index + 1) * share)
+        for step in itertools.count(start):
+            self.before(step)
+            yield jax.tree.map(lambda x: x[rows], self.batch(step))
+
+    def before(self, step):
+        """What a test wants to happen, once, before the batch of a step is read: FAULT=STEP DO.
+
+        Every step takes at least PACE seconds.
+        """
+        at, _, what = os.environ.get("FAULT", "").partition(" ")
+        time.sleep(float(os.environ.get("PACE", "0")))
+        if self.split == "train" and at == str(step):
+            mark = os.environ["FAULT_MARK"]
+            if not os.path.exists(mark):
+                with open(mark, "w") as file:
+                    file.write(str(time.time()))
+                FAULTS[what]()
 
     def evaluation(self):
         return (self.batch(1000 + i) for i in range(5))
@@ -70,8 +104,32 @@ def codec():
     return MetricalCodec(config.Codec())
 
 
-if __name__ == "__main__":  # the process that the tests of kills start: RUN STEPS
-    from jaxmusic.train import trainer
+def main(argv):
+    """The process that tests start: RUN [FIELD=VALUE ...] [--restarts N]."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run")
+    parser.add_argument("changes", nargs="*")
+    parser.add_argument("--restarts", type=int, default=0)
+    options = parser.parse_args(argv)
+    if options.restarts:
+        command = [sys.executable, __file__, options.run, *options.changes]
+        return supervisor.supervise(command, options.run, options.restarts, pause=0.2)
+    from jaxmusic.train import process, trainer
 
     trainer.Loader = FakeLoader
-    trainer.train(experiment(steps=int(sys.argv[2]), checkpoint_every=1, eval_every=5), sys.argv[1])
+    settings = experiment(watchdog=60.0)
+    for change in options.changes:
+        settings = changed(settings, *change.split("="))
+    return process.run(settings, options.run)
+
+
+def changed(settings, name, value):
+    """An experiment with another value of a field, as in optimizer.warmup=3."""
+    first, _, rest = name.partition(".")
+    before = getattr(settings, first)
+    now = changed(before, rest, value) if rest else type(before)(value)
+    return dataclasses.replace(settings, **{first: now})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

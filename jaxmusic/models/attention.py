@@ -1,159 +1,199 @@
-"""Causal attention over packed rows."""
+"""Causal attention over packed rows: which kernel runs, and how it runs on a mesh."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
 
+from jaxmusic import config as configs
 from jaxmusic.errors import UserError
+from jaxmusic.models.chunked import chunked
+from jaxmusic.models.layout import Layout
+from jaxmusic.models.numerics import HIDDEN, wide
 
-CHUNK = 128
-"""Least number of queries in a chunk."""
-MOST_CHUNKS = 32
-"""Longer rows get larger chunks instead of more of them, which bounds the program's size."""
-SAVED, MIXED = "saved", "mixed"
-"""Names of activations that the backward pass wants, of products and of attention; others may be
-computed again."""
-HIDDEN = -1e30
-"""Score of what must not be seen; finite, so that no row of the softmax is NaN."""
+KERNELS = ("auto", "splash", "flash", "chunked", "plain")
+"""What `config.Model.attention` may be."""
+BY_PLATFORM = {"tpu": "splash", "gpu": "flash", "cpu": "chunked"}
+"""What "auto" stands for."""
+HOMES = {"splash": "tpu", "flash": "gpu"}
+"""Kernels that run on one platform only."""
+BLOCK = 128
+"""Rows of tokens come in blocks of this size for splash and flash."""
+FLASH_WIDTHS = (16, 32, 64, 128, 256)
+"""Widths of a head that flash can take."""
 
 
 def attend(
-    q: jax.Array, k: jax.Array, v: jax.Array, segment: jax.Array, *, kernel: str = "auto"
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    segment: jax.Array,
+    *,
+    kernel: str = "auto",
+    layout: Layout | None = None,
+    interpret: bool = False,
 ) -> jax.Array:
     """Softmax attention in which a token sees its own segment up to itself.
 
-    Scores are scaled by 1 / sqrt(D) and the softmax is taken in float32. Query head h reads
-    key head h // (H / Hkv).
+    Scores are scaled by 1 / sqrt(D) and the softmax is taken in float32 (float64 for float64).
+    Query head h reads key head h // (H / Hkv).
+
+    On a mesh each device attends for its own rows, heads and, where the sequence is split, its own
+    queries; keys, values and segments are gathered along the sequence. Devices with later queries
+    see more keys, so that the last one decides how long it takes.
 
     Args:
       q: [B, H, T, D].
       k: [B, Hkv, T, D] with H a multiple of Hkv.
       v: [B, Hkv, T, D].
       segment: int [B, T]; tokens of different segments do not see each other.
-      kernel: "plain" (one dense mask), "chunked" (queries in chunks, each against the keys up
-        to its end: half the arithmetic), or "auto", which is "chunked" on every platform so far.
+      kernel: "splash" (TPU), "flash" (GPU), "chunked" (queries in chunks, each against the keys up
+        to its end), "plain" (one dense mask), or "auto", by the platform of the mesh.
+      layout: the mesh that the program is for; None for one device of JAX's default platform.
+      interpret: run splash or flash in Pallas' interpreter on any platform, which is slow.
 
     Returns:
       [B, H, T, D] in the type of v.
 
     Raises:
-      UserError: if there is no kernel of that name.
+      UserError: if there is no kernel of that name, or it cannot run there or with that shape.
     """
-    return select(kernel)(q, k, v, segment)
+    at_home = interpret and kernel in HOMES
+    name = choose(kernel, HOMES[kernel] if at_home else _platform(layout))
+    _, heads, length, width = q.shape
+    _check_shape(name, length, width, str(v.dtype), layout)
+    run, constants, where = _bind(name, heads, length, layout, interpret)
+    if layout is None:
+        return run(q, k, v, segment, segment, None, *constants)
+    axes = layout.over("sequence")
+
+    def shard(q: jax.Array, k: jax.Array, v: jax.Array, segment: Any, *constants: Any) -> jax.Array:
+        if not axes:
+            return run(q, k, v, segment, segment, None, *constants)
+        start = jax.lax.axis_index(axes) * q.shape[2]
+        k, v = (jax.lax.all_gather(x, axes, axis=2, tiled=True) for x in (k, v))
+        every = jax.lax.all_gather(segment, axes, axis=1, tiled=True)
+        return run(q, k, v, segment, every, start, *constants)
+
+    queries = layout.split(("batch", "heads", "sequence", None), shape=q.shape)
+    keys = layout.split(("batch", "kv_heads", "sequence", None), shape=k.shape)
+    rows = layout.split(("batch", "sequence"), shape=segment.shape)
+    return jax.shard_map(
+        shard,
+        mesh=layout.mesh,
+        in_specs=(queries, keys, keys, rows, *where),
+        out_specs=queries,
+        check_vma=False,
+    )(q, k, v, segment, *constants)
 
 
-def select(kernel: str) -> Callable[..., jax.Array]:
-    """The attention function of that name; raises UserError if there is none."""
-    kernels: dict[str, Callable[..., jax.Array]] = {
-        "auto": chunked,
-        "chunked": chunked,
-        "plain": plain,
-    }
-    if kernel not in kernels:
-        raise UserError(f"Set model.attention to one of {', '.join(kernels)}, not {kernel!r}.")
-    return kernels[kernel]
+def choose(kernel: str, platform: str) -> str:
+    """The kernel that a name stands for on a platform: cpu, gpu or tpu.
 
-
-def plain(q: jax.Array, k: jax.Array, v: jax.Array, segment: jax.Array) -> jax.Array:
-    """The reference: all scores at once under a dense mask."""
-    index = jnp.arange(q.shape[2])
-    seen = (segment[:, :, None] == segment[:, None, :]) & (index[:, None] >= index)
-    return masked(q, k, v, seen)
-
-
-@jax.custom_vjp
-def chunked(q: jax.Array, k: jax.Array, v: jax.Array, segment: jax.Array) -> jax.Array:
-    """Chunks of queries against the keys up to their end: no scores above the diagonal.
-
-    The backward pass computes the shares again from their normalisers, so that memory grows
-    with T and not with its square (Dao et al. 2022).
+    Raises:
+      UserError: if there is no kernel of that name, or it cannot run there.
     """
-    return _forward(q, k, v, segment)[0]
-
-
-def _forward(q: jax.Array, k: jax.Array, v: jax.Array, segment: jax.Array) -> Any:
-    q, shape = _folded(q, k)
-    outs, logs = [], []
-    for start, end, seen in _chunks(segment):
-        scores = _scores(q[:, :, :, start:end], k[:, :, :end], seen)
-        top = jnp.max(scores, axis=-1, keepdims=True)
-        shares = jnp.exp(scores - top)
-        total = jnp.sum(shares, axis=-1, keepdims=True)
-        out = jnp.einsum("bghqk,bgkd->bghqd", shares.astype(v.dtype), v[:, :, :end])
-        outs.append((out / total).astype(v.dtype))
-        logs.append(top + jnp.log(total))
-    out, log = jnp.concatenate(outs, axis=3), jnp.concatenate(logs, axis=3)
-    out, log = (checkpoint_name(x, MIXED) for x in (out, log))
-    return out.reshape(shape), (q, k, v, segment, out, log)
-
-
-def _backward(saved: Any, change: jax.Array) -> Any:
-    q, k, v, segment, out, log = saved
-    change = change.reshape(out.shape)
-    drift = jnp.sum(change.astype(jnp.float32) * out, axis=-1, keepdims=True)
-    batch, groups, _, _, width = q.shape
-    dq = []
-    # Kept as [B, Hkv, D, T]: turning the narrow operand spares XLA:CPU turning the scores.
-    dk = jnp.zeros((batch, groups, width, k.shape[2]), jnp.float32)
-    dv = jnp.zeros_like(dk)
-    for start, end, seen in _chunks(segment):
-        some = (slice(None), slice(None), slice(None), slice(start, end))
-        rows = (batch, groups, -1, width)
-        keys, values = k[:, :, :end], v[:, :, :end]
-        shares = jnp.exp(_scores(q[some], keys, seen) - log[some])
-        pull = jnp.einsum(
-            "bghqd,bgkd->bghqk", change[some], values, preferred_element_type=jnp.float32
+    check_name(kernel)
+    name = BY_PLATFORM[platform] if kernel == "auto" else kernel
+    if HOMES.get(name, platform) != platform:
+        raise UserError(
+            f"Set model.attention to auto or {BY_PLATFORM[platform]}: {name} attention runs on "
+            f"{HOMES[name].upper()}s and not on this {platform.upper()}."
         )
-        pull = (shares * (pull - drift[some])).astype(q.dtype)
-        dq.append(jnp.einsum("bghqk,bgkd->bghqd", pull, keys))
-        pull, shares = (x.astype(q.dtype).reshape(*rows[:3], end) for x in (pull, shares))
-        turned = q[some].reshape(rows).swapaxes(2, 3)
-        dk = dk.at[..., :end].add(turned @ pull)
-        turned = change[some].reshape(rows).swapaxes(2, 3)
-        dv = dv.at[..., :end].add(turned @ shares)
-    dq = jnp.concatenate(dq, axis=3).reshape(batch, -1, *q.shape[3:]) * width**-0.5
-    dk, dv = dk.swapaxes(2, 3), dv.swapaxes(2, 3)
-    return dq.astype(q.dtype), dk.astype(k.dtype), dv.astype(v.dtype), None
+    return name
 
 
-chunked.defvjp(_forward, _backward)
+def check_name(kernel: str) -> None:
+    """Raises UserError if there is no kernel of that name."""
+    if kernel not in KERNELS:
+        raise UserError(f"Set model.attention to one of {', '.join(KERNELS)}, not {kernel!r}.")
 
 
-def _folded(q: jax.Array, k: jax.Array) -> tuple[jax.Array, tuple[int, ...]]:
-    """Scaled queries as [B, Hkv, H / Hkv, T, D], and the shape they had."""
-    batch, _, length, width = q.shape
-    return (q * width**-0.5).reshape(batch, k.shape[1], -1, length, width), q.shape
+def check(config: configs.Model, length: int, layout: Layout | None) -> str:
+    """The kernel that a model will use on rows of `length` tokens.
+
+    Raises:
+      UserError: if it cannot run there or with that shape.
+    """
+    name = choose(config.attention, _platform(layout))
+    _check_shape(name, length, config.head_dim, config.dtype, layout)
+    return name
 
 
-def _chunks(segment: jax.Array) -> Iterator[tuple[int, int, jax.Array]]:
-    """Start and end of every chunk of queries, and what it sees of the keys up to its end."""
-    length = segment.shape[1]
-    size = max(CHUNK, -(-length // MOST_CHUNKS))
-    for start in range(0, length, size):
-        end = min(start + size, length)
-        index = jnp.arange(end)
-        seen = segment[:, start:end, None] == segment[:, None, :end]
-        yield start, end, seen & (index[start:, None] >= index)
+def _platform(layout: Layout | None) -> str:
+    return jax.default_backend() if layout is None else layout.platform
 
 
-def _scores(q: jax.Array, k: jax.Array, seen: jax.Array) -> jax.Array:
-    scores = jnp.einsum("bghqd,bgkd->bghqk", q, k, preferred_element_type=jnp.float32)
-    return jnp.where(seen[:, None, None], scores, HIDDEN)
+def _check_shape(name: str, length: int, width: int, dtype: str, layout: Layout | None) -> None:
+    if name not in HOMES:
+        return
+    if dtype == "float64":
+        raise UserError(f"Set model.attention to chunked: {name} attention has no float64.")
+    ways = 1 if layout is None else layout.ways("sequence")
+    if length % (BLOCK * ways):
+        raise UserError(
+            f"Set data.context to a multiple of {BLOCK * ways}, or model.attention to chunked: "
+            f"{name} attention cannot cut {length} tokens into blocks of {BLOCK} on "
+            f"{ways} device{'s' * (ways > 1)}."
+        )
+    if name == "flash" and width not in FLASH_WIDTHS:
+        raise UserError(
+            f"Set model.head_dim to one of {', '.join(map(str, FLASH_WIDTHS))}, or "
+            f"model.attention to chunked: flash attention has no heads of width {width}."
+        )
 
 
-def masked(q: jax.Array, k: jax.Array, v: jax.Array, seen: jax.Array) -> jax.Array:
-    """Attention where `seen` [B, Tq, Tk] is true; q [B, H, Tq, D], k and v [B, Hkv, Tk, D]."""
+def _bind(
+    name: str, heads: int, length: int, layout: Layout | None, interpret: bool
+) -> tuple[Callable[..., jax.Array], tuple[Any, ...], tuple[Any, ...]]:
+    """The function of a kernel, what it takes besides its inputs, and how that is split."""
+    # Pallas takes long to import, and a CPU never needs it.
+    if name == "splash":
+        from jaxmusic.models import splash
+
+        kernel, where = splash.make(heads, length, layout, interpret)
+        return splash.splash, (kernel,), (where,)
+    if name == "flash":
+        from jaxmusic.models import flash
+
+        return functools.partial(flash.flash, interpret=interpret), (), ()
+    return chunked if name == "chunked" else plain, (), ()
+
+
+def plain(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    q_segment: jax.Array,
+    k_segment: jax.Array,
+    start: jax.Array | None,
+) -> jax.Array:
+    """The reference: all scores at once under a dense mask.
+
+    Args:
+      q: [B, H, Tq, D], queries that follow one another.
+      k: [B, Hkv, Tk, D], keys of the whole row.
+      v: [B, Hkv, Tk, D].
+      q_segment: int [B, Tq].
+      k_segment: int [B, Tk].
+      start: int [], index of the first query in the row; None if the queries are the whole row.
+
+    Returns:
+      [B, H, Tq, D] in the type of v.
+    """
     batch, heads, queries, width = q.shape
-    groups = k.shape[1]
+    groups, length = k.shape[1:3]
+    index = jnp.arange(queries) + (0 if start is None else start)
+    seen = q_segment[:, :, None] == k_segment[:, None, :]
+    seen &= index[:, None] >= jnp.arange(length)
     # The query heads that share a key head become rows of one matrix product.
     folded = (q * width**-0.5).reshape(batch, groups, heads // groups * queries, width)
-    scores = jnp.einsum("bgqd,bgkd->bgqk", folded, k, preferred_element_type=jnp.float32)
-    scores = scores.reshape(batch, heads, queries, -1)
+    product = functools.partial(jnp.einsum, preferred_element_type=wide(q.dtype))
+    scores = product("bgqd,bgkd->bgqk", folded, k).reshape(batch, heads, queries, -1)
     shares = jax.nn.softmax(jnp.where(seen[:, None], scores, HIDDEN), axis=-1)
     shares = shares.astype(v.dtype).reshape(batch, groups, heads // groups * queries, -1)
-    return jnp.einsum("bgqk,bgkd->bgqd", shares, v).reshape(q.shape)
+    return product("bgqk,bgkd->bgqd", shares, v).reshape(q.shape).astype(v.dtype)

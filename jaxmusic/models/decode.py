@@ -15,7 +15,8 @@ from flax import nnx
 
 from jaxmusic import config as configs
 from jaxmusic.events import Events
-from jaxmusic.models import attention, position, transformer
+from jaxmusic.models import position, transformer
+from jaxmusic.models.numerics import HIDDEN, wide
 
 
 class Cache(NamedTuple):
@@ -156,7 +157,7 @@ def extend(
     rows, count = events.token.shape
     x = transformer.embed(events, list(weights.tables)).astype(config.dtype)
     index = jnp.broadcast_to(start + jnp.arange(count), (rows, count))
-    turns = position.angles(index, events.time, config.head_dim)
+    turns = position.angles(config, index, events.time, events.pitch)
     ks, vs = [], []
     for w, k, v in zip(weights.layers, cache.k, cache.v, strict=True):
         h = product(transformer.rms_norm(x, w["attention_norm"]), w["joined"])
@@ -173,7 +174,8 @@ def extend(
         vs.append(v)
     if last is not None:
         x = jax.lax.dynamic_index_in_dim(x, last, axis=1, keepdims=False)
-    logits = product(transformer.rms_norm(x, weights.norm), weights.output, jnp.float32)
+    x = transformer.rms_norm(x, weights.norm)
+    logits = transformer.capped(product(x, weights.output, wide(x.dtype)), config.softcap)
     return logits, Cache(tuple(ks), tuple(vs))
 
 
@@ -185,8 +187,8 @@ def _attend(
     Query i of a group stands at place start + i % count and sees the places up to its own.
     """
     place = start + jnp.arange(q.shape[1]) % count
-    scores = jnp.einsum("gqd,gkd->gqk", q, k.astype(q.dtype), preferred_element_type=jnp.float32)
-    scores = jnp.where(place[:, None] >= jnp.arange(k.shape[1]), scores, attention.HIDDEN)
+    scores = jnp.einsum("gqd,gkd->gqk", q, k.astype(q.dtype), preferred_element_type=wide(q.dtype))
+    scores = jnp.where(place[:, None] >= jnp.arange(k.shape[1]), scores, HIDDEN)
     shares = jnp.exp(scores - scores.max(-1, keepdims=True))
     mixed = jnp.einsum("gqk,gkd->gqd", shares.astype(q.dtype), v.astype(q.dtype))
     return (mixed / shares.sum(-1, keepdims=True)).astype(q.dtype)

@@ -1,54 +1,110 @@
-"""Rotary positions: half of the pairs turn with the index, half with musical time."""
+"""Rotary positions: shares of the pairs turn with the index, with musical time and with pitch."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 
+from jaxmusic import config as configs
+from jaxmusic.errors import UserError
+from jaxmusic.events import MAX_PITCHES
+from jaxmusic.models.numerics import wide
+
+PARTS = ("index", "time", "pitch")
+"""What `config.Model.rotary` may name, in the order in which the parts share a head."""
 INDEX_BASE = 10_000.0
-"""Longest wavelength of the index half in tokens, divided by 2 pi (Su et al. 2021)."""
+"""Longest wavelength of the index part in tokens, divided by 2 pi (Su et al. 2021)."""
 SHORTEST_PERIOD = 12.0
-"""Shortest period of the time half in grid steps: a quarter note on the usual grid."""
+"""Shortest period of the time part in grid steps: a quarter note on the usual grid."""
 OCTAVES = 8
 """The longest time period is just under `SHORTEST_PERIOD` * 2**OCTAVES: 64 bars of 4/4."""
+OCTAVE = 12.0
+"""Semitones."""
+HARMONICS = 6
+"""Functions of the twelve pitch classes are sums of waves of 1 to 6 periods in an octave."""
+REGISTERS = 4
+"""The longest pitch period is just under `OCTAVE` * 2**(1 + REGISTERS), beyond any interval."""
 
 
-def frequencies(head_dim: int) -> tuple[jax.Array, jax.Array]:
-    """Angular frequencies of the rotary pairs of a head.
+def parts(rotary: str) -> tuple[str, ...]:
+    """The parts that a setting such as "index time" names, in the order of `PARTS`.
 
-    The index half has the geometric series of RoFormer. The time half has periods of
-    12 * 2**(8 j / n) grid steps for j = 0 .. n-1, so that beats, half bars, bars and groups of
-    2, 4, 8 and more bars are hit exactly when 8 divides n or n divides 8.
+    Raises:
+      UserError: if it names something else, or a part twice.
+    """
+    words = rotary.split()
+    if len(set(words)) != len(words) or not set(words) <= set(PARTS):
+        raise UserError(f"Set model.rotary to any of {', '.join(PARTS)}, not {rotary!r}.")
+    return tuple(part for part in PARTS if part in words)
+
+
+def frequencies(part: str, count: int) -> jax.Array:
+    """Angular frequencies of the `count` rotary pairs of a part.
+
+    index: the geometric series of RoFormer.
+
+    time: periods of 12 * 2**(8 j / n) grid steps for j = 0 .. n-1, so that beats, half bars, bars
+    and groups of 2, 4, 8 and more bars are hit exactly when 8 divides n or n divides 8.
+
+    pitch: between two notes only the interval counts, which is the same in every key. The first
+    half of the pairs, rounded up, tells its pitch class: periods of 12, 6, 4, 3, 12/5 and 2
+    semitones, over and over, which come round at every octave and of which every function of the
+    class is a sum. The others tell register: periods of 24 * 2**(4 j / n) semitones, multiples of
+    an octave when 4 divides n or n divides 4.
 
     Args:
-      head_dim: width of a head, a multiple of 4.
+      part: one of `PARTS`.
+      count: number of pairs.
 
     Returns:
-      float32 [head_dim / 4] radians per token and float32 [head_dim / 4] radians per grid step.
+      float32 [count] radians per token, grid step or semitone.
     """
-    count = head_dim // 4
+    if part == "pitch":
+        classes = -(-count // 2)
+        waves = 1 + jnp.arange(classes, dtype=jnp.float32) % HARMONICS
+        ramp = jnp.arange(count - classes, dtype=jnp.float32) / max(count - classes, 1)
+        register = 1 / (2 * OCTAVE * 2.0 ** (REGISTERS * ramp))
+        return 2 * jnp.pi * jnp.concatenate([waves / OCTAVE, register])
     ramp = jnp.arange(count, dtype=jnp.float32) / count
-    by_index = INDEX_BASE**-ramp
-    by_time = 2 * jnp.pi / (SHORTEST_PERIOD * 2.0 ** (OCTAVES * ramp))
-    return by_index, by_time
+    if part == "index":
+        return INDEX_BASE**-ramp
+    return 2 * jnp.pi / (SHORTEST_PERIOD * 2.0 ** (OCTAVES * ramp))
 
 
-def angles(index: jax.Array, time: jax.Array, head_dim: int) -> tuple[jax.Array, jax.Array]:
+def angles(
+    config: configs.Model, index: jax.Array, time: jax.Array, pitch: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Cosines and sines by which queries and keys are turned.
 
+    The parts share the pairs of a head equally; what does not divide goes to the first ones. Tokens
+    without a pitch are not turned by it: seen from them, or from a note at them, the place of a
+    note is its pitch and not an interval. Drums have the numbers of their sounds for pitches, and
+    their tokens say that they are drums.
+
     Args:
+      config: rotary, head_dim and dtype are read from it.
       index: int [B, T] place in the row (only differences matter).
       time: int [B, T] grid steps.
-      head_dim: width of a head.
+      pitch: int [B, T] semitones, `MAX_PITCHES` - 1 where there is none.
 
     Returns:
-      float32 cosine and sine, each [B, T, head_dim / 2].
+      Cosine and sine, each [B, T, head_dim / 2], float32 (float64 for float64).
     """
-    by_index, by_time = frequencies(head_dim)
+    exact = wide(config.dtype)
+    pairs, names = config.head_dim // 2, parts(config.rotary)
+    if not names:
+        turns = jnp.zeros((*index.shape, pairs), exact)
+        return jnp.cos(turns), jnp.sin(turns)
+    places = {
+        "index": index,
+        "time": time,
+        "pitch": jnp.where(pitch == MAX_PITCHES - 1, 0, pitch),
+    }
     turns = jnp.concatenate(
         [
-            index[..., None].astype(jnp.float32) * by_index,
-            time[..., None].astype(jnp.float32) * by_time,
+            places[name][..., None].astype(exact)
+            * frequencies(name, pairs // len(names) + (i < pairs % len(names))).astype(exact)
+            for i, name in enumerate(names)
         ],
         axis=-1,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,32 +13,23 @@ from jaxmusic import config as configs
 from jaxmusic.errors import UserError
 from jaxmusic.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
 from jaxmusic.models import attention, position
-from jaxmusic.models.attention import MIXED, SAVED
-
-Constrain = Callable[[jax.Array, tuple[str | None, ...]], jax.Array]
-"""Lays an activation with the given logical axes out over a mesh."""
+from jaxmusic.models.gathering import gathered
+from jaxmusic.models.layout import Layout, constrain
+from jaxmusic.models.numerics import wide
+from jaxmusic.models.remat import POLICIES, SAVED
 
 EMBEDDING_STD = 0.02
 """Spread of the embeddings at the start: small, as the output weights are the same matrix."""
 
-POLICIES = {
-    "products": jax.checkpoint_policies.save_only_these_names(SAVED, MIXED),
-    "attention": jax.checkpoint_policies.save_only_these_names(MIXED),
-    "nothing": jax.checkpoint_policies.nothing_saveable,
-}
-"""What `config.Model.remat` may be."""
-
-
-def unconstrained(x: jax.Array, axes: tuple[str | None, ...]) -> jax.Array:
-    """Leaves the layout to the compiler."""
-    return x
+DTYPES = ("float32", "bfloat16", "float64")
+"""What `config.Model.dtype` may be; float64 is for tests, and needs jax_enable_x64."""
 
 
 def rms_norm(x: jax.Array, scale: jax.Array) -> jax.Array:
     """x / RMS(x) * scale over the last axis, computed in float32 (Zhang and Sennrich 2019)."""
-    wide = x.astype(jnp.float32)
-    inverse = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + 1e-6)
-    return (wide * inverse * scale).astype(x.dtype)
+    exact = x.astype(wide(x.dtype))
+    inverse = jax.lax.rsqrt(jnp.mean(exact * exact, axis=-1, keepdims=True) + 1e-6)
+    return (exact * inverse * scale).astype(x.dtype)
 
 
 def drop(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
@@ -54,7 +44,7 @@ class Layers(nnx.Module):
 
     def __init__(self, config: configs.Model, *, rngs: nnx.Rngs):
         self.config = config
-        wide, heads, kv, head, hidden = (
+        embed, heads, kv, head, hidden = (
             config.width,
             config.heads,
             config.kv_heads,
@@ -66,24 +56,24 @@ class Layers(nnx.Module):
 
         def matrix(axes: tuple[str, ...], fan_in: int, *shape: int, gain: float = 1.0) -> nnx.Param:
             values = jax.random.normal(rngs.params(), (config.layers, *shape), jnp.float32)
-            return nnx.Param(values * (gain * fan_in**-0.5), axes=("layers", *axes))
+            return parameter(config, values * (gain * fan_in**-0.5), ("layers", *axes))
 
         def ones(axis: str, size: int) -> nnx.Param:
-            return nnx.Param(jnp.ones((config.layers, size)), axes=("layers", axis))
+            return parameter(config, jnp.ones((config.layers, size)), ("layers", axis))
 
-        self.attention_norm = ones("embed", wide)
-        self.query = matrix(("embed", "heads", "head_dim"), wide, wide, heads, head)
-        self.key = matrix(("embed", "kv_heads", "head_dim"), wide, wide, kv, head)
-        self.value = matrix(("embed", "kv_heads", "head_dim"), wide, wide, kv, head)
+        self.attention_norm = ones("embed", embed)
+        self.query = matrix(("embed", "heads", "head_dim"), embed, embed, heads, head)
+        self.key = matrix(("embed", "kv_heads", "head_dim"), embed, embed, kv, head)
+        self.value = matrix(("embed", "kv_heads", "head_dim"), embed, embed, kv, head)
         self.query_norm = ones("head_dim", head)
         self.key_norm = ones("head_dim", head)
         self.output = matrix(
-            ("heads", "head_dim", "embed"), heads * head, heads, head, wide, gain=shrink
+            ("heads", "head_dim", "embed"), heads * head, heads, head, embed, gain=shrink
         )
-        self.hidden_norm = ones("embed", wide)
-        self.gate = matrix(("embed", "hidden"), wide, wide, hidden)
-        self.up = matrix(("embed", "hidden"), wide, wide, hidden)
-        self.down = matrix(("hidden", "embed"), hidden, hidden, wide, gain=shrink)
+        self.hidden_norm = ones("embed", embed)
+        self.gate = matrix(("embed", "hidden"), embed, embed, hidden)
+        self.up = matrix(("embed", "hidden"), embed, embed, hidden)
+        self.down = matrix(("hidden", "embed"), hidden, hidden, embed, gain=shrink)
 
     def __call__(
         self,
@@ -91,24 +81,29 @@ class Layers(nnx.Module):
         turns: tuple[jax.Array, jax.Array],
         segment: jax.Array,
         dropout_key: jax.Array | None,
-        constrain: Constrain,
+        layout: Layout | None,
     ) -> jax.Array:
         """The residual stream [B, T, E] after all layers."""
         config = self.config
-        attend = attention.select(config.attention)
         _, stacked = nnx.split(self)
         weights = {path[0]: leaf[...] for path, leaf in stacked.flat_state()}
+        axes = {path[0]: leaf.get_metadata()["axes"][1:] for path, leaf in stacked.flat_state()}
         keys = None
         if dropout_key is not None and config.dropout:
             keys = jax.random.split(dropout_key, (config.layers, 2))
 
         def layer(x: jax.Array, scanned: tuple[dict[str, jax.Array], Any]) -> Any:
             weights, keys = scanned
+            weights = {
+                # Scales of norms stay as they are: norms are taken in float32.
+                name: gathered(w, axes[name], x.dtype if w.ndim > 1 else w.dtype, layout)
+                for name, w in weights.items()
+            }
             first, second = (None, None) if keys is None else keys
             x = x + drop(attended(x, weights), config.dropout, first)
-            x = constrain(x, ("batch", "sequence", None))
+            x = constrain(layout, x, ("batch", "sequence", None))
             x = x + drop(transformed(x, weights), config.dropout, second)
-            return constrain(x, ("batch", "sequence", None)), None
+            return constrain(layout, x, ("batch", "sequence", None)), None
 
         def attended(x: jax.Array, w: dict[str, jax.Array]) -> jax.Array:
             h = rms_norm(x, w["attention_norm"])
@@ -118,21 +113,22 @@ class Layers(nnx.Module):
             )
             q = turned(rms_norm(q, w["query_norm"]), turns)
             k = turned(rms_norm(k, w["key_norm"]), turns)
-            mixed = attend(q, k, v, segment).swapaxes(1, 2)
+            kernel = config.attention
+            mixed = attention.attend(q, k, v, segment, kernel=kernel, layout=layout).swapaxes(1, 2)
             out = project(mixed.reshape((*h.shape[:2], -1)), flat(w["output"]))
             return checkpoint_name(out, SAVED)
 
-        # Kept for the backward pass: nothing but the input, or else what the products made. Norms,
-        # rotations and activations are cheaper computed again than stored and read.
-        policy = POLICIES[config.remat]
-        layer = jax.checkpoint(layer, policy=policy)
+        # Norms, rotations and activations are never kept for the backward pass: they are cheaper
+        # computed again than stored and read.
+        layer = jax.checkpoint(layer, policy=POLICIES[config.remat])
         return jax.lax.scan(layer, x, (weights, keys))[0]
 
 
 def turned(x: jax.Array, turns: tuple[jax.Array, jax.Array]) -> jax.Array:
     """Rotary positions on x [B, H, T, D] with cosine and sine [B, T, D / 2]."""
     cosine, sine = turns
-    return position.rotate(x.astype(jnp.float32), cosine[:, None], sine[:, None]).astype(x.dtype)
+    exact = x.astype(wide(x.dtype))
+    return position.rotate(exact, cosine[:, None], sine[:, None]).astype(x.dtype)
 
 
 def transformed(x: jax.Array, w: dict[str, jax.Array]) -> jax.Array:
@@ -162,9 +158,9 @@ class Transformer(nnx.Module):
     """Events in, logits of the next token out.
 
     Pre-norm layers with grouped-query attention, normalised queries and keys, rotary positions
-    in index and musical time, and SwiGLU. The input is the sum of the embeddings of token,
-    position in the bar, slot and pitch; the output matrix is the token embedding. Parameters
-    are float32 and carry the names of their axes as metadata `axes`.
+    (see `position`), and SwiGLU. The input is the sum of the embeddings of token, position in the
+    bar, slot and pitch; the output matrix is the token embedding. Parameters are float32, or
+    float64 where the activations are, and carry the names of their axes as metadata `axes`.
     """
 
     def __init__(self, config: configs.Model, vocab_size: int, *, rngs: nnx.Rngs):
@@ -173,14 +169,14 @@ class Transformer(nnx.Module):
 
         def table(rows: int, axis: str | None) -> nnx.Param:
             values = jax.random.normal(rngs.params(), (rows, config.width), jnp.float32)
-            return nnx.Param(values * EMBEDDING_STD, axes=(axis, "embed"))
+            return parameter(config, values * EMBEDDING_STD, (axis, "embed"))
 
         self.token = table(vocab_size, "vocab")
         self.position = table(MAX_POSITIONS, None)
         self.slot = table(MAX_SLOTS, None)
         self.pitch = table(MAX_PITCHES, None)
         self.layers = Layers(config, rngs=rngs)
-        self.norm = nnx.Param(jnp.ones(config.width), axes=("embed",))
+        self.norm = parameter(config, jnp.ones(config.width), ("embed",))
 
     def __call__(
         self,
@@ -188,7 +184,7 @@ class Transformer(nnx.Module):
         segment: jax.Array,
         *,
         dropout_key: jax.Array | None = None,
-        constrain: Constrain = unconstrained,
+        layout: Layout | None = None,
     ) -> jax.Array:
         """Logits of the next token at every place.
 
@@ -196,21 +192,26 @@ class Transformer(nnx.Module):
           events: int32 [B, T] each.
           segment: int32 [B, T]; a token sees only tokens of its own segment up to itself.
           dropout_key: switches dropout on.
-          constrain: lays activations out over a mesh.
+          layout: the mesh that the program is for, and how activations lie on it; None for one
+            device.
 
         Returns:
-          float32 [B, T, V].
+          float32 [B, T, V] (float64 for float64).
         """
         config = self.config
         tables = (self.token, self.position, self.slot, self.pitch)
         x = embed(events, [t[...] for t in tables]).astype(config.dtype)
-        x = constrain(x, ("batch", "sequence", None))
+        x = constrain(layout, x, ("batch", "sequence", None))
         index = jnp.broadcast_to(jnp.arange(segment.shape[1]), segment.shape)
-        turns = position.angles(index, events.time, config.head_dim)
-        x = self.layers(x, turns, segment, dropout_key, constrain)
-        return constrain(
-            unembed(x, self.norm[...], self.token[...]), ("batch", "sequence", "vocab")
-        )
+        turns = position.angles(config, index, events.time, events.pitch)
+        x = self.layers(x, turns, segment, dropout_key, layout)
+        logits = capped(unembed(x, self.norm[...], self.token[...]), config.softcap)
+        return constrain(layout, logits, ("batch", "sequence", "vocab"))
+
+
+def parameter(config: configs.Model, values: jax.Array, axes: tuple[str | None, ...]) -> nnx.Param:
+    """A parameter with names of its axes; the same seed gives the same values in either type."""
+    return nnx.Param(values.astype(wide(config.dtype)), axes=axes)
 
 
 def embed(events: Events, tables: list[jax.Array]) -> jax.Array:
@@ -223,12 +224,18 @@ def embed(events: Events, tables: list[jax.Array]) -> jax.Array:
 def unembed(x: jax.Array, scale: jax.Array, token: jax.Array) -> jax.Array:
     """Float32 logits [..., V] of the residual stream x [..., E]."""
     x = rms_norm(x, scale)
-    return jnp.matmul(x, token.T.astype(x.dtype), preferred_element_type=jnp.float32)
+    return jnp.matmul(x, token.T.astype(x.dtype), preferred_element_type=wide(x.dtype))
+
+
+def capped(logits: jax.Array, softcap: float) -> jax.Array:
+    """softcap * tanh(logits / softcap), which stays within the cap (Gemma 2, 2024); 0 for none."""
+    return softcap * jnp.tanh(logits / softcap) if softcap else logits
 
 
 def check(config: configs.Model) -> None:
     """Raises UserError if the shape is not one of a Transformer."""
-    attention.select(config.attention)
+    attention.check_name(config.attention)
+    position.parts(config.rotary)
     if config.heads % config.kv_heads:
         raise UserError(
             f"Set model.kv_heads to a divisor of model.heads: {config.kv_heads} key and value "
@@ -238,8 +245,12 @@ def check(config: configs.Model) -> None:
         raise UserError(f"Set model.remat to {' or '.join(POLICIES)}, not {config.remat!r}.")
     if config.head_dim % 4:
         raise UserError(f"Set model.head_dim to a multiple of 4, not {config.head_dim}.")
-    if config.dtype not in ("float32", "bfloat16"):
+    if config.softcap < 0:
+        raise UserError(f"Set model.softcap to 0 for none or more, not {config.softcap:g}.")
+    if config.dtype not in DTYPES:
         raise UserError(f"Set model.dtype to float32 or bfloat16, not {config.dtype!r}.")
+    if config.dtype == "float64" and jax.dtypes.canonicalize_dtype("float64") != "float64":
+        raise UserError("Set JAX_ENABLE_X64=1 in the environment: model.dtype is float64.")
 
 
 def make(config: configs.Model, vocab_size: int, seed: Any) -> tuple[nnx.GraphDef, nnx.State]:
@@ -257,11 +268,11 @@ def apply(
     events: Events,
     segment: jax.Array,
     dropout_key: jax.Array | None = None,
-    constrain: Constrain = unconstrained,
+    layout: Layout | None = None,
 ) -> jax.Array:
     """Logits [B, T, V] as a pure function of the parameters; see `Transformer.__call__`."""
     model = nnx.merge(graphdef, params)
-    return model(events, segment, dropout_key=dropout_key, constrain=constrain)
+    return model(events, segment, dropout_key=dropout_key, layout=layout)
 
 
 def num_parameters(config: configs.Model, vocab_size: int) -> int:

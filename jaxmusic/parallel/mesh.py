@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from jax.experimental.mesh_utils import create_device_mesh
 from jax.sharding import AxisType
 
 from jaxmusic import config as configs
@@ -20,6 +21,11 @@ def make_mesh(
 ) -> jax.sharding.Mesh:
     """Arranges the devices; one device is a mesh of one.
 
+    Neighbours on an axis are near one another. Slices, which only a slow network joins, lie along
+    `replica`, so that nothing but gradients goes from one to another. GPUs and CPUs are taken host
+    by host: with `replica` a multiple of the hosts the same holds for these, and otherwise
+    parameters are gathered over the network between them.
+
     Args:
       config: devices along each axis; one of them may be -1 for the rest.
       devices: the devices to use; all of the job when None.
@@ -32,11 +38,35 @@ def make_mesh(
     """
     devices = jax.devices() if devices is None else list(devices)
     shape = mesh_shape(config, len(devices))
-    types = (AxisType.Auto,) * len(AXES)
-    if devices[0].platform == "cpu":
-        return jax.sharding.Mesh(np.asarray(devices).reshape(shape), AXES, axis_types=types)
-    # On TPU and GPU this also orders the devices so that neighbours on an axis are near.
-    return jax.make_mesh(shape, AXES, axis_types=types, devices=devices)
+    slices = _slices(devices)
+    if devices[0].platform == "tpu":
+        arranged = _near(shape, slices)
+    else:
+        arranged = np.asarray([device for each in slices for device in each]).reshape(shape)
+    return jax.sharding.Mesh(arranged, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def _slices(devices: Sequence[jax.Device]) -> list[list[jax.Device]]:
+    """The devices of each slice (of TPUs) or host, in the order of their numbers."""
+    found: dict[int, list[jax.Device]] = {}
+    for device in devices:
+        found.setdefault(getattr(device, "slice_index", None) or 0, []).append(device)
+    return [found[index] for index in sorted(found)]
+
+
+def _near(shape: tuple[int, ...], slices: list[list[jax.Device]]) -> np.ndarray:
+    """TPUs in an order that follows the links of each slice, one slice after another."""
+    replica, *rest = shape
+    if replica % len(slices):
+        raise UserError(
+            f"Set mesh.replica to a multiple of {len(slices)}, the number of slices, not "
+            f"{replica}: the network between slices is too slow for any other axis."
+        )
+    within = (replica // len(slices), *rest)
+    # An axis of the mesh may take a part of an axis of the torus: else v5p:4x4x4, say, could not
+    # be split into 8 x 8.
+    meshes = [create_device_mesh(within, s, allow_split_physical_axes=True) for s in slices]
+    return np.concatenate(meshes)
 
 
 def mesh_shape(config: configs.Mesh, count: int) -> tuple[int, ...]:

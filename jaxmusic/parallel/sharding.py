@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -110,14 +109,57 @@ def shardings(state: Any, mesh: Mesh, rules: ShardingRules) -> Any:
     return jax.tree.map(leaf, state, is_leaf=lambda value: isinstance(value, nnx.Variable))
 
 
-def batch_sharding(mesh: Mesh, rules: ShardingRules, rows: int, parts: int = 1) -> NamedSharding:
-    """Sharding of arrays [rows, T]; raises UserError if the rows do not divide.
+def of_moment(place: NamedSharding, like: tuple[int, ...], shape: tuple[int, ...]) -> NamedSharding:
+    """Sharding of an array that an optimiser keeps for a parameter.
+
+    A moment of the parameter's own shape is split as the parameter is. One that lacks an axis, such
+    as the sums over rows and columns of Adafactor, is split as the rest of it. Anything else is
+    small, and the same on every device.
+
+    Args:
+      place: sharding of the parameter.
+      like: shape of the parameter.
+      shape: shape of the moment.
+    """
+    if shape == like:
+        return place
+    parts = (*place.spec, *[None] * (len(like) - len(place.spec)))
+    for axis in range(len(like)):
+        if shape == like[:axis] + like[axis + 1 :]:
+            return NamedSharding(place.mesh, PartitionSpec(*parts[:axis], *parts[axis + 1 :]))
+    return NamedSharding(place.mesh, PartitionSpec())
+
+
+def check_used(mesh: Mesh, places: Any) -> None:
+    """Raises UserError if an axis of the mesh splits nothing.
+
+    Args:
+      mesh: the mesh.
+      places: a tree of the shardings of all parameters and batches.
+    """
+    used: set[str] = set()
+    for place in jax.tree.leaves(places):
+        for part in place.spec:
+            used.update((part,) if isinstance(part, str) else part or ())
+    for name, size in mesh.shape.items():
+        if size > 1 and name not in used:
+            raise UserError(
+                f"Set mesh.{name} to 1, or name {name} in the sharding rules: they split nothing "
+                f"over it, so its {size} devices would all compute the same."
+            )
+
+
+def batch_sharding(
+    mesh: Mesh, rules: ShardingRules, rows: int, parts: int = 1, context: int | None = None
+) -> NamedSharding:
+    """Sharding of arrays [rows, T]; raises UserError if rows or tokens do not divide.
 
     Args:
       mesh: the mesh.
       rules: mesh axes of each logical axis.
       rows: rows of a batch.
       parts: parts of a batch that are computed one after another, each on all devices.
+      context: tokens of a row, checked for divisibility if given.
     """
     ways = math.prod(mesh.shape[name] for name in rules.batch)
     if parts < 1 or rows % (ways * parts):
@@ -126,13 +168,40 @@ def batch_sharding(mesh: Mesh, rules: ShardingRules, rows: int, parts: int = 1) 
             f"Set data.batch to a multiple of {ways * max(parts, 1)}: {rows} rows cannot be split "
             f"over {ways} devices{of_each}."
         )
+    ways = math.prod(mesh.shape[name] for name in rules.sequence)
+    if context is not None and context % ways:
+        raise UserError(
+            f"Set data.context to a multiple of {ways}: rows of {context} tokens cannot be split "
+            f"over {ways} devices."
+        )
     return NamedSharding(mesh, spec(rules, ("batch", "sequence"), mesh))
 
 
-def constrain(mesh: Mesh, rules: ShardingRules) -> Callable[[jax.Array, Axes], jax.Array]:
-    """A function (array, logical axes) -> array that lays an activation out over the mesh."""
+def process_rows(
+    place: NamedSharding, shape: tuple[int, ...], process: int | None = None
+) -> tuple[int, int]:
+    """Which of the rows of an array a process has to read.
 
-    def apply(x: jax.Array, axes: Axes) -> jax.Array:
-        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec(rules, axes, mesh)))
+    Processes whose devices lie along `context` or `tensor` hold the same rows, or columns of them,
+    and read the same ones; `jax.make_array_from_process_local_data` takes from them what each
+    device holds. The rows of a process need not be neighbours in the array: TPUs are ordered by
+    their links, not by their hosts.
 
-    return apply
+    Args:
+      place: sharding of the array.
+      shape: shape of the array.
+      process: index of the process; this one when None.
+
+    Returns:
+      (index, count): the process reads block `index` of `count` equal blocks of rows. Where rows
+      are spread over the processes in no such pattern, every process reads all of them: (0, 1).
+    """
+    held: dict[int, set[int]] = {}
+    for device, index in place.devices_indices_map(shape).items():
+        held.setdefault(device.process_index, set()).add(index[0].start or 0)
+    blocks = sorted({frozenset(rows) for rows in held.values()}, key=min)
+    whole = len(frozenset.union(*blocks))
+    if any(len(block) * len(blocks) != whole for block in blocks):
+        return 0, 1
+    mine = jax.process_index() if process is None else process
+    return blocks.index(frozenset(held[mine])), len(blocks)

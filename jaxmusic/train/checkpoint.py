@@ -273,7 +273,7 @@ def _restore_args(like: Any) -> Any:
 def _items(state: State) -> dict[str, Any]:
     """The parts of a state that are saved and restored by themselves."""
     parts = state._asdict()
-    items = {name: parts.pop(name, {}) for name in ("params", AVERAGE)}
+    items = {name: parts.pop(name) for name in ("params", AVERAGE)}
     # Nothing stands for what is empty, as in the checkpoints of jaxmusic 0.1, which knew no more.
     items["rest"] = {"params": {}} | {n: part for n, part in parts.items() if jax.tree.leaves(part)}
     return {name: item for name, item in items.items() if item}
@@ -282,7 +282,7 @@ def _items(state: State) -> dict[str, Any]:
 def _state(items: dict[str, Any], like: State) -> State:
     """The reverse of `_items`."""
     whole = {**items["rest"], "params": items["params"], AVERAGE: items.get(AVERAGE, {})}
-    return like._replace(**{name: whole[name] for name in like._fields if name in whole})
+    return like._replace(**whole)
 
 
 def _worth_saying(record: logging.LogRecord) -> bool:

@@ -1,9 +1,10 @@
-"""What a run shows and writes down while it goes: a live line, a log and TensorBoard."""
+"""What a run shows and writes down while it goes: a live line, a log and trackers."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+import platform
 import sys
 import time
 from collections.abc import Iterator
@@ -13,14 +14,14 @@ import jax
 from etils import epath
 from tqdm import tqdm
 
+from jaxmusic import config as configs
 from jaxmusic.errors import UserError
-from jaxmusic.train import journal
-from jaxmusic.train import run as runs
+from jaxmusic.models import transformer
+from jaxmusic.parallel import peaks
+from jaxmusic.train import goodput, profiling, trackers
+from jaxmusic.train.log import read_log
+from jaxmusic.train.meter import Meter
 from jaxmusic.train.step import Metrics
-
-LOG, TENSORBOARD = "log.jsonl", "tensorboard"
-PATIENCE = 20
-"""Steps in a row without a finite loss after which a run gives up."""
 
 
 class Validation(NamedTuple):
@@ -38,48 +39,90 @@ class Validation(NamedTuple):
     first: float
 
 
+def check(experiment: configs.Experiment) -> None:
+    """Raises UserError if an experiment wants a tracker, a profile or patience that cannot be."""
+    if experiment.optimizer.patience < 1:
+        raise UserError(
+            f"Set optimizer.patience to at least 1, not {experiment.optimizer.patience}."
+        )
+    trackers.chosen(experiment.trackers)
+    profiling.profiled(experiment.profile)
+
+
 class Monitor:
     """Shows and records the progress of a run.
 
     The metrics of a step are read when the next step has been started, so that the device never
-    waits for the host. A log line has the mean loss of the steps since the line before.
+    waits for the host. A log line has the mean loss of the steps since the line before. Of several
+    processes one records; all of them read the metrics and give up at the same step.
     """
 
     def __init__(
-        self, run: epath.Path, step: int, steps: int, log_every: int, progress: bool, seconds: float
+        self,
+        run: epath.Path,
+        experiment: configs.Experiment,
+        step: int,
+        seconds: float,
+        vocab_size: int,
+        *,
+        began: float | None = None,
+        progress: bool = True,
+        record: bool = True,
     ):
         """Opens the log of a run.
 
         Args:
           run: the run's folder.
+          experiment: its settings.
           step: steps made so far; what the log says about later ones is removed.
-          steps: steps in all.
-          log_every: steps between lines.
-          progress: whether to show anything.
           seconds: time that the run has taken so far.
+          vocab_size: tokens of the codec, for the FLOPs of a step.
+          began: when this process started to work on the run, in seconds since 1970; None for now.
+          progress: whether to show anything.
+          record: whether to write anything: False in all processes of a run but one.
         """
-        self._progress = progress
-        self._every = log_every
+        began = time.time() if began is None else began
+        self._progress = progress and record
+        # A run that is finished has nothing to add.
+        record = record and step < experiment.steps
+        self._every, self._patience = experiment.log_every, experiment.optimizer.patience
         self._seconds, self._started = seconds, time.perf_counter()
-        self._log = journal.Journal(run / LOG, step)
-        self._board = journal.board(run / TENSORBOARD, step)
+        lines = read_log(run, events=True) if record else []
+        self._clock = goodput.Clock(goodput.past(lines, step, began), began)
+        devices = jax.devices()
+        peak = peaks.peak_flops(devices[0].device_kind) * len(devices)
+        data = experiment.data
+        flops = transformer.flops_per_token(experiment.model, vocab_size, data.context)
+        self._log = trackers.JsonLines(run, experiment, step) if record else None
+        wanted = trackers.chosen(experiment.trackers) if record else []
+        self._others = [make(run, experiment, step) for make in wanted]
+        self._profiler = profiling.Profiler(run, experiment.profile if record else "")
         self._live = sys.stderr.isatty()
         self._bar = tqdm(
-            total=steps,
+            total=experiment.steps,
             initial=step,
             unit="step",
-            disable=not progress,
+            disable=not self._progress,
             mininterval=0.2 if self._live else 15,
             dynamic_ncols=True,
         )
         self._pending: tuple[int, Metrics] | None = None
         self._shown: dict[str, str] = {}
+        self._made = self._begun = step
+        self._steps = experiment.steps
         self._bad = 0
-        self._clear()
+        self._meter = Meter(flops * data.batch * data.context, peak)
+        # An exception that is being handled while the run goes on is none of its own.
+        self._outside = sys.exception()
+        if record:
+            number = 1 + sum("start" in line for line in lines)
+            where = {"device": devices[0].device_kind, "host": platform.node()}
+            assumed = {"peak_flops": peak} if peak else {}
+            self._write(step, start=number, devices=len(devices), **where, **assumed)
 
     @property
     def seconds(self) -> float:
-        """Time that the run has taken, over all its starts."""
+        """Time that the run has taken, over all its starts, but for what was lost by kills."""
         return self._seconds + time.perf_counter() - self._started
 
     def note(self, text: str) -> None:
@@ -89,26 +132,39 @@ class Monitor:
 
     @contextlib.contextmanager
     def waiting_for_data(self) -> Iterator[None]:
-        """Counts the time inside as waiting for data."""
+        """Counts the time inside as waiting for the data of the next step."""
+        if self._profiler.begins(self._begun + 1):
+            with self.aside("profiling"):
+                self._profiler.start()
         start = time.perf_counter()
-        yield
-        self._waited += time.perf_counter() - start
+        with self._clock.during("data", then="training"):
+            yield
+        self._meter.wait(time.perf_counter() - start)
 
     @contextlib.contextmanager
     def aside(self, doing: str) -> Iterator[None]:
-        """Takes the time inside out of the training speed, and shows what is being done."""
+        """Takes the time inside out of the training speed, and shows what is being done.
+
+        Args:
+          doing: one of `goodput.PARTS`.
+        """
         self.flush()
-        self._log.flush()  # a run that goes on from a checkpoint needs the lines before it
         start = time.perf_counter()
         self._bar.set_description(doing, refresh=self._live)
-        yield
+        with self._clock.during(doing):
+            if doing == "saving" and self._log:
+                # A bucket has no line before it is asked to: no checkpoint without its lines.
+                self._log.flush()
+            yield
         self._bar.set_description("", refresh=self._live)
         spent = time.perf_counter() - start
-        self._aside += spent
+        self._meter.aside(spent)
         if not self._bar.disable:
             # The time left is reckoned from training alone.
             self._bar.start_t += spent
             self._bar.last_print_t += spent
+        if doing == "saving":
+            self._write(self._made, checkpoint_seconds=spent)
 
     def doing(self, what: str) -> None:
         """Shows what is being done aside of training."""
@@ -118,32 +174,41 @@ class Monitor:
     def step(self, step: int, metrics: Metrics) -> None:
         """Takes the metrics of a step that has been started, and reads those before."""
         self.flush()
-        self._pending = (step, metrics)
+        self._pending, self._begun = (step, metrics), step
+        if self._profiler.ends(step):
+            with self.aside("profiling"):
+                self._end_profile()
 
     def flush(self) -> None:
         """Reads the metrics of the last step, waiting for it.
 
         Raises:
-          UserError: if `PATIENCE` steps in a row were not finite.
+          UserError: if the updates of `optimizer.patience` steps in a row were left out.
         """
         if self._pending is None:
             return
         (step, metrics), self._pending = self._pending, None
-        nll, weight, norm, rate, skipped = (float(x) for x in jax.device_get(metrics))
-        self._bad = self._bad + 1 if skipped else 0
-        if self._bad >= PATIENCE:
+        found = jax.device_get(metrics)
+        self._made = step
+        self._bad = self._bad + 1 if found.skipped else 0
+        if self._bad >= self._patience:
+            finite = math.isfinite(found.nll + found.grad_norm)
+            why = "stood out" if finite else "was not a finite number"
             raise UserError(
-                f"Lower optimizer.learning_rate and start a new run: the loss of the last "
-                f"{PATIENCE} steps up to step {step} was not a finite number."
+                f"Lower optimizer.learning_rate and start a new run: the last {self._bad} updates "
+                f"up to step {step} were left out, as the loss or the gradient {why}."
             )
-        self._skipped += int(skipped)
-        if not skipped:
-            self._nll += nll
-            self._weight += weight
-        self._tokens += weight
+        self._meter.step(found)
         self._bar.update()
         if step % self._every == 0:
-            self._line(step, norm, rate)
+            figures = self._meter.line()
+            self._show(figures)
+            self._write(
+                step,
+                **figures,
+                grad_norm=float(found.grad_norm),
+                learning_rate=float(found.learning_rate),
+            )
 
     def validation(self, step: int, found: Validation) -> None:
         """Records a validation."""
@@ -156,39 +221,44 @@ class Monitor:
         )
 
     def close(self) -> None:
-        """Closes the log."""
+        """Writes how the process ends, and closes everything."""
+        self._end_profile()
         self._bar.close()
-        self._log.close()
-        self._board.close()
+        if self._log:
+            error = sys.exception()
+            how = "finished" if self._made == self._steps else "stopped"
+            if error is not self._outside:
+                how = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+            self._write(self._made, end=how)
+            self._log.close()
+        for tracker in self._others:
+            tracker.close()
 
-    def _line(self, step: int, norm: float, rate: float) -> None:
-        spent = max(time.perf_counter() - self._since - self._aside, 1e-9)
-        speed, waited = self._tokens / spent, self._waited / spent
-        loss = self._nll / self._weight if self._weight else math.nan
-        self._shown |= {"loss": f"{loss:.3f}", "tokens/s": f"{speed:,.0f}", "data": f"{waited:.0%}"}
+    def _end_profile(self) -> None:
+        where = self._profiler.stop()
+        if where:
+            self.note(
+                f"A profile is in {where}: open it with TensorBoard (pip install tensorboard "
+                "xprof), or its .trace.json.gz at ui.perfetto.dev."
+            )
+
+    def _show(self, figures: dict[str, float]) -> None:
+        self._shown |= {
+            "loss": f"{figures['loss']:.3f}",
+            "tokens/s": f"{figures['tokens_per_s']:,.0f}",
+            "data": f"{figures['data_wait']:.0%}",
+        }
+        if "mfu" in figures:
+            self._shown["MFU"] = f"{figures['mfu']:.1%}"
         self._bar.set_postfix(self._shown, refresh=False)
-        self._write(
-            step,
-            loss=loss,
-            grad_norm=norm,
-            learning_rate=rate,
-            tokens_per_s=speed,
-            data_wait=waited,
-            skipped=self._skipped,
-        )
-        self._clear()
 
-    def _write(self, step: int, **values: float) -> None:
-        self._log.write({"step": step, **values, "seconds": self.seconds})
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
-
-    def _clear(self) -> None:
-        self._since = time.perf_counter()
-        self._nll = self._weight = self._tokens = self._waited = self._aside = 0.0
-        self._skipped = 0
-
-
-def read_log(run: str | epath.Path) -> list[dict[str, float]]:
-    """The lines of a run's log; a last line that was cut off by a kill is left out."""
-    return journal.read(runs.folder(run) / LOG)
+    def _write(self, step: int, **values: float | str) -> None:
+        if not self._log:
+            return
+        parts = self._clock.read()
+        values["goodput"] = round(goodput.share(parts), 5)
+        values |= {goodput.FIELD + name: round(seconds, 3) for name, seconds in parts.items()}
+        now = {"seconds": round(self.seconds, 3), "time": round(time.time(), 3)}
+        self._log.record(step, {**values, **now})
+        for tracker in self._others:
+            tracker.record(step, values)

@@ -1,4 +1,4 @@
-"""The optimiser: clipping, AdamW or Muon, and the schedule of the learning rate."""
+"""The optimiser: clipping, AdamW or Muon, the schedule of the learning rate, and the average."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def make_schedule(config: configs.Optimizer, steps: int) -> optax.Schedule:
     falling = _FALLING[config.schedule]
 
     def rate(count: jax.Array) -> jax.Array:
-        update = jnp.asarray(count, jnp.float32) + 1
+        # The widest type there is: float32, or float64 where JAX is told so.
+        update = jnp.asarray(count, float) + 1
         rising = update / max(config.warmup, 1)
         share = jnp.clip((update - config.warmup) / (steps - config.warmup), 0, 1)
         decay = min(1.0, config.decay * steps / (steps - config.warmup))
@@ -72,7 +73,8 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """The optimiser that `config.name` names, after clipping to a global norm.
 
-    Weight decay applies to matrices, stacked over layers or not.
+    Weight decay applies to matrices: those of the layers, stacked as they are, and the embeddings;
+    not to the scales of norms.
 
     Args:
       config: its settings.
@@ -80,12 +82,41 @@ def make_optimizer(
       axes: names of the axes of each parameter.
 
     Raises:
-      UserError: there is no such optimiser.
+      UserError: there is no such optimiser, or a setting makes no sense.
     """
     if config.name not in OPTIMIZERS:
         raise UserError(f"Set optimizer.name to {' or '.join(OPTIMIZERS)}, not {config.name!r}.")
+    if config.spike < 0:
+        raise UserError(f"Set optimizer.spike to 0 or more, not {config.spike}.")
+    if config.patience < 1:
+        raise UserError(f"Set optimizer.patience to at least 1, not {config.patience}.")
+    if not 0 <= config.ema < 1:
+        raise UserError(f"Set optimizer.ema to at least 0 and less than 1, not {config.ema}.")
     steer = OPTIMIZERS[config.name](config, make_schedule(config, steps), axes)
     return optax.chain(optax.clip_by_global_norm(config.clip), *steer)
+
+
+Arrays = dict[str, jax.Array]
+
+
+def averaged(average: Arrays, params: Arrays, decay: float, made: jax.Array) -> Arrays:
+    """The running average of the parameters after an update.
+
+    The average starts at the first parameters, and its decay rises from 1 / 10 to `decay`, so that
+    they are soon forgotten: min(decay, (1 + t) / (10 + t)) after t updates.
+
+    Args:
+      average: the average so far, by name; empty where none is kept.
+      params: the parameters after the update, by name.
+      decay: share of the average that stays.
+      made: int32 [], updates before this one.
+    """
+
+    def moved(old: jax.Array, new: jax.Array) -> jax.Array:
+        keep = jnp.minimum(decay, (1 + made) / (10 + made)).astype(old.dtype)
+        return old + (1 - keep) * (new - old)
+
+    return {name: moved(old, params[name]) for name, old in average.items()}
 
 
 Steer = tuple[optax.GradientTransformation, ...]
@@ -124,7 +155,11 @@ OPTIMIZERS: dict[str, Callable[[configs.Optimizer, optax.Schedule, Axes], Steer]
     "adamw": _adamw,
     "muon": _muon,
 }
-"""What `config.Optimizer.name` may be: any other of Optax's is one more line."""
+"""What `config.Optimizer.name` may be: any other of Optax's is one more line, such as
+
+    "lion": lambda c, rate, axes: (optax.lion(rate, c.b1, c.b2, mask=_matrices(axes)),),
+
+and what it keeps for the parameters is split over the mesh as they are."""
 
 
 def _matrices(axes: Axes) -> dict[str, bool]:

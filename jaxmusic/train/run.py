@@ -17,7 +17,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from etils import epath
 
@@ -27,11 +27,15 @@ from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import read_codec
 from jaxmusic.errors import UserError
 
+if TYPE_CHECKING:
+    # It imports JAX, and to look at a run takes none.
+    from jaxmusic.parallel.hosts import Hosts
+
 EXPERIMENT, CODEC, DATA, LOCK = "experiment.json", "codec.json", "data.json", "lock"
 FREE = (
     *("eval_every", "eval_batches", "checkpoint_every", "keep", "keep_every", "log_every"),
-    *("watchdog", "profile", "optimizer.patience"),
-    *("data.data_dir", "data.threads", "data.workers", "mesh.", "model.remat", "model.attention"),
+    *("watchdog", "profile", "trackers", "optimizer.patience", "mesh.", "hosts."),
+    *("data.data_dir", "data.threads", "data.workers", "model.remat", "model.attention"),
     "accumulate",
 )
 """Settings that may change when a run goes on: none changes what its steps so far have computed,
@@ -92,16 +96,24 @@ def _today(text: str) -> str:
     return json.dumps(values)
 
 
-def write(run: epath.Path, stored: Stored) -> None:
-    """Writes the description; `experiment.json`, which makes the folder a run, comes last."""
-    data = {
-        "dataset": stored.dataset,
-        "manifest": stored.manifest,
-        "styles": stored.styles,
-    }
-    paths.write_text(run / DATA, json.dumps(data, indent=2))
-    paths.write_text(run / CODEC, stored.codec.to_json())
-    paths.write_text(run / EXPERIMENT, configs.to_json(stored.experiment))
+def write(run: epath.Path, stored: Stored, hosts: Hosts, patience: float) -> None:
+    """Writes the description, for all processes; the others wait for it, for so many seconds."""
+    if hosts.first:
+        data = {
+            "dataset": stored.dataset,
+            "manifest": stored.manifest,
+            "styles": stored.styles,
+        }
+        paths.write_text(run / DATA, json.dumps(data, indent=2))
+        paths.write_text(run / CODEC, stored.codec.to_json())
+        # What makes the folder a run comes last.
+        paths.write_text(run / EXPERIMENT, configs.to_json(stored.experiment))
+    hosts.barrier("the description of the run", patience)
+    if not (run / EXPERIMENT).exists():
+        raise UserError(
+            f"Name a folder for the run that all hosts share: {hosts.name} does not see in {run} "
+            "what process 0 has written there."
+        )
 
 
 def claim(run: epath.Path, experiment: configs.Experiment) -> Stored | None:
@@ -139,14 +151,19 @@ def claim(run: epath.Path, experiment: configs.Experiment) -> Stored | None:
 
 
 @contextlib.contextmanager
-def locked(run: epath.Path) -> Iterator[None]:
-    """Makes the folder and holds it against a second process; any death sets it free.
+def locked(run: epath.Path, hosts: Hosts) -> Iterator[None]:
+    """Makes the folder and holds it against a second start; any death sets it free.
 
-    A local folder is free at once, one in a bucket when the lease has run out, see `leases.leased`.
+    Process 0 holds it for all. A local folder is free at once, one in a bucket when the lease has
+    run out, see `leases.leased`.
     """
-    busy = f"Wait for the process that trains in {run}, or stop it, or name another folder."
     if not paths.in_bucket(run):
         run.mkdir(parents=True, exist_ok=True)
+    if not hosts.first:
+        yield
+        return
+    busy = f"Wait for the process that trains in {run}, or stop it, or name another folder."
+    if not paths.in_bucket(run):
         held = locks.held(run / LOCK, busy)
     elif str(run).startswith("gs://"):
         held = leases.leased(run / LOCK, busy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,38 +15,56 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxmusic import config as configs
+from jaxmusic.errors import UserError
 from jaxmusic.events import Batch
-from jaxmusic.models import transformer
+from jaxmusic.models import attention, transformer
+from jaxmusic.models.layout import Layout
 from jaxmusic.parallel import sharding
-from jaxmusic.train.loss import token_losses
-from jaxmusic.train.optimizer import make_optimizer, make_schedule
+from jaxmusic.train import spikes
+from jaxmusic.train.loss import summed_losses, token_losses
+from jaxmusic.train.optimizer import averaged, make_optimizer, make_schedule
 
 
 class State(NamedTuple):
     """All that a run carries from one step to the next.
 
     Attributes:
-      params: float32 arrays by name.
+      params: arrays by name, float32 (float64 for a model of that type).
       opt_state: state of the optimiser.
       step: int32 [], steps made; also the position in the data, as each step reads one batch.
-      skipped: int32 [], steps whose update was left out because it was not finite.
+      skipped: int32 [], steps whose update was left out because it was not finite or stood out.
+      average: running average of `params`, of the same names; empty without `optimizer.ema`.
+      usual: what losses and gradients are like; None without `optimizer.spike`.
     """
 
     params: dict[str, jax.Array]
     opt_state: Any
     step: jax.Array
     skipped: jax.Array
+    average: dict[str, jax.Array]
+    usual: spikes.Usual | None
+
+    @property
+    def weights(self) -> dict[str, jax.Array]:
+        """The parameters that are validated and that compose: the average, where there is one."""
+        return self.average or self.params
+
+    def starting_from(self, params: dict[str, jax.Array]) -> State:
+        """A first state with other parameters, which become part of it."""
+        # A copy, as the step uses up the buffers of either.
+        average = {name: jnp.copy(params[name]) for name in self.average}
+        return self._replace(params=params, average=average)
 
 
 class Metrics(NamedTuple):
-    """What a train step reports, float32 [] each.
+    """What a train step reports, a float [] each.
 
     Attributes:
       nll: summed negative log-likelihood of the weighted targets, in nats.
       weight: number of weighted targets.
       grad_norm: global norm of the gradient before clipping.
       learning_rate: rate of this update.
-      skipped: 1 if the update was left out because it was not finite, else 0.
+      skipped: 1 if the update was left out because it was not finite or stood out, else 0.
     """
 
     nll: jax.Array
@@ -56,7 +75,7 @@ class Metrics(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What a validation step reports: sums over a batch, float32 [] each.
+    """What a validation step reports: sums over a batch, a float [] each.
 
     Attributes:
       nll: negative log-likelihood of the weighted targets, in nats.
@@ -108,6 +127,20 @@ def axes_of(params: nnx.State) -> dict[str, tuple[str, ...]]:
     return dict(zip(named(params), [v.get_metadata()["axes"] for v in variables]))
 
 
+def _beside(opt_state: Any, params: Any, where: dict[str, NamedSharding], everywhere: Any) -> Any:
+    """Shardings of an optimiser's state: what belongs to a parameter lies where that does."""
+
+    def place(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        # Whatever the optimiser, what it keeps for parameters has their names.
+        names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
+        for name in reversed(names):
+            if name in where:
+                return sharding.of_moment(where[name], params[name].shape, leaf.shape)
+        return everywhere
+
+    return jax.tree_util.tree_map_with_path(place, opt_state)
+
+
 def _divided(batch: Batch, parts: int, constrain: Any) -> Batch:
     """The batch as [parts, rows, T]; every part has rows of every device."""
 
@@ -135,7 +168,11 @@ def _summed(gradient: Callable[..., Any], parts: Batch, key: Any) -> Any:
 
 
 def make_program(
-    experiment: configs.Experiment, vocab_size: int, onset_tokens: np.ndarray, mesh: Mesh
+    experiment: configs.Experiment,
+    vocab_size: int,
+    onset_tokens: np.ndarray,
+    mesh: Mesh,
+    rules: sharding.ShardingRules | None = None,
 ) -> Program:
     """Builds the steps of an experiment for a mesh; nothing is compiled yet.
 
@@ -144,11 +181,19 @@ def make_program(
       vocab_size: tokens of the codec.
       onset_tokens: bool [vocab_size], True for tokens that each stand for one note.
       mesh: where everything lives.
+      rules: how arrays are split over it; None for the default ones.
+
+    Raises:
+      UserError: settings make no sense, or do not divide over the mesh.
     """
-    rules = sharding.ShardingRules()
-    constrain = sharding.constrain(mesh, rules)
-    parts = experiment.accumulate
-    rows = sharding.batch_sharding(mesh, rules, experiment.data.batch, parts)
+    rules = sharding.ShardingRules() if rules is None else rules
+    settings, parts = experiment.optimizer, experiment.accumulate
+    if experiment.z_loss < 0:
+        raise UserError(f"Set z_loss to 0 or more, not {experiment.z_loss}.")
+    data = experiment.data
+    rows = sharding.batch_sharding(mesh, rules, data.batch, parts, data.context)
+    activations = Layout(mesh, functools.partial(sharding.spec, rules, mesh=mesh))
+    attention.check(experiment.model, data.context, activations)
     everywhere: Any = NamedSharding(mesh, PartitionSpec())
 
     def make() -> Any:
@@ -156,81 +201,88 @@ def make_program(
 
     graphdef, abstract = jax.eval_shape(make)
     where = named(sharding.shardings(abstract, mesh, rules))
-    optimizer = make_optimizer(experiment.optimizer, experiment.steps, axes_of(abstract))
-    schedule = make_schedule(experiment.optimizer, experiment.steps)
+    sharding.check_used(mesh, (where, rows))
+    optimizer = make_optimizer(settings, experiment.steps, axes_of(abstract))
+    schedule = make_schedule(settings, experiment.steps)
 
     def initial() -> State:
         params = named(make()[1])
         zero = jnp.zeros((), jnp.int32)
-        return State(params, optimizer.init(params), zero, zero)
+        average = params if settings.ema else {}
+        usual = spikes.nothing_yet(params["token"].dtype) if settings.spike else None
+        return State(params, optimizer.init(params), zero, zero, average, usual)
 
     shape = jax.eval_shape(initial)
-    layout = State(
+    places = State(
         where,
-        optax.tree.map_params(
-            optimizer,
-            lambda _, place: place,
-            shape.opt_state,
-            where,
-            transform_non_params=lambda _: everywhere,
-        ),
+        _beside(shape.opt_state, shape.params, where, everywhere),
         everywhere,
         everywhere,
+        where if settings.ema else {},
+        jax.tree.map(lambda _: everywhere, shape.usual),
     )
 
-    def losses(params: dict[str, jax.Array], batch: Batch, key: Any = None) -> jax.Array:
+    def logits_of(params: dict[str, jax.Array], batch: Batch, key: Any = None) -> jax.Array:
         weights = unnamed(abstract, params)
-        logits = transformer.apply(graphdef, weights, batch.events, batch.segment, key, constrain)
-        return token_losses(logits, batch.target) * batch.weight
+        return transformer.apply(graphdef, weights, batch.events, batch.segment, key, activations)
 
-    def train(state: State, batch: Batch) -> tuple[State, Metrics]:
+    def gradients(state: State, batch: Batch) -> tuple[dict[str, jax.Array], jax.Array]:
+        """Those of the mean loss over the whole global batch, however it is divided."""
+        total = jnp.maximum(batch.weight.sum(), 1)
         key = None
         if experiment.model.dropout:
             key = jax.random.fold_in(jax.random.key(experiment.seed), state.step)
-        weight = batch.weight.sum()
 
         def gradient(part: Batch, key: Any) -> tuple[dict[str, jax.Array], jax.Array]:
             def mean_loss(params: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-                # The mean is over the whole global batch, however it is divided.
-                nll = losses(params, part, key).sum()
-                return nll / jnp.maximum(weight, 1), nll
+                logits = logits_of(params, part, key)
+                loss, nll = summed_losses(logits, part.target, part.weight, experiment.z_loss)
+                return loss / total, nll
 
-            return jax.grad(mean_loss, has_aux=True)(state.params)
+            grads, nll = jax.grad(mean_loss, has_aux=True)(state.params)
+            # Summed where they will be used, not everywhere.
+            return jax.lax.with_sharding_constraint(grads, where), nll
 
         if parts == 1:
-            grads, nll = gradient(batch, key)
-        else:
-            grads, nll = _summed(gradient, _divided(batch, parts, constrain), key)
-        norm = optax.global_norm(grads)
+            return gradient(batch, key)
+        return _summed(gradient, _divided(batch, parts, activations.constrain), key)
+
+    def train(state: State, batch: Batch) -> tuple[State, Metrics]:
+        grads, nll = gradients(state, batch)
+        weight, norm = batch.weight.sum(), optax.global_norm(grads)
+        made = state.step - state.skipped
+        found = jnp.stack([nll / jnp.maximum(weight, 1), norm])
+        good = jnp.isfinite(found).all()
+        usual = state.usual
+        if usual is not None:
+            good &= ~spikes.stands_out(usual, found, settings.spike)
+            usual = spikes.updated(usual, found)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        finite = jnp.isfinite(norm) & jnp.isfinite(nll)
-        params, opt_state = jax.tree.map(
-            lambda new, old: jnp.where(finite, new, old),
-            (params, opt_state),
-            (state.params, state.opt_state),
-        )
-        bad = 1 - finite.astype(jnp.int32)
-        rate = schedule(state.step - state.skipped)
-        metrics = Metrics(nll, weight, norm, rate, bad.astype(jnp.float32))
-        return State(params, opt_state, state.step + 1, state.skipped + bad), metrics
+        average = averaged(state.average, params, settings.ema, made)
+        new = State(params, opt_state, state.step, state.skipped, average, usual)
+        new = jax.tree.map(lambda new, old: jnp.where(good, new, old), new, state)
+        bad = 1 - good.astype(jnp.int32)
+        new = new._replace(step=state.step + 1, skipped=state.skipped + bad)
+        return new, Metrics(nll, weight, norm, schedule(made), bad.astype(jnp.float32))
 
     def evaluate(params: dict[str, jax.Array], batch: Batch) -> Sums:
         onsets = jnp.asarray(onset_tokens)[batch.target]
-        return Sums(losses(params, batch).sum(), batch.weight.sum(), (onsets * batch.weight).sum())
+        nll = token_losses(logits_of(params, batch), batch.target) * batch.weight
+        return Sums(nll.sum(), batch.weight.sum(), (onsets * batch.weight).sum())
 
     return Program(
         state=jax.tree.map(
             lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
             shape,
-            layout,
+            places,
         ),
         batch=rows,
-        initial=jax.jit(initial, out_shardings=layout),
+        initial=jax.jit(initial, out_shardings=places),
         train=jax.jit(
             train,
-            in_shardings=(layout, rows),
-            out_shardings=(layout, everywhere),
+            in_shardings=(places, rows),
+            out_shardings=(places, everywhere),
             donate_argnums=0,
         ),
         evaluate=jax.jit(evaluate, in_shardings=(where, rows), out_shardings=everywhere),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import math
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -17,12 +20,16 @@ from jaxmusic.codecs.registry import make_codec
 from jaxmusic.data.loader import Loader
 from jaxmusic.errors import UserError
 from jaxmusic.events import Batch, Events
+from jaxmusic.parallel import sharding
+from jaxmusic.parallel.hosts import Hosts
 from jaxmusic.parallel.mesh import make_mesh
-from jaxmusic.train import checkpoint, weights
+from jaxmusic.train import agreement, checkpoint, weights
+from jaxmusic.train import monitor as monitors
 from jaxmusic.train import run as runs
 from jaxmusic.train.monitor import Monitor, Validation
 from jaxmusic.train.signals import Stop
 from jaxmusic.train.step import Program, State, make_program
+from jaxmusic.train.watchdog import ASIDE, Watchdog
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,55 +58,80 @@ class Result:
         return self.signal != 0
 
 
-def train(experiment: configs.Experiment, run: str | epath.Path, progress: bool = True) -> Result:
+def train(
+    experiment: configs.Experiment,
+    run: str | epath.Path,
+    progress: bool = True,
+    hosts: Hosts | None = None,
+    watchdog: Watchdog | None = None,
+) -> Result:
     """Trains a model, or goes on training it: a run goes on from its last checkpoint.
 
     The parameters at the end depend on the experiment and the dataset alone, bit for bit on the
-    same devices, however often the run was stopped or killed. Ctrl-C and SIGTERM let the present
-    step end, save and return.
+    same devices, however often the run was stopped or killed. Ctrl-C, SIGTERM, SIGUSR1 and SIGUSR2
+    let the present step end, save and return.
 
     Args:
       experiment: all settings.
-      run: folder of the run, new or begun with the same settings.
+      run: folder of the run, new or begun with the same settings; several processes share it.
       progress: whether to show progress on stderr.
+      hosts: all processes of the run, see `jaxmusic.parallel.hosts.start`; None for this one alone.
+      watchdog: told of all that moves; None for nobody.
 
     Returns:
       Where the run stands.
 
     Raises:
       UserError: something is wrong that the user can put right.
+      Lost: another process is.
     """
     path = runs.folder(run)
     _check(experiment)
-    with runs.locked(path), runs.explained(path), Stop() as stop:
-        session = _Session(experiment, path, progress)
+    hosts, watchdog = hosts or Hosts(), watchdog or Watchdog(0)
+    if hosts.count != jax.process_count():
+        raise UserError(
+            "Start the processes of a run by jaxmusic.parallel.hosts.start, as jaxmusic train does."
+        )
+    with (
+        runs.locked(path, hosts),
+        runs.explained(path),
+        Stop(hosts.several) as stop,
+    ):
+        session = _Session(experiment, path, progress, hosts, watchdog)
         try:
-            return _loop(session, stop)
-        finally:
-            session.close()
+            result = _loop(session, stop)
+        except BaseException:
+            # To close the checkpoints would wait for the other processes.
+            if not hosts.several:
+                session.close()
+            raise
+        session.close()
+        return result
 
 
 def _loop(session: _Session, stop: Stop) -> Result:
     experiment, monitor = session.experiment, session.monitor
     state, step, found = session.state, session.step, session.found
-    batches = session.data.iterate(step, jax.process_index(), jax.process_count())
-    while step < experiment.steps and not stop:
+    batches = session.data.iterate(step, *session.rows())
+    while step < experiment.steps and not stop.now(step):
         with monitor.waiting_for_data():
             batch = session.place(next(batches))
         with jax.transfer_guard("disallow"):
             state, metrics = session.train_step(state, batch)
         step, found = step + 1, None
         monitor.step(step, metrics)
+        session.watchdog.moved()
         if _due(step, experiment.eval_every, experiment.steps):
-            with monitor.aside("validating"):
-                found = session.validate(step, state.params)
+            with session.aside("validating"):
+                found = session.validate(step, state.weights)
         if _due(step, experiment.checkpoint_every, experiment.steps):
-            with monitor.aside("saving"):
+            with session.aside("saving"):
                 session.save(step, state, found)
     monitor.flush()
-    if step != session.saved:
-        session.save(step, state, found)
-    session.checkpoints.wait()
+    with session.aside("saving"):
+        if step != session.saved:
+            session.save(step, state, found)
+        session.checkpoints.wait()
     if step < experiment.steps:
         monitor.note(f"Saved at step {step}: run the same command again to go on.")
     return Result(
@@ -130,11 +162,21 @@ class _Session:
       saved: step of the last checkpoint.
       found: validation at `step`, if there was one.
       train_step: the compiled train step.
+      watchdog: told of all that moves.
     """
 
-    def __init__(self, experiment: configs.Experiment, run: epath.Path, progress: bool):
+    def __init__(
+        self,
+        experiment: configs.Experiment,
+        run: epath.Path,
+        progress: bool,
+        hosts: Hosts,
+        watchdog: Watchdog,
+    ):
+        began = time.time()
         stored = runs.claim(run, experiment)
-        self.run, self.experiment = run, experiment
+        self.run, self.experiment, self.watchdog = run, experiment, watchdog
+        self._shape = (experiment.data.batch, experiment.data.context)
         self._open_data(stored)
         if stored is None:
             stored = runs.Stored(
@@ -146,24 +188,33 @@ class _Session:
             )
         self._stored = stored
         _same_data(run, stored, self.data)
+        patience = _patience(experiment)
+        facts = agreement.facts(experiment, self.data, checkpoint.steps(run))
+        hosts.agree("the comparison of settings", facts, patience)
         mesh = make_mesh(experiment.mesh)
         self._program = make_program(
             experiment, self.data.codec.vocab_size, self.data.codec.onset_tokens, mesh
         )
         # Only now is it sure that the settings make sense.
-        runs.write(run, stored)
+        runs.write(run, stored, hosts, patience)
         self.checkpoints = checkpoint.Checkpoints(run, stored)
         self.step = self.saved = self.checkpoints.latest() or 0
         self.state, info, origin = self._start()
         validation = info.get("validation")
         self.found = Validation(**validation) if validation else None
         self.monitor = Monitor(
-            run, self.step, experiment.steps, experiment.log_every, progress, info["seconds"]
+            *(run, experiment, self.step, info["seconds"], self.data.codec.vocab_size),
+            began=began,
+            progress=progress,
+            record=hosts.first,
         )
         self.monitor.note(f"{run}: {origin}.")
         if self.step < experiment.steps:
-            with self.monitor.aside("compiling"):
+            with self.aside("compiling"):
                 self.train_step = _compiled(self._program, experiment.data)
+                # The first collective waits for less long than a compilation may take.
+                hosts.barrier("the end of compiling", patience)
+        watchdog.started()
 
     def _open_data(self, stored: runs.Stored | None) -> None:
         experiment = self.experiment
@@ -204,15 +255,25 @@ class _Session:
         state, origin = self._program.initial(), "starting from scratch"
         if experiment.init_from:
             step, params = weights.restore_params(experiment.init_from, like.params)
-            state = state._replace(params=params)
+            state = state.starting_from(params)
             origin = f"starting from the weights of {experiment.init_from} at step {step}"
         return state, {"seconds": 0.0}, origin
 
+    @contextlib.contextmanager
+    def aside(self, doing: str) -> Iterator[None]:
+        """For what is not a step: it has its own time, and is shown."""
+        with self.watchdog.aside(doing), self.monitor.aside(doing):
+            yield
+
+    def rows(self) -> tuple[int, int]:
+        """Which block of the rows of a batch this process reads, and of how many."""
+        return sharding.process_rows(self._program.batch, self._shape)
+
     def place(self, batch: Batch) -> Batch:
-        """Puts this process's rows of a batch where the steps want them."""
-        shape = (self.experiment.data.batch, self.experiment.data.context)
+        """Puts this process's rows of a batch, or all of them, where the steps want them."""
+        where, shape = self._program.batch, self._shape
         return jax.tree.map(
-            lambda x: jax.make_array_from_process_local_data(self._program.batch, x, shape), batch
+            lambda x: jax.make_array_from_process_local_data(where, x, shape), batch
         )
 
     def validate(self, step: int, params: dict[str, jax.Array]) -> Validation:
@@ -226,6 +287,7 @@ class _Session:
         first = math.nan
         for count, batch in enumerate(batches, start=1):
             self.monitor.doing(f"validating, batch {count}")
+            self.watchdog.moved()
             sums = jax.device_get(self._program.evaluate(params, self.place(batch)))
             nll, weight, notes = nll + sums.nll, weight + sums.weight, notes + sums.notes
             if count <= experiment.eval_batches:
@@ -269,6 +331,11 @@ def _inherited(source: str, codec: Codec) -> Codec:
     return found
 
 
+def _patience(experiment: configs.Experiment) -> float:
+    """Seconds that a process waits for the slowest one to come to the same place."""
+    return ASIDE * (experiment.watchdog or configs.Experiment.watchdog)
+
+
 def _same_data(run: epath.Path, stored: runs.Stored, data: Loader) -> None:
     if data.manifest != stored.manifest:
         raise UserError(
@@ -281,5 +348,6 @@ def _check(experiment: configs.Experiment) -> None:
     for name in ("steps", "eval_batches", "checkpoint_every", "keep", "log_every"):
         if getattr(experiment, name) < 1:
             raise UserError(f"Set {name} to at least 1, not {getattr(experiment, name)}.")
+    monitors.check(experiment)
     if experiment.eval_every < 0:
         raise UserError("Set eval_every to at least 1, or to 0 for no validation.")

@@ -28,7 +28,8 @@ def environment(tmp_path_factory):
 
 
 def start(run, environment):
-    command = [sys.executable, str(SCRIPT), str(run), str(STEPS)]
+    settings = [f"steps={STEPS}", "checkpoint_every=1", "eval_every=5"]
+    command = [sys.executable, str(SCRIPT), str(run), *settings]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 

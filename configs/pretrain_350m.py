@@ -1,0 +1,22 @@
+"""Pretraining on all of Lakh, 350 million parameters: on 8 H100, or on v5e:4x4."""
+
+import dataclasses
+
+from jaxmusic import config
+from jaxmusic.models import presets
+
+
+def experiment() -> config.Experiment:
+    return config.Experiment(
+        data=config.Data(dataset="lakh_full", context=4096, batch=128, threads=8),
+        model=dataclasses.replace(presets.model("350m"), remat="attention"),
+        optimizer=config.Optimizer(
+            learning_rate=4e-4, warmup=1000, schedule="wsd", b2=0.95, spike=6.0
+        ),
+        steps=14_000,
+        z_loss=1e-4,
+        eval_every=500,
+        eval_batches=32,
+        checkpoint_every=500,
+        keep_every=5000,
+    )

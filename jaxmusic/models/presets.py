@@ -1,0 +1,81 @@
+"""Shapes of Transformers from 5 million to 10 billion parameters, by name.
+
+Heads are 64 or 128 wide and together as wide as the residual stream; the hidden width is about 8/3
+of it, which gives the three matrices of SwiGLU the size of the two that they replace (Shazeer
+2020), but for `7b`, which has that of Mistral 7B (Jiang et al. 2023). All sizes are multiples of
+128 from `100m` on, as tiles of matrix units are. From `1b` on several query heads share a key head
+(Ainslie et al. 2023), and 8 key heads can be split over 2, 4 or 8 devices.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from jaxmusic import config as configs
+from jaxmusic.errors import UserError
+from jaxmusic.models import transformer
+
+VOCAB_SIZE = 1_500
+"""Tokens by which a preset is named: about as many as the default codec has."""
+
+
+def _model(
+    layers: int, width: int, heads: int, hidden: int, kv_heads: int = 0, dtype: str = "bfloat16"
+) -> configs.Model:
+    return configs.Model(
+        layers=layers,
+        width=width,
+        heads=heads,
+        kv_heads=kv_heads or heads,
+        head_dim=width // heads,
+        hidden=hidden,
+        dtype=dtype,
+    )
+
+
+MODELS: dict[str, configs.Model] = {
+    "5m": _model(6, 256, 4, 704, dtype="float32"),
+    "20m": _model(6, 512, 8, 1408, dtype="float32"),
+    "50m": _model(10, 640, 10, 1664, dtype="float32"),
+    "100m": _model(14, 768, 6, 2048),
+    "200m": _model(15, 1024, 8, 2816),
+    "350m": _model(18, 1280, 10, 3328),
+    "1b": _model(21, 2048, 16, 5632, kv_heads=8),
+    "3b": _model(30, 3072, 24, 8192, kv_heads=8),
+    "7b": _model(32, 4096, 32, 14336, kv_heads=8),
+    "10b": _model(36, 5120, 40, 13824, kv_heads=8),
+}
+"""Models by the number of their parameters, which the name rounds; bfloat16 from 100m on."""
+
+
+class Size(NamedTuple):
+    """What a model costs.
+
+    Attributes:
+      parameters: number of parameters.
+      flops: floating-point operations of training on one token; see `transformer.flops_per_token`.
+    """
+
+    parameters: int
+    flops: float
+
+
+def model(name: str) -> configs.Model:
+    """The preset of that name; raises UserError if there is none."""
+    if name not in MODELS:
+        raise UserError(f"Choose one of the models {', '.join(MODELS)}, not {name!r}.")
+    return MODELS[name]
+
+
+def size(model: configs.Model, vocab_size: int = VOCAB_SIZE, context: int = 4096) -> Size:
+    """Parameters and FLOPs of a model; nothing is allocated.
+
+    Args:
+      model: any shape, such as one of `MODELS`.
+      vocab_size: tokens of the codec.
+      context: tokens of a row, all of one segment.
+    """
+    return Size(
+        transformer.num_parameters(model, vocab_size),
+        transformer.flops_per_token(model, vocab_size, context),
+    )

@@ -1,0 +1,110 @@
+"""Compiling the train step for TPUs that are not here."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxmusic import config as configs
+from jaxmusic.codecs.base import Codec
+from jaxmusic.errors import UserError
+from jaxmusic.events import Batch, Events
+from jaxmusic.parallel.topology import Topology
+from jaxmusic.train.estimate import Memory
+from jaxmusic.train.step import make_program
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+class Compiled(NamedTuple):
+    """What came of compiling.
+
+    Attributes:
+      text: the program, empty if it was refused.
+      memory: what it needs on each chip.
+      seconds: time that it took.
+    """
+
+    text: str
+    memory: Memory
+    seconds: float
+
+
+def devices(topology: Topology) -> Sequence[jax.Device]:
+    """The TPUs of a topology, for which programs can be compiled but not run.
+
+    Raises:
+      UserError: there is no compiler for TPUs here, or no such slice.
+    """
+    if importlib.util.find_spec("libtpu") is None:
+        raise UserError(
+            "Install the compiler for TPUs with pip install 'jaxmusic[plan]': without it only GPUs "
+            "can be planned for."
+        )
+    from jax.experimental import topologies
+
+    options: dict[str, Any] = {"num_slices": topology.slices} if topology.slices > 1 else {}
+    if topology.name.startswith("v4"):
+        # Both cores of a chip as one device, as Cloud TPUs have it.
+        options["chip_config_name"] = "megacore"
+    try:
+        return topologies.get_topology_desc(
+            platform="tpu", topology_name=topology.name, **options
+        ).devices
+    except jax.errors.JaxRuntimeError as error:
+        if "INVALID_ARGUMENT" not in str(error):
+            raise
+        shape = " x ".join(map(str, topology.shape))
+        raise UserError(
+            f"Choose another shape than {topology.name}: there are no slices of {shape} chips."
+        ) from error
+
+
+def compile_step(
+    experiment: configs.Experiment, codec: Codec, topology: Topology, mesh: jax.sharding.Mesh
+) -> Compiled:
+    """Compiles the train step of an experiment; a step that needs too much memory is no error."""
+    program = make_program(experiment, codec.vocab_size, codec.onset_tokens, mesh)
+    start = time.perf_counter()
+    lowered = program.train.lower(program.state, _batch(experiment.data, program.batch))
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        memory = refused(str(error))
+        if memory is None:
+            raise
+        return Compiled("", memory, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    found: Any = compiled.memory_analysis()
+    sizes = (
+        found.argument_size_in_bytes,
+        found.temp_size_in_bytes,
+        found.output_size_in_bytes,
+        found.generated_code_size_in_bytes,
+    )
+    total = sum(sizes) - found.alias_size_in_bytes
+    return Compiled(compiled.as_text() or "", Memory(*sizes, total, topology.chip.memory), seconds)
+
+
+def refused(message: str) -> Memory | None:
+    """What the compiler says of a program that needs too much memory; None if it says else."""
+    size = r"\(?([\d.]+)([KMGT]?)B?\)?"
+    found = re.search(rf"{size} exceeds available HBM {size}", message)
+    found = found or re.search(rf"Used {size} of {size} hbm", message)
+    if "RESOURCE_EXHAUSTED" not in message or found is None:
+        return None
+    total, available = (float(found[i]) * _UNITS[found[i + 1]] for i in (1, 3))
+    return Memory(None, None, None, None, total, available)
+
+
+def _batch(data: configs.Data, sharding: Any) -> Batch:
+    """The shapes of a batch."""
+    row = jax.ShapeDtypeStruct((data.batch, data.context), np.int32, sharding=sharding)
+    weight = jax.ShapeDtypeStruct(row.shape, np.float32, sharding=sharding)
+    return Batch(Events(*[row] * len(Events._fields)), row, row, weight)

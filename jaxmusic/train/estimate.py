@@ -1,0 +1,107 @@
+"""How much memory a step takes: what is known of it, and by arithmetic where nothing is."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import optax
+
+from jaxmusic import config as configs
+from jaxmusic.models import transformer
+from jaxmusic.train.optimizer import make_optimizer
+from jaxmusic.train.step import axes_of, named
+
+Shape = dict[str, int]
+"""Devices along each axis of the mesh."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes on each chip while a step runs.
+
+    Attributes:
+      arguments: the state and the batch; None where a compiler refused the step.
+      temporaries: all that a step makes and forgets, at its peak; likewise.
+      output: the new state and the metrics, which take the place of the old; likewise.
+      program: the compiled program itself; likewise.
+      total: what is needed at once.
+      available: what the chip has for a program.
+    """
+
+    arguments: float | None
+    temporaries: float | None
+    output: float | None
+    program: float | None
+    total: float
+    available: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is room for it."""
+        return self.total <= self.available
+
+
+def state_bytes(experiment: configs.Experiment, vocab_size: int, shape: Shape) -> float:
+    """Bytes on each chip of parameters, moments and average, but for a few small arrays."""
+    settings = experiment.optimizer
+    _, abstract = jax.eval_shape(lambda: transformer.make(experiment.model, vocab_size, 0))
+    optimizer = make_optimizer(settings, experiment.steps, axes_of(abstract))
+    params = named(abstract)
+    moments = jax.eval_shape(optimizer.init, params)
+    size = optax.tree.size(params)
+    numbers = size * (2 if settings.ema else 1) + sum(
+        math.prod(leaf.shape) for leaf in jax.tree.leaves(moments)
+    )
+    return numbers * 4 / (shape["fsdp"] * shape["tensor"])
+
+
+def memory(
+    experiment: configs.Experiment,
+    vocab_size: int,
+    parameters: int,
+    shape: Shape,
+    available: float,
+) -> Memory:
+    """An estimate of the memory of a step.
+
+    Temporaries are gradients in float32, the matrices of two layers gathered, what the layers keep
+    for the backward pass, the activations of one layer with their gradients, and logits with
+    theirs in float32.
+
+    Args:
+      experiment: the experiment.
+      vocab_size: tokens of the codec.
+      parameters: of the model.
+      shape: devices along each axis of the mesh.
+      available: bytes that a chip has for a program.
+    """
+    model, data = experiment.model, experiment.data
+    width = {"bfloat16": 2, "float32": 4, "float64": 8}[model.dtype]
+    split = shape["replica"] * shape["fsdp"] * shape["context"]
+    tokens = data.batch * data.context / split / experiment.accumulate
+    mixed, keys = model.heads * model.head_dim, 2 * model.kv_heads * model.head_dim
+    tensor = shape["tensor"]
+    kept = {
+        "nothing": 0.0,
+        "attention": mixed / tensor,
+        "products": model.width + (2 * mixed + keys + 2 * model.hidden) / tensor,
+    }[model.remat]
+    layer = 6 * model.width + (3 * mixed + 2 * keys + 4 * model.hidden) / tensor
+    activations = model.layers * (model.width + kept) + 2 * layer
+    weights = 2 * parameters / model.layers / tensor
+    parts = 2 if experiment.accumulate > 1 else 1
+    gradients = 4 * parts * parameters / (shape["fsdp"] * tensor)
+    temporaries = tokens * (width * activations + 2 * 4 * vocab_size)
+    temporaries += weights * width + gradients
+    batch = 4 * 8 * data.batch * data.context / split
+    state = state_bytes(experiment, vocab_size, shape)
+    return Memory(
+        arguments=state + batch,
+        temporaries=temporaries,
+        output=state,
+        program=0.0,
+        total=state + batch + temporaries,
+        available=available,
+    )

@@ -1,0 +1,109 @@
+"""Where the wall time of a run went: the share of it spent on steps that were kept.
+
+The clock of a run starts when its first process does and stands in every line of the log, so that
+whatever kills a process, the next one knows where the clock stood. The parts sum up to all of the
+time:
+
+training    steps that were kept
+data        waiting for batches
+starting    opening the data, making or restoring the state
+compiling   compiling the step
+validating  measuring the loss on the validation split
+saving      waiting for checkpoints; most of the writing goes on beside the steps
+profiling   starting and writing a profile
+lost        all that a process did after the checkpoint from which the next one went on
+down        from the last line of one process to the start of the next
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+PARTS = (
+    *("training", "data", "starting", "compiling", "validating", "saving"),
+    *("profiling", "lost", "down"),
+)
+FIELD = "time/"
+"""What the name of a part begins with in a line of the log."""
+
+
+class Clock:
+    """Counts the seconds of a run, of which each belongs to one part."""
+
+    def __init__(
+        self,
+        past: Mapping[str, float],
+        began: float | None = None,
+        clock: Callable[[], float] = time.time,
+    ):
+        """Starts to count.
+
+        Args:
+          past: seconds of each part before this process.
+          began: when this process started to work on the run, in seconds since 1970; None for now.
+          clock: gives that time.
+        """
+        self._clock = clock
+        self._seconds = dict.fromkeys(PARTS, 0.0) | dict(past)
+        self._part = "starting"
+        self._since = clock() if began is None else began
+
+    @contextlib.contextmanager
+    def during(self, part: str, then: str = "") -> Iterator[None]:
+        """Counts the time inside for a part, and that after it for another, or as before."""
+        before = self._part
+        self._enter(part)
+        try:
+            yield
+        finally:
+            self._enter(then or before)
+
+    def read(self) -> dict[str, float]:
+        """Seconds of each part until now."""
+        self._enter(self._part)
+        return dict(self._seconds)
+
+    def _enter(self, part: str) -> None:
+        now = self._clock()
+        # A clock that was set back meanwhile takes no time away.
+        self._seconds[self._part] += max(now - self._since, 0.0)
+        self._part, self._since = part, now
+
+
+def share(parts: Mapping[str, float]) -> float:
+    """The goodput: seconds of training by seconds of all parts, from 0 to 1."""
+    return parts["training"] / max(sum(parts.values()), 1e-9)
+
+
+def parts(line: Mapping[str, Any]) -> dict[str, float]:
+    """The clock in a line of a log; empty if there is none, as in the logs of jaxmusic 0.1."""
+    names = {name: line.get(FIELD + name) for name in PARTS}
+    return {name: float(value) for name, value in names.items() if value is not None}
+
+
+def past(lines: Sequence[Mapping[str, Any]], step: int, began: float) -> dict[str, float]:
+    """The clock of a run that goes on, at the start of the next process.
+
+    What was counted after the checkpoint is lost, and the time since the last line was down time:
+    nobody knows when after it the process died.
+
+    Args:
+      lines: all lines of the log, those of later steps too.
+      step: step of the checkpoint from which the run goes on.
+      began: when this process started, in seconds since 1970.
+
+    Returns:
+      Seconds of each part; empty for a run that begins now or has an old log.
+    """
+    counted = [line for line in lines if parts(line)]
+    if not counted:
+        return {}
+    kept = [line for line in counted if line["step"] <= step]
+    out = dict.fromkeys(PARTS, 0.0) | (parts(kept[-1]) if kept else {})
+    before = parts(counted[-1])
+    out["lost"] += max(sum(before.values()) - sum(out.values()), 0.0)
+    out["down"] += max(began - float(counted[-1]["time"]), 0.0)
+    return out

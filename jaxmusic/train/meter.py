@@ -1,0 +1,80 @@
+"""What the steps since the last line of the log amount to: losses, speed and its spread."""
+
+from __future__ import annotations
+
+import collections
+import math
+import time
+
+import numpy as np
+
+from jaxmusic.train.step import Metrics
+
+WINDOW = 500
+"""Steps of which the percentiles of the step time are taken."""
+PERCENTILES = (50, 90, 99)
+
+
+class Meter:
+    """Adds up steps between two lines of the log.
+
+    The time of a step is that between the moments at which its metrics and those of the step
+    before were read, less what was done aside of training: at a steady pace this is what the
+    device needs, or what the data need, whichever is more.
+    """
+
+    def __init__(self, flops: float, peak: float):
+        """Starts at zero.
+
+        Args:
+          flops: floating-point operations of a step on all devices.
+          peak: floating-point operations a second that all devices can do; 0 if not known.
+        """
+        self._flops, self._peak = flops, peak
+        self._times: collections.deque[float] = collections.deque(maxlen=WINDOW)
+        self._read = time.perf_counter()
+        self._clear()
+
+    def wait(self, seconds: float) -> None:
+        """Counts time in which the loop waited for data."""
+        self._waited += seconds
+
+    def aside(self, seconds: float) -> None:
+        """Takes time out, as not spent on training."""
+        self._since += seconds
+        self._read += seconds
+
+    def step(self, metrics: Metrics) -> None:
+        """Counts a finished step, whose metrics are on the host."""
+        now = time.perf_counter()
+        self._times.append(now - self._read)
+        self._read = now
+        self._steps += 1
+        self._tokens += float(metrics.weight)
+        if metrics.skipped:
+            self._skipped += 1
+        else:
+            self._nll += float(metrics.nll)
+            self._weight += float(metrics.weight)
+
+    def line(self) -> dict[str, float]:
+        """The figures since the last line, by their names in the log; the next begin at zero."""
+        spent = max(time.perf_counter() - self._since, 1e-9)
+        out = {
+            "loss": self._nll / self._weight if self._weight else math.nan,
+            "tokens_per_s": self._tokens / spent,
+            "data_wait": self._waited / spent,
+            "skipped": float(self._skipped),
+        }
+        if self._peak:
+            # Model FLOPs utilisation (Chowdhery et al. 2022, appendix B): padding counts as work.
+            out["mfu"] = self._flops * self._steps / spent / self._peak
+        for rank, seconds in zip(PERCENTILES, np.percentile(self._times, PERCENTILES)):
+            out[f"step_p{rank}"] = round(float(seconds), 6)
+        self._clear()
+        return out
+
+    def _clear(self) -> None:
+        self._since = time.perf_counter()
+        self._nll = self._weight = self._tokens = self._waited = 0.0
+        self._steps = self._skipped = 0

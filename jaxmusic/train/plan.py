@@ -1,0 +1,245 @@
+"""What an experiment costs on hardware that is not here: memory, traffic, time.
+
+For TPUs the very step that would train is compiled, on any machine with the TPU compiler, and
+memory and traffic are read from the result. For GPUs there is no such compiler: their figures are
+arithmetic alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from jaxmusic import config as configs
+from jaxmusic.codecs.registry import make_codec
+from jaxmusic.models import attention, transformer
+from jaxmusic.models.remat import POLICIES
+from jaxmusic.parallel import sharding
+from jaxmusic.parallel import topology as topologies
+from jaxmusic.parallel.mesh import AXES, make_mesh, mesh_shape
+from jaxmusic.parallel.topology import Topology
+from jaxmusic.train import ahead, estimate, roofline
+from jaxmusic.train.collectives import Collective, collectives
+from jaxmusic.train.estimate import Memory, Shape
+from jaxmusic.train.optimizer import make_schedule
+from jaxmusic.train.roofline import Roofline, Work
+
+TRIES = 4
+"""Most other settings that are tried where an experiment does not fit."""
+SECONDS_PER_DAY = 86_400
+Progress = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What may be changed to make an experiment fit.
+
+    Attributes:
+      batch: rows of a batch.
+      accumulate: parts in which it is computed.
+      remat: what layers keep for the backward pass.
+    """
+
+    batch: int
+    accumulate: int
+    remat: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What an experiment costs on some hardware.
+
+    Attributes:
+      experiment: the experiment.
+      topology: the hardware.
+      mesh: devices along each axis.
+      kernel: the attention kernel.
+      compiled: whether memory and traffic come from the compiled step; else from arithmetic.
+      parameters: of the model.
+      memory: on each chip.
+      work: what a step does.
+      sent: what it sends; empty where the compiler refused it.
+      least: bytes that fully sharded data parallelism has to send, in bfloat16, from each chip.
+      roofline: least times of a step; None where the compiler refused it.
+      instead: the nearest settings that fit, where these do not and any do.
+      seconds: time that compiling took.
+    """
+
+    experiment: configs.Experiment
+    topology: Topology
+    mesh: Shape
+    kernel: str
+    compiled: bool
+    parameters: int
+    memory: Memory
+    work: Work
+    sent: list[Collective]
+    least: float
+    roofline: Roofline | None
+    instead: Settings | None = None
+    seconds: float = 0.0
+
+    @property
+    def fits(self) -> bool:
+        """Whether a step fits into the memory of a chip."""
+        return self.memory.fits
+
+    @property
+    def traffic(self) -> float:
+        """Bytes that each chip sends in a step."""
+        return sum(each.bytes * each.times for each in self.sent)
+
+    @property
+    def mfu(self) -> float | None:
+        """Share of the peak that the model's own operations reach at most."""
+        if self.roofline is None:
+            return None
+        peak = self.topology.count * self.topology.chip.flops
+        return self.work.flops / (peak * self.roofline.step)
+
+    @property
+    def tokens_per_day(self) -> float | None:
+        """Tokens in a day at most."""
+        if self.roofline is None:
+            return None
+        return self.work.tokens / self.roofline.step * SECONDS_PER_DAY
+
+    @property
+    def days(self) -> float | None:
+        """Days that all steps of the experiment take at least."""
+        if self.roofline is None:
+            return None
+        return self.experiment.steps * self.roofline.step / SECONDS_PER_DAY
+
+
+def plan(
+    experiment: configs.Experiment, name: str, slices: int = 1, progress: Progress = lambda _: None
+) -> Plan:
+    """Plans an experiment for named hardware.
+
+    Args:
+      experiment: the experiment.
+      name: such as v5e:16x16 or h100:8; see `jaxmusic.parallel.topology.parse`.
+      slices: slices of TPUs.
+      progress: is told what is being done.
+
+    Raises:
+      UserError: there is no such hardware, the experiment does not divide over it, or TPUs are
+        asked for and there is no compiler for them.
+    """
+    topology = topologies.parse(name, slices)
+
+    def look(experiment: configs.Experiment) -> Plan:
+        if topology.chip.kind == "gpu":
+            return arithmetic(experiment, topology)
+        return _compiled(experiment, topology, progress)
+
+    found = look(experiment)
+    if found.fits:
+        return found
+    for _, other in zip(range(TRIES), nearest(found)):
+        progress(f"it does not fit; trying {in_words(other)}")
+        if look(changed(experiment, other)).fits:
+            return dataclasses.replace(found, instead=other)
+    return found
+
+
+def in_words(settings: Settings) -> str:
+    """Settings as flags of a command."""
+    return (
+        f"--data.batch {settings.batch} --accumulate {settings.accumulate} "
+        f"--model.remat {settings.remat}"
+    )
+
+
+def changed(experiment: configs.Experiment, settings: Settings) -> configs.Experiment:
+    """The experiment with other settings."""
+    return dataclasses.replace(
+        experiment,
+        accumulate=settings.accumulate,
+        data=dataclasses.replace(experiment.data, batch=settings.batch),
+        model=dataclasses.replace(experiment.model, remat=settings.remat),
+    )
+
+
+def nearest(found: Plan) -> Iterator[Settings]:
+    """Settings that need less memory than those of a plan, the nearest first.
+
+    First less is kept for the backward pass; then the batch is computed in more parts, from the
+    least number on that may do. Neither changes what a run computes but for rounding. Last comes
+    the smallest batch that there is.
+    """
+    experiment = found.experiment
+    batch, parts, remat = (
+        experiment.data.batch,
+        experiment.accumulate,
+        list(POLICIES).index(experiment.model.remat),
+    )
+    yield from (Settings(batch, parts, name) for name in list(POLICIES)[remat + 1 :])
+    ways = found.mesh["replica"] * found.mesh["fsdp"]
+    codec = make_codec(experiment.codec)
+    state = estimate.state_bytes(experiment, codec.vocab_size, found.mesh)
+    # All but the state shrinks with the rows of a part; a quarter is left for what does not.
+    room = max(found.memory.available - state, 1.0)
+    wanted = 0.75 * parts * (found.memory.total - state) / room
+    possible = [n for n in range(parts + 1, batch // ways + 1) if batch % (ways * n) == 0]
+    enough = [n for n in possible if n >= wanted] or possible[-1:]
+    yield from (Settings(batch, n, "nothing") for n in enough[:1] + enough[-1:])
+    if batch > ways:
+        yield Settings(ways, 1, "nothing")
+
+
+def arithmetic(experiment: configs.Experiment, topology: Topology) -> Plan:
+    """A plan without compiling anything: memory and traffic are estimates."""
+    model = experiment.model
+    vocab_size = make_codec(experiment.codec).vocab_size
+    shape = _checked(experiment, topology)
+    kernel = attention.choose(model.attention, topology.chip.kind)
+    parameters = transformer.num_parameters(model, vocab_size)
+    work = roofline.work(experiment, vocab_size, shape, kernel, parameters)
+    width = 2 if model.dtype == "bfloat16" else 4
+    sent = roofline.assumed_traffic(parameters, shape, experiment.accumulate, width)
+    return Plan(
+        experiment=experiment,
+        topology=topology,
+        mesh=shape,
+        kernel=kernel,
+        compiled=False,
+        parameters=parameters,
+        memory=estimate.memory(experiment, vocab_size, parameters, shape, topology.chip.memory),
+        work=work,
+        sent=sent,
+        least=roofline.least_traffic(parameters, shape),
+        roofline=roofline.roofline(work, sent, topology, shape),
+    )
+
+
+def _compiled(experiment: configs.Experiment, topology: Topology, progress: Progress) -> Plan:
+    """A plan with memory and traffic as the compiler for TPUs has them."""
+    known = arithmetic(experiment, topology)
+    mesh = make_mesh(experiment.mesh, ahead.devices(topology))
+    progress(f"compiling the step for {topology.count} chips, which takes a minute or two")
+    made = ahead.compile_step(experiment, make_codec(experiment.codec), topology, mesh)
+    found = dataclasses.replace(known, compiled=True, memory=made.memory, seconds=made.seconds)
+    if not made.text:
+        return dataclasses.replace(found, sent=[], roofline=None)
+    sent = collectives(made.text, known.mesh, topology.slices)
+    least = roofline.roofline(known.work, sent, topology, mesh)
+    return dataclasses.replace(found, sent=sent, roofline=least)
+
+
+def _checked(experiment: configs.Experiment, topology: Topology) -> Shape:
+    """Devices along each axis; raises UserError where an experiment does not divide over them."""
+    shape = mesh_shape(experiment.mesh, topology.count)
+    transformer.check(experiment.model)
+    make_schedule(experiment.optimizer, experiment.steps)
+    mesh: Any = jax.sharding.AbstractMesh(shape, AXES)
+    data, rules = experiment.data, sharding.ShardingRules()
+    sharding.batch_sharding(mesh, rules, data.batch, experiment.accumulate, data.context)
+    vocab_size = make_codec(experiment.codec).vocab_size
+    _, abstract = jax.eval_shape(lambda: transformer.make(experiment.model, vocab_size, 0))
+    sharding.shardings(abstract, mesh, rules)
+    return dict(zip(AXES, shape))

@@ -1,0 +1,82 @@
+"""One process of a run, from its start to its exit code."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from typing import NoReturn
+
+from jaxmusic import config as configs
+from jaxmusic.errors import explained
+from jaxmusic.parallel import hosts
+from jaxmusic.parallel.lines import LINGER
+from jaxmusic.train import exits, trainer
+from jaxmusic.train import run as runs
+from jaxmusic.train.watchdog import Watchdog, leave
+
+
+def run(experiment: configs.Experiment, folder: str) -> int:
+    """Trains as a program does: what goes wrong becomes a sentence and an exit code.
+
+    A process of several leaves without waiting for the others, which may be lost, and without the
+    caller: Python's own exit would wait for them.
+
+    Args:
+      experiment: all settings.
+      folder: folder of the run.
+
+    Returns:
+      One of the codes of `jaxmusic.train.exits`.
+
+    Raises:
+      Exception: an error that the user can put right, where no other process has to hear of it.
+    """
+    peers = hosts.Hosts()
+    with Watchdog(experiment.watchdog) as watchdog:
+        watchdog.folder = runs.folder(folder)
+        try:
+            peers = hosts.start(experiment.hosts, ended)
+            watchdog.name, watchdog.tell = peers.name, peers.tell
+            result = trainer.train(experiment, folder, hosts=peers, watchdog=watchdog)
+        except hosts.Lost as lost:
+            peers.tell(str(lost), exits.PEER_LOST)
+            leave(f"{lost}.", exits.PEER_LOST)
+        except BaseException as error:
+            if not peers.several:
+                return _alone(error)
+            _among_several(error, peers)
+    peers.leave()
+    return exits.after(result.signal)
+
+
+def ended(sentence: str, code: int | None) -> NoReturn:
+    """Ends this process because another one is lost, or has ended the run for all."""
+    # What the user must mend on one host ends the run on all of them, for good.
+    mistake = code == exits.MISTAKE
+    advice = "" if mistake else "; start all processes again to go on from the last checkpoint"
+    leave(f"{sentence.rstrip('.')}{advice}.", exits.MISTAKE if mistake else exits.PEER_LOST)
+
+
+def _alone(error: BaseException) -> int:
+    """The code of an error that nobody foresaw; what can be put right is the caller's to say."""
+    if isinstance(error, KeyboardInterrupt | SystemExit) or explained(error):
+        raise error
+    traceback.print_exception(error)
+    return exits.CRASHED
+
+
+def _among_several(error: BaseException, peers: hosts.Hosts) -> NoReturn:
+    """Tells the other processes what happened here, and leaves."""
+    sentence, code = explained(error), exits.MISTAKE
+    if isinstance(error, KeyboardInterrupt):
+        sentence, code = "stopped", exits.INTERRUPTED
+    if sentence is None:
+        # Most often another process is lost, and the thread that watches for that is about to say
+        # so and to end this process.
+        time.sleep(LINGER)
+        traceback.print_exception(error)
+        sentence, code = f"{type(error).__name__}: {error}", exits.CRASHED
+    peers.tell(sentence, code)
+    sys.stdout.flush()
+    leave(sentence, code)

@@ -1,0 +1,216 @@
+"""What a step costs by arithmetic, and the least time that hardware can take for it.
+
+A roofline (Williams et al. 2009): a step takes at least as long as the slowest of computing, moving
+between memory and chip, and sending. Everything is taken to overlap with everything else and to run
+at its peak, so that real steps are slower. No figure of this module has been checked on a device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from jaxmusic import config as configs
+from jaxmusic.models import transformer
+from jaxmusic.parallel.topology import NODE, Topology
+from jaxmusic.train.collectives import Collective
+
+Shape = dict[str, int]
+"""Devices along each axis of the mesh."""
+
+_AGAIN = {"splash": 1.5, "flash": 1.5, "chunked": 0.5, "plain": 0.0}
+"""Products of attention that the backward pass of a kernel makes again, as a share of those of the
+forward pass: the scores once (Dao et al. 2022); splash and flash take the gradients of queries and
+of keys in two kernels, and each makes the scores and their gradients for itself."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What one step does, on all chips together but for the bytes.
+
+    Attributes:
+      tokens: tokens of the batch.
+      flops: floating-point operations of the model, forward and backward, which MFU counts.
+      again: those that are made a second time to save memory.
+      moved: bytes between memory and chip, on each chip.
+    """
+
+    tokens: int
+    flops: float
+    again: float
+    moved: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Roofline:
+    """Least times of a step, in seconds.
+
+    Attributes:
+      compute: for its floating-point operations.
+      memory: for what moves between memory and chip.
+      links: for what is sent within a slice or node.
+      network: for what is sent between slices or nodes.
+    """
+
+    compute: float
+    memory: float
+    links: float
+    network: float
+
+    @property
+    def step(self) -> float:
+        """The step, if all of it overlaps."""
+        return max(dataclasses.astuple(self))
+
+    @property
+    def alone(self) -> float:
+        """The step, if nothing overlaps."""
+        return sum(dataclasses.astuple(self))
+
+    @property
+    def bound(self) -> str:
+        """What the step waits for: compute, memory, links or network."""
+        return max(dataclasses.asdict(self).items(), key=lambda item: item[1])[0]
+
+
+def work(
+    experiment: configs.Experiment, vocab_size: int, mesh: Shape, kernel: str, parameters: int
+) -> Work:
+    """What a step of an experiment does on a mesh.
+
+    Args:
+      experiment: model, batch and rematerialisation.
+      vocab_size: tokens of the codec.
+      mesh: devices along each axis.
+      kernel: the attention kernel that runs.
+      parameters: of the model.
+    """
+    model, data = experiment.model, experiment.data
+    tokens = data.batch * data.context
+    per_token = transformer.flops_per_token(model, vocab_size, data.context)
+    scores = 4 * model.layers * model.heads * model.head_dim * (data.context + 1) / 2
+    layers = per_token / 3 - scores - 2 * vocab_size * model.width
+    again = _AGAIN[kernel] * scores
+    if model.remat != "products":
+        again += layers
+    if model.remat == "nothing":
+        again += scores
+    shards = mesh["fsdp"] * mesh["tensor"]
+    here = tokens / (mesh["replica"] * mesh["fsdp"] * mesh["context"])
+    # Adam reads and writes a parameter and two moments, and reads a gradient that each part of the
+    # batch writes, or adds to: 4 bytes each.
+    state = parameters / shards * 4 * (6 + 2 * experiment.accumulate)
+    # Matrices are written when they are gathered and read by products, in both passes; gradients
+    # are written by products and read when they are sent.
+    gathered = parameters / mesh["tensor"] * _width(model) * 6 * experiment.accumulate
+    passes = 3 + (model.remat != "products")
+    moved = here * passes * _touched(model) * _width(model) / mesh["tensor"]
+    moved += here * vocab_size * 4 * 4
+    return Work(tokens, tokens * per_token, tokens * again, state + gathered + moved)
+
+
+def _touched(model: configs.Model) -> int:
+    """Numbers read and written for a token in the forward pass of all layers.
+
+    Each product reads its input and writes its output once; so does attention; norms, activations
+    and residual sums are fused pairwise.
+    """
+    mixed, keys = model.heads * model.head_dim, 2 * model.kv_heads * model.head_dim
+    return model.layers * (8 * model.width + 4 * mixed + 2 * keys + 6 * model.hidden)
+
+
+def _width(model: configs.Model) -> int:
+    """Bytes of a number in computation."""
+    return {"bfloat16": 2, "float32": 4, "float64": 8}[model.dtype]
+
+
+def least_traffic(parameters: int, mesh: Shape, width: int = 2) -> float:
+    """Bytes that each chip has to send in a step of fully sharded data parallelism.
+
+    Parameters are gathered twice and gradients scattered once, along `fsdp`, in numbers of `width`
+    bytes. What copies along `replica` exchange, and what a sequence or heads split over devices
+    need, comes on top of it.
+    """
+    n = mesh["fsdp"]
+    return 3 * width * parameters / mesh["tensor"] * (n - 1) / n
+
+
+def assumed_traffic(parameters: int, mesh: Shape, parts: int, width: int = 2) -> list[Collective]:
+    """The traffic of a step where no program has been compiled: the least there is.
+
+    Args:
+      parameters: of the model.
+      mesh: devices along each axis.
+      parts: parts of a batch, each of which gathers and scatters anew.
+      width: bytes of a number that is sent.
+    """
+    each = least_traffic(parameters, mesh, width) / 3
+    copies = mesh["replica"] * mesh["context"]
+    share = parameters / (mesh["tensor"] * mesh["fsdp"]) * width
+    dtype = "bf16" if width == 2 else "f32"
+    found = [
+        Collective("all-gather", each, 2 * parts, ("fsdp",), False, dtype),
+        Collective("reduce-scatter", each, parts, ("fsdp",), False, dtype),
+        Collective(
+            "all-reduce", 2 * share * (copies - 1) / copies, parts, ("replica",), False, dtype
+        ),
+    ]
+    return [c for c in found if c.bytes]
+
+
+def roofline(
+    work: Work, sent: Sequence[Collective], topology: Topology, mesh: jax.sharding.Mesh | Shape
+) -> Roofline:
+    """Least times of a step.
+
+    Args:
+      work: what it does.
+      sent: what it sends.
+      topology: the hardware.
+      mesh: where its devices lie, or their numbers along each axis for GPUs.
+    """
+    chip = topology.chip
+    links = network = 0.0
+    for each in sent:
+        size = each.bytes * each.times
+        if isinstance(mesh, dict):
+            far, speed = _between_nodes(mesh, each.axes), chip.link
+        else:
+            far, speed = each.network, _speed(topology, mesh, each.axes)
+        network += size / chip.network if far else 0.0
+        links += 0.0 if far else size / speed
+    return Roofline(
+        compute=(work.flops + work.again) / (topology.count * chip.flops),
+        memory=work.moved / chip.bandwidth,
+        links=links,
+        network=network,
+    )
+
+
+def _between_nodes(mesh: Shape, axes: tuple[str, ...]) -> bool:
+    """Whether GPUs along some axes of the mesh are in more than one node."""
+    names = list(mesh)
+    # Neighbours on an axis are as far apart as there are devices along the axes after it.
+    return math.prod(mesh[name] for name in names[names.index(axes[0]) :]) > NODE
+
+
+def _speed(topology: Topology, mesh: jax.sharding.Mesh, axes: tuple[str, ...]) -> float:
+    """Bytes per second that a chip can send to others along some axes of the mesh.
+
+    Every dimension of the torus along which they differ has two links to send by if it closes to a
+    ring within them, and else one, as the ends of a line have.
+    """
+    first = tuple(slice(None) if name in axes else 0 for name in mesh.axis_names)
+    devices: list[Any] = mesh.devices[first].flatten().tolist()
+    slices = [getattr(device, "slice_index", 0) for device in devices]
+    near = [device for device, slice_ in zip(devices, slices) if slice_ == slices[0]]
+    speed = 0.0
+    for dimension, size in enumerate(topology.shape):
+        along = len({device.coords[dimension] for device in near})
+        ring = along == size and topology.closes(dimension)
+        speed += topology.chip.link * ((2 if ring else 1) if along > 1 else 0)
+    return speed or topology.chip.link

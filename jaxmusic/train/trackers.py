@@ -1,0 +1,87 @@
+"""Trackers: what the figures of a run are written to.
+
+A tracker is a class with `record` and `close`, made from the run's folder, its experiment and the
+steps made so far. JSON lines are always written, as the run itself reads them; which others there
+are, `config.Experiment.trackers` names. Another one joins by its entry in `TRACKERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from etils import epath
+
+from jaxmusic import config as configs
+from jaxmusic.errors import UserError
+from jaxmusic.train import journal
+from jaxmusic.train.log import LOG
+
+TENSORBOARD = "tensorboard"
+
+
+class Tracker(Protocol):
+    """What a tracker does."""
+
+    def record(self, step: int, values: Mapping[str, float | str]) -> None:
+        """Takes figures of a step, by name; a tracker of numbers leaves words out."""
+
+    def close(self) -> None:
+        """Writes what is left; nothing is recorded afterwards."""
+
+
+class JsonLines:
+    """The log of the run: one object on each line."""
+
+    def __init__(self, run: epath.Path, experiment: configs.Experiment, step: int):
+        """Opens the log; lines of later steps, which will be made again, are removed."""
+        del experiment
+        self._journal = journal.Journal(run / LOG, step)
+
+    def record(self, step: int, values: Mapping[str, float | str]) -> None:
+        """Adds a line."""
+        self._journal.write({"step": step, **values})
+
+    def flush(self) -> None:
+        """Returns when all lines are where they belong."""
+        self._journal.flush()
+
+    def close(self) -> None:
+        """Closes the log."""
+        self._journal.close()
+
+
+class TensorBoard:
+    """Events for TensorBoard."""
+
+    def __init__(self, run: epath.Path, experiment: configs.Experiment, step: int):
+        """Begins a file of events; TensorBoard leaves out what it read of later steps."""
+        del experiment
+        self._board = journal.board(run / TENSORBOARD, step)
+
+    def record(self, step: int, values: Mapping[str, float | str]) -> None:
+        """Adds the numbers to the curves of their names."""
+        for name, value in values.items():
+            if not isinstance(value, str):
+                self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Writes the rest."""
+        self._board.close()
+
+
+Factory = Callable[[epath.Path, configs.Experiment, int], Tracker]
+TRACKERS: dict[str, Factory] = {TENSORBOARD: TensorBoard}
+"""Trackers that an experiment can name; add your own before the training starts."""
+
+
+def chosen(names: str) -> list[Factory]:
+    """The trackers of an experiment; raises UserError if one of the names is unknown."""
+    for name in names.split():
+        if name not in TRACKERS:
+            known = " ".join(TRACKERS)
+            raise UserError(
+                f"Set trackers to some of: {known}, or add {name!r} to "
+                "jaxmusic.train.trackers.TRACKERS in the Python file of your config."
+            )
+    return [TRACKERS[name] for name in names.split()]

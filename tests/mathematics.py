@@ -1,0 +1,144 @@
+"""Twenty steps of one training run on any mesh and any number of processes, as a program.
+
+Tests start it by `run`, as the number of devices and the width of floats are settled once for a
+process. It trains as `jaxmusic.train.trainer` does, and prints each case's losses and rows as JSON.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+STEPS = 20
+
+
+def case(mesh=(1, 1, 1, 1), accumulate=1, remat="products", **settings):
+    """A way to compute; `settings` are those of the optimiser."""
+    return {"mesh": mesh, "accumulate": accumulate, "remat": remat, "optimizer": settings}
+
+
+def run(data_dir, cases, dtype="float32", devices=8, processes=1, timeout=600):
+    """Losses and rows of every case.
+
+    Args:
+      data_dir: holds the dataset `starter`.
+      cases: what `case` makes.
+      dtype: float32 or float64.
+      devices: of each process.
+      processes: how many compute together.
+      timeout: seconds.
+
+    Returns:
+      For each case {"losses": [STEPS], "rows": [STEPS][rows], "blocks": [processes], "dtypes"}; a
+      row is a hash, a block which of how many blocks of rows a process has read, and the types are
+      those of all floats of the state and the loss.
+    """
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    order = {"data_dir": str(data_dir), "dtype": dtype, "devices": devices, "cases": cases}
+    order |= {"processes": processes, "port": port}
+    program = [sys.executable, __file__]
+    running = [
+        subprocess.Popen(
+            [*program, json.dumps(order | {"process": i})],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        )
+        for i in range(processes)
+    ]
+    try:
+        # The others only wait for the one that fails; its words are the ones to read.
+        said = [process.communicate(timeout=timeout) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    failed = [errors for process, (_, errors) in zip(running, said) if process.returncode]
+    assert not failed, "\n".join(text[-3000:] for text in failed)
+    # Gloo says on stdout that it is connected.
+    lines = [[line for line in out.splitlines() if line.startswith("{")] for out, _ in said]
+    results = [[json.loads(line) for line in each] for each in lines]
+    return [_joined(parts) for parts in zip(*results, strict=True)]
+
+
+def _joined(parts):
+    """What the processes have seen together."""
+    assert all(part["losses"] == parts[0]["losses"] for part in parts)
+    blocks = {tuple(part["block"]): part["rows"] for part in parts}
+    assert all(blocks[tuple(part["block"])] == part["rows"] for part in parts)
+    assert sorted(blocks) == [(i, len(blocks)) for i in range(len(blocks))]
+    rows = [sum(step, []) for step in zip(*(blocks[block] for block in sorted(blocks)))]
+    return parts[0] | {"rows": rows, "blocks": [part["block"] for part in parts]}
+
+
+def main(order):
+    """The life of one process."""
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", order["devices"])
+    jax.config.update("jax_enable_x64", order["dtype"] == "float64")
+    if order["processes"] > 1:
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        address = f"127.0.0.1:{order['port']}"
+        jax.distributed.initialize(address, order["processes"], order["process"])
+    for each in order["cases"]:
+        print(json.dumps(train(order, **each)), flush=True)
+
+
+def train(order, mesh, accumulate, remat, optimizer):
+    """One case, in this process."""
+    import math
+
+    import jax
+
+    from jaxmusic import config
+    from jaxmusic.codecs.registry import make_codec
+    from jaxmusic.data.loader import Loader
+    from jaxmusic.parallel import sharding
+    from jaxmusic.parallel.mesh import make_mesh
+    from jaxmusic.train.step import make_program
+
+    experiment = config.Experiment(
+        data=config.Data(dataset="starter", data_dir=order["data_dir"], context=64, batch=32),
+        model=config.Model(
+            **dict(layers=2, width=32, heads=4, kv_heads=2, head_dim=8, hidden=48),
+            **dict(dtype=order["dtype"], remat=remat),
+        ),
+        optimizer=config.Optimizer(
+            **{"learning_rate": 1e-2, "warmup": 4, "spike": 6.0, "ema": 0.9} | optimizer
+        ),
+        mesh=config.Mesh(*mesh),
+        steps=STEPS,
+        accumulate=accumulate,
+        z_loss=1e-4,
+    )
+    loader = Loader(experiment.data, make_codec(experiment.codec))
+    codec = loader.codec
+    mesh = make_mesh(experiment.mesh, jax.devices()[: math.prod(mesh)])
+    program = make_program(experiment, codec.vocab_size, codec.onset_tokens, mesh)
+    shape = (experiment.data.batch, experiment.data.context)
+    block = sharding.process_rows(program.batch, shape)
+    batches = loader.iterate(0, *block)
+    state, losses, rows = program.initial(), [], []
+    for _ in range(STEPS):
+        batch = next(batches)
+        rows.append([hashlib.sha256(row.tobytes()).hexdigest()[:16] for row in batch.events.token])
+        placed = jax.tree.map(
+            lambda x: jax.make_array_from_process_local_data(program.batch, x, shape), batch
+        )
+        with jax.transfer_guard("disallow"):
+            state, metrics = program.train(state, placed)
+        losses.append(float(metrics.nll) / float(metrics.weight))
+    floats = [x for x in jax.tree.leaves((state, metrics.nll)) if x.dtype.kind == "f"]
+    dtypes = sorted({str(x.dtype) for x in floats})
+    return {"losses": losses, "rows": rows, "block": block, "dtypes": dtypes}
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+    main(json.loads(sys.argv[1]))

@@ -1,0 +1,77 @@
+"""The presets: what they count, and that their shapes are what kernels and meshes want."""
+
+import dataclasses
+
+import jax
+import pytest
+
+from jaxmusic import config as configs
+from jaxmusic.codecs import registry
+from jaxmusic.errors import UserError
+from jaxmusic.models import presets, transformer
+
+COUNTS = {
+    "5m": 5_279_488,
+    "20m": 20_192_000,
+    "50m": 49_493_760,
+    "100m": 100_491_776,
+    "200m": 194_545_408,
+    "350m": 350_340_608,
+    "1b": 994_665_728,
+    "3b": 3_025_595_904,
+    "7b": 6_986_932_224,
+    "10b": 9_918_596_096,
+}
+
+
+def test_names_say_the_number_of_parameters():
+    assert list(presets.MODELS) == list(COUNTS)
+    for name, count in COUNTS.items():
+        size = presets.size(presets.model(name))
+        assert size.parameters == count
+        said = float(name[:-1]) * {"m": 1e6, "b": 1e9}[name[-1]]
+        assert count == pytest.approx(said, rel=0.1)
+        # Six operations for every weight of a matrix, and attention besides.
+        assert 1 < size.flops / (6 * count) < 2.3
+
+
+@pytest.mark.quick
+def test_the_vocabulary_is_that_of_the_default_codec():
+    assert registry.make_codec(configs.Codec()).vocab_size == presets.VOCAB_SIZE
+
+
+def test_a_size_follows_vocabulary_and_context():
+    model = presets.model("5m")
+    small, large = presets.size(model, 1000, 1024), presets.size(model, 1001, 2048)
+    assert large.parameters - small.parameters == model.width
+    scores = 3 * 4 * model.layers * model.heads * model.head_dim * 1024 / 2
+    assert large.flops - small.flops == 6 * model.width + scores
+
+
+@pytest.mark.quick
+def test_shapes_suit_kernels_and_meshes():
+    for name, model in presets.MODELS.items():
+        transformer.check(model)
+        assert model.heads * model.head_dim == model.width
+        large = name not in ("5m", "20m", "50m")
+        assert model.dtype == ("bfloat16" if large else "float32")
+        if large:
+            assert model.head_dim == 128
+            assert model.width % 128 == model.hidden % 128 == 0
+        if name.endswith("b"):
+            assert model.kv_heads < model.heads
+            assert model.kv_heads % 8 == model.hidden % 8 == 0
+
+
+@pytest.mark.quick
+def test_counting_allocates_nothing():
+    before = len(jax.live_arrays())
+    huge = dataclasses.replace(presets.model("10b"), layers=10_000)
+    assert transformer.num_parameters(huge, presets.VOCAB_SIZE) > 1e12
+    assert len(jax.live_arrays()) == before
+
+
+@pytest.mark.quick
+def test_unknown_preset():
+    with pytest.raises(UserError, match=r"5m, 20m, .*10b, not .2b."):
+        presets.model("2b")

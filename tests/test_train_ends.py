@@ -1,0 +1,210 @@
+"""How a training process ends: its exit codes, its supervisor and its watchdog."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import hosts_fakes
+import pytest
+
+from jaxmusic import cli
+from jaxmusic.train import exits, supervisor
+from jaxmusic.train.signals import Stop
+
+CHILD = """
+import pathlib, sys
+run, plan = pathlib.Path(sys.argv[1]), sys.argv[2].split()
+starts = len(list(run.glob("start-*")))
+(run / f"start-{starts}").touch()
+what, _, step = plan[min(starts, len(plan) - 1)].partition("@")
+if step:
+    (run / "checkpoints" / step).mkdir(parents=True)
+"""
+"""A child that at its n-th start does the n-th word of a plan: exits with a code, perhaps after
+leaving a checkpoint, as in 76@5."""
+
+
+def supervise(tmp_path, plan, restarts, more="sys.exit(int(what))"):
+    command = [sys.executable, "-c", CHILD + more, str(tmp_path), plan]
+    return supervisor.supervise(command, str(tmp_path), restarts, pause=0.01)
+
+
+def starts(tmp_path):
+    return len(list(tmp_path.glob("start-*")))
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("code", [0, 1, 2, 75, 130])
+def test_an_end_is_not_started_again(tmp_path, code, capfd):
+    assert supervise(tmp_path, str(code), 3) == code
+    assert starts(tmp_path) == 1 and capfd.readouterr().err == ""
+
+
+@pytest.mark.quick
+def test_crashes_are_started_again_and_said(tmp_path, capfd):
+    assert supervise(tmp_path, "76 70 134 0", 3) == 0
+    said = capfd.readouterr().err.splitlines()
+    assert said == [
+        "jaxmusic: training ended with code 76 (another process was lost): starting again in "
+        "0.01 s, 1 of 3.",
+        "jaxmusic: training ended with code 70 (it stood still): starting again in 0.02 s, 2 of 3.",
+        "jaxmusic: training ended with code 134 (aborted): starting again in 0.04 s, 3 of 3.",
+    ]
+
+
+@pytest.mark.quick
+def test_only_starts_without_a_new_checkpoint_are_counted(tmp_path, capfd):
+    assert supervise(tmp_path, "71@1 71@2 71@4 71 71 71", 2) == 71
+    assert starts(tmp_path) == 5
+    said = capfd.readouterr().err
+    assert said.count("1 of 2") == 3 and said.count("2 of 2") == 1
+    assert "given up after 2 starts without a new checkpoint" in said
+
+
+@pytest.mark.quick
+def test_a_killed_child_is_started_again(tmp_path, capfd):
+    kill = "import os; os.kill(os.getpid(), 9) if what == '9' else sys.exit(int(what))"
+    assert supervise(tmp_path, "9 0", 1, kill) == 0
+    assert "training ended with SIGKILL: starting again" in capfd.readouterr().err
+    assert supervise(tmp_path, "9", 1, kill) == 137
+
+
+@pytest.mark.quick
+def test_a_stopped_child_is_killed_and_started_again(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(supervisor, "SILENCE", 0.5)
+    monkeypatch.setattr(supervisor, "TICK", 0.1)
+    stop = """
+import os
+os.write(int(os.environ["JAXMUSIC_BEAT"]), b".")
+os.kill(os.getpid(), 19) if what == "19" else sys.exit(int(what))
+"""
+    assert supervise(tmp_path, "19 0", 1, stop) == 0
+    said = capfd.readouterr().err
+    assert "no sign of life for 0.5 s: ending it" in said and "ended with SIGKILL" in said
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    "number, code",
+    [(signal.SIGTERM, exits.SAVED), (signal.SIGUSR1, exits.SAVED), (signal.SIGINT, 130)],
+)
+def test_signals_are_passed_on_and_end_the_supervision(tmp_path, number, code):
+    saving = """
+import signal, time
+signal.signal(int(what), lambda *_: sys.exit(75 if what != "2" else 130))
+(run / "ready").touch()
+time.sleep(60)
+"""
+
+    def send():
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    before = signal.getsignal(number)
+    assert supervise(tmp_path, str(int(number)), 3, saving) == code
+    assert signal.getsignal(number) is before
+    thread.join()
+    assert starts(tmp_path) == 1
+
+
+@pytest.mark.quick
+def test_a_signal_between_two_starts_ends_the_supervision(tmp_path):
+    command = [sys.executable, "-c", CHILD + "sys.exit(71)", str(tmp_path), "0"]
+
+    def send():
+        while not starts(tmp_path):
+            time.sleep(0.01)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    assert supervisor.supervise(command, str(tmp_path), 3, pause=60) == exits.SAVED
+    thread.join()
+
+
+@pytest.mark.quick
+def test_the_supervisor_does_without_jax():
+    code = "import sys, jaxmusic.train.supervisor; assert 'jax' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.quick
+def test_restarts_run_the_same_command_in_a_child(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(supervisor, "supervise", lambda *args: asked.append(args) or 76)
+    argv = ["train", "pop_cpu", "--restarts", "3", "--run", str(tmp_path), "--steps", "9"]
+    with pytest.raises(SystemExit) as done:
+        cli.main(argv)
+    assert done.value.code == 76
+    [(command, run, restarts)] = asked
+    assert (run, restarts) == (str(tmp_path), 3)
+    # The child runs the same experiment, once.
+    assert command[:3] == [sys.executable, "-m", "jaxmusic"]
+    ran = []
+    monkeypatch.setattr("jaxmusic.train.process.run", lambda *args: ran.append(args) or 0)
+    monkeypatch.setattr("jaxmusic.train.compilation.keep_compiled", lambda: None)
+    with pytest.raises(SystemExit) as done:
+        cli.main(command[3:])
+    assert done.value.code == 0 and ran[0][0].steps == 9 and ran[0][1] == str(tmp_path)
+
+
+@pytest.mark.quick
+def test_a_second_interrupt_acts_as_outside_but_an_echo_does_not(monkeypatch):
+    with Stop() as stop:
+        assert not stop.now(0)
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # from a terminal and again from a supervisor
+        assert stop.now(1) and stop.signal == signal.SIGINT
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signal == signal.SIGINT
+        monkeypatch.setattr("jaxmusic.train.signals.ECHO", -1.0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("compiled")
+
+
+def run_alone(tmp_path, cache, *arguments, fault=""):
+    variables = hosts_fakes.environment(cache, FAULT=fault, FAULT_MARK=str(tmp_path / "fault"))
+    command = [sys.executable, str(hosts_fakes.SCRIPT), str(tmp_path / "run"), *arguments]
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize(
+    "fault, code",
+    [("3 term", 75), ("3 usr1", 75), ("3 int", 130), ("3 crash", exits.CRASHED)],
+)
+def test_the_exit_code_says_what_to_do_next(tmp_path, cache, fault, code):
+    done = run_alone(tmp_path, cache, fault=fault)
+    assert done.returncode == code, done.stderr
+    if code == exits.CRASHED:
+        assert "RuntimeError: something unforeseen" in done.stderr
+    else:
+        assert "Saved at step" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_run_that_stands_still_says_where_and_is_started_again(tmp_path, cache):
+    done = run_alone(tmp_path, cache, "watchdog=3", "--restarts", "1", fault="3 hang")
+    assert done.returncode == 0, done.stderr
+    assert "stood still: no step has ended for 3 s; the stacks above show where" in done.stderr
+    assert "training ended with code 70 (it stood still): starting again" in done.stderr
+    [stacks] = [p for p in (tmp_path / "run").iterdir() if p.name.startswith("stuck-process-0-")]
+    for text in (stacks.read_text(), done.stderr):
+        assert "train_fakes.py" in text and "in before" in text
+
+
+def test_a_mistake_is_one_sentence(tmp_path, cache):
+    done = run_alone(tmp_path, cache, "steps=0", "--restarts", "3")
+    assert done.returncode == exits.MISTAKE
+    assert "Set steps to at least 1" in done.stderr and "starting again" not in done.stderr

@@ -1,0 +1,526 @@
+"""Watching a run: the log, trackers, goodput, profiles and the status in a terminal."""
+
+import json
+import math
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import types
+
+import jax
+import numpy as np
+import pytest
+import train_fakes as fakes
+from etils import epath
+
+from jaxmusic import cli, config, locks
+from jaxmusic.errors import UserError
+from jaxmusic.parallel import peaks
+from jaxmusic.train import (
+    experiments,
+    goodput,
+    monitor,
+    profiling,
+    status,
+    status_text,
+    trackers,
+    trainer,
+)
+from jaxmusic.train.log import read_log
+from jaxmusic.train.meter import Meter
+from jaxmusic.train.step import Metrics
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# Spread over a run: what a process writes at its end is lost when it is killed.
+TOY = {"eval_every": 0, "checkpoint_every": 4, "trackers": ""}
+
+
+@pytest.fixture(autouse=True)
+def fake_data(monkeypatch):
+    monkeypatch.setattr(trainer, "Loader", fakes.FakeLoader)
+
+
+def metrics(loss=2.0, skipped=0.0):
+    return Metrics(*(np.float32(x) for x in (10 * loss, 10, 0.5, 1e-3, skipped)))
+
+
+class OnDevice:
+    """A number that is on the device until somebody asks for it."""
+
+    dtype, shape, ndim = np.dtype(np.float32), (), 0
+
+    def __init__(self, value, asked, name):
+        self._value, self._asked, self._name = value, asked, name
+
+    def __array__(self, *args, **kwargs):
+        self._asked.add(self._name)
+        return np.asarray(self._value)
+
+
+def test_the_metrics_of_the_present_step_are_left_on_the_device(tmp_path):
+    asked = set()
+    watch = monitor.Monitor(epath.Path(tmp_path), fakes.experiment(**TOY), 0, 0.0, 100)
+    for step in (1, 2, 3):
+        watch.step(step, Metrics(*(OnDevice(x, asked, step) for x in metrics())))
+        assert asked == set(range(1, step))
+    watch.flush()
+    assert asked == {1, 2, 3}
+    watch.close()
+
+
+class Collector:
+    """A tracker that keeps what it is given; it fails where a batch finds too much read."""
+
+    def __init__(self, run, experiment, step):
+        self.lines, self.closed = [], False
+        self.opened = (pathlib.Path(run).name, experiment.steps, step)
+        made.append(self)
+
+    def record(self, step, values):
+        self.lines.append((step, dict(values)))
+
+    def close(self):
+        self.closed = True
+
+
+made = []
+
+
+@pytest.fixture(scope="module")
+def crashed(tmp_path_factory):
+    """A run that crashed at step 6 of 8, went on from step 4 and was finished; its trackers."""
+    run = tmp_path_factory.mktemp("runs") / "crashed"
+    experiment = fakes.experiment(steps=8, **TOY | {"trackers": "tensorboard mine"})
+    read_before, reads = [], []
+
+    class Loader(fakes.FakeLoader):
+        def iterate(self, start=0, *args):
+            for at, batch in enumerate(super().iterate(start, *args), start=start):
+                read_before.append((at, len(reads)))
+                if start == 0 and at == 6:
+                    raise RuntimeError("the cat sat on the switch")
+                yield batch
+
+    def device_get(tree):
+        if isinstance(tree, Metrics):
+            reads.append(tree)
+        return get(tree)
+
+    get = jax.device_get
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "Loader", Loader)
+        patch.setattr(jax, "device_get", device_get)
+        patch.setitem(trackers.TRACKERS, "mine", Collector)
+        made.clear()
+        with pytest.raises(RuntimeError, match="the cat"):
+            trainer.train(experiment, run, progress=False)
+        before = status.status(run)
+        trainer.train(experiment, run, progress=False)
+    return run, before, list(made), read_before
+
+
+def test_the_loop_never_waits_for_the_step_it_has_started(crashed):
+    """When the batch of the next step is wanted, the last one started has not been read."""
+    *_, read_before = crashed
+    # Step 4 was read because it was saved, and so were all before; then 5 was not.
+    assert read_before[:7] == [(0, 0), (1, 0), (2, 1), (3, 2), (4, 4), (5, 4), (6, 5)]
+
+
+def test_a_tracker_of_ones_own_gets_all_figures(crashed):
+    first, second = crashed[2]
+    assert first.opened == ("crashed", 8, 0) and second.opened == ("crashed", 8, 4)
+    assert first.closed and second.closed
+    losses = [(step, x["loss"]) for step, x in first.lines + second.lines if "loss" in x]
+    assert [step for step, _ in losses] == [1, 2, 3, 4, 5, 5, 6, 7, 8]
+    assert losses[4] == losses[5]  # step 5 was made again
+    line = next(x for _, x in second.lines if "loss" in x)
+    assert {"grad_norm", "learning_rate", "tokens_per_s", "data_wait", "skipped"} <= set(line)
+    assert {"step_p50", "step_p90", "step_p99", "goodput", "time/training"} <= set(line)
+    assert "mfu" not in line  # nobody knows the peak of a CPU
+    assert second.lines[0][1]["start"] == 2 and second.lines[-1][1]["end"] == "finished"
+
+
+def test_the_log_has_each_step_once_and_counts_what_was_lost(crashed):
+    run, before, *_ = crashed
+    assert [x["step"] for x in read_log(run)] == [1, 2, 3, 4, 5, 6, 7, 8]
+    lines = read_log(run, events=True)
+    assert [x["start"] for x in lines if "start" in x] == [1, 2]
+    assert {"checkpoint_seconds", "host"} <= {name for x in lines for name in x}
+    assert lines[-1]["end"] == "finished"
+    parts = goodput.parts(lines[-1])
+    assert set(parts) == set(goodput.PARTS) and min(parts.values()) >= 0
+    assert parts["lost"] > 0 and parts["compiling"] > 0 and parts["saving"] > 0
+    wall = lines[-1]["time"] - lines[0]["time"] + sum(goodput.parts(lines[0]).values())
+    assert sum(parts.values()) == pytest.approx(wall, abs=0.1)
+    assert lines[-1]["goodput"] == pytest.approx(parts["training"] / sum(parts.values()), abs=1e-3)
+    assert before.state == "failed" and before.reason == "RuntimeError: the cat sat on the switch"
+    assert before.step == 5 and before.starts == 1
+
+
+def test_the_status_of_a_real_run(crashed, capsys):
+    run = crashed[0]
+    found = status.status(run)
+    assert found.state == "finished" and (found.step, found.steps) == (8, 8)
+    assert found.starts == 2 and found.ends is None and len(found.losses) == 8
+    assert found.checkpoints.steps == (4, 8) and found.checkpoints.best is None
+    files = [p for p in (run / "checkpoints" / "8").rglob("*") if p.is_file()]
+    assert found.checkpoints.bytes == sum(p.stat().st_size for p in files)
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["status", str(run), "--json"])
+    assert json.loads(capsys.readouterr().out)["losses"][-1] == list(found.losses[-1])
+    assert (run / "tensorboard").is_dir()
+
+
+def test_unknown_trackers_and_profiles_are_refused_before_anything_is_made(tmp_path):
+    for changes, words in (
+        ({"trackers": "tensorboard wandb"}, "TRACKERS"),
+        ({"profile": "20"}, "as in 20-24"),
+        ({"profile": "0-3"}, "as in 20-24"),
+        ({"profile": "9-3"}, "as in 20-24"),
+        ({"optimizer": config.Optimizer(warmup=2, patience=0)}, "patience"),
+    ):
+        with pytest.raises(UserError, match=words):
+            trainer.train(fakes.experiment(**changes), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run" / "experiment.json").exists()
+
+
+def test_only_one_of_several_processes_records(tmp_path, capsys):
+    experiment = fakes.experiment(**TOY | {"trackers": "tensorboard"})
+    watch = monitor.Monitor(epath.Path(tmp_path), experiment, 0, 0.0, 100, record=False)
+    watch.note("nothing")
+    with watch.waiting_for_data():
+        pass
+    watch.step(1, metrics())
+    watch.validation(1, monitor.Validation(1.0, 1.0, 1.0))
+    with watch.aside("saving"):
+        pass
+    watch.close()
+    assert not list(tmp_path.iterdir()) and not capsys.readouterr().err
+
+
+def test_all_processes_give_up_together(tmp_path):
+    optimizer = config.Optimizer(patience=2)
+    watch = monitor.Monitor(
+        epath.Path(tmp_path), fakes.experiment(optimizer=optimizer), 0, 0.0, 100, record=False
+    )
+    watch.step(1, metrics(skipped=1.0))
+    watch.step(2, metrics(skipped=1.0))
+    with pytest.raises(UserError, match="last 2 updates up to step 2"):
+        watch.step(3, metrics())
+
+
+@pytest.mark.quick
+def test_the_clock_divides_all_of_the_time():
+    now = [100.0]
+    clock = goodput.Clock({"training": 5.0}, began=90.0, clock=lambda: now[0])
+
+    def after(seconds):
+        now[0] += seconds
+
+    with clock.during("compiling"):
+        after(20)
+    after(1)
+    with clock.during("data", then="training"):
+        after(2)
+    after(30)
+    with clock.during("validating"):
+        after(4)
+    with pytest.raises(OSError, match="full"), clock.during("saving"):
+        after(3)
+        raise OSError("full")
+    after(10)
+    now[0] -= 7  # somebody sets the clock back
+    with clock.during("data", then="training"):
+        after(1)
+    expected = {"starting": 11, "compiling": 20, "training": 5 + 30 + 10 - 7, "data": 3}
+    expected |= {"validating": 4, "saving": 3}
+    assert {k: v for k, v in clock.read().items() if v} == expected
+
+
+def line(step, now, **parts):
+    return {"step": step, "time": now} | {goodput.FIELD + k: float(v) for k, v in parts.items()}
+
+
+@pytest.mark.quick
+def test_what_follows_the_checkpoint_is_lost():
+    lines = [
+        line(0, 1000, starting=5),
+        line(10, 1030, starting=5, compiling=20, training=10),
+        line(20, 1042, starting=5, compiling=20, training=20, saving=2),
+        line(30, 1054, starting=5, compiling=20, training=29, saving=2, data=3),
+    ]
+    past = goodput.past(lines, 20, began=1060)
+    expected = {"starting": 5, "compiling": 20, "training": 20, "saving": 2, "lost": 12, "down": 6}
+    assert {k: v for k, v in past.items() if v} == expected
+    # Killed again before the first line of training: the start that it wrote counts.
+    again = [*lines[:3], line(20, 1061, **past | {"starting": 6})]
+    assert goodput.past(again, 20, began=1100)["down"] == 6 + 39
+    assert sum(goodput.past(again, 20, began=1100).values()) == 1100 - 995
+    # Nothing was saved: all of it is lost, and all of the wall time is still there.
+    from_scratch = goodput.past(lines, 0, began=1060)
+    assert from_scratch["lost"] == 54 and sum(from_scratch.values()) == 1060 - 995
+    assert goodput.past([{"step": 3, "loss": 1.0}], 2, began=1.0) == {}
+    assert goodput.share({"training": 30.0, "down": 10.0}) == 0.75
+
+
+@pytest.mark.quick
+def test_the_meter_sums_up_steps(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    meter = Meter(flops=400.0, peak=1000.0)
+    for loss, skipped in ((2.0, 0), (math.inf, 1), (4.0, 0), (3.0, 0)):
+        now[0] += 0.25 if loss < 4 else 1.25
+        meter.step(metrics(loss, skipped))
+    now[0] += 5
+    meter.aside(5.0)
+    meter.wait(0.5)
+    found = meter.line()
+    assert found["loss"] == pytest.approx(3.0) and found["skipped"] == 1
+    assert found["tokens_per_s"] == pytest.approx(40 / 3)
+    assert found["mfu"] == pytest.approx(4 * 400 / 3 / 1000)
+    assert found["data_wait"] == pytest.approx(0.5 / 3)
+    # In time: 0.25, 1.25 (not finite), 1.25, 0.25.
+    assert found["step_p50"] == pytest.approx(0.75) and found["step_p99"] == pytest.approx(1.25)
+    unknown = Meter(flops=400.0, peak=0.0)
+    unknown.step(metrics())
+    assert "mfu" not in unknown.line()
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    "kind, tera",
+    [
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA A100-SXM4-40GB", 312),
+        ("NVIDIA L4", 121),
+        ("NVIDIA L40S", 362),
+        ("TPU v5 lite", 197),
+        ("TPU v5", 459),
+        ("cpu", 0),
+        ("NVIDIA H1000", 0),
+        ("TPU v99", 0),
+    ],
+)
+def test_peaks_of_devices(kind, tera):
+    assert peaks.peak_flops(kind) == tera * 1e12
+
+
+def test_a_profile_of_some_steps(tmp_path):
+    """In a process of its own: a profiler that was started once stays in the process."""
+    code = f"""
+import sys; sys.path[:0] = [{str(ROOT / "tests")!r}]
+import train_fakes as fakes
+from jaxmusic.train import trainer
+trainer.Loader = fakes.FakeLoader
+trainer.train(fakes.experiment(eval_every=0, trackers="", profile="3-4"), {str(tmp_path)!r})
+"""
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"A profile is in {tmp_path / 'profile'}: open it with TensorBoard" in done.stderr
+    names = [p.name for p in (tmp_path / "profile" / "plugins" / "profile").rglob("*.*")]
+    assert any(n.endswith(".xplane.pb") for n in names)
+    assert any(n.endswith(".trace.json.gz") for n in names)
+    assert goodput.parts(read_log(tmp_path, events=True)[-1])["profiling"] > 0
+
+
+@pytest.mark.quick
+def test_steps_of_a_profile():
+    assert profiling.profiled("") == (0, 0) and profiling.profiled(" 20 - 24") == (20, 24)
+    profiler = profiling.Profiler(epath.Path("/nowhere"), "20-24")
+    assert [step for step in range(30) if profiler.begins(step)] == [20, 21, 22, 23, 24]
+    assert not profiler.ends(24) and profiler.stop() == ""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A folder with the description of a run of 100 steps."""
+    data = {"dataset": "fake:1.0.0", "manifest": "abc", "styles": ["fake"]}
+    (tmp_path / "experiment.json").write_text(config.to_json(fakes.experiment(steps=100)))
+    (tmp_path / "codec.json").write_text(fakes.codec().to_json())
+    (tmp_path / "data.json").write_text(json.dumps(data))
+    return tmp_path
+
+
+def log(*lines, cut=""):
+    return "".join(json.dumps(x) + "\n" for x in lines) + cut
+
+
+START = {"start": 1, "devices": 8, "device": "TPU v5 lite", "host": "w-0", "peak_flops": 1.576e15}
+NOW = 5000.0
+
+
+def trained(step, now, loss=3.0):
+    figures = {"loss": loss, "tokens_per_s": 81234.5, "mfu": 0.412, "data_wait": 0.004}
+    figures |= {"step_p50": 0.5, "step_p90": 0.51, "step_p99": 0.9, "skipped": 1.0}
+    return line(step, now, training=step / 2, compiling=20) | figures
+
+
+LINES = [line(0, 4000) | START, *(trained(s, 4900 + 2 * s, 9 / s) for s in range(1, 41))]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    "lines, held, now, state",
+    [
+        ([], False, NOW, "stopped"),
+        ([], True, NOW, "starting"),
+        ([line(0, 4000) | START], True, 4010, "starting"),
+        ([line(0, 4000) | START], True, 9000, "stuck"),
+        (LINES, True, NOW, "training"),
+        (LINES, True, 4980 + 61, "stuck"),
+        (LINES, False, NOW, "killed"),
+        ([*LINES, line(40, 4985) | {"end": "stopped"}], False, NOW, "stopped"),
+        ([*LINES, line(40, 4985) | {"end": "OSError: no"}], False, NOW, "failed"),
+        ([*LINES, line(40, 4990) | START | {"start": 2}], True, NOW, "starting"),
+        ([*LINES, trained(100, 4990)], True, NOW, "finishing"),
+        ([*LINES, trained(100, 4990)], False, NOW, "killed"),  # the last checkpoint is missing
+    ],
+)
+def test_states_of_a_run(run, lines, held, now, state):
+    (run / "log.jsonl").write_text(log(*lines, cut='{"step": 41, "lo'))
+    with locks.held(run / "lock", "busy") if held else memoryview(b""):
+        found = status.status(run, now)
+    assert found.state == state
+    assert (found.reason == "OSError: no") == (state == "failed")
+    assert all(len(x) <= 80 for x in status_text.text(found).splitlines()[1:])
+
+
+@pytest.mark.quick
+def test_what_the_status_says(run):
+    text = log(*LINES[:20], line(19, 4950) | {"val_loss": 2.5}, *LINES[20:])
+    (run / "log.jsonl").write_text(text + log(line(40, 4981) | {"checkpoint_seconds": 0.02}))
+    for step, loss in ((20, 1.5), (40, 1.75)):
+        metrics = run / "checkpoints" / str(step) / "metrics"
+        metrics.mkdir(parents=True)
+        (metrics / "metrics").write_text(json.dumps({"val_loss": loss}))
+    (run / "checkpoints" / "60.orbax-checkpoint-tmp").mkdir()
+    with locks.held(run / "lock", "busy"):
+        found = status.status(run, NOW)
+    assert found.checkpoints.steps == (20, 40) and found.checkpoints.best == 20
+    assert found.left == pytest.approx(60 * 2) and found.ends == pytest.approx(NOW + 120)
+    assert found.skipped == 40 and found.val_losses == ((19, 2.5),)
+    shown = status_text.text(found)
+    for words in (
+        *("training", " 40.0%  step 40 of 100", "2:00 min left, until", "0.2250", "▁"),
+        *("lowest 2.5000 at step 19", "81,234 tokens/s, MFU 41.2% of 8 x 197 TFLOP/s"),
+        *("p50 500 ms, p90 510 ms, p99 900 ms", "waiting for data 0.4%", "40 updates left out"),
+        *("20 (best), 40", "held up the steps for 20 ms", "1, the last on w-0 with 8 x TPU v5"),
+    ):
+        assert words in shown, words
+    assert "\x1b" not in shown and "\x1b[32mtraining" in status_text.text(found, colour=True)
+    status_text.text(found, unicode=False).encode("ascii")
+    assert json.loads(found.to_json())["checkpoints"]["best"] == 20
+
+
+@pytest.mark.quick
+def test_a_run_in_a_bucket(run, monkeypatch):
+    """There, who holds the run writes its lock anew, and a checkpoint's last file completes it."""
+
+    class Stat:
+        length, mtime = 7, 4990
+
+    monkeypatch.setattr(status.paths, "in_bucket", lambda path: True)
+    monkeypatch.setattr(type(epath.Path(run)), "stat", lambda path: Stat())
+    (run / "log.jsonl").write_text(log(*LINES))
+    for step in (20, 40):
+        (run / "checkpoints" / str(step)).mkdir(parents=True)
+    (run / "checkpoints" / "20" / "commit_success.txt").touch()
+    assert status.status(run, NOW).state == "killed"
+    (run / "lock").touch()
+    found = status.status(run, NOW)
+    assert found.state == "training" and found.checkpoints.steps == (20,)
+    assert found.checkpoints.written == 4990 and found.checkpoints.bytes == 7
+    assert status.status(run, 4990 + 121).state == "killed"
+
+
+@pytest.mark.quick
+def test_a_log_of_jaxmusic_0_1(run):
+    old = [{"step": s, "loss": 9 / s, "tokens_per_s": 5.0, "seconds": 3.0 * s} for s in (10, 20)]
+    (run / "log.jsonl").write_text(log(*old))
+    found = status.status(run)
+    assert found.state == "stopped" and found.step == 20 and found.starts is None
+    assert found.goodput is None and found.left == pytest.approx(80 * 3.0)
+    shown = status_text.text(found)
+    assert "4:00 min of training left" in shown and "goodput" not in shown
+
+
+@pytest.mark.quick
+def test_the_status_of_no_run_is_a_sentence(run, tmp_path_factory, capsys):
+    other = tmp_path_factory.mktemp("other")
+    with pytest.raises(SystemExit, match="1"):
+        cli.main(["status", str(other), str(run)])
+    said = capsys.readouterr()
+    assert said.err == f"jaxmusic: Name the folder of a run: {other} holds no experiment.json.\n"
+    assert "step 0 of 100" in said.out
+    with pytest.raises(SystemExit, match="1"):
+        cli.main(["status"])
+
+
+@pytest.mark.quick
+def test_watching_ends_with_ctrl_c(run, monkeypatch, capsys):
+    looks = []
+
+    def sleep(seconds):
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(status_text.time, "sleep", sleep)
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["status", str(run), "--watch"])
+    assert capsys.readouterr().out.count("step 0 of 100") == 3
+
+
+@pytest.mark.quick
+def test_the_status_needs_no_jax(run):
+    code = "import sys\nfrom jaxmusic import cli\ntry:\n  cli.main(['status', sys.argv[1]])\n"
+    code += "finally:\n  print('jax' in sys.modules)"
+    command = [sys.executable, "-c", code, str(run)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.quick
+def test_sparklines_and_durations():
+    assert status_text.sparkline([1, 2, 3, 4, 5, 6, 7, 8]) == "▁▂▃▄▅▆▇█"
+    assert status_text.sparkline([8, 6, 2, 0], width=2) == "█▁"
+    assert status_text.sparkline([3.0]) == "▁" and status_text.sparkline([]) == ""
+    seconds = (0.0123, 7.25, 187, 8100, 300_000)
+    assert [status_text.duration(s) for s in seconds] == [
+        *("12.3 ms", "7.25 s", "3:07 min", "2:15 h", "3.5 days")
+    ]
+    assert status_text.size(1_500_000_000) == "1.5 GB"
+
+
+def test_the_tracker_in_the_documentation_works(tmp_path, monkeypatch):
+    """The example as it stands, with a stand-in for the service."""
+    text = (ROOT / "docs" / "watching.md").read_text()
+    (code,) = re.findall(r"```python\n(\"\"\"pop_cpu.*?)```", text, re.DOTALL)
+    (tmp_path / "pop_wandb.py").write_text(code)
+    calls: list = []
+
+    class Run:
+        def log(self, values, step):
+            calls.append((step, values["loss"]))
+
+        def finish(self):
+            calls.append("finished")
+
+    wandb = types.SimpleNamespace(init=lambda **settings: calls.append(settings["name"]) or Run())
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.setattr(trackers, "TRACKERS", dict(trackers.TRACKERS))
+    experiment = experiments.load_experiment(str(tmp_path / "pop_wandb.py"))
+    first, second = trackers.chosen(experiment.trackers)
+    assert first is trackers.TensorBoard
+    tracker = second(epath.Path(tmp_path / "runs" / "pop"), experiment, 0)
+    tracker.record(10, {"loss": 2.5})
+    tracker.close()
+    assert calls == ["pop", (10, 2.5), "finished"]
