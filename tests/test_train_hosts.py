@@ -18,6 +18,7 @@ from etils import epath
 from jaxmusic import config
 from jaxmusic.errors import UserError
 from jaxmusic.parallel import hosts, lines
+from jaxmusic.parallel import roll as rolls
 from jaxmusic.train import checkpoint, exits
 from jaxmusic.train import run as runs
 from jaxmusic.train.monitor import read_log
@@ -96,12 +97,13 @@ def test_a_process_whose_peer_never_comes_ends_with_a_sentence(cache, tmp_path, 
         JAX_NUM_PROCESSES="2",
         JAX_PROCESS_ID=str(index),
     )
-    command = [sys.executable, str(hosts_fakes.SCRIPT), str(tmp_path / "run"), "hosts.start=1"]
+    command = [sys.executable, str(hosts_fakes.SCRIPT), str(tmp_path / "run"), "hosts.start=4"]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=240)
     assert done.returncode == exits.PEER_LOST
     who = ("process 1 of 2 did not come", "process 0 of 2 did not answer at localhost")[index]
     assert f"jaxmusic: {who}" in done.stderr and "start all processes again" in done.stderr
     assert "Traceback" not in done.stderr
+    assert f"waiting for process {1 - index}" in done.stderr
 
 
 def test_sigterm_before_anything_has_begun_is_no_crash(cache, tmp_path):
@@ -143,9 +145,9 @@ def roll(port, count, seconds, *indices):
     def call(index):
         try:
             if index == 0:
-                got[0] = lines.host_lines(("", port), count, "a", seconds)
+                got[0] = rolls.host_lines(("", port), count, "a", seconds)
             else:
-                got[index] = lines.join_lines((HERE, port), index, count, "b", seconds)
+                got[index] = rolls.join_lines((HERE, port), index, count, "b", seconds)
         except Exception as error:
             got[index] = error
 
