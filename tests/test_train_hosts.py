@@ -78,11 +78,14 @@ def test_what_differs_between_hosts_is_named_on_all_of_them(cache, tmp_path):
     assert not (tmp_path / "run" / "experiment.json").exists()
 
 
-def test_sigterm_to_one_of_two_saves_on_both(whole, cache, tmp_path):
+def test_sigterm_to_one_of_two_saves_on_both(whole, cache, tmp_path, monkeypatch):
     run = tmp_path / "run"
-    with hosts_fakes.pair(run, cache, ["steps=6"], faults=("", "3 term")) as processes:
+    # JAX looks once a second whether the signal has come: the steps must take longer.
+    monkeypatch.setenv("PACE", "1")
+    with hosts_fakes.pair(run, cache, faults=("", "1 term")) as processes:
         assert [process.wait() for process in processes] == [exits.SAVED] * 2, processes[1].said
-        assert re.search(r"Saved at step [345]\b", processes[0].said)
+        assert re.search(r"Saved at step [2345]\b", processes[0].said)
+    monkeypatch.delenv("PACE")
     with hosts_fakes.pair(run, cache) as processes:
         assert [process.wait() for process in processes] == [0, 0], processes[1].said
     for a, b in zip(params(run), params(whole[0]), strict=True):
