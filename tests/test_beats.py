@@ -424,8 +424,12 @@ def test_any_piece(rows, unit, tempos, meters):
     check(piece, aligned)
     assert 0 <= fit.error <= 0.5
     if len(piece):
-        slowest = max(60 / min(piece.tempo_qpm), 60 / min(aligned.tempo_qpm))
-        assert seconds_moved(piece, aligned) <= 1.01 * slowest / 480 + 1e-6
+        # The two onsets compared are rounded by half a tick each, and so may the change of tempo
+        # next to each of them be.
+        tempos = np.concatenate([piece.tempo_qpm, aligned.tempo_qpm])
+        slowest, fastest = 60 / tempos.min(), 60 / tempos.max()
+        bound = (slowest + (slowest - fastest)) / 480
+        assert seconds_moved(piece, aligned) <= 1.01 * bound + 1e-6
     again, _ = align(piece)
     for field in dataclasses.fields(Notes):
         was, now = getattr(aligned, field.name), getattr(again, field.name)

@@ -256,7 +256,7 @@ class _Session:
             yield
 
     def place(self, batch: Batch) -> Batch:
-        """Puts this process's rows of a batch where the steps want them."""
+        """Puts a whole batch, or this process's rows of it, where the steps want them."""
         shape = (self.experiment.data.batch, self.experiment.data.context)
         return jax.tree.map(
             lambda x: jax.make_array_from_process_local_data(self._program.batch, x, shape), batch
