@@ -85,7 +85,9 @@ def train(argv: Sequence[str]) -> int:
         """
         from jaxmusic.train import supervisor
 
-        if restarts > 0:
+        if restarts < 0:
+            raise UserError(f"Set --restarts to at least 0, not {restarts}.")
+        if restarts:
             return supervisor.supervise(supervisor.again(command), run, restarts)
         from jaxmusic.train import process
         from jaxmusic.train.compilation import keep_compiled

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -12,11 +13,14 @@ import jax
 import numpy as np
 import pytest
 import train_fakes as fakes
+from etils import epath
 
 from jaxmusic import config
 from jaxmusic.errors import UserError
 from jaxmusic.parallel import hosts, lines
+from jaxmusic.parallel import roll as rolls
 from jaxmusic.train import checkpoint, exits
+from jaxmusic.train import run as runs
 from jaxmusic.train.monitor import read_log
 
 HERE = "localhost"
@@ -85,6 +89,55 @@ def test_sigterm_to_one_of_two_saves_on_both(whole, cache, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_process_whose_peer_never_comes_ends_with_a_sentence(cache, tmp_path, index):
+    variables = hosts_fakes.environment(
+        cache,
+        JAX_COORDINATOR_ADDRESS=f"localhost:{hosts_fakes.free_port()}",
+        JAX_NUM_PROCESSES="2",
+        JAX_PROCESS_ID=str(index),
+    )
+    command = [sys.executable, str(hosts_fakes.SCRIPT), str(tmp_path / "run"), "hosts.start=4"]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=240)
+    assert done.returncode == exits.PEER_LOST
+    who = ("process 1 of 2 did not come", "process 0 of 2 did not answer at localhost")[index]
+    assert f"jaxmusic: {who}" in done.stderr and "start all processes again" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert f"waiting for process {1 - index}" in done.stderr
+
+
+def test_sigterm_before_anything_has_begun_is_no_crash(cache, tmp_path):
+    with socket.create_server(("", 0)) as server:
+        variables = hosts_fakes.environment(
+            cache,
+            JAX_COORDINATOR_ADDRESS=f"localhost:{server.getsockname()[1]}",
+            JAX_NUM_PROCESSES="2",
+            JAX_PROCESS_ID="1",
+        )
+        command = [sys.executable, str(hosts_fakes.SCRIPT), str(tmp_path / "run")]
+        waiting = hosts_fakes.Process(command, variables, tmp_path / "said.txt")
+        try:
+            server.settimeout(hosts_fakes.WAIT)
+            with server.accept()[0]:
+                waiting.popen.send_signal(signal.SIGTERM)
+                assert waiting.wait() == exits.SAVED
+        finally:
+            waiting.end()
+    assert "jaxmusic: stopped; run the same command again" in waiting.said
+
+
+def test_a_run_that_another_start_writes_to_is_one_sentence_everywhere(cache, tmp_path):
+    run = tmp_path / "run"
+    with (
+        runs.locked(epath.Path(run), hosts.Hosts()),
+        hosts_fakes.pair(run, cache) as processes,
+    ):
+        assert [process.wait() for process in processes] == [exits.MISTAKE] * 2
+        for process in processes:
+            assert "Wait for the process that trains in" in process.said
+            assert "Traceback" not in process.said
+
+
 def roll(port, count, seconds, *indices):
     """Calls the roll in threads of this process; returns what each got, or the error."""
     got = {}
@@ -92,9 +145,9 @@ def roll(port, count, seconds, *indices):
     def call(index):
         try:
             if index == 0:
-                got[0] = lines.host_lines(("", port), count, "a", seconds)
+                got[0] = rolls.host_lines(("", port), count, "a", seconds)
             else:
-                got[index] = lines.join_lines((HERE, port), index, count, "b", seconds)
+                got[index] = rolls.join_lines((HERE, port), index, count, "b", seconds)
         except Exception as error:
             got[index] = error
 

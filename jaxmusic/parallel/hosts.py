@@ -17,7 +17,8 @@ import jax
 
 from jaxmusic import config as configs
 from jaxmusic.errors import UserError
-from jaxmusic.parallel.lines import Lines, Lost, called, host_lines, join_lines, listed
+from jaxmusic.parallel.lines import Lines, Lost, called, listed
+from jaxmusic.parallel.roll import host_lines, join_lines
 
 ENVIRONMENT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 CLUSTERS = ("slurm", "ompi", "gcetpu", "gketpu")

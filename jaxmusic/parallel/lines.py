@@ -17,14 +17,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from jaxmusic.errors import UserError
-
 BEAT = 1.0
 """Seconds between signs of life."""
 LINGER = 3.0
 """Seconds that a process which ends gives the others to read why."""
-SILENT = 10.0
-"""Seconds of silence while the roll is called after which process 0 is called anew."""
 
 GONE = "is gone: it was killed or its machine failed"
 
@@ -221,7 +217,7 @@ class Lines:
             others = [self._lines[number] for number in self._lines.keys() - {who} - self._gone]
             for line in others:
                 line.send(end=what, code=code, who=who)
-            _hang_up(others)
+            hang_up(others)
         sentence = f"{self.names[who]} {what}" if code is None else f"{self.names[who]}: {what}"
         self._ended(sentence, code)
 
@@ -237,158 +233,7 @@ def called(index: int, host: str) -> str:
     return f"process {index} on {host}"
 
 
-def host_lines(
-    address: tuple[str, int], count: int, host: str, seconds: float
-) -> tuple[list[str], dict[int, Line]]:
-    """Process 0's part in calling the roll.
-
-    Args:
-      address: name and port to listen on; the port is free again afterwards.
-      count: processes of the run.
-      host: name of this host.
-      seconds: how long to wait for all.
-
-    Returns:
-      What to call each process, and the lines to all others.
-
-    Raises:
-      Lost: some did not come; those that did are told.
-      UserError: a process was told of another number of processes; it is told.
-      OSError: the port could not be opened.
-    """
-    beat = time.monotonic()
-    end = beat + seconds
-    names: dict[int, str] = {0: called(0, host)}
-    lines: dict[int, Line] = {}
-    with _server(address, end) as server:
-        server.settimeout(BEAT)
-        while len(lines) < count - 1 and time.monotonic() < end:
-            if time.monotonic() - beat > BEAT:
-                beat = time.monotonic()
-                for number in [n for n, line in lines.items() if _hung_up(line)]:
-                    lines.pop(number).close()
-                for line in lines.values():
-                    line.send(beat=True)
-            if found := _hello(server, count):
-                number, names[number], line = found
-                if number in lines:
-                    lines[number].close()
-                lines[number] = line
-    missing = [f"process {i}" for i in range(count) if i and i not in lines]
-    if missing:
-        sentence = f"{listed(missing)} of {count} did not come within {seconds:g} s"
-        for line in lines.values():
-            line.send(end=sentence)
-        _hang_up(list(lines.values()))
-        raise Lost(sentence)
-    ordered = [names[i] for i in range(count)]
-    for line in lines.values():
-        line.send(names=ordered)
-    return ordered, lines
-
-
-def join_lines(
-    address: tuple[str, int], index: int, count: int, host: str, seconds: float
-) -> tuple[list[str], dict[int, Line]]:
-    """The part of every other process; as `host_lines`.
-
-    Raises:
-      Lost: process 0 did not answer, or another process did not come.
-      UserError: process 0 was told of another number of processes.
-    """
-    end = time.monotonic() + seconds
-    refused = "nothing listens there"
-    while time.monotonic() < end:
-        try:
-            line = Line(socket.create_connection(address, timeout=min(5.0, seconds)))
-        except OSError as error:
-            refused = error.strerror or str(error)
-            time.sleep(BEAT / 4)
-            continue
-        line.send(index=index, count=count, host=host)
-        # Process 0 waits as long as we do, and tells us who is missing.
-        answer = _answer(line, end + LINGER)
-        if "names" in answer:
-            return answer["names"], {0: line}
-        line.close()
-        if "end" in answer:
-            raise Lost(answer["end"])
-        if "mistake" in answer:
-            raise UserError(answer["mistake"])
-        refused = "what listens there belongs to an earlier start or to another program"
-        time.sleep(BEAT)
-    where = f"{address[0]}:{address[1]}"
-    raise Lost(f"process 0 of {count} did not answer at {where} within {seconds:g} s ({refused})")
-
-
-def _server(address: tuple[str, int], end: float) -> socket.socket:
-    """Listens; a port that an earlier start still holds is waited for."""
-    while True:
-        try:
-            if address[0]:
-                return socket.create_server(address, backlog=1024)
-            if socket.has_dualstack_ipv6():
-                family = socket.AF_INET6
-                return socket.create_server(
-                    address, family=family, backlog=1024, dualstack_ipv6=True
-                )
-            return socket.create_server(address, backlog=1024)
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(BEAT)
-
-
-def _hello(server: socket.socket, count: int) -> tuple[int, str, Line] | None:
-    """The process that calls next, if one does; other programs that try the port are sent away."""
-    try:
-        line = Line(server.accept()[0])
-    except TimeoutError:
-        return None
-    try:
-        message = (line.receive() or [])[0]
-        number, theirs, name = message["index"], message["count"], message["host"]
-    except (ValueError, LookupError, TypeError):
-        line.close()
-        return None
-    if theirs == count and 0 < number < count:
-        return number, called(number, name), line
-    sentence = f"Start process {number} on {name} and process 0 with the same number of processes"
-    sentence += f": one was told {theirs}, the other {count}."
-    line.send(mistake=sentence)
-    _hang_up([line])
-    raise UserError(sentence)
-
-
-def _hung_up(line: Line) -> bool:
-    """Whether a process that had come is gone again."""
-    line.socket.settimeout(0)
-    try:
-        return line.socket.recv(1, socket.MSG_PEEK) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    finally:
-        line.socket.settimeout(BEAT)
-
-
-def _answer(line: Line, end: float) -> dict[str, Any]:
-    """What process 0 says when the roll is called; empty if it is gone, or was never there."""
-    with contextlib.suppress(ValueError):
-        while time.monotonic() < min(end, line.heard + SILENT):
-            messages = line.receive()
-            if messages is None:
-                break
-            for message in messages:
-                if not isinstance(message, dict):
-                    return {}
-                if "beat" not in message:
-                    return message
-    return {}
-
-
-def _hang_up(lines: list[Line]) -> None:
+def hang_up(lines: list[Line]) -> None:
     """Waits a little until the other ends have read what was sent and have closed their lines.
 
     To close a line on which something is unread would throw away what was just sent.

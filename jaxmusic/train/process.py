@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 import time
 import traceback
+from collections.abc import Iterator
+from types import FrameType
 from typing import NoReturn
 
 from jaxmusic import config as configs
@@ -13,6 +17,7 @@ from jaxmusic.parallel import hosts
 from jaxmusic.parallel.lines import LINGER
 from jaxmusic.train import exits, trainer
 from jaxmusic.train import run as runs
+from jaxmusic.train.signals import ASKED
 from jaxmusic.train.watchdog import Watchdog, leave
 
 
@@ -33,21 +38,41 @@ def run(experiment: configs.Experiment, folder: str) -> int:
       Exception: an error that the user can put right, where no other process has to hear of it.
     """
     peers = hosts.Hosts()
-    with Watchdog(experiment.watchdog) as watchdog:
+    with Watchdog(experiment.watchdog) as watchdog, leaving_at_once():
         watchdog.folder = runs.folder(folder)
         try:
             peers = hosts.start(experiment.hosts, ended)
             watchdog.name, watchdog.tell = peers.name, peers.tell
             result = trainer.train(experiment, folder, hosts=peers, watchdog=watchdog)
+            peers.leave()
         except hosts.Lost as lost:
             peers.tell(str(lost), exits.PEER_LOST)
-            leave(f"{lost}.", exits.PEER_LOST)
+            ended(str(lost), None)
         except BaseException as error:
             if not peers.several:
                 return _alone(error)
             _among_several(error, peers)
-    peers.leave()
     return exits.after(result.signal)
+
+
+@contextlib.contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """While there is nothing to save, before the first step, a signal ends the process at once.
+
+    It leaves with the code that says so, and not as if it had crashed. `Stop` takes over when the
+    training begins.
+    """
+
+    def leave_now(number: int, frame: FrameType | None) -> None:
+        leave("stopped; run the same command again to go on.", exits.after(number))
+
+    numbers = [number for number in ASKED if number != signal.SIGINT]
+    outside = {number: signal.signal(number, leave_now) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in outside.items():
+            signal.signal(number, handler)
 
 
 def ended(sentence: str, code: int | None) -> NoReturn:
