@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -109,9 +110,7 @@ def shardings(state: Any, mesh: Mesh, rules: ShardingRules) -> Any:
     return jax.tree.map(leaf, state, is_leaf=lambda value: isinstance(value, nnx.Variable))
 
 
-def of_moment(
-    place: NamedSharding, like: tuple[int, ...], shape: tuple[int, ...]
-) -> NamedSharding:
+def of_moment(place: NamedSharding, like: tuple[int, ...], shape: tuple[int, ...]) -> NamedSharding:
     """Sharding of an array that an optimiser keeps for a parameter.
 
     A moment of the parameter's own shape is split as the parameter is. One that lacks an axis, such
@@ -199,7 +198,8 @@ def process_rows(
       are spread over the processes in no such pattern, every process reads all of them: (0, 1).
     """
     held: dict[int, set[int]] = {}
-    for device, index in place.devices_indices_map(shape).items():
+    parts: Mapping[Any, Any] = place.devices_indices_map(shape)
+    for device, index in parts.items():
         held.setdefault(device.process_index, set()).add(index[0].start or 0)
     blocks = sorted({frozenset(rows) for rows in held.values()}, key=min)
     whole = len(frozenset.union(*blocks))

@@ -216,7 +216,9 @@ def restore_state(run: epath.Path, like: State) -> tuple[int, State]:
     items = _items(like)
     if (AVERAGE in items) != (folder / AVERAGE).exists():
         raise UserError(f"Set optimizer.ema to what {run} was trained with, whose state goes on.")
-    return step, _state({name: _restored(folder / name, item) for name, item in items.items()}, like)
+    return step, _state(
+        {name: _restored(folder / name, item) for name, item in items.items()}, like
+    )
 
 
 def _items(state: State) -> dict[str, Any]:
