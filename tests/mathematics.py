@@ -72,7 +72,8 @@ def _joined(parts):
     blocks = {tuple(part["block"]): part["rows"] for part in parts}
     assert all(blocks[tuple(part["block"])] == part["rows"] for part in parts)
     assert sorted(blocks) == [(i, len(blocks)) for i in range(len(blocks))]
-    rows = [sum(step, []) for step in zip(*(blocks[block] for block in sorted(blocks)))]
+    steps = zip(*(blocks[block] for block in sorted(blocks)))
+    rows = [[row for part in step for row in part] for step in steps]
     return parts[0] | {"rows": rows, "blocks": [part["block"] for part in parts]}
 
 
@@ -103,15 +104,14 @@ def train(order, mesh, accumulate, remat, optimizer):
     from jaxmusic.parallel.mesh import make_mesh
     from jaxmusic.train.step import make_program
 
+    settings = {"learning_rate": 1e-2, "warmup": 4, "spike": 6.0, "ema": 0.9}
     experiment = config.Experiment(
         data=config.Data(dataset="starter", data_dir=order["data_dir"], context=64, batch=32),
         model=config.Model(
             **dict(layers=2, width=32, heads=4, kv_heads=2, head_dim=8, hidden=48),
             **dict(dtype=order["dtype"], remat=remat),
         ),
-        optimizer=config.Optimizer(
-            **{"learning_rate": 1e-2, "warmup": 4, "spike": 6.0, "ema": 0.9} | optimizer
-        ),
+        optimizer=config.Optimizer(**settings | optimizer),
         mesh=config.Mesh(*mesh),
         steps=STEPS,
         accumulate=accumulate,
