@@ -138,7 +138,10 @@ def test_what_goes_between_slices():
         "%s = (bf16[64]{0}, u32[], token[]) send(%x, %t), channel_id=3, is_host_transfer=true, "
         'frontend_attributes={_xla_megascale_transfer_type="ALL_REDUCE"}'
     )
-    (found,) = collectives.collectives(program(line), AXES, slices=2)
+    near = "%a = f32[16]{0} all-reduce(%x), channel_id=3, replica_groups={{0,1,2,3}}"
+    other, found = collectives.collectives(program(near, line), AXES, slices=2)
+    # One slice counts its own devices, from 0 on.
+    assert not other.network and other.axes == ("fsdp",)
     assert found.network and found.axes == ("replica",)
     assert (found.kind, found.bytes) == ("all-reduce", 128)
 
