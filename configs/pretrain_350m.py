@@ -2,9 +2,9 @@
 
 7.3 billion tokens, 21 for each parameter, in 14,000 steps of 524,288.
 
-`jaxmusic plan` says: on v5e:4x4 7.6 GiB of 15.75, compiled, 1.06 times the least traffic, a step of at
-least 606 ms (unverified); on 8 H100 14.4 GiB of 74.5, an estimate. Nothing has been trained with it
-yet.
+`jaxmusic plan` says: on v5e:4x4 7.6 GiB of 15.75, compiled, 1.06 times the least traffic, a step of
+at least 606 ms (unverified); on 8 H100 14.4 GiB of 74.5, an estimate. Nothing has been trained with
+it yet.
 """
 
 import dataclasses
