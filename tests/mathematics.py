@@ -32,8 +32,9 @@ def run(data_dir, cases, dtype="float32", devices=8, processes=1, timeout=600):
       timeout: seconds.
 
     Returns:
-      For each case {"losses": [STEPS], "rows": [STEPS][rows], "blocks": [processes]}; a row is a
-      hash, and a block which rows of how many blocks a process has read.
+      For each case {"losses": [STEPS], "rows": [STEPS][rows], "blocks": [processes], "dtypes"}; a
+      row is a hash, a block which of how many blocks of rows a process has read, and the types are
+      those of all floats of the state and the loss.
     """
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -71,8 +72,9 @@ def _joined(parts):
     blocks = {tuple(part["block"]): part["rows"] for part in parts}
     assert all(blocks[tuple(part["block"])] == part["rows"] for part in parts)
     assert sorted(blocks) == [(i, len(blocks)) for i in range(len(blocks))]
-    rows = [sum(step, []) for step in zip(*(blocks[block] for block in sorted(blocks)))]
-    return {"losses": parts[0]["losses"], "rows": rows, "blocks": [part["block"] for part in parts]}
+    steps = zip(*(blocks[block] for block in sorted(blocks)))
+    rows = [[row for part in step for row in part] for step in steps]
+    return parts[0] | {"rows": rows, "blocks": [part["block"] for part in parts]}
 
 
 def main(order):
@@ -102,15 +104,14 @@ def train(order, mesh, accumulate, remat, optimizer):
     from jaxmusic.parallel.mesh import make_mesh
     from jaxmusic.train.step import make_program
 
+    settings = {"learning_rate": 1e-2, "warmup": 4, "spike": 6.0, "ema": 0.9}
     experiment = config.Experiment(
         data=config.Data(dataset="starter", data_dir=order["data_dir"], context=64, batch=32),
         model=config.Model(
             **dict(layers=2, width=32, heads=4, kv_heads=2, head_dim=8, hidden=48),
             **dict(dtype=order["dtype"], remat=remat),
         ),
-        optimizer=config.Optimizer(
-            **{"learning_rate": 1e-2, "warmup": 4, "spike": 6.0, "ema": 0.9} | optimizer
-        ),
+        optimizer=config.Optimizer(**settings | optimizer),
         mesh=config.Mesh(*mesh),
         steps=STEPS,
         accumulate=accumulate,
@@ -133,7 +134,9 @@ def train(order, mesh, accumulate, remat, optimizer):
         with jax.transfer_guard("disallow"):
             state, metrics = program.train(state, placed)
         losses.append(float(metrics.nll) / float(metrics.weight))
-    return {"losses": losses, "rows": rows, "block": block}
+    floats = [x for x in jax.tree.leaves((state, metrics.nll)) if x.dtype.kind == "f"]
+    dtypes = sorted({str(x.dtype) for x in floats})
+    return {"losses": losses, "rows": rows, "block": block, "dtypes": dtypes}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from flax import nnx
 from jaxmusic import config as configs
 from jaxmusic.errors import UserError
 from jaxmusic.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
-from jaxmusic.models import decode, position, transformer
+from jaxmusic.models import decode, transformer
 
 SMALL = configs.Model(layers=2, width=32, heads=4, kv_heads=2, head_dim=16, hidden=48)
 VOCAB = 50
@@ -106,7 +106,9 @@ def test_starts_near_the_uniform_guess():
     assert abs(float(loss) - np.log(1000)) < 0.2
 
 
-@pytest.mark.parametrize("options", [{"remat": "nothing"}, {"attention": "plain"}])
+@pytest.mark.parametrize(
+    "options", [{"remat": "nothing"}, {"remat": "attention"}, {"attention": "plain"}]
+)
 def test_options_do_not_change_the_gradient(options):
     events, segment = music_like(2, 150), jnp.ones((2, 150), jnp.int32)
 
@@ -122,6 +124,62 @@ def test_options_do_not_change_the_gradient(options):
     want, got = gradient(SMALL), gradient(dataclasses.replace(SMALL, **options))
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_the_less_is_kept_the_less_memory_is_needed():
+    events, segment = music_like(2, 256), jnp.ones((2, 256), jnp.int32)
+
+    def memory(remat):
+        config = dataclasses.replace(SMALL, layers=32, width=64, hidden=192, remat=remat)
+        graphdef, params = jax.eval_shape(lambda: transformer.make(config, VOCAB, 0))
+
+        def loss(params):
+            return transformer.apply(graphdef, params, events, segment).sum()
+
+        compiled = jax.jit(jax.grad(loss)).lower(params).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    products, attention, nothing = (memory(r) for r in ("products", "attention", "nothing"))
+    # Of each layer: queries, keys, values, output, gate and up; and what attention mixed.
+    tokens = 32 * 2 * 256 * 4
+    assert products - attention > 0.9 * tokens * (64 + 32 + 32 + 64 + 2 * 192)
+    assert attention - nothing > 0.7 * tokens * 64
+
+
+def test_float64_is_float64_throughout():
+    events, segment = music_like(2, 150), jnp.ones((2, 150), jnp.int32)
+    config = dataclasses.replace(SMALL, rotary="index time pitch", softcap=30.0)
+    graphdef, params = transformer.make(config, VOCAB, 0)
+    single = apply(graphdef, params, events, segment)
+    with jax.enable_x64(True):
+        config = dataclasses.replace(config, dtype="float64")
+        values = {}
+        for kernel in ("plain", "chunked"):
+            graphdef, exact = transformer.make(
+                dataclasses.replace(config, attention=kernel), VOCAB, 0
+            )
+            assert {x.dtype for x in jax.tree.leaves(exact)} == {jnp.dtype("float64")}
+            values[kernel] = np.asarray(apply(graphdef, exact, events, segment))
+        weights = decode.prepare(config, exact)
+        cache = decode.init_cache(config, 2, 160)
+        extend = jax.jit(decode.extend, static_argnums=0)
+        cached, _ = extend(config, weights, events, cache, 0)
+    for wide, narrow in zip(jax.tree.leaves(exact), jax.tree.leaves(params), strict=True):
+        np.testing.assert_allclose(wide, narrow, rtol=1e-6)
+    assert values["plain"].dtype == np.float64
+    np.testing.assert_allclose(values["chunked"], values["plain"], rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(cached, values["plain"], rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(single, values["plain"], atol=1e-5)
+
+
+def test_softcap_bends_the_logits():
+    events, segment = music_like(2, 40), jnp.ones((2, 40), jnp.int32)
+    graphdef, params = transformer.make(SMALL, VOCAB, 0)
+    free = np.asarray(apply(graphdef, params, events, segment))
+    capped, _ = transformer.make(dataclasses.replace(SMALL, softcap=0.25), VOCAB, 0)
+    got = np.asarray(apply(capped, params, events, segment))
+    assert np.abs(free).max() > 0.4 and np.abs(got).max() <= 0.25
+    np.testing.assert_allclose(got, 0.25 * np.tanh(free / 0.25), atol=1e-6)
 
 
 def test_dropout_follows_its_key():
@@ -169,6 +227,11 @@ def test_same_seed_same_parameters():
         ({"head_dim": 18}, "model.head_dim to a multiple of 4"),
         ({"dtype": "float16"}, "model.dtype to float32 or bfloat16"),
         ({"attention": "dense"}, "model.attention to one of"),
+        ({"rotary": "index beat"}, "model.rotary to any of index, time, pitch, not 'index beat'"),
+        ({"rotary": "time time"}, "model.rotary to any of index, time, pitch"),
+        ({"remat": "everything"}, "model.remat to products or attention or nothing"),
+        ({"softcap": -1.0}, "model.softcap to 0 for none"),
+        ({"dtype": "float64"}, "JAX_ENABLE_X64=1"),
     ],
 )
 @pytest.mark.quick
@@ -177,35 +240,17 @@ def test_wrong_shapes_say_what_to_set(options, message):
         transformer.make(dataclasses.replace(SMALL, **options), VOCAB, 0)
 
 
-@pytest.mark.quick
-def test_rotation_is_relative_and_hits_bars():
-    rng = np.random.default_rng(0)
-    q, k = (jnp.asarray(rng.normal(size=(1, 1, 64)), jnp.float32) for _ in range(2))
-
-    def score(q_index, q_time, k_index, k_time):
-        turned = [
-            position.rotate(x, *position.angles(jnp.array([[i]]), jnp.array([[t]]), 64))
-            for x, i, t in ((q, q_index, q_time), (k, k_index, k_time))
-        ]
-        return float(jnp.vdot(*turned))
-
-    assert score(9, 100, 4, 52) == pytest.approx(score(1005, 4100, 1000, 4052), abs=1e-3)
-    assert score(9, 100, 4, 52) != pytest.approx(score(9, 101, 4, 52), abs=1e-3)
-    assert score(9, 100, 4, 52) != pytest.approx(score(10, 100, 4, 52), abs=1e-3)
-    assert score(9, 100, 4, 52) == pytest.approx(float(_turn_back(q, 5, 48, k)), abs=1e-3)
-    periods = 2 * np.pi / np.asarray(position.frequencies(64)[1])
-    np.testing.assert_allclose(periods[::2], 12 * 2.0 ** np.arange(8), rtol=1e-6)
-
-
-def _turn_back(q, index, time, k):
-    return jnp.vdot(
-        position.rotate(q, *position.angles(jnp.array([[index]]), jnp.array([[time]]), 64)), k
-    )
-
-
-@pytest.mark.parametrize("kv_heads", [1, 2, 4])
-def test_cache_gives_the_logits_of_the_full_pass(kv_heads):
-    config = dataclasses.replace(SMALL, kv_heads=kv_heads)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kv_heads": 1},
+        {"kv_heads": 4, "softcap": 0.5},
+        {"rotary": "index time pitch"},
+        {"rotary": ""},
+    ],
+)
+def test_cache_gives_the_logits_of_the_full_pass(options):
+    config = dataclasses.replace(SMALL, **options)
     graphdef, params = transformer.make(config, VOCAB, 0)
     events = music_like(2, 40)
     want = apply(graphdef, params, events, jnp.ones((2, 40), jnp.int32))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 
+import device_fakes as fakes
 import jax
 import jax.numpy as jnp
 import pytest
@@ -52,6 +53,41 @@ def test_impossible_meshes(axes, message):
         meshes.mesh_shape(configs.Mesh(*axes), 8)
 
 
+@pytest.mark.quick
+def test_slices_lie_along_replica_and_rings_along_links():
+    mesh = meshes.make_mesh(configs.Mesh(replica=2), fakes.tpus(2))
+    assert dict(mesh.shape) == {"replica": 2, "fsdp": 16, "context": 1, "tensor": 1}
+    for number, part in enumerate(mesh.devices):
+        assert {device.slice_index for device in part.flat} == {number}
+        near = [device.coords for device in part.flat]
+        steps = [abs(a[0] - b[0]) + abs(a[1] - b[1]) for a, b in zip(near, near[1:] + near[:1])]
+        assert steps == [1] * 16
+    mesh = meshes.make_mesh(configs.Mesh(replica=4, tensor=2), fakes.tpus(2))
+    slices = [[device.slice_index for device in part.flat] for part in mesh.devices]
+    assert slices == [[0] * 8, [0] * 8, [1] * 8, [1] * 8]
+
+
+@pytest.mark.quick
+def test_an_axis_of_the_mesh_may_take_a_part_of_an_axis_of_the_torus():
+    mesh = meshes.make_mesh(configs.Mesh(tensor=2), fakes.tpus(1))
+    assert mesh.shape["fsdp"] == 8 and len({d.id for d in mesh.devices.flat}) == 16
+
+
+@pytest.mark.quick
+def test_replica_must_be_a_multiple_of_the_slices():
+    with pytest.raises(UserError, match=r"mesh\.replica to a multiple of 2, the number of slices"):
+        meshes.make_mesh(configs.Mesh(), fakes.tpus(2))
+
+
+@pytest.mark.quick
+def test_gpus_are_taken_host_by_host():
+    mesh = meshes.make_mesh(configs.Mesh(replica=2), fakes.gpus(2))
+    assert [{d.slice_index for d in part.flat} for part in mesh.devices] == [{0}, {1}]
+    # Parameters may be gathered over the network, where one asks for it.
+    mesh = meshes.make_mesh(configs.Mesh(tensor=4), fakes.gpus(2))
+    assert [{d.slice_index for d in part.flat} for part in mesh.devices[0]] == [{0}, {1}]
+
+
 def abstract_mesh(replica=1, fsdp=1, context=1, tensor=1):
     return jax.sharding.AbstractMesh((replica, fsdp, context, tensor), meshes.AXES)
 
@@ -94,6 +130,64 @@ def test_impossible_specs(rules, axes, shape, message):
 def test_batches_that_do_not_divide():
     with pytest.raises(UserError, match=r"data\.batch to a multiple of 8: 12 rows"):
         sharding.batch_sharding(abstract_mesh(2, 4), RULES, 12)
+
+
+@pytest.mark.quick
+def test_rows_that_do_not_divide_over_the_context():
+    assert sharding.batch_sharding(abstract_mesh(context=2), RULES, 1, context=6)
+    with pytest.raises(UserError, match=r"data\.context to a multiple of 4: rows of 6 tokens"):
+        sharding.batch_sharding(abstract_mesh(context=4), RULES, 1, context=6)
+
+
+@pytest.mark.quick
+def test_axes_of_the_mesh_that_split_nothing_are_refused():
+    mesh = meshes.make_mesh(configs.Mesh(tensor=2), fakes.cpus(4))
+    rules = sharding.ShardingRules(heads=(), kv_heads=(), hidden=())
+    places = [
+        sharding.batch_sharding(mesh, rules, 4),
+        jax.sharding.NamedSharding(mesh, sharding.spec(rules, ("embed", "hidden"), mesh)),
+    ]
+    with pytest.raises(UserError, match=r"Set mesh\.tensor to 1, .* its 2 devices"):
+        sharding.check_used(mesh, places)
+    used = jax.sharding.NamedSharding(mesh, sharding.spec(RULES, ("embed", "hidden"), mesh))
+    sharding.check_used(mesh, [*places, used])
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("axes", "devices", "blocks"),
+    [
+        # One host of several on a ring holds rows that are no neighbours, but no other host does.
+        ((2, -1, 1, 1), fakes.tpus(2), [(i, 8) for i in range(8)]),
+        # Hosts side by side along context or tensor hold the same rows.
+        ((1, 4, 4, 1), fakes.tpus(1), [(0, 2), (0, 2), (1, 2), (1, 2)]),
+        ((1, 1, 2, 1), [fakes.Device(i, "cpu", i) for i in range(2)], [(0, 1), (0, 1)]),
+        ((1, 1, 1, 2), [fakes.Device(i, "cpu", i) for i in range(2)], [(0, 1), (0, 1)]),
+        ((1, 2, 1, 2), [fakes.Device(i, "cpu", i) for i in range(4)], [(0, 2), (0, 2), (1, 2)]),
+        # Rows in no pattern: three of four devices, and one.
+        ((1, 4, 1, 1), [fakes.Device(i, "cpu", i // 3) for i in range(4)], [(0, 1), (0, 1)]),
+    ],
+)
+def test_rows_of_a_process(axes, devices, blocks):
+    mesh = meshes.make_mesh(configs.Mesh(*axes), devices)
+    place = sharding.batch_sharding(mesh, RULES, 64)
+    found = [sharding.process_rows(place, (64, 8), process) for process in range(len(blocks))]
+    assert found == blocks
+
+
+@pytest.mark.quick
+def test_moments_are_split_as_the_rest_of_their_parameter():
+    mesh = meshes.make_mesh(configs.Mesh(tensor=2), fakes.cpus(8))
+    axes, shape = ("layers", "embed", "heads", "head_dim"), (3, 8, 4, 6)
+    place = jax.sharding.NamedSharding(mesh, sharding.spec(RULES, axes, mesh, shape))
+
+    def split(moment):
+        return tuple(sharding.of_moment(place, shape, moment).spec)
+
+    assert split(shape) == (None, "fsdp", "tensor", None)
+    assert split((3, 4, 6)) == (None, "tensor", None)
+    assert split((3, 8, 4)) == (None, "fsdp", "tensor")
+    assert split((1,)) == split(()) == ()
 
 
 def test_shardings_of_a_state():

@@ -1,9 +1,15 @@
 """The train step, the loss and the optimiser."""
 
 import dataclasses
+import os
+import subprocess
+import sys
+import textwrap
 
+import device_fakes
 import jax
 import jax.numpy as jnp
+import mathematics
 import numpy as np
 import optax
 import pytest
@@ -13,18 +19,29 @@ from jaxmusic import config
 from jaxmusic.errors import UserError
 from jaxmusic.models import transformer
 from jaxmusic.parallel.mesh import make_mesh
-from jaxmusic.train import optimizer, step
-from jaxmusic.train.loss import token_losses
+from jaxmusic.parallel.sharding import ShardingRules
+from jaxmusic.train import optimizer, spikes, step
+from jaxmusic.train.loss import summed_losses, token_losses
+
+
+def make_program(experiment, devices=None, **options):
+    codec = fakes.codec()
+    mesh = make_mesh(experiment.mesh, devices)
+    return step.make_program(experiment, codec.vocab_size, codec.onset_tokens, mesh, **options)
 
 
 @pytest.fixture(scope="module")
 def built():
     experiment = fakes.experiment()
-    codec = fakes.codec()
-    mesh = make_mesh(experiment.mesh)
-    program = step.make_program(experiment, codec.vocab_size, codec.onset_tokens, mesh)
-    loader = fakes.FakeLoader(experiment.data, codec)
-    return experiment, program, loader
+    loader = fakes.FakeLoader(experiment.data, fakes.codec())
+    return experiment, make_program(experiment), loader
+
+
+@pytest.fixture(scope="module")
+def guarded():
+    """A program that leaves out spikes and averages its weights."""
+    settings = dataclasses.replace(fakes.experiment().optimizer, spike=6.0, ema=0.5)
+    return make_program(fakes.experiment(optimizer=settings, steps=200))
 
 
 @pytest.mark.quick
@@ -37,6 +54,31 @@ def test_loss_is_the_likelihood_of_the_softmax():
     want = np.log(np.exp(exact - exact.max(-1, keepdims=True)).sum(-1)) + exact.max(-1) - likely
     np.testing.assert_allclose(token_losses(jnp.asarray(logits), target), want, atol=1e-5)
     assert np.isclose(token_losses(jnp.zeros((1, 1, 8)), jnp.zeros((1, 1), int))[0, 0], np.log(8))
+
+
+@pytest.mark.quick
+def test_z_loss_is_added_to_what_is_minimised_and_not_to_what_is_reported():
+    rng = np.random.default_rng(1)
+    logits = jnp.asarray(rng.normal(size=(2, 3, 5)), jnp.float32)
+    target = rng.integers(0, 5, (2, 3))
+    weight = jnp.asarray(rng.integers(0, 2, (2, 3)), jnp.float32)
+    plain = (token_losses(logits, target) * weight).sum()
+    squares = (np.log(np.exp(np.asarray(logits, np.float64)).sum(-1)) ** 2 * weight).sum()
+    minimised, nll = summed_losses(logits, target, weight, 0.5)
+    np.testing.assert_allclose([nll, minimised], [plain, plain + 0.5 * squares], rtol=1e-5)
+    assert summed_losses(logits, target, weight) == (plain, plain)
+
+
+def test_z_loss_of_the_step(built):
+    experiment, program, loader = built
+    with_z = make_program(dataclasses.replace(experiment, z_loss=0.1))
+    batch = loader.batch(0)
+    _, metrics = program.train(program.initial(), batch)
+    _, other = with_z.train(with_z.initial(), batch)
+    np.testing.assert_allclose(other.nll, metrics.nll, rtol=1e-6)
+    # At the start logits are small: the normaliser is about the size of the vocabulary, and the
+    # second term pulls on all logits alike.
+    assert abs(float(other.grad_norm) - float(metrics.grad_norm)) > 1e-3 * float(metrics.grad_norm)
 
 
 @pytest.mark.quick
@@ -87,6 +129,9 @@ def test_unknown_optimizers_and_schedules_are_refused():
         ({"schedule": "step"}, "cosine or wsd"),
         ({"name": "sgd"}, "adamw or muon"),
         ({"decay": 0.0}, "decay"),
+        ({"spike": -1.0}, r"optimizer\.spike"),
+        ({"patience": 0}, r"optimizer\.patience"),
+        ({"ema": 1.0}, r"optimizer\.ema"),
     ):
         with pytest.raises(UserError, match=words):
             optimizer.make_optimizer(config.Optimizer(warmup=1, **change), 10, {})
@@ -124,11 +169,7 @@ def test_muon_makes_updates_of_matrices_orthogonal(built):
 @pytest.mark.parametrize("parts", (2, 4))
 def test_accumulated_gradients_are_those_of_the_whole_batch(built, parts):
     experiment, program, loader = built
-    codec, mesh = fakes.codec(), make_mesh(experiment.mesh)
-    divided = step.make_program(
-        dataclasses.replace(experiment, accumulate=parts),
-        *(codec.vocab_size, codec.onset_tokens, mesh),
-    )
+    divided = make_program(dataclasses.replace(experiment, accumulate=parts))
     batch = loader.batch(0)
     # Parts of unequal weight: the mean is over all targets, not over the means of parts.
     batch = batch._replace(weight=batch.weight * (np.arange(4) < 3)[:, None])
@@ -142,14 +183,30 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(built, parts):
     )
 
 
-def test_parts_must_divide_the_batch(built):
-    experiment, *_ = built
-    codec = fakes.codec()
-    with pytest.raises(UserError, match=r"data\.batch to a multiple of 3"):
-        step.make_program(
-            dataclasses.replace(experiment, accumulate=3),
-            *(codec.vocab_size, codec.onset_tokens, make_mesh(experiment.mesh)),
-        )
+@pytest.mark.parametrize(
+    ("mesh", "changes", "message"),
+    [
+        ((1, 1, 1, 1), {"accumulate": 3}, r"data\.batch to a multiple of 3"),
+        ((1, 8, 1, 1), {}, r"data\.batch to a multiple of 8: 4 rows"),
+        ((1, 1, 32, 1), {}, r"data\.context to a multiple of 32: rows of 16 tokens"),
+        ((1, 1, 1, 2), {}, "kv_heads of size 1 cannot be split over 2 devices"),
+        ((1, 1, 1, 1), {"z_loss": -1.0}, "Set z_loss"),
+    ],
+)
+def test_what_does_not_divide_is_one_sentence(mesh, changes, message):
+    experiment = fakes.experiment(mesh=config.Mesh(*mesh), **changes)
+    with pytest.raises(UserError, match=message):
+        make_program(experiment, device_fakes.cpus(int(np.prod(mesh))))
+
+
+def test_rules_that_leave_an_axis_of_the_mesh_unused_are_refused():
+    experiment = fakes.experiment(mesh=config.Mesh(tensor=2))
+    rules = ShardingRules(heads=(), kv_heads=(), hidden=())
+    with pytest.raises(UserError, match=r"Set mesh\.tensor to 1"):
+        make_program(experiment, device_fakes.cpus(2), rules=rules)
+    rules = ShardingRules(heads=(), kv_heads=(), hidden=("tensor",))
+    place = make_program(experiment, device_fakes.cpus(2), rules=rules).state.params["layers.up"]
+    assert place.sharding.spec[2] == "tensor"
 
 
 def test_only_matrices_decay(built):
@@ -160,7 +217,7 @@ def test_only_matrices_decay(built):
         *("norm", "layers.attention_norm", "layers.hidden_norm"),
         *("layers.query_norm", "layers.key_norm"),
     }
-    assert decayed["token"] and decayed["layers.value"] and decayed["layers.query"]
+    assert {"token", "position", "slot", "pitch", "layers.value", "layers.down"} <= decayed.keys()
 
 
 def test_names_of_parameters_are_there_and_back():
@@ -237,20 +294,158 @@ def test_step_moves_nothing_between_host_and_device_and_reuses_memory(built):
     state, _ = program.train(program.initial(), batch)
     with jax.transfer_guard("disallow"):
         new, _ = program.train(state, batch)
-    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
     assert new.params["token"].sharding == program.state.params["token"].sharding
 
 
 def test_bfloat16_keeps_float32_parameters(built):
-    experiment, _, loader = built
+    experiment, *_ = built
     model = dataclasses.replace(experiment.model, dtype="bfloat16")
-    codec = loader.codec
-    program = step.make_program(
-        dataclasses.replace(experiment, model=model),
-        codec.vocab_size,
-        codec.onset_tokens,
-        make_mesh(experiment.mesh),
-    )
+    program = make_program(dataclasses.replace(experiment, model=model))
     assert {str(leaf.dtype) for leaf in program.state.params.values()} == {"float32"}
     moments = jax.tree.leaves(program.state.opt_state)
     assert {str(leaf.dtype) for leaf in moments} == {"float32", "int32"}
+
+
+@pytest.mark.quick
+def test_the_usual_loss_is_the_mean_of_the_last_updates():
+    rng = np.random.default_rng(0)
+    values = rng.normal([3.0, 1.0], [0.1, 0.3], (spikes.MEMORY, 2)).astype(np.float32)
+    usual = spikes.nothing_yet(jnp.float32)
+    for value in values:
+        usual = jax.jit(spikes.updated)(usual, value)
+    np.testing.assert_allclose(usual.mean, values.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(usual.variance, values.var(0), rtol=1e-4)
+    # From here on the older ones fade.
+    for _ in range(3 * spikes.MEMORY):
+        usual = jax.jit(spikes.updated)(usual, jnp.array([5.0, 1.0]))
+    np.testing.assert_allclose(usual.mean[0], 5.0 - 2.0 * np.exp(-3), rtol=1e-2)
+
+
+@pytest.mark.quick
+def test_what_stands_out():
+    usual = spikes.Usual(
+        jnp.array(spikes.SETTLED), jnp.array([3.0, 1.0]), jnp.array([0.1, 0.3]) ** 2
+    )
+    for loss, norm, out in ((3.5, 2.0, False), (3.7, 1.0, True), (3.0, 2.9, True), (0, 0, False)):
+        assert bool(spikes.stands_out(usual, jnp.array([loss, norm]), 6.0)) == out
+    early = usual._replace(updates=usual.updates - 1)
+    assert not spikes.stands_out(early, jnp.array([9.0, 9.0]), 6.0)
+    # Losses that do not change at all would make spikes of rounding.
+    still = usual._replace(variance=jnp.zeros(2))
+    assert not spikes.stands_out(still, jnp.array([3.0001, 1.0]), 6.0)
+
+
+def test_spikes_are_left_out_and_do_not_become_usual(guarded, built):
+    batch = jax.device_put(built[2].batch(0), guarded.batch)
+    state, metrics = guarded.train(guarded.initial(), batch)
+    assert float(metrics.skipped) == 0 and int(state.usual.updates) == 1
+    loss, norm = float(metrics.nll / metrics.weight), float(metrics.grad_norm)
+    np.testing.assert_allclose(state.usual.mean, [loss, norm], rtol=1e-6)
+    # As if losses had been much lower for long.
+    low = spikes.Usual(jnp.array(100), jnp.array([loss / 2, norm]), jnp.array([0.01, 0.01]))
+    state = state._replace(usual=low)
+    before = jax.device_get(state)
+    for times in (1, 2):
+        state, metrics = guarded.train(state, batch)
+        assert np.isfinite(metrics.nll) and float(metrics.skipped) == 1
+        want = before._replace(step=before.step + times, skipped=np.int32(times))
+        jax.tree.map(np.testing.assert_array_equal, jax.device_get(state), want)
+    usual = before.usual._replace(mean=np.array([loss, norm], np.float32))
+    state, metrics = guarded.train(state._replace(usual=jax.tree.map(jnp.asarray, usual)), batch)
+    assert float(metrics.skipped) == 0 and int(state.usual.updates) == 101
+    assert not np.array_equal(state.params["token"], before.params["token"])
+
+
+def test_the_average_starts_at_the_weights_and_follows_them(guarded, built):
+    loader = built[2]
+    state = guarded.initial()
+    want = jax.device_get(state.params)
+    jax.tree.map(np.testing.assert_array_equal, want, jax.device_get(state.average))
+    for t in range(12):
+        state, _ = guarded.train(state, jax.device_put(loader.batch(t), guarded.batch))
+        keep = min(0.5, (1 + t) / (10 + t))
+        now = jax.device_get(state.params)
+        want = {name: keep * old + (1 - keep) * now[name] for name, old in want.items()}
+    for name, array in state.weights.items():
+        np.testing.assert_allclose(array, want[name], rtol=1e-5, atol=1e-6)
+    assert not np.allclose(state.average["token"], now["token"])
+    assert state.average["token"].dtype == np.float32
+    plain = built[1].initial()
+    assert plain.weights is plain.params
+    other = state.starting_from(plain.params)
+    np.testing.assert_array_equal(other.average["token"], plain.params["token"])
+    guarded.train(other, jax.device_put(loader.batch(0), guarded.batch))
+
+
+SHARDED = """
+    import dataclasses
+    import jax
+    import optax
+    import train_fakes as fakes
+    from jaxmusic import config
+    from jaxmusic.parallel.mesh import make_mesh
+    from jaxmusic.train import optimizer, step
+
+    jax.config.update("jax_num_cpu_devices", 8)
+    # Any other optimiser is one line.
+    optimizer.OPTIMIZERS["adafactor"] = lambda c, rate, axes: (optax.adafactor(rate, 8),)
+
+    def held(arrays, device):
+        return sum(
+            shard.data.nbytes
+            for leaf in jax.tree.leaves(arrays)
+            for shard in leaf.addressable_shards
+            if shard.device == device
+        )
+
+    codec = fakes.codec()
+    data = config.Data(dataset="fake", context=16, batch=8)
+    batches = fakes.FakeLoader(data, codec)
+    for name in ("adamw", "muon", "adafactor"):
+        settings = config.Optimizer(name=name, learning_rate=1e-2, warmup=0, ema=0.9)
+        experiment = fakes.experiment(optimizer=settings, data=data)
+        mesh = make_mesh(experiment.mesh)
+        program = step.make_program(experiment, codec.vocab_size, codec.onset_tokens, mesh)
+        state, losses = program.initial(), []
+        for at in range(4):
+            state, metrics = program.train(state, jax.device_put(batches.batch(at), program.batch))
+            losses.append(float(metrics.nll / metrics.weight))
+        assert losses[-1] < losses[0], (name, losses)
+        parts = [state.params, state.average, state.opt_state]
+        if name == "adafactor":  # keeps sums over rows and columns, split where their axis is
+            sums = parts.pop()[1][0].v_row["token"]
+            assert sums.shape == (16,) and sums.sharding.shard_shape((16,)) == (2,)
+        for part in parts:
+            # Only the scales of queries and keys and the counters are on every device.
+            whole = sum(leaf.nbytes for leaf in jax.tree.leaves(part))
+            assert all(held(part, device) <= whole / 8 + 500 for device in jax.devices()), name
+        token = state.average["token"]
+        assert token.sharding.shard_shape(token.shape) == (token.shape[0], token.shape[1] // 8)
+    print("sharded")
+"""
+
+
+def test_each_device_holds_its_share_whatever_the_optimizer():
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(SHARDED)],
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "sharded", done.stderr[-3000:]
+
+
+def test_the_mathematics_are_the_same_on_any_mesh_and_number_of_processes(starter_data):
+    """In short; tests/slow/test_same_mathematics.py goes through all of them."""
+    case = mathematics.case
+    meshes = [case(), case((1, 2, 2, 2), 4, "nothing")]
+    one, other = mathematics.run(starter_data, meshes, "float64")
+    (shared,) = mathematics.run(starter_data, [case((1, 1, 2, 1))], "float64", 1, processes=2)
+    assert one["dtypes"] == ["float64"] and one["losses"][-1] < one["losses"][0] - 1
+    for each in (other, shared):
+        np.testing.assert_allclose(each["losses"], one["losses"], rtol=1e-8)
+        assert each["rows"] == one["rows"]
+    # Both processes hold halves of the same rows.
+    assert shared["blocks"] == [[0, 1], [0, 1]]

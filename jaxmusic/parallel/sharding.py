@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -197,7 +198,8 @@ def process_rows(
       are spread over the processes in no such pattern, every process reads all of them: (0, 1).
     """
     held: dict[int, set[int]] = {}
-    for device, index in place.devices_indices_map(shape).items():
+    parts: Mapping[Any, Any] = place.devices_indices_map(shape)
+    for device, index in parts.items():
         held.setdefault(device.process_index, set()).add(index[0].start or 0)
     blocks = sorted({frozenset(rows) for rows in held.values()}, key=min)
     whole = len(frozenset.union(*blocks))

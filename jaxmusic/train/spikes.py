@@ -26,12 +26,12 @@ class Usual(NamedTuple):
     """Mean and variance of the loss and of the gradient norm, over the updates that were made.
 
     Attributes:
-      count: int32 [], updates.
+      updates: int32 [], their number.
       mean: float [2].
       variance: float [2].
     """
 
-    count: jax.Array
+    updates: jax.Array
     mean: jax.Array
     variance: jax.Array
 
@@ -53,12 +53,12 @@ def stands_out(usual: Usual, values: jax.Array, limit: float) -> jax.Array:
       bool []; False for the first `SETTLED` updates.
     """
     deviation = jnp.maximum(jnp.sqrt(usual.variance), LEAST * usual.mean)
-    return (usual.count >= SETTLED) & jnp.any(values - usual.mean > limit * deviation)
+    return (usual.updates >= SETTLED) & jnp.any(values - usual.mean > limit * deviation)
 
 
 def updated(usual: Usual, values: jax.Array) -> Usual:
     """The statistics with the values of one more update."""
-    count = usual.count + 1
+    count = usual.updates + 1
     share = 1 / jnp.minimum(count, MEMORY).astype(values.dtype)
     change = values - usual.mean
     variance = (1 - share) * (usual.variance + share * change**2)

@@ -127,6 +127,20 @@ def axes_of(params: nnx.State) -> dict[str, tuple[str, ...]]:
     return dict(zip(named(params), [v.get_metadata()["axes"] for v in variables]))
 
 
+def _beside(opt_state: Any, params: Any, where: dict[str, NamedSharding], everywhere: Any) -> Any:
+    """Shardings of an optimiser's state: what belongs to a parameter lies where that does."""
+
+    def place(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        # Whatever the optimiser, what it keeps for parameters has their names.
+        names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
+        for name in reversed(names):
+            if name in where:
+                return sharding.of_moment(where[name], params[name].shape, leaf.shape)
+        return everywhere
+
+    return jax.tree_util.tree_map_with_path(place, opt_state)
+
+
 def _divided(batch: Batch, parts: int, constrain: Any) -> Batch:
     """The batch as [parts, rows, T]; every part has rows of every device."""
 
@@ -201,14 +215,7 @@ def make_program(
     shape = jax.eval_shape(initial)
     places = State(
         where,
-        optax.tree.map_params(
-            optimizer,
-            lambda moment, place, like: sharding.of_moment(place, like.shape, moment.shape),
-            shape.opt_state,
-            where,
-            shape.params,
-            transform_non_params=lambda _: everywhere,
-        ),
+        _beside(shape.opt_state, shape.params, where, everywhere),
         everywhere,
         everywhere,
         where if settings.ema else {},
