@@ -48,10 +48,9 @@ class Checkpoints:
     """The checkpoints of one run.
 
     A checkpoint holds the parameters, their average where a run keeps one, the rest of the state,
-    and a JSON object. It is written
-    in the background, under another name until it is complete, so that a run killed while
-    saving still has the one before. Kept are the latest `keep`, the best by validation loss,
-    and the first, against which a finished model can be compared.
+    and a JSON object. It is written in the background, under another name until it is complete,
+    so that a run killed while saving still has the one before. Kept are the latest `keep`, the
+    best by validation loss, and the first, against which a finished model can be compared.
     """
 
     def __init__(self, run: epath.Path, keep: int):

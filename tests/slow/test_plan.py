@@ -40,7 +40,7 @@ def test_a_toy_on_a_small_slice():
 def test_parts_of_a_batch_gather_anew():
     parts = planned(*TOY, "--topology", "v5e:2x2", "--accumulate", "2")
     whole = planned(*TOY, "--topology", "v5e:2x2")
-    assert 1.7 < parts["traffic"] / whole["traffic"] < 2.3
+    assert 1.4 < parts["traffic"] / whole["traffic"] < 2.3
 
 
 def test_slices_exchange_gradients_and_nothing_else_over_the_network():
