@@ -1,5 +1,6 @@
 """Planning: hardware by name, what a compiled program sends, and what fits where."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -137,7 +138,10 @@ def test_what_goes_between_slices():
         "%s = (bf16[64]{0}, u32[], token[]) send(%x, %t), channel_id=3, is_host_transfer=true, "
         'frontend_attributes={_xla_megascale_transfer_type="ALL_REDUCE"}'
     )
-    (found,) = collectives.collectives(program(line), AXES, slices=2)
+    near = "%a = f32[16]{0} all-reduce(%x), channel_id=3, replica_groups={{0,1,2,3}}"
+    other, found = collectives.collectives(program(near, line), AXES, slices=2)
+    # One slice counts its own devices, from 0 on.
+    assert not other.network and other.axes == ("fsdp",)
     assert found.network and found.axes == ("replica",)
     assert (found.kind, found.bytes) == ("all-reduce", 128)
 
@@ -275,12 +279,20 @@ def test_where_nothing_fits_more_chips_are_asked_for():
 
 
 @pytest.mark.quick
-def test_the_nearest_settings_keep_the_batch_first():
+def test_smaller_settings_keep_the_batch_as_long_as_they_can():
     found = plan.plan(TOY, "h100:4")
-    others = list(plan.nearest(found))
-    assert [o.remat for o in others[:2]] == ["attention", "nothing"]
-    assert [o.batch for o in others[:-1]] == [16] * (len(others) - 1)
-    assert others[-1] == plan.Settings(4, 1, "nothing")
+    found = dataclasses.replace(
+        found, memory=dataclasses.replace(found.memory, total=2 * found.memory.available)
+    )
+    made = []
+    while (other := plan.smaller(found)) is not None and len(made) < 9:
+        made.append(other)
+        found = dataclasses.replace(found, experiment=plan.changed(TOY, other))
+    assert made == [
+        plan.Settings(16, 1, "attention"),
+        plan.Settings(16, 1, "nothing"),
+        plan.Settings(16, 4, "nothing"),
+    ]
 
 
 @pytest.mark.quick

@@ -76,14 +76,14 @@ def collectives(text: str, axes: dict[str, int], slices: int = 1) -> list[Collec
       ValueError: the text says something that this reader does not know.
     """
     entry, program = _parsed(text)
-    found: dict[tuple[str, str], Collective] = {}
+    found: dict[tuple[str, str, bool], Collective] = {}
     for where, name, instruction, times in _running(program, entry, 1, entry):
         made = _collective(instruction, name, times, axes, slices)
         if made is not None:
-            # The pieces of one collective share its channel.
+            # The pieces of one collective share its channel; the network has its own channels.
             channel = re.search(r"channel_id=(\d+)", instruction.line)
             key = channel[1] if channel else instruction.name
-            found.setdefault((where, key), made)
+            found.setdefault((where, key, made.network), made)
     return list(found.values())
 
 

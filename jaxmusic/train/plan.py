@@ -8,7 +8,7 @@ arithmetic alone.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -137,12 +137,14 @@ def plan(
             return arithmetic(experiment, topology)
         return _compiled(experiment, topology, progress)
 
-    found = look(experiment)
-    if found.fits:
-        return found
-    for _, other in zip(range(TRIES), nearest(found)):
+    found = tried = look(experiment)
+    for _ in range(TRIES):
+        other = None if tried.fits else smaller(tried)
+        if other is None:
+            break
         progress(f"it does not fit; trying {in_words(other)}")
-        if look(changed(experiment, other)).fits:
+        tried = look(changed(experiment, other))
+        if tried.fits:
             return dataclasses.replace(found, instead=other)
     return found
 
@@ -165,31 +167,28 @@ def changed(experiment: configs.Experiment, settings: Settings) -> configs.Exper
     )
 
 
-def nearest(found: Plan) -> Iterator[Settings]:
-    """Settings that need less memory than those of a plan, the nearest first.
+def smaller(tried: Plan) -> Settings | None:
+    """The nearest settings that need less memory than those that were tried, if there are any.
 
-    First less is kept for the backward pass; then the batch is computed in more parts, from the
-    least number on that may do. Neither changes what a run computes but for rounding. Last comes
-    the smallest batch that there is.
+    First less is kept for the backward pass; then the batch is computed in more parts, as many as
+    should do. Neither changes what a run computes but for rounding. Last comes a batch of one row
+    for each device.
     """
-    experiment = found.experiment
-    batch, parts, remat = (
-        experiment.data.batch,
-        experiment.accumulate,
-        list(POLICIES).index(experiment.model.remat),
-    )
-    yield from (Settings(batch, parts, name) for name in list(POLICIES)[remat + 1 :])
-    ways = found.mesh["replica"] * found.mesh["fsdp"]
-    codec = make_codec(experiment.codec)
-    state = estimate.state_bytes(experiment, codec.vocab_size, found.mesh)
-    # All but the state shrinks with the rows of a part; a quarter is left for what does not.
-    room = max(found.memory.available - state, 1.0)
-    wanted = 0.75 * parts * (found.memory.total - state) / room
+    experiment = tried.experiment
+    batch, parts, remat = experiment.data.batch, experiment.accumulate, experiment.model.remat
+    less = list(POLICIES)[list(POLICIES).index(remat) + 1 :]
+    if less:
+        return Settings(batch, parts, less[0])
+    ways = tried.mesh["replica"] * tried.mesh["fsdp"]
+    vocab_size = make_codec(experiment.codec).vocab_size
+    # All but the state shrinks with the rows of a part, or nearly all.
+    state = estimate.state_bytes(experiment, vocab_size, tried.mesh)
+    room = max(tried.memory.available - state, 1.0)
+    wanted = parts * (tried.memory.total - state) / room
     possible = [n for n in range(parts + 1, batch // ways + 1) if batch % (ways * n) == 0]
-    enough = [n for n in possible if n >= wanted] or possible[-1:]
-    yield from (Settings(batch, n, "nothing") for n in enough[:1] + enough[-1:])
-    if batch > ways:
-        yield Settings(ways, 1, "nothing")
+    if possible:
+        return Settings(batch, next((n for n in possible if n >= wanted), possible[-1]), remat)
+    return Settings(ways, 1, remat) if batch > ways * parts else None
 
 
 def arithmetic(experiment: configs.Experiment, topology: Topology) -> Plan:

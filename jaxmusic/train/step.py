@@ -213,7 +213,7 @@ def make_program(
         return State(params, optimizer.init(params), zero, zero, average, usual)
 
     shape = jax.eval_shape(initial)
-    places = State(
+    layout = State(
         where,
         _beside(shape.opt_state, shape.params, where, everywhere),
         everywhere,
@@ -275,14 +275,14 @@ def make_program(
         state=jax.tree.map(
             lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
             shape,
-            places,
+            layout,
         ),
         batch=rows,
-        initial=jax.jit(initial, out_shardings=places),
+        initial=jax.jit(initial, out_shardings=layout),
         train=jax.jit(
             train,
-            in_shardings=(places, rows),
-            out_shardings=(places, everywhere),
+            in_shardings=(layout, rows),
+            out_shardings=(layout, everywhere),
             donate_argnums=0,
         ),
         evaluate=jax.jit(evaluate, in_shardings=(where, rows), out_shardings=everywhere),

@@ -1,0 +1,83 @@
+"""Plans compiled for TPUs: minutes each, and only where the compiler for TPUs is installed."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None,
+    reason="libtpu is not installed: pip install 'jaxmusic[plan]'",
+)
+
+
+def planned(*arguments, code=0):
+    """A plan as read from the JSON that the command prints."""
+    command = [sys.executable, "-m", "jaxmusic", "plan", *arguments, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)
+
+
+TOY = (
+    *("pop_gpu", "--model.layers", "2", "--model.width", "512", "--model.heads", "4"),
+    *("--model.kv-heads", "2", "--model.head-dim", "128", "--model.hidden", "1024"),
+    *("--data.context", "512", "--data.batch", "16"),
+)
+
+
+def test_a_toy_on_a_small_slice():
+    found = planned(*TOY, "--topology", "v5e:2x2")
+    assert found["compiled"] and found["fits"] and found["attention"] == "splash"
+    # Parameters and two moments, split over four chips, and the batch.
+    state = 12 * found["parameters"] / 4
+    assert state <= found["memory"]["arguments"] <= state * 1.02 + 8 * 4 * 16 * 512
+    assert {tuple(each["axes"]) for each in found["collectives"]} == {("fsdp",)}
+
+
+def test_parts_of_a_batch_gather_anew():
+    parts = planned(*TOY, "--topology", "v5e:2x2", "--accumulate", "2")
+    whole = planned(*TOY, "--topology", "v5e:2x2")
+    assert 1.4 < parts["traffic"] / whole["traffic"] < 2.3
+
+
+def test_slices_exchange_gradients_and_nothing_else_over_the_network():
+    found = planned(*TOY, "--topology", "v5e:2x2", "--slices", "2", "--mesh.replica", "2")
+    far = [each for each in found["collectives"] if each["network"]]
+    assert far and all(each["axes"] == ["replica"] for each in far)
+    assert found["roofline"]["network"] > 0
+    # Each chip exchanges its share of the gradients: 2 or 4 bytes a number, there and back.
+    share = found["parameters"] / 4
+    assert 2 * share <= sum(each["bytes"] for each in far) <= 4.5 * share
+
+
+def test_what_does_not_fit_says_by_how_much_and_what_does():
+    found = planned(*TOY, "--topology", "v5e:2x2", "--data.batch", "32768", code=3)
+    memory = found["memory"]
+    assert memory["available"] == 15.75 * 2**30 < memory["total"]
+    assert found["roofline"] is None and not found["collectives"]
+    assert found["instead"]["batch"] == 32768 and 1 < found["instead"]["accumulate"] <= 64
+
+
+def test_a_slice_that_there_is_not():
+    command = [sys.executable, "-m", "jaxmusic", "plan", "pop_gpu", "--topology", "v5e:3x5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("there are no slices of 3 x 5 chips.")
+
+
+@pytest.mark.parametrize(
+    ("config", "topology"),
+    [
+        ("pretrain_100m", "v5e:2x4"),
+        ("pretrain_350m", "v5e:4x4"),
+        ("pretrain_1b", "v5e:16x16"),
+        ("pretrain_7b", "v5p:4x4x8"),
+    ],
+)
+def test_the_experiments_fit_and_send_little_more_than_they_must(config, topology):
+    found = planned(config, "--topology", topology)
+    assert found["fits"]
+    assert found["traffic"] <= 1.25 * found["least_traffic"] * found["accumulate"]
