@@ -22,7 +22,7 @@ from jaxmusic.data import catalog, mirror
 from jaxmusic.data.builder import prepare, prepare_pieces
 from jaxmusic.data.loader import Loader
 from jaxmusic.errors import UserError
-from jaxmusic.train import checkpoint, journal, trainer, weights
+from jaxmusic.train import checkpoint, journal, session, trainer, weights
 from jaxmusic.train.monitor import read_log
 
 SCRIPT = pathlib.Path(fakes.__file__)
@@ -69,14 +69,14 @@ def losses(run):
 def whole(tmp_path_factory, kept_compiled):
     """The same run on local disk."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "Loader", fakes.FakeLoader)
+        patch.setattr(session, "Loader", fakes.FakeLoader)
         path = tmp_path_factory.mktemp("whole")
         trainer.train(fakes.experiment(), path, progress=False)
     return path
 
 
 def test_a_run_lives_in_a_bucket(whole, store, monkeypatch):
-    monkeypatch.setattr(trainer, "Loader", fakes.FakeLoader)
+    monkeypatch.setattr(session, "Loader", fakes.FakeLoader)
     run = "gs://bucket/runs/a"
 
     class Broken(fakes.FakeLoader):
@@ -87,7 +87,7 @@ def test_a_run_lives_in_a_bucket(whole, store, monkeypatch):
                 yield batch
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="crash"):
-        patch.setattr(trainer, "Loader", Broken)
+        patch.setattr(session, "Loader", Broken)
         trainer.train(fakes.experiment(), run, progress=False)
     assert trainer.train(fakes.experiment(), run, progress=False).step == fakes.STEPS
     assert losses(run) == losses(whole)
@@ -133,7 +133,7 @@ def test_a_model_is_exported_to_and_loaded_from_a_bucket(whole):
 
 
 def test_a_bucket_that_refuses_and_kinds_that_cannot_be(store, monkeypatch):
-    monkeypatch.setattr(trainer, "Loader", fakes.FakeLoader)
+    monkeypatch.setattr(session, "Loader", fakes.FakeLoader)
     store.down = True
     try:
         with pytest.raises(UserError, match="Check that there is gs://bucket/runs/b"):

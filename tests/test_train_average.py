@@ -8,7 +8,7 @@ import pytest
 import train_fakes as fakes
 
 from jaxmusic.errors import UserError
-from jaxmusic.train import checkpoint, trainer, weights
+from jaxmusic.train import checkpoint, session, trainer, weights
 from jaxmusic.train import run as runs
 from jaxmusic.train.monitor import read_log
 
@@ -19,7 +19,7 @@ def averaged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     settings = dataclasses.replace(fakes.experiment().optimizer, ema=0.99, spike=6.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "Loader", fakes.FakeLoader)
+        patch.setattr(session, "Loader", fakes.FakeLoader)
         trainer.train(fakes.experiment(optimizer=settings), folder / "averaged", progress=False)
         trainer.train(fakes.experiment(), folder / "plain", progress=False)
     return folder
@@ -27,7 +27,7 @@ def averaged(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def fake_data(monkeypatch):
-    monkeypatch.setattr(trainer, "Loader", fakes.FakeLoader)
+    monkeypatch.setattr(session, "Loader", fakes.FakeLoader)
 
 
 def arrays(run, step=None):

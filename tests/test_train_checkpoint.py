@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from jaxmusic import cli, config
 from jaxmusic.errors import UserError
 from jaxmusic.models import transformer
-from jaxmusic.train import checkpoint, trainer, weights
+from jaxmusic.train import checkpoint, session, trainer, weights
 from jaxmusic.train import run as runs
 from jaxmusic.train.monitor import read_log
 from jaxmusic.train.step import named
@@ -24,7 +24,7 @@ from jaxmusic.train.step import named
 
 @pytest.fixture(autouse=True)
 def fake_data(monkeypatch):
-    monkeypatch.setattr(trainer, "Loader", fakes.FakeLoader)
+    monkeypatch.setattr(session, "Loader", fakes.FakeLoader)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def made(tmp_path_factory, kept_compiled):
     """A finished run."""
     path = tmp_path_factory.mktemp("made") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "Loader", fakes.FakeLoader)
+        patch.setattr(session, "Loader", fakes.FakeLoader)
         trainer.train(fakes.experiment(), path, progress=False)
     return path
 
@@ -90,7 +90,7 @@ def test_every_so_many_steps_stay_across_restarts(tmp_path, monkeypatch):
 
     experiment = fakes.experiment(checkpoint_every=1, eval_every=0, keep_every=3)
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="crash"):
-        patch.setattr(trainer, "Loader", Broken)
+        patch.setattr(session, "Loader", Broken)
         trainer.train(experiment, tmp_path, progress=False)
     assert trainer.train(experiment, tmp_path, progress=False).step == fakes.STEPS
     assert checkpoint.steps(epath.Path(tmp_path)) == [1, 3, 6]

@@ -14,7 +14,7 @@ from jaxmusic.data import builder, starter
 from jaxmusic.data.loader import Loader
 from jaxmusic.errors import UserError
 from jaxmusic.train import run as runs
-from jaxmusic.train import trainer, weights
+from jaxmusic.train import session, trainer, weights
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_a_stopped_run_goes_on_in_the_middle_of_the_data(experiment, tmp_path, m
                 yield batch
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "Loader", Stopping)
+        patch.setattr(session, "Loader", Stopping)
         assert trainer.train(experiment, tmp_path / "parts", progress=False).step == 3
     parts = trainer.train(experiment, tmp_path / "parts", progress=False)
     assert parts.val_loss == whole.val_loss

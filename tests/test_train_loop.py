@@ -16,14 +16,14 @@ from etils import epath
 from jaxmusic import config
 from jaxmusic.errors import UserError
 from jaxmusic.parallel.hosts import Hosts
-from jaxmusic.train import checkpoint, trainer, weights
+from jaxmusic.train import checkpoint, session, trainer, weights
 from jaxmusic.train import run as runs
 from jaxmusic.train.monitor import read_log
 
 
 @pytest.fixture(autouse=True)
 def fake_data(monkeypatch):
-    monkeypatch.setattr(trainer, "Loader", fakes.FakeLoader)
+    monkeypatch.setattr(session, "Loader", fakes.FakeLoader)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def whole(tmp_path_factory, kept_compiled):
     """A run that nothing disturbed."""
     path = tmp_path_factory.mktemp("whole") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "Loader", fakes.FakeLoader)
+        patch.setattr(session, "Loader", fakes.FakeLoader)
         result = trainer.train(fakes.experiment(), path, progress=False)
     return path, result
 
@@ -54,7 +54,7 @@ def stop_after(monkeypatch, step, send):
                     send()
                 yield batch
 
-    monkeypatch.setattr(trainer, "Loader", Loader)
+    monkeypatch.setattr(session, "Loader", Loader)
 
 
 @pytest.mark.quick
@@ -98,7 +98,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(whole, tmp_path, monkeypatch, nu
     assert signal.getsignal(number) is before
     assert first.stopped and first.signal == number and first.step == 3
     assert first.val_loss is None
-    monkeypatch.setattr(trainer, "Loader", fakes.FakeLoader)
+    monkeypatch.setattr(session, "Loader", fakes.FakeLoader)
     second = trainer.train(fakes.experiment(), tmp_path, progress=False)
     assert not second.stopped and second.val_loss == whole[1].val_loss
     assert second.seconds > first.seconds
@@ -116,7 +116,7 @@ def test_lines_beyond_the_checkpoint_are_written_anew(whole, tmp_path, monkeypat
         trainer.train(fakes.experiment(), tmp_path, progress=False)
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"step": 3, "loss": 1.0}\n{"step": 4, "lo')
-    monkeypatch.setattr(trainer, "Loader", fakes.FakeLoader)
+    monkeypatch.setattr(session, "Loader", fakes.FakeLoader)
     trainer.train(fakes.experiment(), tmp_path, progress=False)
     lines = [(x["step"], x["loss"]) for x in read_log(tmp_path) if "loss" in x]
     assert lines == [(x["step"], x["loss"]) for x in read_log(whole[0]) if "loss" in x]
@@ -139,7 +139,7 @@ def test_dropout_goes_on_with_the_same_masks(tmp_path, monkeypatch):
     trainer.train(experiment, tmp_path / "whole", progress=False)
     stop_after(monkeypatch, 2, lambda: os.kill(os.getpid(), signal.SIGINT))
     assert trainer.train(experiment, tmp_path / "parts", progress=False).step == 2
-    monkeypatch.setattr(trainer, "Loader", fakes.FakeLoader)
+    monkeypatch.setattr(session, "Loader", fakes.FakeLoader)
     trainer.train(experiment, tmp_path / "parts", progress=False)
     assert same(params(tmp_path / "whole"), params(tmp_path / "parts"))
     assert not same(params(tmp_path / "whole", 2), params(tmp_path / "whole", 6))

@@ -24,6 +24,7 @@ from jaxmusic.train import (
     goodput,
     monitor,
     profiling,
+    session,
     status,
     status_text,
     trackers,
@@ -40,7 +41,7 @@ TOY = {"eval_every": 0, "checkpoint_every": 4, "trackers": ""}
 
 @pytest.fixture(autouse=True)
 def fake_data(monkeypatch):
-    monkeypatch.setattr(trainer, "Loader", fakes.FakeLoader)
+    monkeypatch.setattr(session, "Loader", fakes.FakeLoader)
 
 
 def metrics(loss=2.0, skipped=0.0):
@@ -111,7 +112,7 @@ def crashed(tmp_path_factory):
 
     get = jax.device_get
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "Loader", Loader)
+        patch.setattr(session, "Loader", Loader)
         patch.setattr(jax, "device_get", device_get)
         patch.setitem(trackers.TRACKERS, "mine", Collector)
         made.clear()
@@ -314,8 +315,8 @@ def test_a_profile_of_some_steps(tmp_path):
     code = f"""
 import sys; sys.path[:0] = [{str(ROOT / "tests")!r}]
 import train_fakes as fakes
-from jaxmusic.train import trainer
-trainer.Loader = fakes.FakeLoader
+from jaxmusic.train import session, trainer
+session.Loader = fakes.FakeLoader
 trainer.train(fakes.experiment(eval_every=0, trackers="", profile="3-4"), {str(tmp_path)!r})
 """
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}

@@ -114,9 +114,9 @@ def main(argv):
     if options.restarts:
         command = [sys.executable, __file__, options.run, *options.changes]
         return supervisor.supervise(command, options.run, options.restarts, pause=0.2)
-    from jaxmusic.train import process, trainer
+    from jaxmusic.train import process, session
 
-    trainer.Loader = FakeLoader
+    session.Loader = FakeLoader
     settings = experiment(watchdog=60.0)
     for change in options.changes:
         settings = changed(settings, *change.split("="))
