@@ -218,8 +218,9 @@ def arithmetic(experiment: configs.Experiment, topology: Topology) -> Plan:
 
 def _compiled(experiment: configs.Experiment, topology: Topology, progress: Progress) -> Plan:
     """A plan with memory and traffic as the compiler for TPUs has them."""
+    devices = ahead.devices(topology)
     known = arithmetic(experiment, topology)
-    mesh = make_mesh(experiment.mesh, ahead.devices(topology))
+    mesh = make_mesh(experiment.mesh, devices)
     progress(f"compiling the step for {topology.count} chips, which takes a minute or two")
     made = ahead.compile_step(experiment, make_codec(experiment.codec), topology, mesh)
     found = dataclasses.replace(known, compiled=True, memory=made.memory, seconds=made.seconds)
