@@ -18,7 +18,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     9: ("__init__", "__main__"),
     8: ("cli",),
     7: ("quickstart",),
-    6: ("model",),
+    6: ("model", "planning"),
     5: ("train",),
     3: ("data", "generate"),
     2: ("codecs", "formats", "models", "parallel"),

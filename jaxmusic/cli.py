@@ -95,8 +95,8 @@ def plan(argv: Sequence[str]) -> int:
     from jaxmusic.parallel.topology import compile_elsewhere
 
     compile_elsewhere()
-    from jaxmusic.train import plan as planning
-    from jaxmusic.train import plan_text
+    from jaxmusic.planning import plan as planning
+    from jaxmusic.planning import text
 
     experiment, argv = _experiment(argv)
 
@@ -124,10 +124,10 @@ def plan(argv: Sequence[str]) -> int:
           experiment: fields of the experiment that differ from the config.
         """
         if not topology:
-            print(plan_text.costs(experiment))
+            print(text.costs(experiment))
             return 0
         found = planning.plan(experiment, topology, slices, lambda text: _say(f"plan: {text}"))
-        print(plan_text.as_json(found) if json else plan_text.as_text(found))
+        print(text.as_json(found) if json else text.as_text(found))
         return 0 if found.fits else 3
 
     return tyro.cli(plan_experiment, args=list(argv), prog="jaxmusic plan CONFIG")

@@ -35,7 +35,7 @@ def made():
     from jaxmusic.models.layout import Layout
     from jaxmusic.parallel import sharding
     from jaxmusic.parallel.mesh import make_mesh
-    from jaxmusic.train.collectives import collectives
+    from jaxmusic.planning.collectives import collectives
     mesh, rules = make_mesh(config.Mesh()), sharding.ShardingRules()
     layout = Layout(mesh, functools.partial(sharding.spec, rules, mesh=mesh))
     axes = {"up": ("embed", "hidden"), "down": ("hidden", "embed")}

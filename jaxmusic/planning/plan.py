@@ -21,11 +21,11 @@ from jaxmusic.parallel import sharding
 from jaxmusic.parallel import topology as topologies
 from jaxmusic.parallel.mesh import AXES, make_mesh, mesh_shape
 from jaxmusic.parallel.topology import Topology
-from jaxmusic.train import ahead, estimate, roofline
-from jaxmusic.train.collectives import Collective, collectives
-from jaxmusic.train.estimate import Memory, Shape
+from jaxmusic.planning import ahead, estimate, roofline
+from jaxmusic.planning.collectives import Collective, collectives
+from jaxmusic.planning.estimate import Memory, Shape
+from jaxmusic.planning.roofline import Roofline, Work
 from jaxmusic.train.optimizer import make_schedule
-from jaxmusic.train.roofline import Roofline, Work
 
 TRIES = 4
 """Most other settings that are tried where an experiment does not fit."""

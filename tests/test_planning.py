@@ -13,7 +13,9 @@ import pytest
 from jaxmusic import config as configs
 from jaxmusic.errors import UserError
 from jaxmusic.parallel import topology
-from jaxmusic.train import ahead, collectives, experiments, plan, plan_text, roofline
+from jaxmusic.planning import ahead, collectives, plan, roofline
+from jaxmusic.planning import text as plan_text
+from jaxmusic.train import experiments
 
 AXES = {"replica": 2, "fsdp": 4, "context": 1, "tensor": 1}
 TOY = configs.Experiment(
@@ -179,7 +181,7 @@ def compiled():
     code = """
     import dataclasses, json, jax, jax.numpy as jnp, numpy as np
     from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
-    from jaxmusic.train.collectives import collectives
+    from jaxmusic.planning.collectives import collectives
     axes = ("replica", "fsdp", "context", "tensor")
     mesh = Mesh(np.array(jax.devices()).reshape(2, 4, 1, 1), axes, axis_types=(AxisType.Auto,) * 4)
     at = lambda *spec: NamedSharding(mesh, P(*spec))

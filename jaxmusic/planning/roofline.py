@@ -17,7 +17,7 @@ import jax
 from jaxmusic import config as configs
 from jaxmusic.models import transformer
 from jaxmusic.parallel.topology import NODE, Topology
-from jaxmusic.train.collectives import Collective
+from jaxmusic.planning.collectives import Collective
 
 Shape = dict[str, int]
 """Devices along each axis of the mesh."""

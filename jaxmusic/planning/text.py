@@ -10,9 +10,9 @@ from jaxmusic import config as configs
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.models import transformer
 from jaxmusic.parallel.topology import CHIPS
-from jaxmusic.train import estimate
-from jaxmusic.train.plan import Plan, in_words
-from jaxmusic.train.roofline import Roofline
+from jaxmusic.planning import estimate
+from jaxmusic.planning.plan import Plan, in_words
+from jaxmusic.planning.roofline import Roofline
 
 UNVERIFIED = "unverified: no figure of time has been checked on a device"
 Rows = list[tuple[str, str]]

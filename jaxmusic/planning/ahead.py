@@ -16,7 +16,7 @@ from jaxmusic.codecs.base import Codec
 from jaxmusic.errors import UserError
 from jaxmusic.events import Batch, Events
 from jaxmusic.parallel.topology import Topology
-from jaxmusic.train.estimate import Memory
+from jaxmusic.planning.estimate import Memory
 from jaxmusic.train.step import make_program
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
