@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 PACKAGE = "jaxmusic"
 FLOORS: dict[int, tuple[str, ...]] = {
-    9: ("__init__", "__main__"),
-    8: ("cli",),
+    10: ("__init__", "__main__"),
+    9: ("cli",),
+    8: ("commands",),
     7: ("quickstart",),
     6: ("model", "planning"),
     5: ("train",),
@@ -33,7 +34,7 @@ FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
 HEAVY = ("note_seq", "matplotlib", "tensorflow_datasets", "tensorflow", "torch", "grain", "orbax")
 """Packages that take long to import: only inside the functions that need them."""
-WITHOUT_JAX = ("data", "formats", "cli", *FLOORS[1])
+WITHOUT_JAX = ("data", "formats", "commands", "cli", *FLOORS[1])
 """Rooms whose modules do not import JAX at the top: worker processes and `--help` start at once."""
 JAX = ("jax", "jaxlib", "flax", "optax")
 

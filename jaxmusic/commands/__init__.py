@@ -1,0 +1,1 @@
+"""The commands of `jaxmusic`, one short function each."""

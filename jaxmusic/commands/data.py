@@ -1,0 +1,65 @@
+"""Commands about music in files: prepare and convert."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import tyro
+
+from jaxmusic import config
+
+
+def prepare(
+    sources: Annotated[tuple[str, ...], tyro.conf.Positional],
+    /,
+    options: Annotated[config.Prepare, tyro.conf.arg(name="")] = config.Prepare(),  # noqa: B008
+) -> None:
+    """Turns a named dataset, or folders or files of music, into train, validation and test.
+
+    Named datasets: pop909, lakh_full, lakh_matched, maestro, groove, jsb_chorales, nottingham,
+    mutopia. They are downloaded into DATA_DIR/downloads, or read from --manual-dir; their own
+    styles, beats, chords and splits are used, and their licence is shown. A folder that is called
+    like one of them is written as a path: ./pop909.
+
+    Examples:
+      jaxmusic prepare pop909
+      jaxmusic prepare groove --manual-dir ~/downloads/groove
+      jaxmusic prepare ~/midi/pop --name pop --style pop
+      jaxmusic prepare "~/midi/**/*.mid" extra/song.kar --name mine
+      jaxmusic prepare ~/midi --name mine --style-from-folders --labels labels.csv
+      jaxmusic prepare lakh_full --name band --where "has=drums tempo=90..140"
+
+    Args:
+      sources: the name of a dataset, or folders, files or quoted globs of MIDI (.mid, .midi, .kar),
+        MusicXML (.musicxml, .xml, .mxl) and ABC (.abc).
+      options: what the dataset is called, what its pieces are labelled with and which are kept.
+    """
+    from jaxmusic.data import builder
+
+    print(builder.prepare(sources, options))
+
+
+def convert(
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")],
+    target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
+    /,
+) -> None:
+    """Turns a piece from one format into another, each by the end of its name.
+
+    Reads .mid, .midi, .kar, .musicxml, .xml, .mxl and .abc; writes .mid, .musicxml, .xml, .mxl,
+    .wav, .png, .svg and .pdf. From MIDI to a score the beats and bars of the music are found first.
+
+    Examples:
+      jaxmusic convert song.mid song.musicxml
+      jaxmusic convert "jigs.abc#3" jig.mid
+
+    Args:
+      source: file to read; book.abc#3 is the third tune of a book.
+      target: file to write.
+    """
+    from jaxmusic.formats import files
+
+    target = os.path.expanduser(target)
+    files.convert(os.path.expanduser(source), target)
+    print(f"wrote {target}")

@@ -1,0 +1,167 @@
+"""Commands about training: train, plan, status and export."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import tyro
+
+from jaxmusic import config
+from jaxmusic.errors import UserError
+
+
+def train(argv: Sequence[str]) -> int:
+    """Trains a model: `jaxmusic train CONFIG --run DIR [--field.name value ...]`."""
+    command = list(argv)
+    experiment, argv = _experiment(argv)
+
+    def run_experiment(
+        run: Annotated[str, tyro.conf.arg(metavar="DIR")],
+        restarts: int = 0,
+        experiment: Annotated[config.Experiment, tyro.conf.arg(name="")] = experiment,
+    ) -> int:
+        """Trains a model on a prepared dataset; the same command again goes on where it stopped.
+
+        Usage: jaxmusic train CONFIG --run DIR [--any.field value ...]
+
+        CONFIG is a Python file with a function experiment(), or the name of one that comes with
+        jaxmusic. A run goes on from its own last checkpoint, else from the state of the run
+        --resume-from, else it starts from the weights of --init-from (a run, or a file that
+        jaxmusic export wrote), else from scratch; it says which. Ctrl-C, SIGTERM, SIGUSR1 and
+        SIGUSR2 save and leave. Several processes find one another by JAX_COORDINATOR_ADDRESS,
+        JAX_NUM_PROCESSES and JAX_PROCESS_ID, or by Slurm, Open MPI or the metadata of a TPU pod.
+
+        Exit codes: 0 finished, 1 a mistake, 2 wrong usage, 75 saved after a signal, 130 saved after
+        Ctrl-C, 70 stood still, 71 an error, 76 another process was lost.
+
+        Args:
+          run: folder of the run: checkpoints, logs, TensorBoard events.
+          restarts: how many times in a row to start again after a crash, without a new checkpoint
+            in between.
+          experiment: fields of the experiment that differ from the config.
+        """
+        from jaxmusic.train import supervisor
+
+        if restarts < 0:
+            raise UserError(f"Set --restarts to at least 0, not {restarts}.")
+        if restarts:
+            return supervisor.supervise(supervisor.again(command), run, restarts)
+        from jaxmusic.train import process
+        from jaxmusic.train.compilation import keep_compiled
+
+        keep_compiled()
+        return process.run(experiment, run)
+
+    return tyro.cli(run_experiment, args=list(argv), prog="jaxmusic train CONFIG")
+
+
+def plan(argv: Sequence[str]) -> int:
+    """Plans memory, traffic and time of training: `jaxmusic plan CONFIG --topology v5e:16x16`."""
+    from jaxmusic.parallel.topology import compile_elsewhere
+
+    compile_elsewhere()
+    from jaxmusic.planning import plan as planning
+    from jaxmusic.planning import text
+
+    experiment, argv = _experiment(argv)
+
+    def plan_experiment(
+        topology: Annotated[str, tyro.conf.arg(metavar="NAME")] = "",
+        slices: int = 1,
+        json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+        experiment: Annotated[config.Experiment, tyro.conf.arg(name="")] = experiment,
+    ) -> int:
+        """Plans memory, traffic and time of training on named hardware.
+
+        Usage: jaxmusic plan CONFIG --topology v5e:16x16 [--slices 2] [--json] [--any.field value]
+
+        For TPUs the real train step is compiled here, which takes a minute or two and needs
+        pip install 'jaxmusic[plan]'. For GPUs, as in h100:8, it is arithmetic. Without --topology
+        it says what the config costs at all, and which hardware has a name.
+
+        Ends with 0 if the step fits into memory, with 3 if it does not; then it looks for settings
+        that do.
+
+        Args:
+          topology: hardware and how much of it: v5e:16x16, v5p:4x4x8, v6e:4x4, v4:4x4x4, h100:8.
+          slices: slices of TPUs, joined by the data center's network.
+          json: print JSON instead of tables.
+          experiment: fields of the experiment that differ from the config.
+        """
+        if not topology:
+            print(text.costs(experiment))
+            return 0
+        found = planning.plan(experiment, topology, slices, lambda text: _say(f"plan: {text}"))
+        print(text.as_json(found) if json else text.as_text(found))
+        return 0 if found.fits else 3
+
+    return tyro.cli(plan_experiment, args=list(argv), prog="jaxmusic plan CONFIG")
+
+
+def status(
+    run_folders: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    /,
+    json: bool = False,
+    watch: bool = False,
+) -> int:
+    """Shows how runs stand: progress, losses, speed, goodput, checkpoints, time left.
+
+    Reads the folder of a run, from anywhere, while it trains or afterwards.
+
+    Examples:
+      jaxmusic status runs/pop
+      jaxmusic status runs/* --watch
+      jaxmusic status runs/pop --json
+
+    Args:
+      run_folders: folders of runs.
+      json: print one JSON object on a line for each run.
+      watch: show it anew every two seconds, until Ctrl-C.
+    """
+    from jaxmusic.train import status_text
+
+    return status_text.show(run_folders, json, watch)
+
+
+def export(
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    /,
+    out: Annotated[str, tyro.conf.arg(metavar="FILE")] = "model.safetensors",
+    step: int | None = None,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+) -> None:
+    """Writes a trained model as one file that can be passed on and composes anywhere.
+
+    Examples:
+      jaxmusic export runs/pop --out pop.safetensors
+      jaxmusic generate --model pop.safetensors --out song.mid
+      jaxmusic train pop_cpu --run runs/mine --init-from pop.safetensors
+
+    Args:
+      run: folder of a run.
+      out: file to write, ending in .safetensors.
+      step: training step of the checkpoint; the one with the best validation loss if absent.
+      dtype: float32 keeps every bit, bfloat16 takes half the room.
+    """
+    from jaxmusic.train import weights
+
+    made = weights.export(run, out, step, dtype)
+    print(f"wrote {out}: the model of {run} at step {made}")
+
+
+def _experiment(argv: Sequence[str]) -> tuple[config.Experiment, Sequence[str]]:
+    """The experiment that is named first, and the other arguments."""
+    from jaxmusic.train import experiments
+
+    if not argv or argv[0].startswith("-"):
+        if not set(argv) & {"-h", "--help"}:
+            names = ", ".join(experiments.names())
+            raise UserError(f"name a config first, a Python file or one of: {names}")
+        return config.Experiment(), argv
+    return experiments.load_experiment(argv[0]), argv[1:]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
