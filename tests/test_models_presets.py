@@ -1,6 +1,7 @@
 """The presets: what they count, and that their shapes are what kernels and meshes want."""
 
 import dataclasses
+import pathlib
 
 import jax
 import pytest
@@ -69,6 +70,16 @@ def test_counting_allocates_nothing():
     huge = dataclasses.replace(presets.model("10b"), layers=10_000)
     assert transformer.num_parameters(huge, presets.VOCAB_SIZE) > 1e12
     assert len(jax.live_arrays()) == before
+
+
+def test_the_page_says_the_same():
+    page = (pathlib.Path(__file__).parents[1] / "docs" / "models.md").read_text()
+    for name, model in presets.MODELS.items():
+        size = presets.size(model)
+        shape = f"| {model.layers} | {model.width} | {model.heads} / {model.kv_heads} |"
+        costs = f"| {size.parameters:,} | {size.flops / 1e6:,.0f} |"
+        row = f"{shape} {model.head_dim} | {model.hidden} | {model.dtype} {costs}"
+        assert f"| {name} {row}" in page
 
 
 @pytest.mark.quick

@@ -190,7 +190,12 @@ def _attend(
     scores = jnp.einsum("gqd,gkd->gqk", q, k.astype(q.dtype), preferred_element_type=wide(q.dtype))
     scores = jnp.where(place[:, None] >= jnp.arange(k.shape[1]), scores, HIDDEN)
     shares = jnp.exp(scores - scores.max(-1, keepdims=True))
-    mixed = jnp.einsum("gqk,gkd->gqd", shares.astype(q.dtype), v.astype(q.dtype))
+    mixed = jnp.einsum(
+        "gqk,gkd->gqd",
+        shares.astype(q.dtype),
+        v.astype(q.dtype),
+        preferred_element_type=wide(q.dtype),
+    )
     return (mixed / shares.sum(-1, keepdims=True)).astype(q.dtype)
 
 
