@@ -9,15 +9,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from jaxmusic import config as configs
 from jaxmusic.codecs.base import Codec
 from jaxmusic.errors import UserError
-from jaxmusic.events import Batch, Events
 from jaxmusic.parallel.topology import Topology
 from jaxmusic.planning.estimate import Memory
-from jaxmusic.train.step import make_program
+from jaxmusic.train.step import lowered, make_program
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -72,9 +70,9 @@ def compile_step(
     """Compiles the train step of an experiment; a step that needs too much memory is no error."""
     program = make_program(experiment, codec.vocab_size, codec.onset_tokens, mesh)
     start = time.perf_counter()
-    lowered = program.train.lower(program.state, _batch(experiment.data, program.batch))
+    ready = lowered(program, experiment.data)
     try:
-        compiled = lowered.compile()
+        compiled = ready.compile()
     except jax.errors.JaxRuntimeError as error:
         memory = refused(str(error))
         if memory is None:
@@ -101,10 +99,3 @@ def refused(message: str) -> Memory | None:
         return None
     total, available = (float(found[i]) * _UNITS[found[i + 1]] for i in (1, 3))
     return Memory(None, None, None, None, total, available)
-
-
-def _batch(data: configs.Data, sharding: Any) -> Batch:
-    """The shapes of a batch."""
-    row = jax.ShapeDtypeStruct((data.batch, data.context), np.int32, sharding=sharding)
-    weight = jax.ShapeDtypeStruct(row.shape, np.float32, sharding=sharding)
-    return Batch(Events(*[row] * len(Events._fields)), row, row, weight)

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import numpy as np
 from etils import epath
 
 from jaxmusic import config as configs
@@ -19,14 +18,14 @@ from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.data.loader import Loader
 from jaxmusic.errors import UserError
-from jaxmusic.events import Batch, Events
+from jaxmusic.events import Batch
 from jaxmusic.parallel import sharding
 from jaxmusic.parallel.hosts import Hosts
 from jaxmusic.parallel.mesh import make_mesh
 from jaxmusic.train import agreement, checkpoint, weights
 from jaxmusic.train import run as runs
 from jaxmusic.train.monitor import Monitor, Validation
-from jaxmusic.train.step import Program, State, make_program
+from jaxmusic.train.step import State, lowered, make_program
 from jaxmusic.train.watchdog import ASIDE, Watchdog
 
 
@@ -93,7 +92,7 @@ class Session:
         self.monitor.note(f"{run}: {origin}.")
         if self.step < experiment.steps:
             with self.aside("compiling"):
-                self.train_step = _compiled(self._program, experiment.data)
+                self.train_step = lowered(self._program, experiment.data).compile()
                 # The first collective waits for less long than a compilation may take.
                 hosts.barrier("the end of compiling", patience)
         watchdog.started()
@@ -191,13 +190,6 @@ class Session:
         """Ends background threads and closes files."""
         self.checkpoints.close()
         self.monitor.close()
-
-
-def _compiled(program: Program, data: configs.Data) -> Any:
-    row = jax.ShapeDtypeStruct((data.batch, data.context), np.int32, sharding=program.batch)
-    weight = jax.ShapeDtypeStruct(row.shape, np.float32, sharding=program.batch)
-    batch = Batch(Events(*[row] * len(Events._fields)), row, row, weight)
-    return program.train.lower(program.state, batch).compile()
 
 
 def _inherited(source: str, codec: Codec) -> Codec:

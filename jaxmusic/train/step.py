@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxmusic import config as configs
 from jaxmusic.errors import UserError
-from jaxmusic.events import Batch
+from jaxmusic.events import Batch, Events
 from jaxmusic.models import attention, transformer
 from jaxmusic.models.layout import Layout
 from jaxmusic.parallel import sharding
@@ -105,6 +105,14 @@ class Program:
     initial: Callable[[], State]
     train: jax.stages.Wrapped
     evaluate: jax.stages.Wrapped
+
+
+def lowered(program: Program, data: configs.Data) -> jax.stages.Lowered:
+    """The train step for batches of that size, ready to be compiled."""
+    row = jax.ShapeDtypeStruct((data.batch, data.context), np.int32, sharding=program.batch)
+    weight = jax.ShapeDtypeStruct(row.shape, np.float32, sharding=program.batch)
+    batch = Batch(Events(*[row] * len(Events._fields)), row, row, weight)
+    return program.train.lower(program.state, batch)
 
 
 def named(params: nnx.State) -> dict[str, Any]:
