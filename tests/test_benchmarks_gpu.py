@@ -25,7 +25,7 @@ def test_both_sides_at_toy_size(results):
     record = runner.run("gpu", options)
     assert record == json.loads((results / "gpu.json").read_text())
     assert record["machine"]["devices"] == "cpu"
-    assert record["command"] == "python -m benchmarks gpu --repeats 1 --size toy"
+    assert record["command"].endswith("--repeats 1 --size toy")
     cells = dict(zip(record["columns"], record["rows"][0]["cells"]))
     assert cells["model"] == "toy" and cells["MFU"] == "-"
     assert min(cells["tokens/s"], cells["tokens/s, packed"], cells["PyTorch: tokens/s"]) > 0

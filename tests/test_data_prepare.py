@@ -299,7 +299,6 @@ def test_sources_are_found_once_and_in_order(midi):
         ({"name": "../up"}, "cannot be called"),
         ({"validation": 0.6, "test": 0.4}, "leave nothing to train on"),
         ({"workers": -1}, "workers must be"),
-        ({"data_dir": "gs://bucket/data"}, "on a local disk"),
     ],
 )
 def test_options_that_make_no_sense(midi, options, change, words):

@@ -427,6 +427,7 @@ def test_a_run_in_a_bucket(run, monkeypatch):
     class Stat:
         length, mtime = 7, 4990
 
+    monkeypatch.setattr(status.runs, "folder", epath.Path)
     monkeypatch.setattr(status.paths, "in_bucket", lambda path: True)
     monkeypatch.setattr(type(epath.Path(run)), "stat", lambda path: Stat())
     (run / "log.jsonl").write_text(log(*LINES))
