@@ -280,7 +280,7 @@ def test_every_named_dataset_says_where_it_is_from():
 def test_help_and_page_name_every_dataset():
     page = (pathlib.Path(__file__).parents[1] / "docs" / "datasets.md").read_text()
     for name, known in datasets.DATASETS.items():
-        assert name in cli.prepare.__doc__
+        assert name in cli.COMMANDS["prepare"].__doc__
         row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
         assert known.licence in row and ("no commercial use" in row) == (not known.commercial)
 
