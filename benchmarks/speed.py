@@ -5,16 +5,19 @@ from __future__ import annotations
 from benchmarks import throughput
 from benchmarks.runner import Options, Result, Row, peer
 
-GOALS = {"training": 1.0, "generation": 3.0}
+GOALS = {"training": 1.2, "generation": 3.0}
 """Smallest median ratio of each kind of work, jaxmusic over PyTorch."""
 
 WHY_TRAINING_IS_SLOWER = (
-    "Where our training step goes, on the machine of 2026-11-23: 1.68 s in all, 0.76 s with "
-    "attention left out. Attention takes 43 ms forward and 79 ms backward in each of 7 layers; the "
-    "five products of the backward pass alone take 49 ms, because XLA:CPU writes every block of "
-    "scores to memory between them, where PyTorch has one fused kernel. Tried without gain: chunks "
-    "of 64 and 256, a loop over rows or heads, sums instead of updates for the gradients of keys "
-    "and values. What is missing is a fused kernel."
+    "Where our training step goes: of 2.9 core-seconds 1.3 are attention, 1.0 the other products, "
+    "which run at 327 GFLOP/s beside PyTorch's 380, and the rest norms, rotations and activations. "
+    "PyTorch takes 2.1 in all. The five products of attention's backward pass take half of its "
+    "time, because XLA:CPU writes every block of scores to memory between them, where PyTorch has "
+    "one fused kernel. Tried without gain: chunks of 64 and 256, a loop over rows or heads, sums "
+    "instead of updates for the gradients of keys and values, XLA's flags for vectors of 512 bits, "
+    "fast mathematics, XNNPACK and other fusions. With all products in bfloat16 that are summed in "
+    "float32, which this machine has instructions for, our step takes 2.4 core-seconds; PyTorch's "
+    "autocast takes 1.1. What is missing is a fused kernel for XLA:CPU."
 )
 
 
