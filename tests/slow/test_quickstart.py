@@ -67,7 +67,7 @@ def test_ctrl_c_while_training_leaves(tmp_path):
         [*COMMAND, "--out", str(tmp_path), "--minutes", "5", "--songs", "12"]
     )
     log = tmp_path / "runs/starter-1/log.jsonl"
-    while process.poll() is None and not (log.exists() and log.stat().st_size):
+    while process.poll() is None and not (log.exists() and '"loss"' in log.read_text()):
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=300) == 130
