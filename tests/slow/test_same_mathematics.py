@@ -70,6 +70,7 @@ def test_one_process(starter_data, one, dtype):
 def test_several_processes(starter_data, one, dtype, processes):
     devices, meshes = SHARED[processes]
     cases = [*map(case, meshes), case(meshes[1], accumulate=4)]
+    cases = cases if dtype == "float64" else cases[:2]
     for found in mathematics.run(starter_data, cases, dtype, devices, processes, 1200):
         agree(found, one[0], dtype)
 
