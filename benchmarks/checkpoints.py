@@ -1,7 +1,7 @@
 """Checkpoints: how long saving a model of 100 million parameters holds up its training.
 
-The train step, its state and the checkpoints are those of a run; only the batch is small, so that
-a step is short and the goal hard. A save holds the loop up twice: in the call itself, and in the
+The train step, its state and the checkpoints are those of a run; only the batch is small, one row,
+so that a step is short and the goal hard. A save holds the loop up twice: in the call itself, and in the
 first step after it, which may not use the buffers that are still being written and shares the cores
 with the writer. The second is measured against the median of undisturbed steps.
 """
@@ -24,6 +24,7 @@ from jaxmusic import config as configs
 from jaxmusic import paths
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.events import Batch, Events
+from jaxmusic.parallel.hosts import Hosts
 from jaxmusic.parallel.mesh import make_mesh
 from jaxmusic.train import checkpoint, weights
 from jaxmusic.train import run as runs
@@ -31,9 +32,9 @@ from jaxmusic.train.step import Program, make_program
 
 MODEL = configs.Model(layers=14, width=768, heads=12, kv_heads=12, hidden=2048)
 """About 100 million parameters."""
-CONTEXT = 512
+CONTEXT = 4096
 """Tokens of a step: one row."""
-SAVES = 4
+SAVES = 2
 
 
 def run(options: Options) -> Result:
@@ -48,7 +49,7 @@ def run(options: Options) -> Result:
     stored = runs.Stored(experiment, codec, "none:1.0.0", "", ())
     with tempfile.TemporaryDirectory() as folder:
         path = paths.absolute(folder)
-        runs.write(path, stored)
+        runs.write(path, stored, Hosts(), 0)
         found = _saves(path, stored, program, options.count or SAVES)
         restore = _restore(path, stored, program)
         latest = checkpoint.steps(path)[-1]

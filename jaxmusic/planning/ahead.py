@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import re
 import time
@@ -87,7 +88,15 @@ def compile_step(
         found.generated_code_size_in_bytes,
     )
     total = sum(sizes) - found.alias_size_in_bytes
-    return Compiled(compiled.as_text() or "", Memory(*sizes, total, topology.chip.memory), seconds)
+    try:
+        text = compiled.as_text() or ""
+    except jax.errors.JaxRuntimeError as error:
+        version = importlib.metadata.version("libtpu")
+        raise UserError(
+            f"Install the compiler for TPUs that belongs to JAX {jax.__version__} with pip install "
+            f"'jaxmusic[plan]': what libtpu {version} makes cannot be read."
+        ) from error
+    return Compiled(text, Memory(*sizes, total, topology.chip.memory), seconds)
 
 
 def refused(message: str) -> Memory | None:
