@@ -1,9 +1,9 @@
 """Checkpoints: how long saving a model of 100 million parameters holds up its training.
 
 The train step, its state and the checkpoints are those of a run; only the batch is small, one row,
-so that a step is short and the goal hard. A save holds the loop up twice: in the call itself, and in the
-first step after it, which may not use the buffers that are still being written and shares the cores
-with the writer. The second is measured against the median of undisturbed steps.
+so that a step is short and the goal hard. A save holds the loop up twice: in the call itself, and
+in the first step after it, which may not use the buffers that are still being written and shares
+the cores with the writer. The second is measured against the median of undisturbed steps.
 """
 
 from __future__ import annotations
