@@ -52,7 +52,7 @@ def run(options: Options) -> Result:
         runs.write(path, stored, Hosts(), 0)
         found = _saves(path, stored, program, options.count or SAVES)
         restore = _restore(path, stored, program)
-        latest = checkpoint.steps(path)[-1]
+        latest = runs.steps(path)[-1]
         on_disk = size(pathlib.Path(folder) / checkpoint.FOLDER / str(latest))
         export = _export(path)
     return Result(("what", "value", "unit"), tuple(_rows(found, restore, on_disk, export)))
@@ -102,7 +102,7 @@ def _batch(program: Program) -> Batch:
 def _restore(path: Any, stored: runs.Stored, program: Program) -> float:
     saved = checkpoint.Checkpoints(path, stored)
     start = time.perf_counter()
-    jax.block_until_ready(saved.restore(checkpoint.steps(path)[-1], program.state)[0])
+    jax.block_until_ready(saved.restore(runs.steps(path)[-1], program.state)[0])
     seconds = time.perf_counter() - start
     saved.close()
     return seconds

@@ -17,7 +17,7 @@ from benchmarks.runner import Options, Result, Row, chosen_data
 from jaxmusic.data import catalog, record
 from jaxmusic.data.pieces import Pieces
 from jaxmusic.notes import Notes
-from jaxmusic.train import checkpoint
+from jaxmusic.train import run as runs
 
 PIECES = 20
 """Samples of each model unless --count says otherwise."""
@@ -95,7 +95,7 @@ def run(options: Options) -> Result:
     folder = options.folder("run")
     count = options.count or PIECES
     trained = jaxmusic.load(folder)
-    first = options.step or checkpoint.steps(epath.Path(folder))[0]
+    first = options.step or runs.steps(epath.Path(folder))[0]
     untrained = jaxmusic.load(folder, step=first)
     if trained.step == untrained.step:
         raise SystemExit(f"Step {first} is the run's best: give --step the step of another one.")

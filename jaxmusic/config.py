@@ -275,6 +275,18 @@ def to_json(config: Any) -> str:
     return json.dumps(dataclasses.asdict(config), indent=2)
 
 
+def flat(config: Any) -> dict[str, Any]:
+    """Every setting of a dataclass by its name on the command line, as in ``model.layers``."""
+    out: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            out |= {f"{field.name}.{name}": inner for name, inner in flat(value).items()}
+        else:
+            out[field.name] = value
+    return out
+
+
 def from_json(cls: type[T], text: str) -> T:
     """Reads what `to_json` wrote; raises ValueError on an unknown field or a wrong type."""
     return _build(cls, json.loads(text), "")

@@ -23,6 +23,7 @@ from jaxmusic.data.builder import prepare, prepare_pieces
 from jaxmusic.data.loader import Loader
 from jaxmusic.errors import UserError
 from jaxmusic.train import checkpoint, journal, session, trainer, weights
+from jaxmusic.train import run as runs
 from jaxmusic.train.monitor import read_log
 
 SCRIPT = pathlib.Path(fakes.__file__)
@@ -91,7 +92,7 @@ def test_a_run_lives_in_a_bucket(whole, store, monkeypatch):
         trainer.train(fakes.experiment(), run, progress=False)
     assert trainer.train(fakes.experiment(), run, progress=False).step == fakes.STEPS
     assert losses(run) == losses(whole)
-    assert checkpoint.steps(paths.absolute(run)) == [2, 6]
+    assert runs.steps(paths.absolute(run)) == [2, 6]
     assert checkpoint.best(paths.absolute(run)) == 6
     assert same(params(run), params(whole)) and same(params(run, 2), params(whole, 2))
     assert "runs/a/lock" not in store.objects
@@ -115,10 +116,10 @@ def test_a_killed_run_in_a_bucket_ends_in_the_same_bits(whole, store):
     process.kill()
     process.communicate()
     assert f"{begun}commit_success.txt" not in store.objects
-    assert checkpoint.steps(paths.absolute(run)) == [1]
+    assert runs.steps(paths.absolute(run)) == [1]
     done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 0, done.stderr
-    assert checkpoint.steps(paths.absolute(run))[-1] == fakes.STEPS
+    assert runs.steps(paths.absolute(run))[-1] == fakes.STEPS
     assert same(params(run, fakes.STEPS), params(whole, fakes.STEPS))
     steps = [step for step, loss, _ in losses(run) if loss is not None]
     assert steps == [1, 2, 3, 4, 5, 6]

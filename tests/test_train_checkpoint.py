@@ -93,7 +93,7 @@ def test_every_so_many_steps_stay_across_restarts(tmp_path, monkeypatch):
         patch.setattr(session, "Loader", Broken)
         trainer.train(experiment, tmp_path, progress=False)
     assert trainer.train(experiment, tmp_path, progress=False).step == fakes.STEPS
-    assert checkpoint.steps(epath.Path(tmp_path)) == [1, 3, 6]
+    assert runs.steps(epath.Path(tmp_path)) == [1, 3, 6]
 
 
 def test_a_checkpoint_says_what_it_was_made_from(made):

@@ -147,7 +147,7 @@ def test_dropout_goes_on_with_the_same_masks(tmp_path, monkeypatch):
 
 def test_the_first_the_best_and_the_latest_checkpoints_stay(whole):
     path = epath.Path(whole[0])
-    assert checkpoint.steps(path) == [2, 6]
+    assert runs.steps(path) == [2, 6]
     assert checkpoint.best(path) == 6
     assert not same(params(path, 2), params(path))
 
@@ -246,7 +246,7 @@ def test_a_full_disk_is_one_sentence(whole, tmp_path, monkeypatch):
         stop_after(patch, 4, lambda: patch.setattr(checkpoint.Checkpoints, "save", full))
         with pytest.raises(UserError, match="Free some space"):
             trainer.train(fakes.experiment(), tmp_path, progress=False)
-    assert checkpoint.steps(epath.Path(tmp_path)) == [2]
+    assert runs.steps(epath.Path(tmp_path)) == [2]
     trainer.train(fakes.experiment(), tmp_path, progress=False)
     assert same(params(tmp_path), params(whole[0]))
 

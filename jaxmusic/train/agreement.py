@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -28,7 +27,7 @@ def facts(experiment: configs.Experiment, data: Loader, steps: Sequence[int]) ->
     """
     own = [device for device in jax.devices() if device.process_index == jax.process_index()]
     return {
-        **{name: value for name, value in _settings(experiment) if name not in LOCAL},
+        **{name: value for name, value in configs.flat(experiment).items() if name not in LOCAL},
         "dataset": f"{data.dataset} of content {data.manifest[:12]}",
         "codec": data.codec.fingerprint[:12],
         "last checkpoint in the run's folder": steps[-1] if steps else "none",
@@ -37,15 +36,6 @@ def facts(experiment: configs.Experiment, data: Loader, steps: Sequence[int]) ->
         "kind of devices": own[0].device_kind,
         "number of devices": len(own),
     }
-
-
-def _settings(config: Any, where: str = "") -> Iterator[tuple[str, Any]]:
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from _settings(value, f"{where}{field.name}.")
-        else:
-            yield f"{where}{field.name}", value
 
 
 def _source() -> str:

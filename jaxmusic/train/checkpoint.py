@@ -21,11 +21,9 @@ from jaxmusic.train import run as runs
 from jaxmusic.train.step import State
 from jaxmusic.version import __version__
 
-FOLDER = "checkpoints"
+FOLDER = runs.CHECKPOINTS
 AVERAGE = "average"
 """Part of a checkpoint, and field of a state."""
-_COMMITTED = "commit_success.txt"
-"""In a bucket, where nothing can be renamed, Orbax writes this last."""
 _BOUND = {
     "seed": "seed {}",
     "manifest": "data of content {}",
@@ -148,23 +146,12 @@ class Checkpoints:
         logging.getLogger("absl").removeFilter(_worth_saying)
 
 
-def steps(run: epath.Path) -> list[int]:
-    """Steps of the finished checkpoints of a run, ascending."""
-    folder = run / FOLDER
-    # On a disk, a checkpoint gets its name, the bare number, when it is complete.
-    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-    found = [name for name in names if name.isdigit()]
-    if paths.in_bucket(run):
-        found = [name for name in found if (folder / name / _COMMITTED).exists()]
-    return sorted(int(name) for name in found)
-
-
 def best(run: epath.Path) -> int | None:
     """Step of the kept checkpoint with the lowest validation loss; None if none was validated."""
     import orbax.checkpoint as ocp
 
     handler = ocp.JsonCheckpointHandler(filename="metrics")
-    folders = {step: run / FOLDER / str(step) / "metrics" for step in steps(run)}
+    folders = {step: run / FOLDER / str(step) / "metrics" for step in runs.steps(run)}
     losses = {s: handler.restore(f)["val_loss"] for s, f in folders.items() if f.is_dir()}
     return min(losses, key=lambda step: losses[step]) if losses else None
 
@@ -199,7 +186,7 @@ def restore_state(run: epath.Path, like: State, stored: runs.Stored) -> tuple[in
 
 def finished(run: epath.Path, step: int | None) -> int:
     """The step, or the latest, if the run has a checkpoint of it."""
-    found = steps(run)
+    found = runs.steps(run)
     if not found or (step is not None and step not in found):
         have = ", ".join(map(str, found)) or "none"
         wanted = "a checkpoint" if step is None else f"a checkpoint of step {step}"

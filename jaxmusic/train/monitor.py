@@ -40,11 +40,7 @@ class Validation(NamedTuple):
 
 
 def check(experiment: configs.Experiment) -> None:
-    """Raises UserError if an experiment wants a tracker, a profile or patience that cannot be."""
-    if experiment.optimizer.patience < 1:
-        raise UserError(
-            f"Set optimizer.patience to at least 1, not {experiment.optimizer.patience}."
-        )
+    """Raises UserError if an experiment wants a tracker or a profile that cannot be."""
     trackers.chosen(experiment.trackers)
     profiling.profiled(experiment.profile)
 

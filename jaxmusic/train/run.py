@@ -12,12 +12,11 @@ lock              held by the process that trains
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import json
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from etils import epath
 
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
     from jaxmusic.parallel.hosts import Hosts
 
 EXPERIMENT, CODEC, DATA, LOCK = "experiment.json", "codec.json", "data.json", "lock"
+CHECKPOINTS = "checkpoints"
+COMMITTED = "commit_success.txt"
+"""In a bucket, where nothing can be renamed, Orbax writes this last into a checkpoint."""
 FREE = (
     *("eval_every", "eval_batches", "checkpoint_every", "keep", "keep_every", "log_every"),
     *("watchdog", "profile", "trackers", "optimizer.patience", "mesh.", "hosts."),
@@ -74,6 +76,17 @@ def read(run: str | epath.Path) -> Stored:
     data = json.loads((path / DATA).read_text())
     codec = read_codec((path / CODEC).read_text())
     return Stored(experiment, codec, data["dataset"], data["manifest"], tuple(data["styles"]))
+
+
+def steps(run: epath.Path) -> list[int]:
+    """Steps of the finished checkpoints of a run, ascending."""
+    folder = run / CHECKPOINTS
+    # On a disk, a checkpoint gets its name, the bare number, when it is complete.
+    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    found = [name for name in names if name.isdigit()]
+    if paths.in_bucket(run):
+        found = [name for name in found if (folder / name / COMMITTED).exists()]
+    return sorted(int(name) for name in found)
 
 
 def settings(text: str, path: epath.Path) -> configs.Experiment:
@@ -141,8 +154,10 @@ def claim(run: epath.Path, experiment: configs.Experiment) -> Stored | None:
             )
         return None
     stored = read(run)
-    for name, before, now in _differences(stored.experiment, experiment):
-        if not name.startswith(FREE):
+    was, wanted = configs.flat(stored.experiment), configs.flat(experiment)
+    for name, now in wanted.items():
+        before = was[name]
+        if before != now and not name.startswith(FREE):
             raise UserError(
                 f"Set {name} back to {before!r}, or name another folder for a new run: {run} was "
                 f"started with it and cannot go on with {now!r}."
@@ -198,13 +213,3 @@ def explained(run: epath.Path) -> Iterator[None]:
                 f"memory ({str(error).splitlines()[0]})."
             ) from error
         raise
-
-
-def _differences(a: Any, b: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Name, value in a and value in b of every setting that is not the same."""
-    for field in dataclasses.fields(a):
-        x, y = getattr(a, field.name), getattr(b, field.name)
-        if dataclasses.is_dataclass(x):
-            yield from _differences(x, y, f"{where}{field.name}.")
-        elif x != y:
-            yield f"{where}{field.name}", x, y

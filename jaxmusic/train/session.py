@@ -70,7 +70,7 @@ class Session:
         self._stored = stored
         _same_data(run, stored, self.data)
         patience = _patience(experiment)
-        facts = agreement.facts(experiment, self.data, checkpoint.steps(run))
+        facts = agreement.facts(experiment, self.data, runs.steps(run))
         hosts.agree("the comparison of settings", facts, patience)
         mesh = make_mesh(experiment.mesh)
         self._program = make_program(

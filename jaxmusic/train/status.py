@@ -207,11 +207,7 @@ def _curve(lines: Lines, name: str) -> tuple[tuple[int, float], ...]:
 
 
 def _checkpoints(path: epath.Path, lines: Lines) -> Checkpoints:
-    folder = path / "checkpoints"
-    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-    # On a disk, a checkpoint gets its name when it is complete; in a bucket, this file comes last.
-    last = "commit_success.txt" if paths.in_bucket(path) else ""
-    steps = sorted(int(n) for n in names if n.isdigit() and (folder / n / last).exists())
+    folder, steps = path / runs.CHECKPOINTS, runs.steps(path)
     if not steps:
         return Checkpoints()
     losses = {step: _val_loss(folder / str(step)) for step in steps}
@@ -222,7 +218,7 @@ def _checkpoints(path: epath.Path, lines: Lines) -> Checkpoints:
         steps=tuple(steps),
         best=min(known, key=lambda step: known[step]) if known else None,
         bytes=_size(latest),
-        written=_modified(latest / last),
+        written=_modified(latest / runs.COMMITTED if paths.in_bucket(path) else latest),
         blocked=statistics.median(blocked) if blocked else None,
     )
 

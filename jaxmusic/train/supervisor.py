@@ -14,9 +14,8 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-from etils import epath
-
 from jaxmusic.train import exits
+from jaxmusic.train import run as runs
 
 PAUSE, LONGEST = 5.0, 300.0
 """Seconds before the first start anew; each further one without progress waits twice as long, up
@@ -135,10 +134,7 @@ def _watch(child: subprocess.Popen[bytes], beats: int) -> None:
 
 def _reached(run: str) -> int:
     """Step of the latest finished checkpoint of a run, -1 if there is none."""
-    # Written down here once more because `jaxmusic.train.checkpoint` imports JAX.
-    folder = epath.Path(run).expanduser() / "checkpoints"
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return max((int(name) for name in names if name.isdigit()), default=-1)
+    return max(runs.steps(runs.folder(run)), default=-1)
 
 
 def _say(text: str) -> None:

@@ -16,7 +16,8 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import hosts_fakes
 
-from jaxmusic.train import checkpoint, weights
+from jaxmusic.train import run as runs
+from jaxmusic.train import weights
 
 STEPS = 20
 SETTINGS = (f"steps={STEPS}", "checkpoint_every=2", "eval_every=10")
@@ -111,7 +112,7 @@ def test_a_link_is_cut(whole, cache, tmp_path, namespaces):
         processes = stack.enter_context(
             hosts_fakes.pair(run, cache, settings, where=namespaces, names="jma")
         )
-        until(lambda: max(checkpoint.steps(run), default=0) >= 6, *processes)
+        until(lambda: max(runs.steps(run), default=0) >= 6, *processes)
         _ip("-n jmb link set jmb0 down")
         since = time.time()
         for index, process in enumerate(processes):

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxmusic.train import checkpoint, weights
+from jaxmusic.train import run as runs
+from jaxmusic.train import weights
 from jaxmusic.train.monitor import read_log
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "train_fakes.py"
@@ -51,9 +52,9 @@ def test_kills_change_no_bit(tmp_path, environment):
     rng = np.random.default_rng(0)
     reached, amid_save = [], 0
     for kill in range(KILLS):
-        before = max(checkpoint.steps(broken), default=0)
+        before = max(runs.steps(broken), default=0)
         process = start(broken, environment)
-        while max(checkpoint.steps(broken), default=0) <= before and process.poll() is None:
+        while max(runs.steps(broken), default=0) <= before and process.poll() is None:
             time.sleep(0.001)
         # Half of the kills come at any time, half as soon as a save is seen going on.
         time.sleep(rng.uniform(0, 0.1))
@@ -62,7 +63,7 @@ def test_kills_change_no_bit(tmp_path, environment):
         process.kill()
         process.communicate()
         amid_save += saving(broken)
-        reached.append(max(checkpoint.steps(broken)))
+        reached.append(max(runs.steps(broken)))
     assert reached[-1] < STEPS and reached == sorted(set(reached))
     assert amid_save >= 4
     finish(broken, environment)
