@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.llama import VOCAB, llama
 from jaxmusic import config as configs
 from jaxmusic.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Batch, Events
 
 MARK = "@"
-VOCAB = 1500
 PARTS = 4
 """Parts of a packed row: pieces have about a thousand tokens in the middle."""
 GAIN = 1.01
@@ -226,30 +226,10 @@ def pytorch(size: str, repeats: int) -> tuple[dict[str, Any], Trial, tuple[str, 
 
     transformers.AttentionInterface.register("causal_sdpa", flash)
 
-    def llama() -> Any:
-        torch.manual_seed(0)
-        return transformers.LlamaForCausalLM(
-            transformers.LlamaConfig(
-                vocab_size=VOCAB,
-                hidden_size=model.width,
-                intermediate_size=model.hidden,
-                num_hidden_layers=model.layers,
-                num_attention_heads=model.heads,
-                num_key_value_heads=model.kv_heads,
-                head_dim=model.head_dim,
-                max_position_embeddings=context,
-                tie_word_embeddings=True,
-                attn_implementation="causal_sdpa",
-                bos_token_id=None,
-                eos_token_id=None,
-                pad_token_id=None,
-            )
-        )
-
     def trial(way: str, batch: int) -> dict[str, Any]:
         torch.compiler.reset()
         dtype = torch.bfloat16 if way == "bfloat16" else torch.float32
-        net = llama().to(device, dtype).train()
+        net = llama(model, context, "causal_sdpa").to(device, dtype).train()
         optimizer = torch.optim.AdamW(
             net.parameters(), lr=1e-4, betas=(0.9, 0.98), weight_decay=0.1, fused=True
         )
@@ -283,7 +263,7 @@ def pytorch(size: str, repeats: int) -> tuple[dict[str, Any], Trial, tuple[str, 
         used = torch.cuda.max_memory_allocated() if device == "cuda" else 0
         return {"seconds": seconds, "gib": used / 2**30}
 
-    parameters = sum(p.numel() for p in llama().parameters())
+    parameters = sum(p.numel() for p in llama(model, context, "causal_sdpa").parameters())
     about = {"parameters": parameters, "context": context}
     return about, trial, ("autocast", "bfloat16")
 

@@ -22,13 +22,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from benchmarks.llama import VOCAB, llama
 from jaxmusic import config as configs
 from jaxmusic.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
 from jaxmusic.models import decode, transformer
 
 MODEL = configs.Model(layers=7)
 """About 6.4 million parameters with a vocabulary of 1,500."""
-VOCAB = 1500
 
 
 def run(
@@ -50,7 +50,7 @@ def run(
     sides = {"training": {"jaxmusic": our_training(batch, context)}}
     sides["generation"] = {"jaxmusic": our_generation(generated)}
     if peer:
-        model = peer_model(max(context, generated) + 1)
+        model = llama(MODEL, max(context, generated) + 1, "sdpa")
         sides["training"]["pytorch"] = peer_training(model, batch, context)
         sides["generation"]["pytorch"] = peer_generation(model, generated)
     result: dict[str, Any] = {
@@ -147,30 +147,6 @@ def our_generation(count: int) -> Callable[[], Any]:
         return jax.lax.while_loop(lambda carry: carry[0] < count, body, start)[1]
 
     return lambda: sample(weights, jax.random.key(1)).block_until_ready()
-
-
-def peer_model(length: int) -> Any:
-    """A Llama of the same shape in PyTorch."""
-    import torch
-    import transformers
-
-    torch.manual_seed(0)
-    shape = transformers.LlamaConfig(
-        vocab_size=VOCAB,
-        hidden_size=MODEL.width,
-        intermediate_size=MODEL.hidden,
-        num_hidden_layers=MODEL.layers,
-        num_attention_heads=MODEL.heads,
-        num_key_value_heads=MODEL.kv_heads,
-        head_dim=MODEL.head_dim,
-        max_position_embeddings=length,
-        tie_word_embeddings=True,
-        attn_implementation="sdpa",
-        bos_token_id=None,
-        eos_token_id=None,
-        pad_token_id=None,
-    )
-    return transformers.LlamaForCausalLM(shape)
 
 
 def peer_training(model: Any, batch: int, context: int) -> Callable[[], Any]:

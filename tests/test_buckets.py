@@ -69,10 +69,8 @@ def losses(run):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, kept_compiled):
     """The same run on local disk."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "Loader", fakes.FakeLoader)
-        path = tmp_path_factory.mktemp("whole")
-        trainer.train(fakes.experiment(), path, progress=False)
+    path = tmp_path_factory.mktemp("whole")
+    fakes.train(path)
     return path
 
 

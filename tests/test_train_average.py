@@ -18,10 +18,8 @@ def averaged(tmp_path_factory):
     """A run that keeps an average, and one that keeps none."""
     folder = tmp_path_factory.mktemp("runs")
     settings = dataclasses.replace(fakes.experiment().optimizer, ema=0.99, spike=6.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "Loader", fakes.FakeLoader)
-        trainer.train(fakes.experiment(optimizer=settings), folder / "averaged", progress=False)
-        trainer.train(fakes.experiment(), folder / "plain", progress=False)
+    fakes.train(folder / "averaged", fakes.experiment(optimizer=settings))
+    fakes.train(folder / "plain")
     return folder
 
 

@@ -31,9 +31,7 @@ def fake_data(monkeypatch):
 def made(tmp_path_factory, kept_compiled):
     """A finished run."""
     path = tmp_path_factory.mktemp("made") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "Loader", fakes.FakeLoader)
-        trainer.train(fakes.experiment(), path, progress=False)
+    fakes.train(path)
     return path
 
 

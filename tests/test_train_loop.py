@@ -30,10 +30,7 @@ def fake_data(monkeypatch):
 def whole(tmp_path_factory, kept_compiled):
     """A run that nothing disturbed."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "Loader", fakes.FakeLoader)
-        result = trainer.train(fakes.experiment(), path, progress=False)
-    return path, result
+    return path, fakes.train(path)
 
 
 def params(run, step=None):

@@ -100,6 +100,17 @@ def experiment(**changes):
     return config.Experiment(**(settings | changes))
 
 
+def train(run, settings=None):
+    """Trains on the fake data, where no fixture of a test has put them in place."""
+    import pytest
+
+    from jaxmusic.train import session, trainer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "Loader", FakeLoader)
+        return trainer.train(settings or experiment(), run, progress=False)
+
+
 def codec():
     return MetricalCodec(config.Codec())
 

@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -203,11 +203,15 @@ def restore_item(folder: epath.Path, like: Any) -> Any:
 
 def check(folder: epath.Path, found: Any, wanted: Any) -> None:
     """Orbax casts silently to the type that is asked for: compare before restoring."""
-    have, need = _arrays(found), _arrays(wanted)
+    compare(folder, _arrays(found), _arrays(wanted))
+
+
+def compare(where: epath.Path, have: Mapping[str, str], need: Mapping[str, str]) -> None:
+    """Raises UserError at the first array, by name, that is not described as it must be."""
     for name in sorted(have.keys() | need.keys()):
         if have.get(name) != need.get(name):
             raise UserError(
-                f"Use the model settings that {folder} was trained with: it holds "
+                f"Use the model settings that {where} was trained with: it holds "
                 f"{have.get(name, 'nothing')} as {name} where this model has "
                 f"{need.get(name, 'nothing')}."
             )

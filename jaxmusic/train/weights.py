@@ -185,22 +185,13 @@ class _Opened:
         have = int(self.file.metadata()["step"])
         if step not in (None, have):
             raise UserError(f"Leave out the step, or give {have}: {self.path} has no other.")
-        self._check(like)
+        names = self.file.keys()
+        checkpoint.compare(
+            self.path,
+            {name: str(self.file.get_slice(name).get_shape()) for name in names},
+            {name: str(list(leaf.shape)) for name, leaf in like.items()},
+        )
         return have, {name: self._placed(name, leaf) for name, leaf in like.items()}
-
-    def _check(self, like: dict[str, Any]) -> None:
-        names = set(self.file.keys())
-        for name in sorted(names | like.keys()):
-            have, need = "nothing", "nothing"
-            if name in names:
-                have = str(self.file.get_slice(name).get_shape())
-            if name in like:
-                need = str(list(like[name].shape))
-            if have != need:
-                raise UserError(
-                    f"Use the model settings that {self.path} was trained with: it holds {have} "
-                    f"as {name} where this model has {need}."
-                )
 
     def _placed(self, name: str, leaf: Any) -> jax.Array:
         part = self.file.get_slice(name)
