@@ -17,7 +17,7 @@ import jax
 
 from jaxmusic import config as configs
 from jaxmusic.errors import UserError
-from jaxmusic.parallel.lines import Lines, Lost, called, listed
+from jaxmusic.parallel.lines import Lines, called, listed
 from jaxmusic.parallel.roll import host_lines, join_lines
 
 ENVIRONMENT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
@@ -251,6 +251,3 @@ def _differences(found: list[dict[str, Any]], names: list[str]) -> str:
             said = ", ".join(f"{value} on {listed(where)}" for value, where in who.items())
             parts.append(f"{fact} is {said}")
     return "; ".join(parts)
-
-
-__all__ = ["Hosts", "Lost", "Place", "find", "start"]

@@ -14,7 +14,7 @@ from typing import NoReturn
 from jaxmusic import config as configs
 from jaxmusic.errors import explained
 from jaxmusic.parallel import hosts
-from jaxmusic.parallel.lines import LINGER
+from jaxmusic.parallel.lines import LINGER, Lost
 from jaxmusic.train import exits, trainer
 from jaxmusic.train import run as runs
 from jaxmusic.train.signals import ASKED
@@ -45,7 +45,7 @@ def run(experiment: configs.Experiment, folder: str) -> int:
             watchdog.name, watchdog.tell = peers.name, peers.tell
             result = trainer.train(experiment, folder, hosts=peers, watchdog=watchdog)
             peers.leave()
-        except hosts.Lost as lost:
+        except Lost as lost:
             peers.tell(str(lost), exits.PEER_LOST)
             ended(str(lost), None)
         except BaseException as error:

@@ -70,8 +70,9 @@ class Session:
         self._stored = stored
         _same_data(run, stored, self.data)
         patience = _patience(experiment)
-        facts = agreement.facts(experiment, self.data, runs.steps(run))
-        hosts.agree("the comparison of settings", facts, patience)
+        if hosts.several:
+            facts = agreement.facts(experiment, self.data, runs.steps(run))
+            hosts.agree("the comparison of settings", facts, patience)
         mesh = make_mesh(experiment.mesh)
         self._program = make_program(
             experiment, self.data.codec.vocab_size, self.data.codec.onset_tokens, mesh
