@@ -166,7 +166,9 @@ def _print_lines(index: int, process: subprocess.Popen[str]) -> None:
     # Lines end at carriage returns too, by which progress is drawn over itself.
     for line in process.stdout:
         if text := line.rstrip():
-            print(f"{index}: {text}", flush=True)
+            # In one piece: print writes the end of a line by itself, after what another wrote.
+            sys.stdout.write(f"{index}: {text}\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -126,6 +126,14 @@ def test_local_output_is_led_by_the_process_number(bench: Bench):
     assert sorted(done.stdout.splitlines()) == [f"0: 0 {said}", f"1: 1 {said}"]
 
 
+def test_local_lines_of_processes_do_not_mix(bench: Bench):
+    bench.program("jaxmusic", "seq 2000")
+    done = bench.run("local.py", "--processes", "4", "toy")
+    assert done.returncode == 0, done.stderr
+    lines = [f"{index}: {number}" for index in range(4) for number in range(1, 2001)]
+    assert sorted(done.stdout.splitlines()) == sorted(lines)
+
+
 @pytest.mark.parametrize("failure, code", [("exit 1", 1), ("exit 76", 76), ("kill -9 $$", 137)])
 def test_local_ends_all_when_one_has_failed(bench: Bench, failure: str, code: int):
     # The other ignores SIGTERM, and what it started lives on unless the group is killed.
