@@ -21,6 +21,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     7: ("quickstart",),
     6: ("model", "planning"),
     5: ("train",),
+    4: ("evaluate",),
     3: ("data", "generate"),
     2: ("codecs", "formats", "models", "parallel"),
     1: (
@@ -29,7 +30,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         *("harmony", "harmony_weights"),
     ),
 }
-"""Rooms of each floor: modules and folders of the package. Floor 4 is not built yet."""
+"""Rooms of each floor: modules and folders of the package."""
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
 HEAVY = ("note_seq", "matplotlib", "tensorflow_datasets", "tensorflow", "torch", "grain", "orbax")

@@ -84,6 +84,22 @@ class Codec:
 
 
 @dataclasses.dataclass(frozen=True)
+class Tasks:
+    """Chances with which a part of a piece is read as a task, anew in every epoch: what is given
+    first, then what is to be written.
+    """
+
+    infill: float = 0.0
+    """Bars inside of it are written."""
+    accompany: float = 0.0
+    """Some of its instruments are written, the others and the chords are given."""
+    harmonise: float = 0.0
+    """Its melody is given, chords and all else are written."""
+    vary: float = 0.0
+    """Some bars are given, and the chords of all; the other bars are written."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Data:
     """What a run reads."""
 
@@ -112,6 +128,8 @@ class Data:
     """Likewise, how much louder or softer."""
     drop_tracks: float = 0.0
     """Chance with which each track of a piece, or its drums, is left out; never all of them."""
+    tasks: Tasks = dataclasses.field(default_factory=Tasks)
+    """Tasks that the model learns besides composing and going on."""
     threads: int = 2
     """Reading threads of each host."""
     workers: int = 0
@@ -254,6 +272,39 @@ class Experiment:
     steps."""
     init_from: str = ""
     """Run, or file that jaxmusic export wrote, whose weights a new run starts from."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Controls:
+    """What a piece shall be like. What is left empty is left to the model."""
+
+    style: str = ""
+    """A style that the model was trained on, or a mix with weights: pop=3 jazz=1."""
+    duration: str | float = ""
+    """Length: 3:00, 180 (seconds) or 90 bars; empty is that of the form, or else 3:00."""
+    key: str = ""
+    """Such as C, Bb major, F# minor or Am."""
+    tempo: float = 0.0
+    """Quarter notes per minute; 0 leaves it to the model."""
+    meter: str = ""
+    """Such as 4/4, 3/4 or 6/8."""
+    density: float = 0.0
+    """Notes per quarter note, those of all instruments together; 0 leaves it to the model."""
+    instruments: str = ""
+    """Names of General MIDI instruments or families and drums, with commas: piano, strings, drums.
+    These play and no others. "no drums" alone leaves out the drums."""
+    chords: str = ""
+    """A progression that is repeated to the end, a bar for each chord or chords joined by /: C G/B
+    Am F."""
+    form: str = ""
+    """Sections with their numbers of bars: intro4 verse8 chorus8 outro4."""
+    guidance: float = 1.0
+    """How far to go towards style, key, density, chords and form: 1 samples as was learned, more
+    (e.g. 2) does away with what is as likely without them, at twice the work."""
+    strict: bool = False
+    """Allow only notes that keep key, chords and density."""
+    seed: int = 0
+    """The same seed gives the same piece on the same device."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,8 @@ from jaxmusic.errors import UserError
 from jaxmusic.events import Events
 from jaxmusic.formats import sequence as sequences
 from jaxmusic.generate.composer import Composer, Composition
+from jaxmusic.generate.controls import Wishes
+from jaxmusic.generate.length import check_duration
 from jaxmusic.models import decode, transformer
 from jaxmusic.notes import semitones_to_c
 from jaxmusic.train import weights
@@ -129,14 +131,14 @@ class MusicModel:
             known = ", ".join(self.styles) or "none: leave the style out"
             raise UserError(f"this model was not trained on style {style!r}; its styles: {known}")
         styles = (style,) if style else ()
-        unit = f" {self._composer.planner.UNIT}"
-        with tqdm(desc="composing", unit=unit, disable=not progress) as shown:
+        planner = self._composer.planner(Wishes(check_duration(duration), styles))
+        with tqdm(desc="composing", unit=f" {planner.UNIT}", disable=not progress) as shown:
 
             def show(finished: int, total: int) -> None:
                 shown.total = total
                 shown.update(finished - shown.n)
 
-            return self._composer.compose(duration, styles, seed, count, sampling, show)
+            return self._composer.compose(planner, seed, count, sampling, show)
 
     def score(self, sequence: NoteSequence) -> Score:
         """How surprising a piece is: its negative log-likelihood under the model.

@@ -12,7 +12,8 @@ from jaxmusic.errors import UserError
 from jaxmusic.formats.midi import write_midi
 from jaxmusic.generate import decoding
 from jaxmusic.generate.composer import CHUNK, Composer
-from jaxmusic.generate.length import whole_bars
+from jaxmusic.generate.controls import Wishes
+from jaxmusic.generate.length import check_duration, whole_bars
 from jaxmusic.generate.planning import SILENT_BARS
 from jaxmusic.models import decode, transformer
 
@@ -32,8 +33,13 @@ def composer():
 def long_piece(composer):
     """A piece of several contexts, and what was reported while it was made."""
     seen = []
-    (piece,) = composer.compose(LONG, ("pop", "jazz"), 5, progress=lambda *p: seen.append(p))
+    (piece,) = compose(composer, LONG, ("pop", "jazz"), 5, progress=lambda *p: seen.append(p))
     return piece, seen
+
+
+def compose(composer, duration, styles=(), seed=0, **options):
+    planner = composer.planner(Wishes(check_duration(duration), styles))
+    return composer.compose(planner, seed, **options)
 
 
 def check(piece, duration):
@@ -69,7 +75,7 @@ def check(piece, duration):
 @pytest.mark.parametrize("duration", (1.0, 3.3, 10.0, 17.123456))
 def test_exact_durations(composer, duration):
     for seed in range(3):
-        (piece,) = composer.compose(duration, (), seed)
+        (piece,) = compose(composer, duration, (), seed)
         check(piece, duration)
 
 
@@ -92,9 +98,10 @@ def test_prompts_of_any_length_are_read_to_their_last_token(composer, long_piece
     # As many styles as make the prompt as long as is wanted.
     styles = start["style"] + np.arange(length - 1 - end)
     prompt = np.concatenate([[start["bos"]], styles, body[:end]]).astype(np.int32)
-    plan, keys = composer.planner.plan(LONG, 1), jax.vmap(jax.random.key)(jnp.arange(1))
+    planner = composer.planner(Wishes(LONG))
+    (_, plan), keys = planner.begin(1), jax.vmap(jax.random.key)(jnp.arange(1))
     settings = decoding.settings(config.Sampling())
-    rows, _ = composer._fill([prompt], plan, keys, [False], settings, lambda p: None)
+    rows, _ = composer._fill([prompt], planner.rules, plan, keys, [False], settings, lambda p: None)
     assert np.array_equal(rows[0][:length], prompt)
     assert kind[rows[0][length]] not in (note, CODEC.vocabulary.kinds["hold"])
 
@@ -109,16 +116,16 @@ def test_progress_goes_up_to_all_bars(long_piece):
 
 
 def test_seeds(composer, long_piece):
-    (again,) = composer.compose(LONG, ("jazz", "pop"), 5)
+    (again,) = compose(composer, LONG, ("jazz", "pop"), 5)
     assert np.array_equal(again.tokens, long_piece[0].tokens)
-    (other,) = composer.compose(LONG, ("pop", "jazz"), 6)
+    (other,) = compose(composer, LONG, ("pop", "jazz"), 6)
     assert not np.array_equal(other.tokens[:50], again.tokens[:50])
 
 
 def test_each_piece_is_the_same_whatever_the_count(composer):
     seen = []
-    three = composer.compose(10.0, ("pop",), 11, count=3, progress=lambda *p: seen.append(p))
-    (alone,) = composer.compose(10.0, ("pop",), 11)
+    three = compose(composer, 10.0, ("pop",), 11, count=3, progress=lambda *p: seen.append(p))
+    (alone,) = compose(composer, 10.0, ("pop",), 11)
     assert np.array_equal(three[0].tokens, alone.tokens)
     for piece in three:
         check(piece, 10.0)
@@ -129,7 +136,7 @@ def test_each_piece_is_the_same_whatever_the_count(composer):
 
 def test_temperature_0_is_the_same_for_all_seeds(composer):
     cold = config.Sampling(temperature=0.0)
-    a, b = (composer.compose(3.3, (), seed, sampling=cold)[0] for seed in (1, 2))
+    a, b = (compose(composer, 3.3, (), seed, sampling=cold)[0] for seed in (1, 2))
     assert np.array_equal(a.tokens, b.tokens)
     check(a, 3.3)
 
@@ -139,7 +146,7 @@ def test_what_is_written_parses_and_lasts_as_long(composer, long_piece, tmp_path
     import pretty_midi
     import symusic
 
-    short = composer.compose(10.0, (), 1)[0]
+    short = compose(composer, 10.0, (), 1)[0]
     for piece, duration in ((long_piece[0], LONG), (short, 10.0)):
         path = tmp_path / "piece.mid"
         write_midi(piece.notes, path)
@@ -160,4 +167,4 @@ def test_impossible_wishes_are_refused(composer):
         ({"duration": 10.0, "sampling": config.Sampling(top_p=0.0)}, "top_p"),
     ):
         with pytest.raises(UserError, match=reason):
-            composer.compose(**kwargs)
+            compose(composer, **kwargs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,21 +13,23 @@ import numpy as np
 
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
+from jaxmusic.codecs.grammar import Grammar
+from jaxmusic.codecs.performance_grammar import PerformanceGrammar
 from jaxmusic.errors import UserError
 from jaxmusic.events import Events
 from jaxmusic.generate import decoding
-from jaxmusic.generate.length import check_duration
+from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.performing import PerformancePlanner
 from jaxmusic.generate.planning import Planner
 from jaxmusic.models import decode as model
 from jaxmusic.notes import Notes
 
-PLANNERS: dict[str, Any] = {
-    "metrical": Planner,
-    "fused": Planner,
-    "performance": PerformancePlanner,
+KINDS: dict[str, tuple[Any, Any]] = {
+    "metrical": (Grammar, Planner),
+    "fused": (Grammar, Planner),
+    "performance": (PerformanceGrammar, PerformancePlanner),
 }
-"""What plans pieces of each kind of codec."""
+"""Grammar of each kind of codec, and what plans its pieces."""
 CHUNK = 64
 """Tokens sampled between two looks from the host."""
 
@@ -62,47 +63,45 @@ class Composer:
     def __init__(self, shape: config.Model, weights: model.Weights, codec: Codec, context: int):
         """Takes the model's shape, its weights from `models.decode.prepare`, and the context."""
         self.shape, self.weights, self.codec, self.context = shape, weights, codec, context
-        self.planner = PLANNERS[codec.config.kind](codec, context)
-        self.grammar = self.planner.grammar
-        self._extend = jax.jit(functools.partial(self._read), donate_argnums=2)
-        self._sample = jax.jit(self._run, donate_argnums=1)
+        grammar, self._planner = KINDS[codec.config.kind]
+        self.grammar = grammar(codec)
+        self._extend = jax.jit(self._read, donate_argnums=2, static_argnames="rules")
+        self._sample = jax.jit(self._run, donate_argnums=1, static_argnames="rules")
+
+    def planner(self, wishes: Wishes) -> Any:
+        """What `compose` needs to compose from nothing but wishes."""
+        return self._planner(self.grammar, self.context, wishes)
 
     def compose(
         self,
-        duration: float,
-        styles: tuple[str, ...] = (),
+        planner: Any,
         seed: int = 0,
         count: int = 1,
         sampling: config.Sampling = config.Sampling(),  # noqa: B008
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Composition]:
-        """Composes `count` pieces of exactly `duration` seconds.
+        """Composes `count` pieces.
 
         Each piece has its own random key from (seed, its number), so piece i is the same
         whatever the count, up to rounding.
 
         Args:
-          duration: seconds.
-          styles: names of styles the header asks for.
+          planner: how they begin, go on and end, see `planning.Planner`.
           seed: random seed.
           count: pieces, sampled side by side.
           sampling: how tokens are drawn.
           progress: called with (bars finished, bars in all), over all pieces.
 
         Raises:
-          UserError: where a duration, style or sampling option is not possible.
+          UserError: where the count or a sampling option is not possible.
         """
-        check_duration(duration)
         if count < 1:
             raise UserError(f"the count must be at least 1, not {count}")
         settings = decoding.settings(sampling)
-        start = self.codec.vocabulary.start
-        header = [start["bos"], *self.codec.style_tokens(styles)]
-        planner = self.planner
-        plan = planner.plan(duration, count)
+        prompts, plan = planner.begin(count)
         base = jax.random.key(seed)
         keys = jax.vmap(lambda i: jax.random.fold_in(base, i))(jnp.arange(count))
-        streams = prompts = [np.array(header, np.int32)] * count
+        streams = prompts
         for turn in itertools.count():
             finished = [self._ended(s) for s in streams]
             earlier = sum(planner.bars(s) - planner.bars(p) for s, p in zip(streams, prompts))
@@ -114,17 +113,18 @@ class Composer:
                     progress(int(made.sum()) + earlier, int(total.sum()) + earlier)
 
             turn_keys = jax.vmap(lambda k, turn=turn: jax.random.fold_in(k, turn))(keys)
-            rows, done = self._fill(prompts, plan, turn_keys, finished, settings, report)
+            rows, done = self._fill(
+                prompts, planner.rules, plan, turn_keys, finished, settings, report
+            )
             streams = [
                 old if end else np.concatenate([old, row[len(prompt) :]])
                 for old, end, row, prompt in zip(streams, finished, rows, prompts)
             ]
             if done:
                 break
-            streams, prompts, plan = planner.go_on(streams, duration)
+            streams, prompts, plan = planner.go_on(streams)
         return [
-            Composition(planner.finish(stream, duration), stream, planner.bars(stream))
-            for stream in streams
+            Composition(planner.finish(stream), stream, planner.bars(stream)) for stream in streams
         ]
 
     def _ended(self, stream: np.ndarray) -> bool:
@@ -133,6 +133,7 @@ class Composer:
     def _fill(
         self,
         prompts: list[np.ndarray],
+        rules: Any,
         plan: Any,
         keys: jax.Array,
         finished: list[bool],
@@ -148,12 +149,14 @@ class Composer:
         room = min(self.context, _bucket(ready + CHUNK))
         cache = model.init_cache(self.shape, len(prompts), room)
         width = min(room, -(-(ready + 1) // CHUNK) * CHUNK)
-        state, cache = self._extend(self.weights, forced[:, :width], cache, plan, ready)
+        state, cache = self._extend(
+            self.weights, forced[:, :width], cache, plan, ready, rules=rules
+        )
         done: Any = jnp.asarray(finished)
         p = Progress(state, cache, jnp.asarray(forced), jnp.asarray(ready), done, keys)
         while True:
             stop = min(int(p.index) + CHUNK, room - 1)
-            p = self._sample(self.weights, p, plan, forced, lengths, settings, stop)
+            p = self._sample(self.weights, p, plan, forced, lengths, settings, stop, rules=rules)
             report(p)
             index, done = int(p.index), np.asarray(p.done)
             if done.all() or index + 1 >= self.context:
@@ -169,14 +172,14 @@ class Composer:
         return row[: ends[0] + 1] if len(ends) else row
 
     def _read(
-        self, weights: Any, tokens: Any, cache: Any, plan: Any, ready: Any
+        self, weights: Any, tokens: Any, cache: Any, plan: Any, ready: Any, rules: Any
     ) -> tuple[Any, Any]:
         """Grammar states after token `ready` of each row, and a cache of what comes before it."""
 
         def walk(row: Any, plan: Any) -> tuple[Any, Events]:
             def one(state: Any, scanned: tuple[Any, Any]) -> tuple[Any, Events]:
                 token, i = scanned
-                new = self.grammar.advance(state, token, self.planner.rules(state, plan))
+                new = self.grammar.advance(state, token, rules(state, plan))
                 new = jax.tree.map(lambda a, b: jnp.where(i <= ready, a, b), new, state)
                 return new, self.grammar.place(new)
 
@@ -195,6 +198,7 @@ class Composer:
         lengths: Any,
         settings: decoding.Settings,
         stop: Any,
+        rules: Any,
     ) -> Progress:
         """Samples until `stop` tokens are known or all pieces have ended."""
         end = self.codec.vocabulary.start["eos"]
@@ -203,13 +207,13 @@ class Composer:
             events = jax.vmap(self.grammar.place)(p.state)
             events = Events(*(e[:, None] for e in events))
             logits, cache = model.step(self.shape, weights, events, p.cache, p.index)
-            rules = jax.vmap(self.planner.rules)(p.state, plan)
-            mask = jax.vmap(self.grammar.mask)(p.state, rules)
+            kept = jax.vmap(rules)(p.state, plan)
+            mask = jax.vmap(self.grammar.mask)(p.state, kept)
             logits = jax.vmap(self.grammar.merge)(logits)
             keys = jax.vmap(jax.random.fold_in, (0, None))(p.keys, p.index)
             drawn = jax.vmap(decoding.draw, (0, 0, 0, None))(keys, logits, mask, settings)
             token = jnp.where(p.index + 1 < lengths, forced[:, p.index + 1], drawn)
-            new = jax.vmap(self.grammar.advance)(p.state, token, rules)
+            new = jax.vmap(self.grammar.advance)(p.state, token, kept)
 
             def keep(old: Any, new: Any) -> Any:
                 return jnp.where(p.done, old, new)

@@ -3,63 +3,78 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmusic.codecs.performance import PerformanceCodec
 from jaxmusic.codecs.performance_grammar import PerformanceGrammar, Rules
 from jaxmusic.codecs.performance_notes import NOTE_OFF, SHIFT, STEPS_PER_SECOND, VELOCITY
+from jaxmusic.generate.controls import Wishes
 from jaxmusic.notes import Notes
 
 SILENT_SECONDS = 4
 """No more seconds than this pass without an onset."""
 
 
-class PerformancePlanner:
-    """What composing must know of the performance codec; see `planning.Planner`.
+class Plan(NamedTuple):
+    """What the rules of B pieces follow from.
 
-    A plan is the number of steps of each piece: int32 [B].
+    Attributes:
+      steps: int32 [B], steps of each piece.
+      tokens: int32 [B], a second with this many tokens closes as soon as it may.
     """
 
+    steps: Any
+    tokens: Any
+
+
+def rules(state: Any, plan: Plan) -> Rules:
+    """Rules of one piece after a state of its grammar (in `jit`)."""
+    return Rules(steps=plan.steps, silence=SILENT_SECONDS * STEPS_PER_SECOND, tokens=plan.tokens)
+
+
+class PerformancePlanner:
+    """One wish for pieces of the performance codec; see `planning.Planner`."""
+
     UNIT = "seconds"
+    rules = staticmethod(rules)
 
-    def __init__(self, codec: PerformanceCodec, context: int):
-        """Takes the codec and the model's context."""
-        self.codec, self.context = codec, context
-        self.grammar = PerformanceGrammar(codec)
+    def __init__(self, grammar: PerformanceGrammar, context: int, wishes: Wishes):
+        """Takes the codec's grammar, the model's context, and what is asked for."""
+        self.codec, self.context, self.wishes = grammar.codec, context, wishes
 
-    def plan(self, duration: float, count: int) -> np.ndarray:
-        """The plan of `count` pieces of `duration` seconds."""
-        return np.full(count, _steps(duration), np.int32)
+    def begin(self, count: int) -> tuple[list[np.ndarray], Plan]:
+        """The prompts of `count` pieces, and their plan."""
+        header = [
+            self.codec.vocabulary.start["bos"],
+            *self.codec.style_tokens(self.wishes.styles),
+        ]
+        return [np.array(header, np.int32)] * count, self._plan(count)
 
-    def rules(self, state: Any, plan: Any) -> Rules:
-        """Rules of one piece after a state of its grammar (in `jit`)."""
-        silence = SILENT_SECONDS * STEPS_PER_SECOND
-        return Rules(steps=plan, silence=silence, tokens=self.context // 4)
+    def _plan(self, count: int) -> Plan:
+        steps = np.full(count, _steps(self.wishes.seconds), np.int32)
+        return Plan(steps, np.full(count, self.context // 4, np.int32))
 
-    def count(self, state: Any, plan: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def count(self, state: Any, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
         """Seconds finished and seconds in all of each piece [B], of what a plan was made for."""
-        return np.asarray(state.time) // STEPS_PER_SECOND, -(-plan // STEPS_PER_SECOND)
+        return np.asarray(state.time) // STEPS_PER_SECOND, -(-plan.steps // STEPS_PER_SECOND)
 
     def bars(self, stream: np.ndarray) -> int:
         """Seconds of a stream, a last one that is not whole included."""
         return -(-int(self.codec.events(stream).time[-1]) // STEPS_PER_SECOND)
 
-    def go_on(
-        self, streams: list[np.ndarray], duration: float
-    ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+    def go_on(self, streams: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray], Plan]:
         """Streams cut to whole seconds, prompts for the next stretch, and its plan.
 
         A prompt is a header and the last seconds of a piece. Notes that began before these seconds
         and still sound end where the stream is cut, because the prompt does not know of them.
         """
-        out, prompts, plan = [], [], self.plan(duration, len(streams))
+        out, prompts, plan = [], [], self._plan(len(streams))
         for row, stream in enumerate(streams):
             if stream[-1] == self.codec.vocabulary.start["eos"]:
                 out.append(stream)
                 prompts.append(stream[:2])
-                plan[row] = 0
+                plan.steps[row] = 0
                 continue
             stream = self._cut(stream)
             piece, _ = self.codec.decode(stream)
@@ -71,7 +86,7 @@ class PerformancePlanner:
             held = piece.pitch[early & (piece.onset + piece.duration == piece.length)]
             out.append(np.concatenate([_settled(stream), NOTE_OFF + held]).astype(np.int32))
             prompts.append(_settled(self.codec.encode(piece.part(first, piece.bars))))
-            plan[row] -= first * STEPS_PER_SECOND
+            plan.steps[row] -= first * STEPS_PER_SECOND
         return out, prompts, plan
 
     def _cut(self, stream: np.ndarray) -> np.ndarray:
@@ -84,8 +99,9 @@ class PerformancePlanner:
             whole[-1] -= time[last] - end
         return whole
 
-    def finish(self, stream: np.ndarray, duration: float) -> Notes:
-        """Notes of exactly `duration` seconds."""
+    def finish(self, stream: np.ndarray) -> Notes:
+        """Notes of exactly the duration asked for."""
+        duration = self.wishes.seconds
         piece, _ = self.codec.decode(stream)
         notes = self.codec.dequantise(piece)
         # Whole steps become exactly as long as was asked for.

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxmusic import meters
 from jaxmusic.codecs.grammar import Grammar, Rules
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.length import whole_bars
 from jaxmusic.notes import Notes
 
@@ -19,48 +19,66 @@ SILENT_BARS = 2
 
 
 class Plan(NamedTuple):
-    """Bars to fill and steps of the last bar, by meter and tempo: int32 [B, M, K] each."""
+    """What the rules of B pieces follow from.
+
+    Attributes:
+      bars, last_bar: bars to fill and steps of the last bar, by meter and tempo: int32 [B, M, K].
+      tokens: int32 [B], a bar with this many tokens closes as soon as it may.
+    """
 
     bars: Any
     last_bar: Any
+    tokens: Any
+
+
+def rules(state: Any, plan: Plan) -> Rules:
+    """Rules of one piece after a state of its grammar (in `jit`)."""
+    meter, tempo = jnp.maximum(state.meter, 0), jnp.maximum(state.tempo, 0)
+    return Rules(
+        bars=plan.bars[meter, tempo],
+        last_bar=plan.last_bar[meter, tempo],
+        silence=SILENT_BARS,
+        steady=1,
+        tokens=plan.tokens,
+    )
 
 
 class Planner:
-    """What composing must know of the metrical codec.
+    """One wish for pieces of the metrical codec: how they begin, go on and end.
 
     Attributes:
-      grammar: the codec's grammar.
+      rules: a function of a grammar state and a plan, the same one for all wishes, so that programs
+        are compiled once.
     """
 
     UNIT = "bars"
+    rules = staticmethod(rules)
 
-    def __init__(self, codec: MetricalCodec, context: int):
-        """Takes the codec and the model's context."""
-        self.codec, self.context = codec, context
-        self.grammar = Grammar(codec)
+    def __init__(self, grammar: Grammar, context: int, wishes: Wishes):
+        """Takes the codec's grammar, the model's context, and what is asked for."""
+        self.codec, self.context, self.wishes = grammar.codec, context, wishes
 
-    def plan(self, duration: float, count: int) -> Plan:
-        """The plan of `count` pieces of `duration` seconds, for any meter and tempo."""
+    def begin(self, count: int) -> tuple[list[np.ndarray], Plan]:
+        """The prompts of `count` pieces, and their plan."""
+        header = [
+            self.codec.vocabulary.start["bos"],
+            *self.codec.style_tokens(self.wishes.styles),
+        ]
+        return [np.array(header, np.int32)] * count, self._plan(count)
+
+    def _plan(self, count: int) -> Plan:
+        """The plan of `count` pieces, for any meter and tempo."""
         beat = self.codec.config.steps_per_beat
+        seconds = self.wishes.seconds
         table = np.array(
             [
-                [whole_bars(duration, m, float(t), beat) for t in meters.TEMPOS]
+                [whole_bars(seconds, m, float(t), beat) for t in meters.TEMPOS]
                 for m in range(len(meters.METERS))
             ],
             np.int32,
         )
-        return Plan(*(np.repeat(table[None, ..., i], count, 0) for i in (0, 1)))
-
-    def rules(self, state: Any, plan: Plan) -> Rules:
-        """Rules of one piece after a state of its grammar (in `jit`)."""
-        meter, tempo = jnp.maximum(state.meter, 0), jnp.maximum(state.tempo, 0)
-        return Rules(
-            bars=plan.bars[meter, tempo],
-            last_bar=plan.last_bar[meter, tempo],
-            silence=SILENT_BARS,
-            steady=1,
-            tokens=self.context // 4,
-        )
+        bars, last_bar = (np.repeat(table[None, ..., i], count, 0) for i in (0, 1))
+        return Plan(bars, last_bar, np.full(count, self.context // 4, np.int32))
 
     def count(self, state: Any, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
         """Bars finished and bars in all of each piece [B], of what a plan was made for."""
@@ -75,14 +93,12 @@ class Planner:
     def _is_bar(self, stream: np.ndarray) -> np.ndarray:
         return self.codec.vocabulary.kind[stream] == self.codec.vocabulary.kinds["bar"]
 
-    def go_on(
-        self, streams: list[np.ndarray], duration: float
-    ) -> tuple[list[np.ndarray], list[np.ndarray], Plan]:
+    def go_on(self, streams: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray], Plan]:
         """Streams cut to whole bars, prompts for the next stretch, and its plan.
 
         A prompt is a header, the running state and the last bars of a piece.
         """
-        out, prompts, plan = [], [], self.plan(duration, len(streams))
+        out, prompts, plan = [], [], self._plan(len(streams))
         for row, stream in enumerate(streams):
             if stream[-1] == self.codec.vocabulary.start["eos"]:
                 out.append(stream)
@@ -103,8 +119,9 @@ class Planner:
             plan.bars[row], plan.last_bar[row] = total - first, last
         return out, prompts, plan
 
-    def finish(self, stream: np.ndarray, duration: float) -> Notes:
-        """Notes of exactly `duration` seconds: one tempo, nothing past the end."""
+    def finish(self, stream: np.ndarray) -> Notes:
+        """Notes of exactly the duration asked for: one tempo, nothing past the end."""
+        duration = self.wishes.seconds
         piece, _ = self.codec.decode(stream)
         beat = self.codec.config.steps_per_beat
         tempo = float(meters.TEMPOS[piece.tempo[0]])
