@@ -68,6 +68,9 @@ MODEL = """
     def program(layout):
         where = sharding.shardings(values, layout.mesh, rules)
         params = jax.device_put(values, where)
+        query, split = params["layers"]["query"].get_value(), layout.mesh.shape
+        share = (2, 16 // split["fsdp"], 4 // split["tensor"], 8)
+        assert query.sharding.shard_shape(query.shape) == share
         rows = sharding.batch_sharding(layout.mesh, rules, 8)
 
         def loss(params, events):
