@@ -33,7 +33,7 @@ class Distance(NamedTuple):
       difference: standardised mean difference, ``(mean - mean_ref) / deviation_ref``; of a
         histogram ``|mean - mean_ref| / sqrt(sum of variances_ref)``. 0 is best.
       divergence: Kullback-Leibler divergence in nats of the inter-set distances' density q from
-        the intra-set distances' density p, ``sum p log(p / q)``: 0 is best, about 14 is the most.
+        the intra-set distances' density p, ``sum p log(p / q)``: 0 is best, 21 the most.
       overlap: the area under both densities, ``sum min(p, q)``: 0 to 1, and 1 is best.
     """
 

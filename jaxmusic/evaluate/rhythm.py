@@ -6,6 +6,7 @@ Drums count like all other notes, except where durations are compared. Onsets go
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -118,7 +119,7 @@ def groove_consistency(notes: Notes, line: np.ndarray | None = None) -> float | 
     if not len(notes):
         return None
     grooves = _grooves(bars(notes, line))
-    pairs = [(a, b) for a, b in zip(grooves, grooves[1:]) if len(a) == len(b)]
+    pairs = [(a, b) for a, b in itertools.pairwise(grooves) if len(a) == len(b)]
     return float(1 - np.mean([(a != b).mean() for a, b in pairs])) if pairs else None
 
 
@@ -143,7 +144,7 @@ def empty_beats(notes: Notes) -> float | None:
     A note sounds from its onset to its end, end excluded; a drum hit as long as it is written. Dong
     et al., "Pypianoroll", 2018.
     """
-    return _empty(notes, np.arange(0, notes.end + TICKS_PER_BEAT - 1, TICKS_PER_BEAT))
+    return _empty(notes, np.arange(0, notes.end, TICKS_PER_BEAT))
 
 
 def empty_bars(notes: Notes, line: np.ndarray | None = None) -> float | None:
