@@ -1,0 +1,100 @@
+"""Statistics of form: how far chords repeat, and how far passages come back."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from jaxmusic import harmony
+from jaxmusic.evaluate import rhythm
+from jaxmusic.notes import NO_CHORD, Notes
+
+SPANS = {"short": (3.0, 8.0), "medium": (8.0, 15.0), "long": (15.0, np.inf)}
+"""Lengths of passages in seconds, the second excluded, as Wu and Yang (2020) have them."""
+_BLOCK = 4096
+
+
+def chord_irregularity(notes: Notes, chords: np.ndarray | None = None) -> float | None:
+    """Share of different ones among all runs of three chords that follow each other, 0 to 1.
+
+    ``#{(c_i, c_i+1, c_i+2)} / (n - 2)`` for the n chords of the piece, each named when it changes;
+    stretches without a chord are passed over. Low where a progression goes round, 1 where it never
+    does. Not defined for fewer than three chords. Wu and Yang, 2020.
+
+    Args:
+      notes: an aligned piece.
+      chords: int [C], its chords in order, see `jaxmusic.notes.NO_CHORD`. Without them they are
+        inferred from the notes, whatever the labels say, so that all pieces are measured alike.
+    """
+    if chords is None:
+        chords = harmony.infer_chords(notes)[1]
+    chords = chords[chords != NO_CHORD].astype(np.int64)
+    chords = chords[np.append(True, chords[1:] != chords[:-1])[: len(chords)]]
+    if len(chords) < 3:
+        return None
+    trigrams = (chords[:-2] * NO_CHORD + chords[1:-1]) * NO_CHORD + chords[2:]
+    return len(np.unique(trigrams)) / len(trigrams)
+
+
+def structureness(notes: Notes, span: str) -> float | None:
+    """How exactly passages of some length come back in a piece, 0 to 1.
+
+    With S the `self_similarity` of the bars, the mean over all lengths of n bars in the span, and
+    for each over all passages of n bars that begin at bar a, of
+    ``max_b (1 / n) sum_(k < n) S[a + k, b + k]`` over all b with ``|a - b| >= n``: the passage that
+    resembles it most and does not overlap it. 1 if each passage is repeated note by note; it falls
+    with the length for the same piece. Not defined where no two passages of such a length fit into
+    the piece.
+
+    Wu and Yang (2020) ask the same of audio, by the fitness of the best passage in a scape plot of
+    chroma (Mueller, Jiang and Grosche, 2013); notes are compared here, and all passages count.
+
+    Args:
+      notes: an aligned piece.
+      span: a name in `SPANS`; a bar lasts as long as the mean of the piece's bars.
+    """
+    alike = self_similarity(notes)
+    if not alike.any():
+        return None
+    count = len(alike)
+    seconds = float(notes.seconds(notes.end)) / count
+    shortest, longest = SPANS[span]
+    total, found, lengths = alike, [], range(1, count // 2 + 1)
+    for n in lengths:
+        if n * seconds >= longest:
+            break
+        if n > 1:  # sums along diagonals, a bar longer each time
+            total = total[:-1, :-1] + alike[n - 1 :, n - 1 :]
+        if n * seconds >= shortest:
+            found.append(_best_matches(total, n) / n)
+    return float(np.mean(found)) if found else None
+
+
+def _best_matches(total: np.ndarray, n: int) -> float:
+    """Mean over passages of their largest sum with one that begins n bars away or further."""
+    at = np.arange(len(total))
+    best = np.where(np.abs(at[:, None] - at) >= n, total, -1.0).max(1)
+    return float(best[best >= 0].mean())  # from some in the middle no other is so far away
+
+
+@functools.lru_cache(maxsize=1)  # one piece's structure is asked for over one span after the other
+def self_similarity(notes: Notes) -> np.ndarray:
+    """How alike each two bars of an aligned piece are, float32 [B, B], 0 to 1.
+
+    The Jaccard index ``|A & B| / |A | B|`` of the sets of (step from the bar line, pitch) of the
+    notes that begin in them, drums left aside; 0 for two silent bars.
+    """
+    line, bar, position = rhythm.bars(notes)
+    pitched = ~notes.is_drum
+    what, item = np.unique(position[pitched] << 7 | notes.pitch[pitched], return_inverse=True)
+    count = len(line) - 1
+    common, bar = np.zeros((count, count), np.float32), bar[pitched]
+    for first in range(0, len(what), _BLOCK):  # bounds the memory of very long pieces
+        has = np.zeros((count, _BLOCK), np.float32)
+        chosen = (item >= first) & (item < first + _BLOCK)
+        has[bar[chosen], item[chosen] - first] = 1
+        common += has @ has.T
+    size = np.diag(common)
+    either = size[:, None] + size - common
+    return common / np.maximum(either, 1)
