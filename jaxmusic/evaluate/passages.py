@@ -22,8 +22,9 @@ SEEDS = 48
 """Runs that passages are begun from, at most."""
 COMMON = 4096
 """A run of intervals that is found at more places than this says nothing and begins no passage."""
-STRETCH = 4.0
-"""Note values may be so many times as long, or as short."""
+STRETCH, UNEVEN = 4.0, 1.5
+"""Note values may be so many times as long, or as short, by a ratio of the numbers 1 to 4, and by any
+other ratio."""
 _SIMPLE = np.array(sorted({a / b for a in range(1, 5) for b in range(1, 5)}))
 
 
@@ -111,10 +112,10 @@ def _seeds(index: CopyIndex, lines: Lines) -> list[_Seed]:
     # Stretches of one copy that was altered here and there support one another.
     key = (piece[first] << 16) + ((up[first] + 128) << 8) + np.rint(4 * stretch[first]).astype(int)
     inverse = np.unique(key, return_inverse=True)[1]
-    best = np.lexsort((first, -weight, -np.bincount(inverse, weight)[inverse]))
-    rank = np.empty(len(best), np.int64)  # of a stretch among those that support it
+    best = np.lexsort((first, -weight, inverse, -np.bincount(inverse, weight)[inverse]))
     group = inverse[best]
     new = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
+    # The place of a stretch among those that support it.
     rank = np.arange(len(best)) - np.repeat(new, np.diff(np.append(new, len(best))))
     chosen = best[rank < 4][:SEEDS]
     return [
@@ -138,10 +139,7 @@ def _extend(index: CopyIndex, lines: Lines, seed: _Seed) -> Passage | None:
     piece = int(index.piece(np.array(seed.theirs[0])))
     base = int(index.columns.first[piece])
     source = index.lines([piece])
-    mine, theirs = (
-        _one_track(lines, seed.mine[0]),
-        _one_track(source, seed.theirs[0] - base),
-    )
+    mine, theirs = _one_track(lines, seed.mine[0]), _one_track(source, seed.theirs[0] - base)
     x, pitch = lines.step[mine], lines.pitch[mine]
     target = source.step[theirs] * 128 + source.pitch[theirs]
     up = int(source.pitch[seed.theirs[0] - base] - lines.pitch[seed.mine[0]])
@@ -158,7 +156,7 @@ def _extend(index: CopyIndex, lines: Lines, seed: _Seed) -> Passage | None:
             fits = (target[at] == wanted) & (pitch + up >= 0) & (pitch + up < 128)
             partner = np.where(fits, at, partner)
         hit = partner >= 0
-        if hit[a : b + 1].mean() < 1 - 1 / (1 + MISS):
+        if not _allowed(stretch) or hit[a : b + 1].mean() < 1 - 1 / (1 + MISS):
             return None
         start, stop = _stretch_around(hit, a, b)
         met = np.flatnonzero(hit[start:stop]) + start
@@ -185,6 +183,11 @@ def _fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     if abs(stretch / near - 1) < 0.03:
         stretch = near
     return stretch, float(np.median(y - stretch * x))
+
+
+def _allowed(stretch: float) -> bool:
+    """Whether note values may be so many times as long."""
+    return bool((_SIMPLE == stretch).any()) or 1 / UNEVEN <= stretch <= UNEVEN
 
 
 def _stretch_around(hit: np.ndarray, a: int, b: int) -> tuple[int, int]:

@@ -25,6 +25,8 @@ PRIOR = 4.0
 """How many events the next lower order is worth."""
 EVENTS = 4096
 """Number of events that there might be; an event that was never heard has 12 bits."""
+MOST = 8.0
+"""Bits of a note at most: a rhythm that nobody else has may be an error in finding beats."""
 LONGEST = 96
 """Steps between two onsets that are told apart, two bars of 4/4; longer ones count as this."""
 
@@ -78,7 +80,7 @@ class Counts(NamedTuple):
 
 
 def bits(found: np.ndarray, music: Counts, without: Counts) -> np.ndarray:
-    """Surprise of each note in bits: -log2 of its probability (float64 [M]).
+    """Surprise of each note in bits: -log2 of its probability, `MOST` at most (float64 [M]).
 
     Args:
       found: `grams` of the lines.
@@ -98,4 +100,4 @@ def bits(found: np.ndarray, music: Counts, without: Counts) -> np.ndarray:
             context[1:], context[:1] = count[k - 1, :-1], 0
         longer = (count[k] + PRIOR * p) / (np.maximum(context, count[k]) + PRIOR)
         p = np.where(found[k] > 0, longer, p)
-    return np.where(found[0] > 0, -np.log2(p), 0.0)
+    return np.where(found[0] > 0, np.minimum(-np.log2(p), MOST), 0.0)
