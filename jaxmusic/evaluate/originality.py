@@ -27,7 +27,7 @@ from jaxmusic.notes import TICKS_PER_BEAT, Notes
 
 BITS_PER_NOTE = 4.0
 """Bits of surprise that make one telling note: about what a melody's note has."""
-COPIED = 36
+COPIED = 28
 """Telling notes from which on a passage counts as copied; docs/originality.md says why."""
 STEP = TICKS_PER_BEAT // 12
 """Ticks of a step of lines."""
