@@ -1,5 +1,6 @@
 """Originality: planted copies are found whatever was done to them, and new music is let through."""
 
+import pathlib
 import re
 
 import data_music
@@ -203,10 +204,11 @@ def test_surprise_is_that_of_a_markov_model():
 def test_an_index_is_kept_beside_the_shards(starter_data):
     first = copy_index.read("starter", str(starter_data), progress=False)
     folder = open_dataset("starter", str(starter_data)).path / "copies"
-    kept = {p: p.stat().st_mtime_ns for p in folder.glob("*/*.npy")}
+    folder = pathlib.Path(folder)
+    kept = {p: p.stat().st_mtime_ns for p in folder.rglob("*.npy")}
     assert len(kept) == len(copy_index.Columns._fields)
     second = copy_index.read("starter", str(starter_data), progress=False)
-    assert {p: p.stat().st_mtime_ns for p in folder.glob("*/*.npy")} == kept
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*.npy")} == kept
     assert isinstance(second[0].columns.step, np.memmap)
     piece = second[0].pieces[3]
     found = [originality.find(index, piece) for index in (first, second)]

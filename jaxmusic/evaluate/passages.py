@@ -18,8 +18,8 @@ from jaxmusic.evaluate.copy_index import CopyIndex
 
 MISS = 2.0
 """What a note without a partner costs: up to a third of a passage may be dropped or changed."""
-SEEDS = 48
-"""Runs that passages are begun from, at most."""
+SEEDS, EACH = 64, 4
+"""Runs that passages are begun from, at most, and how many for one way to move the piece."""
 COMMON = 4096
 """A run of intervals that is found at more places than this says nothing and begins no passage."""
 STRETCH, UNEVEN = 4.0, 1.5
@@ -109,15 +109,15 @@ def _seeds(index: CopyIndex, lines: Lines) -> list[_Seed]:
     first = np.flatnonzero(np.append(True, ~same))
     last = np.append(first[1:], len(mine)) - 1
     weight = np.add.reduceat(rare, first)
-    # Stretches of one copy that was altered here and there support one another.
+    # Stretches of one copy that was altered here and there support one another, and so do those on
+    # one diagonal; of a diagonal one stretch is enough.
     key = (piece[first] << 16) + ((up[first] + 128) << 8) + np.rint(4 * stretch[first]).astype(int)
-    inverse = np.unique(key, return_inverse=True)[1]
-    best = np.lexsort((first, -weight, inverse, -np.bincount(inverse, weight)[inverse]))
-    group = inverse[best]
-    new = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
-    # The place of a stretch among those that support it.
-    rank = np.arange(len(best)) - np.repeat(new, np.diff(np.append(new, len(best))))
-    chosen = best[rank < 4][:SEEDS]
+    group = np.unique(key, return_inverse=True)[1]
+    line = np.unique(theirs[first] - mine[first], return_inverse=True)[1]
+    support, together = (np.bincount(x, weight)[x] for x in (group, line))
+    best = np.lexsort((first, -weight, line, -together, group, -support))
+    best = best[_rank(line[best]) == 0]
+    chosen = best[_rank(group[best]) < EACH][:SEEDS]
     return [
         _Seed(
             (int(mine[a]), int(mine[b]) + RUN),
@@ -125,6 +125,12 @@ def _seeds(index: CopyIndex, lines: Lines) -> list[_Seed]:
         )
         for a, b in zip(first[chosen], last[chosen])
     ]
+
+
+def _rank(key: np.ndarray) -> np.ndarray:
+    """How many equal keys stand right before each key."""
+    first = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
+    return np.arange(len(key)) - np.repeat(first, np.diff(first, append=len(key)))
 
 
 def _pieces_per_run(mine: np.ndarray, piece: np.ndarray) -> np.ndarray:
