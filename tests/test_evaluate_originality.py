@@ -130,7 +130,9 @@ def test_a_copy_is_found_in_music_made_by_rules():
 
 
 def test_pieces_without_lines_share_nothing(tunes, training):
-    drums = make_notes(np.arange(64) * 240, [60] * 64, [36, 38] * 32, [90] * 64, [0] * 64, drum=[True])
+    drums = make_notes(
+        np.arange(64) * 240, [60] * 64, [36, 38] * 32, [90] * 64, [0] * 64, drum=[True]
+    )
     one = make_notes([0], [480], [60], [90], [0])
     none = make_notes([], [], [], [], [])
     for piece in (drums, one, none):
@@ -179,7 +181,9 @@ def test_the_longest_is_that_of_the_definition(tunes, training):
 
 def test_surprise_is_that_of_a_markov_model():
     rng = np.random.default_rng(0)
-    notes = make_notes(np.arange(400) * 240, [240] * 400, rng.integers(60, 63, 400), [90] * 400, [0] * 400)
+    notes = make_notes(
+        np.arange(400) * 240, [240] * 400, rng.integers(60, 63, 400), [90] * 400, [0] * 400
+    )
     lines = Lines.of(notes)
     found = surprise.grams(lines)
     music, nothing = surprise.Counts.of(found), surprise.Counts.of(found[:, :0])

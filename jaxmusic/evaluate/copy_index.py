@@ -1,10 +1,10 @@
 """An index over training music in which copied passages are found.
 
 It holds the lines of all pieces (see `jaxmusic.data.lines`), the hashes of their runs in order, and
-what is needed to say how surprising a passage is (`jaxmusic.evaluate.surprise`). It takes about 40
-bytes for each onset of a line on disk, from where it is mapped into memory, and twice that in
-memory while it is built. It is kept beside the shards of its dataset, as the other things are that
-are measured once.
+what is needed to say how surprising a passage is (`jaxmusic.evaluate.surprise`): about 27
+bytes for each onset of a line, mapped into memory from the disk, and some 230 bytes of memory while
+it is built. It is kept beside the shards of its dataset, as the other things are that are measured
+once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from etils import epath
@@ -42,7 +42,7 @@ class Columns(NamedTuple):
       song: int32 [P], number of the song that each piece is a version of.
       track: int16 [M], track within its piece. step: int32 [M]. pitch: uint8 [M].
       hash: uint64 [R], ascending. place: uint32 [R], onset that the run begins at.
-      gram: uint64 [G]. count: uint32 [G]. total: int64 [1]; see `surprise.Counts`.
+      gram: uint64 [G]. times: uint32 [G]. total: int64 [1]; see `surprise.Counts`.
     """
 
     first: np.ndarray
@@ -53,11 +53,21 @@ class Columns(NamedTuple):
     hash: np.ndarray
     place: np.ndarray
     gram: np.ndarray
-    count: np.ndarray
+    times: np.ndarray
     total: np.ndarray
 
 
-class Stored(Sequence[Notes]):
+class Pieces(Protocol):
+    """Pieces by number: a list of them will do."""
+
+    def __len__(self) -> int:
+        """Number of pieces."""
+
+    def __getitem__(self, number: int, /) -> Notes:
+        """The notes of a piece."""
+
+
+class Stored:
     """The pieces of a split, read when they are asked for."""
 
     def __init__(self, folder: epath.Path, split: str):
@@ -70,7 +80,7 @@ class Stored(Sequence[Notes]):
         """Number of pieces."""
         return len(self._source)
 
-    def __getitem__(self, number: Any) -> Notes:
+    def __getitem__(self, number: int, /) -> Notes:
         """The notes of a piece."""
         return record.from_bytes(self._source.data_source[number])
 
@@ -88,11 +98,11 @@ class CopyIndex:
       pieces: the pieces themselves, to show what was found.
     """
 
-    def __init__(self, columns: Columns, pieces: Sequence[Notes]):
+    def __init__(self, columns: Columns, pieces: Pieces):
         """Puts an index together; `build` and `read` make one."""
         self.columns = columns
         self.pieces = pieces
-        self.music = Counts(columns.gram, columns.count, columns.total)
+        self.music = Counts(columns.gram, columns.times, columns.total)
 
     def __len__(self) -> int:
         """Number of pieces."""
@@ -120,10 +130,12 @@ class CopyIndex:
         return self.pieces.name(piece) if isinstance(self.pieces, Stored) else f"piece {piece}"
 
 
-def build(pieces: Sequence[Notes], progress: bool = True) -> CopyIndex:
+def build(pieces: Pieces, progress: bool = True) -> CopyIndex:
     """Indexes aligned pieces."""
     lines, songs = [], []
-    for i in tqdm(range(len(pieces)), "indexing music", unit=" pieces", delay=2, disable=not progress):
+    for i in tqdm(
+        range(len(pieces)), "indexing music", unit=" pieces", delay=2, disable=not progress
+    ):
         notes = pieces[i]
         found = Lines.of(notes)
         track = found.track.astype(np.int16)

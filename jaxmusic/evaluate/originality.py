@@ -50,8 +50,10 @@ class Span:
 
     def __str__(self) -> str:
         """The bars and the time."""
-        bars = "bar {}".format(*self.bars) if self.bars[0] == self.bars[1] else "bars {}-{}".format(
-            *self.bars
+        bars = (
+            "bar {}".format(*self.bars)
+            if self.bars[0] == self.bars[1]
+            else "bars {}-{}".format(*self.bars)
         )
         return f"{bars} ({_clock(self.seconds[0])} to {_clock(self.seconds[1])})"
 

@@ -23,8 +23,8 @@ SEEDS, EACH = 64, 4
 COMMON = 4096
 """A run of intervals that is found at more places than this says nothing and begins no passage."""
 STRETCH, UNEVEN = 4.0, 1.5
-"""Note values may be so many times as long, or as short, by a ratio of the numbers 1 to 4, and by any
-other ratio."""
+"""Note values may be so many times as long, or as short: by ratios of the numbers 1 to 4, and by
+others."""
 _SIMPLE = np.array(sorted({a / b for a in range(1, 5) for b in range(1, 5)}))
 
 
@@ -60,7 +60,7 @@ class Passage(NamedTuple):
 
 
 class _Seed(NamedTuple):
-    """Equal intervals: onsets `mine` of the piece's lines and `theirs` of the index, ends included."""
+    """Equal intervals: onsets of the piece's lines and of the index, ends included."""
 
     mine: tuple[int, int]
     theirs: tuple[int, int]
@@ -178,7 +178,9 @@ def _extend(index: CopyIndex, lines: Lines, seed: _Seed) -> Passage | None:
 
 def _one_track(lines: Lines, onset: int) -> slice:
     """Onsets of the track that an onset is in."""
-    low, high = (np.searchsorted(lines.track, lines.track[onset], side=s) for s in ("left", "right"))
+    low, high = (
+        np.searchsorted(lines.track, lines.track[onset], side=s) for s in ("left", "right")
+    )
     return slice(int(low), int(high))
 
 
@@ -193,7 +195,7 @@ def _fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 def _allowed(stretch: float) -> bool:
     """Whether note values may be so many times as long."""
-    return bool((_SIMPLE == stretch).any()) or 1 / UNEVEN <= stretch <= UNEVEN
+    return stretch in _SIMPLE or 1 / UNEVEN <= stretch <= UNEVEN
 
 
 def _stretch_around(hit: np.ndarray, a: int, b: int) -> tuple[int, int]:

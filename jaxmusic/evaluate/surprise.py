@@ -43,7 +43,9 @@ def grams(lines: Lines) -> np.ndarray:
     gap = np.clip(np.diff(lines.step), 1, LONGEST)
     divisor = np.gcd(gap[1:], gap[:-1])
     ratio = (gap[1:] // divisor) * 128 + gap[:-1] // divisor
-    event = mixed((np.diff(lines.pitch)[1:] + 129).astype(np.uint64) << 16 | ratio.astype(np.uint64))
+    event = mixed(
+        (np.diff(lines.pitch)[1:] + 129).astype(np.uint64) << 16 | ratio.astype(np.uint64)
+    )
     out[0, 2:] = np.where(lines.track[2:] == lines.track[:-2], event | 1, 0)
     for k in range(1, ORDER + 1):
         before, now = out[k - 1, :-1], out[0, 1:]
@@ -57,26 +59,26 @@ class Counts(NamedTuple):
 
     Attributes:
       gram: uint64 [G], hashes of 1 to `ORDER` + 1 events, ascending.
-      count: uint32 [G].
+      times: uint32 [G].
       total: int64 [1], number of all events.
     """
 
     gram: np.ndarray
-    count: np.ndarray
+    times: np.ndarray
     total: np.ndarray
 
     @classmethod
     def of(cls, found: np.ndarray) -> Counts:
         """Counts the grams [ORDER + 1, M] of lines."""
-        gram, count = np.unique(found[found > 0], return_counts=True)
-        return cls(gram, count.astype(np.uint32), np.array([np.count_nonzero(found[0])]))
+        gram, times = np.unique(found[found > 0], return_counts=True)
+        return cls(gram, times.astype(np.uint32), np.array([np.count_nonzero(found[0])]))
 
     def look_up(self, gram: np.ndarray) -> np.ndarray:
         """Counts of grams of any shape, 0 for those that do not occur (int64)."""
         if not len(self.gram):
             return np.zeros(gram.shape, np.int64)
         at = np.minimum(np.searchsorted(self.gram, gram), len(self.gram) - 1)
-        return np.where(self.gram[at] == gram, self.count[at], 0).astype(np.int64)
+        return np.where(self.gram[at] == gram, self.times[at], 0).astype(np.int64)
 
 
 def bits(found: np.ndarray, music: Counts, without: Counts) -> np.ndarray:
