@@ -17,22 +17,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxmusic.data.similarity import ALIKE, MELODY, UNCLEAR, VERSIONS, Index, mixed
-from jaxmusic.notes import TICKS_PER_BEAT, Notes
+from jaxmusic.data.lines import RUN, Lines, runs, steps
+from jaxmusic.data.similarity import ALIKE, MELODY, UNCLEAR, VERSIONS, Index
+from jaxmusic.notes import Notes
 
-RUN = 7
-"""Intervals in a run. A piece that lost a tenth of its notes has 0.9 ** 8 = 43 % of its runs left,
-and more of its distinct ones, because music repeats itself."""
-DIFFERENT = 3
-"""Different intervals that a run has at least; scales and trills are in any music."""
 SIZE = 1024
 """Hashes that a piece keeps at most, of 8 bytes each."""
 ONE_VOICE = 0.95
 """A track is a melody if this share of its onsets has one note and no such track is higher."""
 LEAST_MELODY = 16
 """Onsets of a melody at least."""
-
-_POWERS = np.uint64(257) ** np.arange(RUN, dtype=np.uint64)
 
 
 def content(notes: Notes) -> str:
@@ -47,7 +41,7 @@ def content(notes: Notes) -> str:
     kind, count = np.unique(voice * 128 + notes.pitch, return_counts=True)
     columns = [kind, count.astype(np.int64)]
     if notes.is_drum.all():
-        step = _steps(notes.onset)
+        step = steps(notes.onset)
         columns.append(np.sort((step - step[:1]) * 128 + notes.pitch))  # from the first on
     return hashlib.sha256(np.concatenate(columns).tobytes()).hexdigest()
 
@@ -55,38 +49,24 @@ def content(notes: Notes) -> str:
 def signature(notes: Notes) -> np.ndarray:
     """Hashes of the runs of intervals in a piece's tracks: uint64 [K], K <= SIZE, ascending.
 
-    A track's line is its highest note at each onset. The last bit of a hash says whether the track
-    is the melody: the highest track on average of those that have one voice.
+    The last bit of a hash says whether the track is the melody: the highest track on average of
+    those that have one voice.
     """
-    pitched = ~notes.is_drum
-    track = notes.track[pitched].astype(np.int64)
-    order = np.argsort(track, kind="stable")  # Within a track rows still ascend by onset.
-    track, pitch = track[order], notes.pitch[pitched][order].astype(np.int64)
-    step = _steps(notes.onset[pitched][order])
-    first = np.flatnonzero((np.diff(step, prepend=-1) != 0) | (np.diff(track, prepend=-1) != 0))
-    if len(first) <= RUN:
-        return np.zeros(0, np.uint64)
-    line = np.maximum.reduceat(pitch, first)
-    melody = _melody(track, pitch, np.bincount(track[first]))
-    track = track[first]
-    runs = np.lib.stride_tricks.sliding_window_view(np.diff(line), RUN)
-    different = 1 + (np.diff(np.sort(runs, axis=1), axis=1) != 0).sum(axis=1)
-    good = (different >= DIFFERENT) & (track[RUN:] == track[:-RUN])
-    hashes = mixed((runs[good] + 128).astype(np.uint64) @ _POWERS)
-    hashes = np.sort((hashes & ~MELODY) | (track[RUN:][good] == melody))
+    lines = Lines.of(notes)
+    start, hashes = runs(lines)
+    if not len(start):
+        return hashes
+    melody = _melody(notes, lines)
+    hashes = np.sort((hashes & ~MELODY) | (lines.track[start + RUN] == melody))
     last = np.append(hashes[1:] >> MELODY != hashes[:-1] >> MELODY, True)[: len(hashes)]
     return hashes[last][:SIZE]
 
 
-def _steps(onset: np.ndarray) -> np.ndarray:
-    """The nearest 12th of a beat."""
-    twelfth = TICKS_PER_BEAT // 12
-    return (onset.astype(np.int64) + twelfth // 2) // twelfth
-
-
-def _melody(track: np.ndarray, pitch: np.ndarray, onsets: np.ndarray) -> int:
-    """Number of the track that is the melody, -1 if none is; onsets of each track [T]."""
-    count = np.bincount(track)
+def _melody(notes: Notes, lines: Lines) -> int:
+    """Number of the track that is the melody, -1 if none is."""
+    pitched = ~notes.is_drum
+    track, pitch = notes.track[pitched], notes.pitch[pitched]
+    onsets, count = np.bincount(lines.track), np.bincount(track)
     one_voice = (onsets >= ONE_VOICE * count) & (onsets >= LEAST_MELODY)
     height = np.where(one_voice, np.bincount(track, pitch) / np.maximum(count, 1), -1)
     return int(height.argmax()) if one_voice.any() else -1

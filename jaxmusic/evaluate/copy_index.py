@@ -1,0 +1,228 @@
+"""An index over training music in which copied passages are found.
+
+It holds the lines of all pieces (see `jaxmusic.data.lines`), the hashes of their runs in order, and
+what is needed to say how surprising a passage is (`jaxmusic.evaluate.surprise`): about 27
+bytes for each onset of a line, mapped into memory from the disk, and some 230 bytes of memory while
+it is built. It is kept beside the shards of its dataset, as the other things are that are measured
+once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from etils import epath
+from tqdm import tqdm
+
+from jaxmusic.data import mixture, record
+from jaxmusic.data.catalog import open_dataset
+from jaxmusic.data.lines import Lines, runs
+from jaxmusic.errors import UserError
+from jaxmusic.evaluate.surprise import Counts, grams
+from jaxmusic.notes import Notes
+
+VERSION = 1
+"""Raised when an index comes to mean something else, so that indices are made anew."""
+_APART = 2**15
+"""Tracks of a piece are numbered from its own number times this."""
+
+
+class Columns(NamedTuple):
+    """The arrays of an index: of P pieces with M onsets of lines, R runs and G grams.
+
+    Attributes:
+      first: int64 [P + 1], where the onsets of each piece begin.
+      song: int32 [P], number of the song that each piece is a version of.
+      track: int16 [M], track within its piece. step: int32 [M]. pitch: uint8 [M].
+      hash: uint64 [R], ascending. place: uint32 [R], onset that the run begins at.
+      gram: uint64 [G]. times: uint32 [G]. total: int64 [1]; see `surprise.Counts`.
+    """
+
+    first: np.ndarray
+    song: np.ndarray
+    track: np.ndarray
+    step: np.ndarray
+    pitch: np.ndarray
+    hash: np.ndarray
+    place: np.ndarray
+    gram: np.ndarray
+    times: np.ndarray
+    total: np.ndarray
+
+
+class Pieces(Protocol):
+    """Pieces by number: a list of them will do."""
+
+    def __len__(self) -> int:
+        """Number of pieces."""
+
+    def __getitem__(self, number: int, /) -> Notes:
+        """The notes of a piece."""
+
+
+class Stored:
+    """The pieces of a split, read when they are asked for."""
+
+    def __init__(self, folder: epath.Path, split: str):
+        """Opens a split of the dataset in a folder."""
+        import tensorflow_datasets as tfds
+
+        self._source: Any = tfds.builder_from_directory(folder).as_data_source(split)
+
+    def __len__(self) -> int:
+        """Number of pieces."""
+        return len(self._source)
+
+    def __getitem__(self, number: int, /) -> Notes:
+        """The notes of a piece."""
+        return record.from_bytes(self._source.data_source[number])
+
+    def name(self, number: int) -> str:
+        """The file that a piece comes from."""
+        path = self._source[number]["path"]
+        return path.decode() if isinstance(path, bytes) else str(path)
+
+
+class CopyIndex:
+    """Training music to search for copied passages.
+
+    Attributes:
+      columns: the arrays.
+      pieces: the pieces themselves, to show what was found.
+    """
+
+    def __init__(self, columns: Columns, pieces: Pieces):
+        """Puts an index together; `build` and `read` make one."""
+        self.columns = columns
+        self.pieces = pieces
+        self.music = Counts(columns.gram, columns.times, columns.total)
+
+    def __len__(self) -> int:
+        """Number of pieces."""
+        return len(self.columns.song)
+
+    def piece(self, place: np.ndarray) -> np.ndarray:
+        """Number of the piece that onsets of lines belong to."""
+        return np.searchsorted(self.columns.first, place, side="right") - 1
+
+    def lines(self, pieces: Sequence[int]) -> Lines:
+        """The lines of some pieces, whose tracks keep apart."""
+        rows = [slice(*self.columns.first[i : i + 2]) for i in pieces]
+        c = self.columns
+        track = [c.track[r].astype(np.int64) + n * _APART for n, r in enumerate(rows)]
+        step, pitch = ([x[r].astype(np.int64) for r in rows] for x in (c.step, c.pitch))
+        return Lines(*(np.concatenate([np.zeros(0, np.int64), *x]) for x in (track, step, pitch)))
+
+    def versions(self, piece: int) -> Counts:
+        """What all versions of the song of a piece count."""
+        same = np.flatnonzero(self.columns.song == self.columns.song[piece])
+        return Counts.of(grams(self.lines(same.tolist())))
+
+    def name(self, piece: int) -> str:
+        """What a piece is called: its file, or else its number."""
+        return self.pieces.name(piece) if isinstance(self.pieces, Stored) else f"piece {piece}"
+
+
+def build(pieces: Pieces, progress: bool = True) -> CopyIndex:
+    """Indexes aligned pieces."""
+    lines, songs = [], []
+    for i in tqdm(
+        range(len(pieces)), "indexing music", unit=" pieces", delay=2, disable=not progress
+    ):
+        notes = pieces[i]
+        found = Lines.of(notes)
+        track = found.track.astype(np.int16)
+        lines.append((track, found.step.astype(np.int32), found.pitch.astype(np.uint8)))
+        songs.append(notes.labels.song or f"\n{i}")  # which no song is called
+    first = np.concatenate([[0], np.cumsum([len(x[0]) for x in lines], dtype=np.int64)])
+    if first[-1] >= 2**32:
+        raise UserError("Search a smaller dataset: an index holds at most 4 billion notes.")
+    empty = (np.zeros(0, np.int16), np.zeros(0, np.int32), np.zeros(0, np.uint8))
+    track, step, pitch = (np.concatenate(x) for x in zip(empty, *lines))
+    number = np.repeat(np.arange(len(pieces), dtype=np.int64) * _APART, np.diff(first))
+    whole = Lines(number + track, step.astype(np.int64), pitch.astype(np.int64))
+    place, hashes = runs(whole)
+    order = np.argsort(hashes, kind="stable")
+    return CopyIndex(
+        Columns(
+            first,
+            np.unique(np.array(songs, dtype=str), return_inverse=True)[1].astype(np.int32),
+            *(track, step, pitch, hashes[order], place[order].astype(np.uint32)),
+            *Counts.of(grams(whole)),
+        ),
+        pieces,
+    )
+
+
+def read(dataset: str, data_dir: str, progress: bool = True) -> list[CopyIndex]:
+    """The indices of the train splits of prepared datasets, built now where there are none yet.
+
+    Args:
+      dataset: its name, perhaps with a version, or a mixture of several, as in `config.Data`.
+      data_dir: the folder that holds datasets.
+      progress: show a progress bar while one is built.
+
+    Raises:
+      UserError: there is no such dataset, or it has no split to train on.
+    """
+    found = [open_dataset(m.dataset, data_dir) for m in mixture.parse(dataset)]
+    for one in found:
+        if not one.splits.get("train"):
+            raise UserError(
+                f"Dataset {one.name!r} has no pieces to train on, so nothing can be copied from "
+                "it: name another."
+            )
+    return [_kept(one.path, Stored(one.path, "train"), progress) for one in found]
+
+
+def _kept(folder: epath.Path, pieces: Stored, progress: bool) -> CopyIndex:
+    """The index as kept, or built now and kept where the folder can be written to."""
+    kept = folder / "copies" / f"{VERSION}-train"
+    if (columns := _load(kept)) is not None and len(columns.song) == len(pieces):
+        return CopyIndex(columns, pieces)
+    index = build(pieces, progress)
+    try:
+        _save(kept, index.columns)
+    except OSError as error:
+        logging.getLogger(__name__).warning(
+            "the index of %s cannot be kept and will be built again: %s", os.fspath(folder), error
+        )
+        return index
+    columns = _load(kept)
+    return index if columns is None else CopyIndex(columns, pieces)
+
+
+def _load(kept: epath.Path) -> Columns | None:
+    """Arrays mapped into memory; nothing where they are not there or damaged."""
+    try:
+        return Columns(
+            *(
+                np.load(os.fspath(kept / f"{name}.npy"), mmap_mode="r", allow_pickle=False)
+                for name in Columns._fields
+            )
+        )
+    except (OSError, ValueError, EOFError):
+        return None  # a damaged index is built anew
+
+
+def _save(kept: epath.Path, columns: Columns) -> None:
+    """Writes beside and renames, so that no reader finds half an index."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    beside = kept.parent / f".{kept.name}.{uuid.uuid4().hex}"
+    try:
+        beside.mkdir()
+        for name, column in columns._asdict().items():
+            np.save(os.fspath(beside / f"{name}.npy"), column)
+        with contextlib.suppress(FileNotFoundError):
+            kept.rename(kept.parent / f"{beside.name}.old")
+        os.rename(beside, kept)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(kept.parent / f"{beside.name}.old", ignore_errors=True)

@@ -1,0 +1,272 @@
+"""Originality: whether a piece copies the music that a model was trained on.
+
+A passage is a stretch of the highest notes of one track that lies, moved by one transposition, one
+ratio of note values and one shift in time, on the highest notes of one track of a training piece
+(`jaxmusic.evaluate.passages`). The tempo in beats per minute plays no part. Drums do not count.
+
+All music shares scales, arpeggios and repeated notes. So a passage is not measured by its notes
+alone, but by how much they say: the sum of their surprise, in bits, to a model of the training
+music that has not heard the song in question (`jaxmusic.evaluate.surprise`). What the passage
+itself said before counts once. `BITS_PER_NOTE` bits are one telling note.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxmusic.data.lines import Lines
+from jaxmusic.errors import UserError
+from jaxmusic.evaluate import surprise
+from jaxmusic.evaluate.copy_index import CopyIndex
+from jaxmusic.evaluate.passages import Passage, Way, passages
+from jaxmusic.meters import bar_lines
+from jaxmusic.notes import TICKS_PER_BEAT, Notes
+
+BITS_PER_NOTE = 4.0
+"""Bits of surprise that make one telling note: about what a melody's note has."""
+COPIED = 28
+"""Telling notes from which on a passage counts as copied; docs/originality.md says why."""
+STEP = TICKS_PER_BEAT // 12
+"""Ticks of a step of lines."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """A stretch of a piece.
+
+    Attributes:
+      start, end: ticks; the end is the last note's onset.
+      bars: first and last bar, counted from 1.
+      seconds: where it begins and ends.
+    """
+
+    start: int
+    end: int
+    bars: tuple[int, int]
+    seconds: tuple[float, float]
+
+    def __str__(self) -> str:
+        """The bars and the time."""
+        bars = (
+            "bar {}".format(*self.bars)
+            if self.bars[0] == self.bars[1]
+            else "bars {}-{}".format(*self.bars)
+        )
+        return f"{bars} ({_clock(self.seconds[0])} to {_clock(self.seconds[1])})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """The passage of a piece that says most of what a training piece says.
+
+    Attributes:
+      telling: its length in telling notes; 0 where nothing is shared, and then all that follows
+        says nothing.
+      notes: its length in notes of one line that have a partner.
+      shared: notes of all pitched tracks within it that have a partner in any track.
+      piece: number of the training piece in its split, -1 for none.
+      name: the training piece's file.
+      here, there: where it lies in the piece, and in the training piece.
+      transposition: semitones from the piece up to the training piece.
+      stretch: how many times as long the note values are in the training piece.
+      share: part of the piece's pitched notes that lie in any copied passage (of `COPIED` telling
+        notes or more); 0 where there are none.
+      passage, source: notes of both within `here` and `there`, from tick 0 on, to see and to hear.
+    """
+
+    telling: float = 0.0
+    notes: int = 0
+    shared: int = 0
+    piece: int = -1
+    name: str = ""
+    here: Span = Span(0, 0, (0, 0), (0.0, 0.0))
+    there: Span = Span(0, 0, (0, 0), (0.0, 0.0))
+    transposition: int = 0
+    stretch: float = 1.0
+    share: float = 0.0
+    passage: Notes | None = None
+    source: Notes | None = None
+
+    @property
+    def bars(self) -> int:
+        """Bars that it touches."""
+        return self.here.bars[1] - self.here.bars[0] + 1 if self.notes else 0
+
+    @property
+    def seconds(self) -> float:
+        """Its length in seconds."""
+        return self.here.seconds[1] - self.here.seconds[0]
+
+    @property
+    def copied(self) -> bool:
+        """Whether it is longer than what different songs share by chance."""
+        return self.telling >= COPIED
+
+    def describe(self) -> str:
+        """What was found, in a sentence or two."""
+        if not self.notes:
+            return "No passage is shared with the training music."
+        how = []
+        if self.transposition:
+            direction = "below" if self.transposition > 0 else "above"
+            count = abs(self.transposition)
+            how.append(f"{count} semitone{'s' * (count > 1)} {direction} it")
+        if abs(self.stretch - 1) > 0.02:
+            how.append(f"note values {1 / self.stretch:.3g} times as long")
+        return (
+            f"{self.here} share {self.notes} notes of a line ({self.telling:.0f} telling ones; "
+            f"{self.shared} notes of all tracks) with {self.there} of {self.name}"
+            f"{', ' if how else ''}{', '.join(how)}. "
+            f"{self.share:.0%} of the piece's notes are in copied passages."
+        )
+
+
+def find(training: Sequence[CopyIndex], notes: Notes) -> Match:
+    """The longest passage that a piece shares with training music.
+
+    Args:
+      training: indices, from `copy_index.read` or `copy_index.build`.
+      notes: an aligned piece (`jaxmusic.beats.align`), not necessarily a whole one.
+
+    Returns:
+      A match without notes where nothing is shared: for pieces without notes, of drums alone, or
+      of fewer than nine onsets in every track.
+    """
+    lines = Lines.of(notes)
+    best, longest, inside = Match(), 0.0, np.zeros(len(notes), bool)
+    for index in training:
+        for passage, telling in _told(index, passages(index, lines)):
+            if telling < COPIED and telling <= longest:
+                continue
+            start, end = (int(lines.step[i]) for i in (passage.start, passage.stop - 1))
+            mine = _coincide(notes, index.pieces[passage.way.piece], passage.way, start, end)
+            if telling >= COPIED:
+                inside |= mine
+            if telling > longest:
+                longest = telling
+                best = _match(index, notes, passage, telling, (start, end), int(mine.sum()))
+    pitched = int((~notes.is_drum).sum())
+    return dataclasses.replace(best, share=float(inside.sum()) / max(pitched, 1))
+
+
+def check(match: Match, longest: int) -> None:
+    """Refuses a piece that shares too long a passage.
+
+    Args:
+      match: what `find` found.
+      longest: telling notes that a passage may have; `COPIED` is what real songs keep to.
+
+    Raises:
+      UserError: it has more, or the limit is not above 0.
+    """
+    if longest < 1:
+        raise UserError(f"Give originality a number of notes above 0, not {longest}.")
+    if match.telling > longest:
+        raise UserError(
+            f"Draw with another seed or raise originality above {longest}, for the piece copies: "
+            + match.describe()
+        )
+
+
+def _told(index: CopyIndex, found: Sequence[Passage]) -> list[tuple[Passage, float]]:
+    """Passages with their lengths in telling notes."""
+    by_piece: dict[int, list[Passage]] = {}
+    for passage in found:
+        by_piece.setdefault(passage.way.piece, []).append(passage)
+    out = []
+    for piece, several in by_piece.items():
+        grams = surprise.grams(index.lines([piece]))
+        bits = surprise.bits(grams, index.music, index.versions(piece))
+        for passage in several:
+            rows = passage.partners - int(index.columns.first[piece])
+            # What was said before is not said again; 0 stands for no gram.
+            first = np.unique(grams[-1, rows], return_index=True)[1]
+            new = grams[-1, rows] == 0
+            new[first] = True
+            out.append((passage, float(bits[rows][new].sum()) / BITS_PER_NOTE))
+    return out
+
+
+def _coincide(notes: Notes, source: Notes, way: Way, start: int, end: int) -> np.ndarray:
+    """Bool [N]: pitched notes from step start to end that lie on pitched notes of the source."""
+    step = (notes.onset.astype(np.int64) + STEP // 2) // STEP
+    inside = ~notes.is_drum & (step >= start) & (step <= end)
+    theirs = ~source.is_drum
+    place = (source.onset[theirs].astype(np.int64) + STEP // 2) // STEP
+    known = np.unique(place * 256 + source.pitch[theirs])
+    moved = np.rint(way.stretch * step + way.shift).astype(np.int64)
+    pitch = notes.pitch.astype(np.int64) + way.transposition
+    hit = np.zeros(len(notes), bool)
+    for off in (-1, 0, 1):
+        hit |= np.isin((moved + off) * 256 + pitch, known)
+    return inside & hit & (pitch >= 0) & (pitch < 128)
+
+
+def _match(
+    index: CopyIndex,
+    notes: Notes,
+    passage: Passage,
+    telling: float,
+    steps: tuple[int, int],
+    shared: int,
+) -> Match:
+    """The match of a passage."""
+    way = passage.way
+    source = index.pieces[way.piece]
+    ends = index.columns.step[passage.partners[[0, -1]]].astype(np.int64)
+    here, there = _span(notes, *steps), _span(source, int(ends[0]), int(ends[1]))
+    return Match(
+        telling=telling,
+        notes=len(passage.partners),
+        shared=shared,
+        piece=way.piece,
+        name=index.name(way.piece),
+        here=here,
+        there=there,
+        transposition=way.transposition,
+        stretch=way.stretch,
+        passage=_cut(notes, here),
+        source=_cut(source, there),
+    )
+
+
+def _span(notes: Notes, first: int, last: int) -> Span:
+    """The stretch from one step to another."""
+    start, end = first * STEP, last * STEP
+    line = bar_lines(notes, max(last + 1, -(-notes.end // STEP)), 12)[1]
+    bars = np.searchsorted(line, [first, last], side="right")
+    seconds = notes.seconds(np.array([start, end]))
+    return Span(start, end, (int(bars[0]), int(bars[1])), (float(seconds[0]), float(seconds[1])))
+
+
+def _cut(notes: Notes, span: Span) -> Notes:
+    """All tracks of a stretch as a piece of its own, without labels."""
+    near = STEP // 2
+    rows = (notes.onset >= span.start - near) & (notes.onset <= span.end + near)
+    onset = np.maximum(notes.onset[rows] - span.start, 0).astype(np.int32)
+    duration = notes.duration[rows]
+    tempo = max(int(np.searchsorted(notes.tempo_tick, span.start, side="right")) - 1, 0)
+    meter = max(int(np.searchsorted(notes.meter_tick, span.start, side="right")) - 1, 0)
+    return notes.replace(
+        onset=onset,
+        duration=duration,
+        pitch=notes.pitch[rows],
+        velocity=notes.velocity[rows],
+        track=notes.track[rows],
+        tempo_tick=np.maximum(notes.tempo_tick[tempo:] - span.start, 0),
+        tempo_qpm=notes.tempo_qpm[tempo:],
+        meter_tick=np.maximum(notes.meter_tick[meter:] - span.start, 0),
+        meter_num=notes.meter_num[meter:],
+        meter_den=notes.meter_den[meter:],
+        end=int((onset + duration).max(initial=span.end - span.start)),
+        labels=type(notes.labels)(),
+    )
+
+
+def _clock(seconds: float) -> str:
+    """Minutes and seconds, as in 1:07."""
+    whole = int(seconds)
+    return f"{whole // 60}:{whole % 60:02}"

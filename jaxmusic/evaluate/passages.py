@@ -1,0 +1,206 @@
+"""Passages that a line of a piece shares with a line of training music.
+
+Runs of equal melodic intervals are where to begin (seed and extend; Altschul et al., "Basic local
+alignment search tool", 1990). Each tells by how much to transpose, how much longer the note values
+are and where both begin. Moved so, the notes of the one line lie on notes of the other, and the
+passage goes as far as they do: a note that has no partner takes `MISS` from a score to which each
+note with a partner adds one, and the passage is the stretch around the run with the best score.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxmusic.data.lines import RUN, Lines, runs
+from jaxmusic.evaluate.copy_index import CopyIndex
+
+MISS = 2.0
+"""What a note without a partner costs: up to a third of a passage may be dropped or changed."""
+SEEDS, EACH = 64, 4
+"""Runs that passages are begun from, at most, and how many for one way to move the piece."""
+COMMON = 4096
+"""A run of intervals that is found at more places than this says nothing and begins no passage."""
+STRETCH, UNEVEN = 4.0, 1.5
+"""Note values may be so many times as long, or as short: by ratios of the numbers 1 to 4, and by
+others."""
+_SIMPLE = np.array(sorted({a / b for a in range(1, 5) for b in range(1, 5)}))
+
+
+class Way(NamedTuple):
+    """How a piece is to be moved so that it lies on training music.
+
+    Attributes:
+      piece: number of the training piece.
+      transposition: semitones from the piece up to the training piece.
+      stretch: how many times as long note values are in the training piece.
+      shift: steps; the place of a note in the training piece is stretch * step + shift.
+    """
+
+    piece: int
+    transposition: int
+    stretch: float
+    shift: float
+
+
+class Passage(NamedTuple):
+    """Notes of one line that lie on notes of one line of a training piece.
+
+    Attributes:
+      way: how the line is moved.
+      start, stop: onsets of the piece's lines, stop excluded.
+      partners: int64 [n], onsets of the training lines that were met, each once, ascending.
+    """
+
+    way: Way
+    start: int
+    stop: int
+    partners: np.ndarray
+
+
+class _Seed(NamedTuple):
+    """Equal intervals: onsets of the piece's lines and of the index, ends included."""
+
+    mine: tuple[int, int]
+    theirs: tuple[int, int]
+
+
+def passages(index: CopyIndex, lines: Lines) -> list[Passage]:
+    """Passages that lines share with the music of an index, the likeliest places tried."""
+    found: list[Passage] = []
+    for seed in _seeds(index, lines):
+        a, _ = seed.mine
+        if any(
+            p.start <= a < p.stop and p.partners[0] <= seed.theirs[0] <= p.partners[-1]
+            for p in found
+        ):
+            continue
+        if (passage := _extend(index, lines, seed)) is not None:
+            found.append(passage)
+    return found
+
+
+def _seeds(index: CopyIndex, lines: Lines) -> list[_Seed]:
+    """Equal stretches of intervals, of those places first that share the rarest runs."""
+    start, hashes = runs(lines)
+    c = index.columns
+    low, high = (np.searchsorted(c.hash, hashes, side=side) for side in ("left", "right"))
+    count = np.where(high - low <= COMMON, high - low, 0)
+    row = np.repeat(low - np.cumsum(count) + count, count) + np.arange(count.sum())
+    mine = np.repeat(start, count)
+    theirs = c.place[row].astype(np.int64)
+    piece = index.piece(theirs)
+    rare = 1.0 / _pieces_per_run(mine, piece)
+    up = c.pitch[theirs].astype(np.int64) - lines.pitch[mine]
+    stretch = np.log2(c.step[theirs + RUN] - c.step[theirs]) - np.log2(
+        lines.step[mine + RUN] - lines.step[mine]
+    )
+    near = np.abs(stretch) <= np.log2(STRETCH) + 0.1
+    columns = (mine, theirs, piece, rare, up, stretch)
+    mine, theirs, piece, rare, up, stretch = (x[near] for x in columns)
+    if not len(mine):
+        return []
+    order = np.lexsort((mine, theirs - mine))
+    mine, theirs, piece, rare, up, stretch = (
+        x[order] for x in (mine, theirs, piece, rare, up, stretch)
+    )
+    same = (np.diff(theirs - mine) == 0) & (np.diff(mine) == 1) & (np.abs(np.diff(stretch)) < 0.15)
+    first = np.flatnonzero(np.append(True, ~same))
+    last = np.append(first[1:], len(mine)) - 1
+    weight = np.add.reduceat(rare, first)
+    # Stretches of one copy that was altered here and there support one another, and so do those on
+    # one diagonal; of a diagonal one stretch is enough.
+    key = (piece[first] << 16) + ((up[first] + 128) << 8) + np.rint(4 * stretch[first]).astype(int)
+    group = np.unique(key, return_inverse=True)[1]
+    line = np.unique(theirs[first] - mine[first], return_inverse=True)[1]
+    support, together = (np.bincount(x, weight)[x] for x in (group, line))
+    best = np.lexsort((first, -weight, line, -together, group, -support))
+    best = best[_rank(line[best]) == 0]
+    chosen = best[_rank(group[best]) < EACH][:SEEDS]
+    return [
+        _Seed(
+            (int(mine[a]), int(mine[b]) + RUN),
+            (int(theirs[a]), int(theirs[b]) + RUN),
+        )
+        for a, b in zip(first[chosen], last[chosen])
+    ]
+
+
+def _rank(key: np.ndarray) -> np.ndarray:
+    """How many equal keys stand right before each key."""
+    first = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
+    return np.arange(len(key)) - np.repeat(first, np.diff(first, append=len(key)))
+
+
+def _pieces_per_run(mine: np.ndarray, piece: np.ndarray) -> np.ndarray:
+    """In how many training pieces the run at each place is found; mine [S] ascends."""
+    pair, inverse = np.unique(mine * 2**31 + piece, return_inverse=True)
+    run, count = np.unique(pair >> 31, return_counts=True)
+    return count[np.searchsorted(run, pair >> 31)][inverse]
+
+
+def _extend(index: CopyIndex, lines: Lines, seed: _Seed) -> Passage | None:
+    """The passage around a seed; None where its rhythm is another."""
+    piece = int(index.piece(np.array(seed.theirs[0])))
+    base = int(index.columns.first[piece])
+    source = index.lines([piece])
+    mine, theirs = _one_track(lines, seed.mine[0]), _one_track(source, seed.theirs[0] - base)
+    x, pitch = lines.step[mine], lines.pitch[mine]
+    target = source.step[theirs] * 128 + source.pitch[theirs]
+    up = int(source.pitch[seed.theirs[0] - base] - lines.pitch[seed.mine[0]])
+    a, b = (i - mine.start for i in seed.mine)
+    t = slice(seed.theirs[0] - base, seed.theirs[1] - base + 1)
+    stretch, shift = _fit(x[a : b + 1], source.step[t])
+    length = 0
+    while True:
+        place = np.rint(stretch * x + shift).astype(np.int64)
+        partner = np.full(len(x), -1)
+        for off in (1, -1, 0):  # the nearest wins
+            wanted = (place + off) * 128 + pitch + up
+            at = np.minimum(np.searchsorted(target, wanted), len(target) - 1)
+            fits = (target[at] == wanted) & (pitch + up >= 0) & (pitch + up < 128)
+            partner = np.where(fits, at, partner)
+        hit = partner >= 0
+        if not _allowed(stretch) or hit[a : b + 1].mean() < 1 - 1 / (1 + MISS):
+            return None
+        start, stop = _stretch_around(hit, a, b)
+        met = np.flatnonzero(hit[start:stop]) + start
+        if len(met) <= length:
+            break
+        length = len(met)
+        best = (start, stop, np.unique(partner[met]))
+        way = Way(piece, up, stretch, shift)
+        stretch, shift = _fit(x[met], source.step[theirs][partner[met]])
+    start, stop, partners = best
+    return Passage(way, mine.start + start, mine.start + stop, base + theirs.start + partners)
+
+
+def _one_track(lines: Lines, onset: int) -> slice:
+    """Onsets of the track that an onset is in."""
+    low, high = (
+        np.searchsorted(lines.track, lines.track[onset], side=s) for s in ("left", "right")
+    )
+    return slice(int(low), int(high))
+
+
+def _fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Stretch and shift that lead from steps x to steps y; simple ratios are taken as exact."""
+    stretch = float(np.polyfit(x, y, 1)[0]) if x[-1] > x[0] else 1.0
+    near = float(_SIMPLE[np.argmin(np.abs(np.log(_SIMPLE / max(stretch, 1e-3))))])
+    if abs(stretch / near - 1) < 0.03:
+        stretch = near
+    return stretch, float(np.median(y - stretch * x))
+
+
+def _allowed(stretch: float) -> bool:
+    """Whether note values may be so many times as long."""
+    return stretch in _SIMPLE or 1 / UNEVEN <= stretch <= UNEVEN
+
+
+def _stretch_around(hit: np.ndarray, a: int, b: int) -> tuple[int, int]:
+    """The stretch (stop excluded) with the best score that holds a to b (included)."""
+    score = np.where(hit, 1.0, -MISS)
+    right = np.append(0, np.cumsum(score[b + 1 :]))
+    left = np.append(0, np.cumsum(score[:a][::-1]))
+    return a - int(left.argmax()), b + 1 + int(right.argmax())

@@ -1,0 +1,105 @@
+"""Surprise: how improbable a line of notes is to somebody who knows other music.
+
+An event is the interval to a note from the one before it, together with the ratio of the two times
+between onsets that meet there; neither transposition nor tempo changes it. Events follow a Markov
+model of order `ORDER`, whose probabilities are interpolated with those of the next lower order
+(MacKay and Peto, "A hierarchical Dirichlet language model", 1995)::
+
+    p_k(e | context) = (n(context, e) + c * p_(k-1)(e | shorter context)) / (n(context) + c)
+
+where n counts in the training music and c is `PRIOR`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxmusic.data.lines import Lines
+from jaxmusic.data.similarity import mixed
+
+ORDER = 3
+"""Events that the next one is expected from."""
+PRIOR = 4.0
+"""How many events the next lower order is worth."""
+EVENTS = 4096
+"""Number of events that there might be; an event that was never heard has 12 bits."""
+MOST = 8.0
+"""Bits of a note at most: a rhythm that nobody else has may be an error in finding beats."""
+LONGEST = 96
+"""Steps between two onsets that are told apart, two bars of 4/4; longer ones count as this."""
+
+
+def grams(lines: Lines) -> np.ndarray:
+    """Hashes of the last 1 to `ORDER` + 1 events up to each note: uint64 [ORDER + 1, M].
+
+    0 stands where the line has not had so many events yet: its first two notes have none.
+    """
+    count = len(lines.step)
+    out = np.zeros((ORDER + 1, count), np.uint64)
+    if count < 3:
+        return out
+    gap = np.clip(np.diff(lines.step), 1, LONGEST)
+    divisor = np.gcd(gap[1:], gap[:-1])
+    ratio = (gap[1:] // divisor) * 128 + gap[:-1] // divisor
+    event = mixed(
+        (np.diff(lines.pitch)[1:] + 129).astype(np.uint64) << 16 | ratio.astype(np.uint64)
+    )
+    out[0, 2:] = np.where(lines.track[2:] == lines.track[:-2], event | 1, 0)
+    for k in range(1, ORDER + 1):
+        before, now = out[k - 1, :-1], out[0, 1:]
+        both = mixed(before * np.uint64(3) + now) | np.uint64(1)
+        out[k, 1:] = np.where((before > 0) & (now > 0), both, 0)
+    return out
+
+
+class Counts(NamedTuple):
+    """How often the events of some music follow one another.
+
+    Attributes:
+      gram: uint64 [G], hashes of 1 to `ORDER` + 1 events, ascending.
+      times: uint32 [G].
+      total: int64 [1], number of all events.
+    """
+
+    gram: np.ndarray
+    times: np.ndarray
+    total: np.ndarray
+
+    @classmethod
+    def of(cls, found: np.ndarray) -> Counts:
+        """Counts the grams [ORDER + 1, M] of lines."""
+        gram, times = np.unique(found[found > 0], return_counts=True)
+        return cls(gram, times.astype(np.uint32), np.array([np.count_nonzero(found[0])]))
+
+    def look_up(self, gram: np.ndarray) -> np.ndarray:
+        """Counts of grams of any shape, 0 for those that do not occur (int64)."""
+        if not len(self.gram):
+            return np.zeros(gram.shape, np.int64)
+        at = np.minimum(np.searchsorted(self.gram, gram), len(self.gram) - 1)
+        return np.where(self.gram[at] == gram, self.times[at], 0).astype(np.int64)
+
+
+def bits(found: np.ndarray, music: Counts, without: Counts) -> np.ndarray:
+    """Surprise of each note in bits: -log2 of its probability, `MOST` at most (float64 [M]).
+
+    Args:
+      found: `grams` of the lines.
+      music: counts of all music that is known.
+      without: counts of music that is part of it but is to be left out.
+
+    Returns:
+      0 for the first two notes of a line, which have no event.
+    """
+    count = np.maximum(music.look_up(found) - without.look_up(found), 0)
+    total = max(int(music.total[0]) - int(without.total[0]), 0)
+    p = np.full(found.shape[1], 1 / EVENTS)
+    for k in range(ORDER + 1):
+        # The context of a gram is the gram of the next lower order that ends one note earlier.
+        context = np.full(found.shape[1], total)
+        if k:
+            context[1:], context[:1] = count[k - 1, :-1], 0
+        longer = (count[k] + PRIOR * p) / (np.maximum(context, count[k]) + PRIOR)
+        p = np.where(found[k] > 0, longer, p)
+    return np.where(found[0] > 0, np.minimum(-np.log2(p), MOST), 0.0)
