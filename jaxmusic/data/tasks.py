@@ -92,10 +92,8 @@ def given(drawn: Draw, part: Piece, drop: frozenset[str]) -> Given | None:
     task, _, numbers = drawn
     if TASKS[task] in ("infill", "vary"):
         marked = (_one_run if TASKS[task] == "infill" else _several_runs)(part.bars, numbers)
-        bar = np.searchsorted(part.bar_step, part.onset, side="right") - 1
-        if not marked[bar].any():
-            return None
-        return Given(task, marked, np.zeros(16, bool), TASKS[task] == "vary")
+        found = Given(task, marked, np.zeros(16, bool), TASKS[task] == "vary")
+        return None if found.notes(part).all() else found
     first = _opening(part.bars, numbers)
     rest = part.part(first, part.bars)
     sounding = np.flatnonzero(np.bincount(rest.slot, minlength=16))
