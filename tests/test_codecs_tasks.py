@@ -156,6 +156,12 @@ def test_a_codec_without_bars_has_no_tasks():
         codec.encode(piece, given=Given(1, np.ones(piece.bars, bool), NONE, False))
 
 
+def given_of(seed, piece, task):
+    """What is given as the task has it, or with the chords where the task has none, and so on."""
+    asked = strategies.random_given(seed, piece, task)
+    return dataclasses.replace(asked, chords=not asked.chords) if seed % 5 == 0 else asked
+
+
 def cases():
     """A codec, a piece (or part of one), and what is given of it."""
 
@@ -165,7 +171,7 @@ def cases():
         if rng.random() < 0.5:
             start, stop = np.sort(rng.integers(0, piece.bars + 1, 2)).tolist()
             piece = piece.part(start, max(stop, start + 1)) if start < piece.bars else piece
-        return CODECS[kind, steps], piece, strategies.random_given(seed, piece, task)
+        return CODECS[kind, steps], piece, given_of(seed, piece, task)
 
     return st.builds(
         make,
@@ -352,7 +358,7 @@ def tasks_of(codec, count, first, most=STEPS):
             piece = piece.part(piece.bars // 3, piece.bars)
         if seed % 3 == 1 and piece.bars > 1:
             piece = piece.part(0, piece.bars - 1)
-        asked = strategies.random_given(seed, piece, WRITTEN[seed % 4])
+        asked = given_of(seed, piece, WRITTEN[seed % 4])
         sizes = (asked.marked.sum(), len(holes(piece, asked).ringing))
         if max(sizes) <= 64 and len(codec.encode(piece, given=asked)) <= most:
             out.append((piece, asked))
@@ -431,42 +437,58 @@ def check_drawn(codec, stream, start, piece, asked, what, silence):
 
 def test_a_given_note_that_sounds_on_is_not_begun_again(walker):
     """A sustained cluster leaves two pitches of its slot to the bar that is written."""
-    codec = walker.codec
-    piece = small_piece()
-    pitches = np.setdiff1d(np.arange(128), (60, 72))
+    codec, piece = walker.codec, small_piece()
     piece = dataclasses.replace(
         piece,
         onset=np.zeros(126, np.int32),
         duration=np.full(126, 60, np.int32),
-        pitch=pitches.astype(np.uint8),
+        pitch=np.setdiff1d(np.arange(128), (60, 72)).astype(np.uint8),
         velocity=np.zeros(126, np.uint8),
         slot=np.ones(126, np.uint8),
     )
     asked = Given(1, marks(piece, 1), MELODY, chords=False)
-    what = jax.tree.map(jnp.asarray, holes(piece, asked))
-    assert what.ringing.shape == (128, 3)
-    tokens = codec.encode(piece, given=asked)
-    prompt = tokens[: np.flatnonzero(tokens == codec.write)[0] + 1]
-    grammar, state = walker.grammar, walker.grammar.begin()
-
-    def rules_of(state):
-        return Rules(what.bars, hole=hole(state, what))
-
-    advance = jax.jit(lambda s, t: grammar.advance(s, t, rules_of(s)))
-    mask = jax.jit(lambda s: grammar.mask(s, rules_of(s)))
+    assert holes(piece, asked).ringing.shape == (128, 3)
     start = codec.vocabulary.start
-    slot = [] if codec.fused else [start["slot"] + 1]
-    for token in [*prompt, start["bar"] + 1, *slot]:
-        state = advance(state, jnp.int32(token))
     first = start["pitch"] + 128 * codec.fused
+    opens = [start["bar"] + 1, *([] if codec.fused else [start["slot"] + 1])]
+    goes_on = [first + 60, start["note"], start["position"] + 11]  # the cluster's end
 
-    def free(state):
-        return np.flatnonzero(np.asarray(mask(state))[first : first + 128]).tolist()
+    def free(written):
+        return np.flatnonzero(mask_after(walker, piece, asked, written)[first:][:128]).tolist()
 
-    assert free(state) == [60, 72]
-    for token in (first + 60, start["note"], start["position"] + 11):
-        state = advance(state, jnp.int32(token))
-    assert free(state) == list(range(128))
+    assert free(opens) == [60, 72]
+    assert free([*opens, *goes_on]) == list(range(128))
+
+
+def test_runs_that_stand_apart_have_silences_of_their_own(walker):
+    piece, v = small_piece(), walker.codec.vocabulary
+    for bars, ends in (((0, 2), True), ((1, 2), False)):
+        asked = Given(4, marks(piece, *bars), NONE, chords=False)
+        written = [v.start["bar"] + 2 - bar for bar in bars]
+        assert mask_after(walker, piece, asked, written, silence=1)[v.start["eos"]] == ends
+        # So do chords: the one in force may be stated anew.
+        chords = [written[0], v.start["chord"] + 7, written[1]]
+        allowed = mask_after(walker, piece, asked, chords)[v.start["chord"] :][:8]
+        assert allowed.tolist() == [True] * 7 + [ends]
+
+
+def mask_after(walker, piece, asked, written, silence=FAR):
+    """The mask after some written tokens that follow what is given."""
+    codec, grammar = walker.codec, walker.grammar
+    what = jax.tree.map(jnp.asarray, holes(piece, asked))
+    tokens = codec.encode(piece, given=asked)
+    write = int(np.flatnonzero(tokens == codec.write)[0])
+
+    def one(state, token):
+        rules = Rules(what.bars, silence=silence, hole=hole(state, what))
+        return grammar.advance(state, token, rules), None
+
+    @jax.jit
+    def walk(tokens):
+        state, _ = jax.lax.scan(one, grammar.begin(), tokens)
+        return grammar.mask(state, Rules(what.bars, silence=silence, hole=hole(state, what)))
+
+    return np.asarray(walk(np.array([*tokens[: write + 1], *written], np.int32)))
 
 
 @pytest.mark.quick
