@@ -240,7 +240,8 @@ class Grammar:
         total = s.held + self.duration
         untied = s.held == 0
         single = self.has_token[jnp.minimum(total, self.longest)]
-        half_bar = (s.position == 0) | (s.position == steps // 2)
+        whole = self.bar_steps[jnp.maximum(s.meter, 0)]
+        half = jnp.where(writing, steps, whole) // 2  # of a last bar that is short, too
         # Voices, slot by slot and pitch by pitch, ascend at each position.
         voice = value if self.codec.fused else s.slot * 128 + value
         last_voice = jnp.where(s.slot_here < 0, -1, s.slot_here * 128 + s.pitch)
@@ -257,12 +258,12 @@ class Grammar:
             "program": (phase == 2)
             | ((s.instruments < PITCHED_SLOTS) & ((s.instruments == 0) | (value >= s.program))),
             "section": (value != s.section) & (value < len(SECTIONS)) & ~writing,
-            "chord": (value != s.chord) & (half_bar & chords),
+            "chord": (value != s.chord) & (chords & ((s.position == 0) | (s.position == half))),
             "bar": (left > 0) & (value == next_bar) & closes,
             "eos": (left == 0) & closes,
             "position": (value + 1 > s.position)
             & (value + 1 < steps)
-            & ((playable > 0) | (chords & (value + 1 == steps // 2))),
+            & ((playable > 0) | (chords & (value + 1 == half))),
             "slot": jnp.where(
                 header,
                 value == DRUM_SLOT,
