@@ -35,11 +35,8 @@ def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tup
     ending = notes.onset.astype(np.int64) + notes.duration
     is_drum = notes.is_drum
     duration = np.where(is_drum, 1, np.maximum((ending + scale // 2) // scale - onset, 1))
-    pitch = notes.pitch.astype(np.int32)
-    for other, drum in OTHER_DRUMS.items():
-        pitch[is_drum & (pitch == other)] = drum
+    pitch, keep = _pitches(notes)
     velocity = notes.velocity.astype(np.int32) * velocities // 128
-    keep = ~is_drum | ((pitch >= DRUM_PITCHES[0]) & (pitch <= DRUM_PITCHES[1]))
     slots, programs, regrouped = _slots(notes, keep)
     slot = slots[notes.track] if len(notes) else np.zeros(0, np.int64)
     total = max(int(onset.max(initial=0)) + 1, -(-notes.end // scale))
@@ -121,6 +118,19 @@ def dequantise(piece: Piece) -> Notes:
             section=section,
         ),
     )
+
+
+def slots_of_tracks(notes: Notes) -> np.ndarray:
+    """The slot that `quantise` gives to each track of aligned notes (int64 [T])."""
+    return _slots(notes, _pitches(notes)[1])[0]
+
+
+def _pitches(notes: Notes) -> tuple[np.ndarray, np.ndarray]:
+    """Pitches (int32 [N]), and which notes have one that a piece can hold (bool [N])."""
+    is_drum, pitch = notes.is_drum, notes.pitch.astype(np.int32)
+    for other, drum in OTHER_DRUMS.items():
+        pitch[is_drum & (pitch == other)] = drum
+    return pitch, ~is_drum | ((pitch >= DRUM_PITCHES[0]) & (pitch <= DRUM_PITCHES[1]))
 
 
 def _slots(notes: Notes, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
