@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from jaxmusic import config
+from jaxmusic.codecs import layout
 from jaxmusic.codecs.layout import MAX_STYLES
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.codecs.vocabulary import Vocabulary
@@ -42,6 +43,8 @@ class Codec(abc.ABC):
     """Values of `config.Codec.kind` that mean this codec."""
     VERSION: ClassVar[int]
     """Raised when tokens change their meaning."""
+    CONTROLS: ClassVar[tuple[str, ...]] = layout.CONTROLS
+    """Optional controls that its streams can state."""
     PAD: int
     """The token that fills rows."""
 

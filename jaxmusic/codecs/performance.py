@@ -53,6 +53,7 @@ class PerformanceCodec(Codec):
 
     KINDS = ("performance",)
     VERSION = 1
+    CONTROLS = ("styles",)
 
     def __init__(
         self,
