@@ -114,7 +114,7 @@ def test_real_files_are_allowed(walker, music):
 
 def sampled(walker, seed, rules, eighths=0):
     """Streams drawn under rules of int or [ROWS] fields, with their masks and places checked."""
-    rows = Rules(*(jnp.broadcast_to(jnp.asarray(r, jnp.int32), ROWS) for r in rules))
+    rows = jax.tree.map(lambda r: jnp.broadcast_to(jnp.asarray(r, jnp.int32), ROWS), rules)
     keys = jax.random.split(jax.random.key(seed), ROWS)
     eighths = jnp.broadcast_to(jnp.asarray(eighths, jnp.int32), ROWS)
     tokens, some, places = (jax.tree.map(np.asarray, x) for x in walker.sample(keys, rows, eighths))

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmusic import meters
+from jaxmusic.codecs import asked
 from jaxmusic.codecs.layout import BARS_LEFT, MAX_HOLD
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.events import Events
@@ -58,7 +59,7 @@ HEADER_TWINS = {"key": "hkey", "meter": "hmeter", "tempo": "htempo", "slot": "hs
 
 
 class Rules(NamedTuple):
-    """What a stream must keep beyond the grammar (int32 scalars).
+    """What a stream must keep beyond the grammar (int32 scalars, if not said otherwise).
 
     Attributes:
       bars: bars from the first `bar` token on to the end of the piece.
@@ -67,6 +68,7 @@ class Rules(NamedTuple):
         `FAR` the stream opens a piece, and its first and last bar each hold one.
       steady: 1 forbids changes of meter, tempo and key after the header.
       tokens: a bar with this many tokens closes as soon as it may.
+      asked: an `asked.Asked`, None where nothing more is asked of a piece.
     """
 
     bars: Any
@@ -74,6 +76,7 @@ class Rules(NamedTuple):
     silence: Any = FAR
     steady: Any = 0
     tokens: Any = FAR
+    asked: asked.Asked | None = None
 
 
 class State(NamedTuple):
@@ -102,6 +105,8 @@ class State(NamedTuple):
     onsets: Any  # 1 where this bar has an onset
     silent: Any  # bars in a row that ended without one
     tokens: Any  # tokens of this bar
+    sounded: Any  # a bit for each slot that has a note
+    notes: Any  # onsets in all bars
 
 
 class Grammar:
@@ -172,6 +177,7 @@ class Grammar:
         hold = (value + 1) * self.codec.half
         slot = when("pitch", value // 128, s.slot) if self.codec.fused else s.slot
         meter = when("meter", value, when("hmeter", value, s.meter))
+        voice = when("drum", DRUM_SLOT, jnp.maximum(slot, 0))
         return State(
             kind=kind.astype(jnp.int32),
             token=jnp.asarray(token, jnp.int32),
@@ -196,6 +202,8 @@ class Grammar:
             onsets=jnp.where(bar, 0, jnp.where(onset, 1, s.onsets)),
             silent=jnp.where(bar & open_bar, jnp.where(s.onsets > 0, 0, s.silent + 1), s.silent),
             tokens=jnp.where(bar, 1, s.tokens + 1),
+            sounded=jnp.where(onset, s.sounded | (1 << voice), s.sounded),
+            notes=s.notes + onset,
         )
 
     def mask(self, s: State, rules: Rules) -> Any:
@@ -217,7 +225,7 @@ class Grammar:
         total = s.held + self.duration
         untied = s.held == 0
         single = self.has_token[jnp.minimum(total, self.longest)]
-        half_bar = (s.position == 0) | (s.position * 2 == steps) | (s.position == steps // 2)
+        half = self.bar_steps[jnp.maximum(s.meter, 0)] // 2  # of a last bar that is short, too
         # Voices, slot by slot and pitch by pitch, ascend at each position.
         voice = value if self.codec.fused else s.slot * 128 + value
         last_voice = jnp.where(s.slot_here < 0, -1, s.slot_here * 128 + s.pitch)
@@ -233,7 +241,7 @@ class Grammar:
             "program": (phase == 2)
             | ((s.instruments < PITCHED_SLOTS) & ((s.instruments == 0) | (value >= s.program))),
             "section": (value != s.section) & (value < len(SECTIONS)),
-            "chord": (value != s.chord) & half_bar,
+            "chord": (value != s.chord) & ((s.position == 0) | (s.position == half)),
             "bar": (left > 0) & (value == next_bar) & closes,
             "eos": (left == 0) & closes,
             "position": (value + 1 > s.position) & (value + 1 < steps),
@@ -251,9 +259,16 @@ class Grammar:
         }
         for name, gate in gates.items():
             ok = ok & (~is_a[name] | gate)
-        ending = ok & (is_a["bar"] | is_a["eos"])
+        ending, wanted = is_a["bar"] | is_a["eos"], ok
+        if rules.asked is not None:
+            at = asked.Place(steps, half, remaining)
+            may, debts = asked.gates(self, s, rules.asked, at)
+            ok = ok & may
+            wanted = asked.strict(self, s, rules.asked, at, ok, debts)
+            ending = jnp.where((ok & ending).any(), ending, debts)
+        ending = ok & ending
         full = (s.tokens >= rules.tokens) & (s.bar > 0) & ending.any()
-        return jnp.where(full, ending, ok)
+        return jnp.where(full, ending, wanted)
 
     def merge(self, logits: Any) -> Any:
         """Gives every bar token the likelihood of all of them together (float32 [vocabulary]).
