@@ -9,13 +9,13 @@ import numpy as np
 from jaxmusic.meters import METERS, TEMPOS, bar_lines, halves
 from jaxmusic.notes import NO_CHORD, TICKS_PER_BEAT, Labels, Notes, make_notes
 from jaxmusic.piece import (
-    DENSITIES,
     DRUM_PITCHES,
     DRUM_SLOT,
     PITCHED_SLOTS,
     Losses,
     Piece,
     canonical,
+    density_level,
 )
 
 OTHER_DRUMS = {22: 42, 26: 46}
@@ -57,7 +57,6 @@ def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tup
     ticks = bar_step * scale
     labels = notes.labels
     beats = max(bar_step[-1] / steps_per_beat, 1.0)
-    level = 2 * np.log2(max(len(columns["onset"]), 1) / beats) + 2
     piece = Piece(
         **columns,
         programs=programs,
@@ -69,7 +68,7 @@ def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tup
         chord=_at(labels.chord_tick, labels.chord, halves(ticks)),
         styles=labels.styles,
         song=labels.song,
-        density=int(np.clip(round(float(level)), 0, DENSITIES - 1)),
+        density=density_level(max(len(columns["onset"]), 1) / float(beats)),
         steps_per_beat=steps_per_beat,
         velocities=velocities,
     )

@@ -10,8 +10,9 @@ import numpy as np
 
 from jaxmusic import meters
 from jaxmusic.codecs.grammar import Grammar
+from jaxmusic.codecs.layout import bars_left_index
 from jaxmusic.errors import UserError
-from jaxmusic.generate.controls import Wishes
+from jaxmusic.generate.controls import DURATION, Wishes
 from jaxmusic.generate.length import SHORTEST, whole_bars
 from jaxmusic.generate.merging import Original, merge
 from jaxmusic.generate.planning import Plan, Planner
@@ -57,7 +58,6 @@ class ContinuingPlanner(Planner):
         Raises:
           UserError: the piece has fewer bars, or the whole is to be no longer than the prompt.
         """
-        super().__init__(grammar, context, wishes)
         piece = original.piece
         if not 0 <= bars <= piece.bars:
             raise UserError(
@@ -69,41 +69,83 @@ class ContinuingPlanner(Planner):
         self.kept = original.bar < count
         self.tick = int(original.ticks(piece.bar_step[count]))
         self.meter = int(piece.meter[count - 1])
-        self.seconds_left = self._seconds_left()
-        self.new_bars, self.last_bar = whole_bars(
-            self.seconds_left, self.meter, _tempo_in_force(original, count), piece.steps_per_beat
-        )
+        self.codec, self.context = grammar.codec, context
+        self._measure(wishes, _tempo_in_force(original, count))
         sizes = self.codec.sizes(piece.part(0, count))
         room = context // 2 - int(sizes[0])
         fitting = int((np.cumsum(sizes[:0:-1]) <= room).sum())
         self.first = count - max(fitting, 1)
 
-    def _seconds_left(self) -> float:
-        """Seconds from the end of the prompt to the end of the whole."""
-        given, whole = self.original.notes, self.wishes.seconds
+        start = count - self.first
+        # Chords and form are asked of the new bars alone.
+        chords = np.roll(wishes.chords, 2 * start) if wishes.chords else ()
+        sections = (-1,) * start + wishes.sections if wishes.sections else ()
+        super().__init__(
+            grammar,
+            context,
+            dataclasses.replace(
+                wishes,
+                seconds=DURATION,
+                bars=0,
+                chords=tuple(int(c) for c in chords),
+                sections=sections,
+            ),
+        )
+
+    def _measure(self, wishes: Wishes, tempo: float) -> None:
+        """Finds how many new bars there are, the steps of the last, and their tempo."""
+        given, whole, beat = self.original.notes, wishes.seconds, self.codec.config.steps_per_beat
         stop = (given.onset.astype(np.int64) + given.duration)[self.kept].max(initial=0)
-        now = float(given.seconds(self.tick))
-        least = max(now + SHORTEST, float(given.seconds(stop)))
+        now, stop = float(given.seconds(self.tick)), float(given.seconds(stop))
+        bar = meters.bar_length(self.meter, beat) / beat
+        if wishes.sections or whole is None:
+            self.new_bars = len(wishes.sections) or wishes.bars - self.bars_given
+            self.last_bar, self.tempo = 0, tempo
+            least = max(1, math.ceil((stop - now) * tempo / 60 / bar))
+            if self.new_bars < least:
+                raise UserError(
+                    f"Ask for {self.bars_given + least} bars or more: the prompt has "
+                    f"{self.bars_given}, and what sounds there has to end."
+                )
+            return
+        least = max(now + SHORTEST, stop)
         if least > whole:
             raise UserError(
                 f"Ask for {math.ceil(least)} seconds or more: the prompt of {self.bars_given} bars "
                 f"takes up {now:.1f}, and the whole is to be {whole:g} seconds."
             )
-        return whole - now
+        self.new_bars, self.last_bar = whole_bars(whole - now, self.meter, tempo, beat)
+        self.tempo = self._quarters() * 60 / (whole - now)
+
+    def _quarters(self) -> float:
+        """Quarter notes in the new bars."""
+        beat = self.codec.config.steps_per_beat
+        bar = meters.bar_length(self.meter, beat)
+        return ((self.new_bars - 1) * bar + (self.last_bar or bar)) / beat
 
     def begin(self, count: int) -> tuple[list[np.ndarray], Plan]:
         """The prompts of `count` pieces, and their plan."""
         piece = self.original.piece
         piece = dataclasses.replace(piece, bars_after=self.bars_given + self.new_bars - piece.bars)
         prompt = self.codec.encode(piece.part(self.first, self.bars_given), self.drop)
-        return [prompt] * count, self._plan(count)
+        # The next bar is opened, or notes might be added to the last one that is given.
+        opened = self.codec.vocabulary.start["bar"] + bars_left_index(self.new_bars - 1)
+        return [np.append(prompt, opened).astype(np.int32)] * count, self._plan(count)
 
     def _plan(self, count: int) -> Plan:
         """The plan of `count` pieces, counted from the first bar of the stream."""
         plan = super()._plan(count)
         plan.bars[:] = self.bars_given - self.first + self.new_bars
         plan.last_bar[:] = self.last_bar
+        plan.asked.given[:] = self.bars_given - self.first
+        before = np.unique(self.original.piece.slot[self._of_prompt()]).astype(np.int32)
+        plan.asked.sounded[:] = (1 << before).sum()
         return plan
+
+    def _of_prompt(self) -> np.ndarray:
+        """Bool [N]: notes of the piece that are in the prompt."""
+        piece = self.original.piece
+        return piece.onset < piece.bar_step[self.bars_given]
 
     def bars(self, stream: np.ndarray) -> int:
         """Bars of the whole so far."""
@@ -112,10 +154,10 @@ class ContinuingPlanner(Planner):
     def finish(self, stream: np.ndarray) -> Notes:
         """The prompt as it was, and the new notes after it, up to exactly the duration asked."""
         piece, _ = self.codec.decode(stream)
+        piece = piece.transpose(-self.original.semitones)
         beat, unit = piece.steps_per_beat, self.original.notes.ticks_per_beat
-        bar = meters.bar_length(self.meter, beat)
-        steps = (self.new_bars - 1) * bar + (self.last_bar or bar)
-        end = self.tick + -(-steps * unit // beat)
+        length = math.ceil(self._quarters() * unit - 1e-9)
+        end = self.tick + length
         new = self.codec.dequantise(piece)
         line = int(piece.bar_step[self.bars_given - self.first]) * new.ticks_per_beat // beat
 
@@ -131,7 +173,8 @@ class ContinuingPlanner(Planner):
         )
         slots = np.flatnonzero(piece.programs >= 0)
         whole = merge(self.original, self.kept, written, slots, end)
-        tempo = (end - self.tick) / unit * 60 / self.seconds_left
+        # Ticks may be too coarse for a last bar that is short.
+        tempo = self.tempo * length / unit / self._quarters()
         return self._continued(whole, tempo, new.labels, ticks)
 
     def _continued(self, whole: Notes, tempo: float, added: Labels, ticks: Any) -> Notes:

@@ -16,13 +16,16 @@ import numpy as np
 
 from jaxmusic import config
 from jaxmusic.codecs import task_grammar
+from jaxmusic.codecs.asked import Asked
 from jaxmusic.codecs.grammar import Grammar, Rules
 from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.tasks import Given, Holes, holes
 from jaxmusic.errors import UserError
 from jaxmusic.generate.composer import Composer, Composition
+from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.merging import Original, merge
-from jaxmusic.generate.planning import SILENT_BARS
+from jaxmusic.generate.planning import SILENT_BARS, asked
+from jaxmusic.meters import METERS, TEMPOS
 from jaxmusic.notes import Labels, Notes
 from jaxmusic.piece import Piece, canonical
 
@@ -82,10 +85,12 @@ class Plan(NamedTuple):
 
     Attributes:
       holes: what is to be written, with a leading axis B.
+      asked: what else is asked for, likewise.
       tokens: int32 [B], a bar with this many tokens closes as soon as it may.
     """
 
     holes: Holes
+    asked: Asked
     tokens: Any
 
 
@@ -97,6 +102,7 @@ def rules(state: Any, plan: Plan) -> Rules:
         steady=1,
         tokens=plan.tokens,
         hole=task_grammar.hole(state, plan.holes),
+        asked=plan.asked,
     )
 
 
@@ -115,7 +121,14 @@ class WindowPlanner:
     rules = staticmethod(rules)
 
     def __init__(
-        self, grammar: Grammar, context: int, piece: Piece, given: Given, drop: frozenset[str]
+        self,
+        grammar: Grammar,
+        context: int,
+        piece: Piece,
+        given: Given,
+        drop: frozenset[str] = frozenset(),
+        wishes: Wishes = Wishes(),  # noqa: B008
+        joining: tuple[int, ...] = (),
     ):
         """Chooses the window.
 
@@ -125,11 +138,14 @@ class WindowPlanner:
           piece: only what is given of it must be there.
           given: what is given of the whole piece.
           drop: names of controls to leave out.
+          wishes: what is asked for; of these `strict` and the views count here, the rest is in the
+            piece.
+          joining: slots that have to sound before the second half of the piece is over.
 
         Raises:
           UserError: a single bar does not fit into the context.
         """
-        self.codec, self.piece = grammar.codec, piece
+        self.codec, self.piece, self.views = grammar.codec, piece, wishes.views
         self.start, self.stop, last = _window(self.codec.sizes(piece), piece, given, context)
         marked = given.marked[self.start : self.stop].copy()
         marked[last + 1 - self.start :] = False
@@ -138,6 +154,7 @@ class WindowPlanner:
         stream = self.codec.encode(part, drop, self.given)
         self.prompt = stream[: np.flatnonzero(stream == self.codec.write)[0] + 1]
         self.holes = holes(part, self.given)
+        self.asked = self._asked(wishes, joining)
         self.tokens = (context - 1 - len(self.prompt)) // int(marked.sum()) - _LAST_NOTE
         if self.tokens < FEWEST_TOKENS:
             raise UserError(
@@ -145,10 +162,24 @@ class WindowPlanner:
                 f"{self.start + 1 + int(np.argmax(marked))} leaves no room to write anything in it."
             )
 
+    def _asked(self, wishes: Wishes, joining: tuple[int, ...]) -> Asked:
+        """What is asked of the notes; header, chords and sections are in the prompt."""
+        key = wishes.key if wishes.key >= 0 else int(self.piece.key[0])
+        of_notes = Wishes(key=key, strict=wishes.strict)
+        # Who joins does so in the first bar to be written from the middle of the piece on.
+        written = np.flatnonzero(self.given.marked)
+        late = written[written + self.start >= self.piece.bars // 2]
+        missing = np.setdiff1d(joining, self.piece.slot)
+        return asked(of_notes, np.ones((len(METERS), len(TEMPOS)), bool))._replace(
+            deadline=np.int32(late[0] + 1 if len(late) else self.stop - self.start + 1),
+            sounded=np.int32(0xFFFF & ~int((1 << missing).sum())),
+        )
+
     def begin(self, count: int) -> tuple[list[np.ndarray], Plan]:
         """The prompts of `count` pieces, and their plan."""
-        stacked = jax.tree.map(lambda a: np.repeat(np.asarray(a)[None], count, 0), self.holes)
-        return [self.prompt] * count, Plan(stacked, np.full(count, self.tokens, np.int32))
+        one = Plan(self.holes, self.asked, np.int32(self.tokens))
+        many = jax.tree.map(lambda a: np.repeat(np.asarray(a)[None], count, 0), one)
+        return [self.prompt] * count, many
 
     def count(self, state: Any, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
         """Bars written and bars to be written of each piece [B]."""
@@ -186,6 +217,8 @@ def fill(
     original: Original,
     given: Given,
     drop: frozenset[str] = frozenset(),
+    wishes: Wishes = Wishes(),  # noqa: B008
+    joining: tuple[int, ...] = (),
     seed: int = 0,
     sampling: config.Sampling = config.Sampling(),  # noqa: B008
     progress: Callable[[int, int], None] | None = None,
@@ -197,6 +230,7 @@ def fill(
       original: the piece, with the instruments that are to be written.
       given: what is given of it.
       drop: names of controls that are left out of the streams.
+      wishes, joining: as in `WindowPlanner`.
       seed: random seed.
       sampling: how tokens are drawn.
       progress: called with (bars finished, bars in all).
@@ -216,7 +250,9 @@ def fill(
         if finished == total:
             break
         left = dataclasses.replace(given, marked=marked)
-        planner = WindowPlanner(composer.grammar, composer.context, piece, left, drop)
+        planner = WindowPlanner(
+            composer.grammar, composer.context, piece, left, drop, wishes, joining
+        )
         key = int(np.random.SeedSequence((seed, turn)).generate_state(1)[0] >> 1)
 
         def report(bars: int, of: int, before: int = finished) -> None:
@@ -233,6 +269,7 @@ def fill(
 
 def _finished(composer: Composer, original: Original, given: Given, piece: Piece) -> Notes:
     """The given notes and those written, in the ticks of the original."""
+    piece = piece.transpose(-original.semitones)
     written = _only(piece, ~given.notes(piece))
     scale = written.steps_per_beat
     notes = composer.codec.dequantise(written)
@@ -253,7 +290,7 @@ def _finished(composer: Composer, original: Original, given: Given, piece: Piece
 def _with_chords(original: Original, given: Given, piece: Piece) -> Labels:
     """The labels with the chords that were written in place of those of the bars."""
     labels = original.notes.labels
-    before = dataclasses.replace(original.piece, chord=original.piece.chord.copy())
+    before = original.piece.transpose(-original.semitones)
     chord = np.where(np.repeat(given.marked, 2), piece.chord, before.chord)
     lines = piece.bar_step
     half = np.stack([lines[:-1], lines[:-1] + np.diff(lines) // 2], 1).ravel()

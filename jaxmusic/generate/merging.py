@@ -15,7 +15,7 @@ from jaxmusic.beat_grid import ticks_at
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.errors import UserError
 from jaxmusic.grid import slots_of_tracks
-from jaxmusic.notes import TICKS_PER_BEAT, Notes, make_notes
+from jaxmusic.notes import TICKS_PER_BEAT, Notes, make_notes, semitones_to_c
 from jaxmusic.piece import DRUM_SLOT, PITCHED_SLOTS, Piece, canonical
 
 VOICES = 1.5
@@ -34,6 +34,7 @@ class Original:
       slot: int64 [T], slot of each track of `notes`.
       offset: seconds in `notes` at which `aligned` begins; negative for an upbeat at the start.
       harmonised: whether the chords are labelled, or enough voices sound to find them.
+      semitones: how far the piece was moved, for a model that knows C major and A minor alone.
     """
 
     notes: Notes
@@ -43,6 +44,7 @@ class Original:
     slot: np.ndarray
     offset: float
     harmonised: bool
+    semitones: int = 0
 
     @property
     def bar(self) -> np.ndarray:
@@ -90,8 +92,13 @@ class Original:
         return np.rint(ticks_at(self.notes, seconds)).astype(np.int64)
 
 
-def read(notes: Notes, codec: MetricalCodec) -> Original:
+def read(notes: Notes, codec: MetricalCodec, normalised: bool = False) -> Original:
     """Reads a piece that is given.
+
+    Args:
+      notes: the piece, in the ticks of its file.
+      codec: of the model.
+      normalised: whether the model knows C major and A minor alone (`config.Data.normalise`).
 
     Raises:
       UserError: it has no notes.
@@ -99,10 +106,11 @@ def read(notes: Notes, codec: MetricalCodec) -> Original:
     if not len(notes):
         raise UserError("Give a piece that has notes: there are none in this one.")
     aligned, _ = beats.align(notes)
-    # Bars that are harmonised have labels already; without any, all notes tell the key.
     labelled = len(aligned.labels.chord) > 0
     aligned = harmony.with_harmony(aligned)
     piece, _ = codec.quantise(aligned)
+    key = int(np.bincount(piece.key).argmax()) if (piece.key >= 0).all() else -1
+    semitones = semitones_to_c(key) if normalised and key >= 0 else 0
     if not len(piece):
         raise UserError("Give a piece with other notes than drums that General MIDI does not have.")
     scale = TICKS_PER_BEAT // piece.steps_per_beat
@@ -112,11 +120,12 @@ def read(notes: Notes, codec: MetricalCodec) -> Original:
     return Original(
         notes=notes,
         aligned=aligned,
-        piece=piece,
+        piece=piece.transpose(semitones),
         step=np.minimum(step, piece.bar_step[-1] - 1),
         slot=slots_of_tracks(aligned),
         offset=float(offset),
         harmonised=labelled or voices(piece) >= VOICES,
+        semitones=semitones,
     )
 
 
