@@ -152,6 +152,11 @@ class Grammar:
         self.has_token = jnp.asarray(np.append(codec.duration_index >= 0, False))
         self.longest = len(codec.duration_index)
         self.drum = jnp.asarray(v.value // levels)
+        named = np.where(v.kind == v.kinds["slot"], v.value, PITCHED_SLOTS)
+        if codec.fused:
+            named = np.where(v.kind == v.kinds["pitch"], v.value // 128, named)
+        # The bit of the pitched slot that a token names, 0 where it names none.
+        self.slot_bit = jnp.asarray(np.where(named < PITCHED_SLOTS, 1 << named, 0))
 
     def begin(self) -> State:
         """The state before a stream, to `advance` with the first token of its header."""
@@ -244,12 +249,14 @@ class Grammar:
         single = self.has_token[jnp.minimum(total, self.longest)]
         # Of a last bar that is short, too.
         half = jnp.where(writing, steps, self.bar_steps[jnp.maximum(s.meter, 0)]) // 2
+        half_bar = (s.position == 0) | (s.position == half)
         # Voices, slot by slot and pitch by pitch, ascend at each position.
         voice = value if self.codec.fused else s.slot * 128 + value
         last_voice = jnp.where(s.slot_here < 0, -1, s.slot_here * 128 + s.pitch)
         # The header speaks for the first bar.
         may_change = (s.bar > 1) & (jnp.asarray(rules.steady) == 0) & ~writing
-        of_chord = (jnp.asarray(hole.chords) > 0) & (value + 1 == half)
+        chords = jnp.asarray(hole.chords) > 0
+        plays = (self.slot_bit & playable) > 0
         gates = {
             "part": ~composing,
             "style": value > s.style,
@@ -259,20 +266,18 @@ class Grammar:
             "program": (phase == 2)
             | ((s.instruments < PITCHED_SLOTS) & ((s.instruments == 0) | (value >= s.program))),
             "section": (value != s.section) & (value < len(SECTIONS)) & ~writing,
-            "chord": (value != s.chord)
-            & ((s.position == 0) | (s.position == half))
-            & (jnp.asarray(hole.chords) > 0),
+            "chord": (value != s.chord) & (half_bar & chords),
             "bar": (left > 0) & (value == next_bar) & closes,
             "eos": (left == 0) & closes,
             "position": (value + 1 > s.position)
             & (value + 1 < steps)
-            & ((playable > 0) | of_chord),
+            & ((playable > 0) | (chords & (value + 1 == half))),
             "slot": jnp.where(
                 header,
                 value == DRUM_SLOT,
-                (value != s.slot) & (value > s.slot_here) & self._may_play(value, playable),
+                (value != s.slot) & (value > s.slot_here) & plays,
             ),
-            "pitch": (voice > last_voice) & (voice >= 0) & self._may_play(voice // 128, playable),
+            "pitch": (voice > last_voice) & (plays if self.codec.fused else s.slot >= 0),
             "hold": ((s.last_hold == 0) | (s.last_hold == MAX_HOLD))
             & (s.held + (value + 1) * self.codec.half < remaining),
             "note": (untied | ((self.duration <= self.codec.half) & ~single))
@@ -293,10 +298,6 @@ class Grammar:
         ending = ok & ending
         full = (s.tokens >= rules.tokens) & (s.bar > 0) & ending.any()
         return jnp.where(full, ending, wanted)
-
-    def _may_play(self, slot: Any, playable: Any) -> Any:
-        """Whether pitched slots may be written; `playable` has a bit for each that may."""
-        return (slot < PITCHED_SLOTS) & ((playable >> jnp.clip(slot, 0, PITCHED_SLOTS)) & 1 > 0)
 
     def merge(self, logits: Any) -> Any:
         """Gives every bar token the likelihood of all of them together (float32 [vocabulary]).

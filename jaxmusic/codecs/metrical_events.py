@@ -34,20 +34,19 @@ def events(codec: MetricalLayout, tokens: np.ndarray) -> Events:
     slot_set = pitch_token if codec.fused else slot_token
     set_at = np.flatnonzero(slot_set[head:]) + head
     current = _held(set_at, value[set_at] // 128 if codec.fused else value[set_at], count, 16)
-    writes = np.flatnonzero(tokens[head:] == codec.write)
-    if len(writes):
+    # As in the header, so from the token for writing to the first bar to be written.
+    outside = [slice(0, head)]
+    of_task = count > 1 and kind[1] == v.kinds["task"]
+    if of_task and len(writes := np.flatnonzero(tokens[head:] == codec.write)):
         write = head + int(writes[0])
+        outside.append(slice(write, _next(bars, write, count)))
         number = _true_numbers(codec, tokens, bars, write)
         line = line[number]
         current[write : _next(set_at, write, count)] = 16
     time = _held(bars, line, count, 0) + place
     bar = _held(bars, number, count, 0)
-    # As in the header, so between the token for writing and the first bar to be written.
-    outside = [slice(0, head)]
-    if len(writes):
-        outside.append(slice(write, _next(bars, write, count)))
-    for tokens_there in outside:
-        time[tokens_there], place[tokens_there], bar[tokens_there] = 0, 144, 0
+    for there in outside:
+        time[there], place[there], bar[there] = 0, 144, 0
     slot = np.where(codec.voiced.take(index), current, np.int32(16))
     slot[drum] = DRUM_SLOT
     # In the header each program is an instrument: in order, or the drums after slot 15.

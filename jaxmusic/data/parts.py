@@ -54,22 +54,48 @@ def cut(codec: Codec, part: Part) -> Part:
     return part._replace(task=task, tokens=codec.encode(piece, part.drop, given))
 
 
-def shorten(codec: Codec, part: Part, room: int) -> Part:
+def cut_as_task(codec: Codec, part: Part, room: int, bound: int) -> Part:
+    """A part with a task, with the tokens of those of its bars that fit into so many places.
+
+    Args:
+      codec: makes the tokens.
+      part: the part, without tokens.
+      room: places that there are.
+      bound: bound of the tokens of the plain part.
+    """
+    bars = part.stop - part.start
+    # What is foreseen to be too long need not be encoded to see it.
+    length = bound + tasks.surplus(part.task, bars) if part.task and bars > 1 else 0
+    if length <= room:
+        part = cut(codec, part)
+        length = len(part.tokens)
+    return shorten(codec, part, room, length)
+
+
+def shorten(codec: Codec, part: Part, room: int, length: int) -> Part:
     """The part with no more of its bars than fit into so many places, but at least one.
 
     A plain part loses its last bars, and one bar may be too long. A task, whose stream cannot be
     cut off, loses bars at both ends; where it does not fit at all, the part becomes a plain one.
+
+    Args:
+      codec: makes the tokens.
+      part: the part.
+      room: places that there are.
+      length: how many tokens it has.
     """
     shorter = part
-    while len(shorter.tokens) > room and shorter.stop > shorter.start + 1:
-        bars = max((shorter.stop - shorter.start) * room // len(shorter.tokens), 1)
+    while length > room and shorter.stop > shorter.start + 1:
+        bars = max((shorter.stop - shorter.start) * room // length, 1)
         lost = shorter.stop - shorter.start - bars
         start = shorter.start + (int(part.task.place * (lost + 1)) if part.task else 0)
         shorter = cut(codec, shorter._replace(start=start, stop=start + bars))
+        length = len(shorter.tokens)
         if part.task and not shorter.task:
             break
-    if part.task and (len(shorter.tokens) > room or not shorter.task):
-        return shorten(codec, cut(codec, part._replace(task=None)), room)
+    if part.task and (length > room or not shorter.task):
+        plain = cut(codec, part._replace(task=None))
+        return shorten(codec, plain, room, len(plain.tokens))
     return shorter
 
 
@@ -77,7 +103,7 @@ def fit(codec: Codec, parts: list[Part], room: int) -> list[Part]:
     """The parts as they fit into a row: where they do not, the last ones lose bars."""
     out: list[Part] = []
     for part in parts:
-        part = shorten(codec, part, room)
+        part = shorten(codec, part, room, len(part.tokens))
         if len(part.tokens) > room and out:
             continue
         part = part._replace(tokens=part.tokens[:room])

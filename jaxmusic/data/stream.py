@@ -19,7 +19,7 @@ from jaxmusic.data.augmentation import UNCHANGED, Change, generator
 from jaxmusic.data.catalog import Dataset
 from jaxmusic.data.facts import Index, facts
 from jaxmusic.data.packing import Rows, Sizes, plan
-from jaxmusic.data.parts import Part, cut, fit, shorten
+from jaxmusic.data.parts import Part, cut, cut_as_task, fit
 from jaxmusic.data.pieces import Pieces
 from jaxmusic.data.selection import Where
 from jaxmusic.errors import UserError
@@ -180,7 +180,7 @@ class Stream:
         planned_for = sum(bounds[i] for i in with_task)
         for i in with_task:
             planned_for -= bounds[i]
-            part = shorten(codec, cut(codec, parts[i]), room - planned_for)
+            part = cut_as_task(codec, parts[i], room - planned_for, bounds[i])
             parts[i] = part._replace(tokens=part.tokens[:context])
             room -= len(parts[i].tokens)
         return parts

@@ -67,6 +67,16 @@ def draw(tasks: Tasks, rng: np.random.Generator) -> Draw | None:
     return Draw(task, place, np.array(numbers)) if task < len(TASKS) else None
 
 
+def surplus(drawn: Draw, bars: int) -> int:
+    """Tokens by which a part of so many bars grows at least, 0 where that is not foreseen.
+
+    The task, WRITE, and for each bar of which something is written a HOLE and its bar token. Where
+    instruments are given, fewer changes of them may make up for that.
+    """
+    marked = _marked(drawn, bars)
+    return 0 if marked is None else 2 + 2 * int(marked.sum())
+
+
 def given(drawn: Draw, part: Piece, drop: frozenset[str]) -> Given | None:
     """What is given of a part.
 
@@ -90,24 +100,35 @@ def given(drawn: Draw, part: Piece, drop: frozenset[str]) -> Given | None:
       than there are, or nothing would be left to write.
     """
     task, _, numbers = drawn
-    if TASKS[task] in ("infill", "vary"):
-        marked = (_one_run if TASKS[task] == "infill" else _several_runs)(part.bars, numbers)
-        found = Given(task, marked, np.zeros(16, bool), TASKS[task] == "vary")
-        return None if found.notes(part).all() else found
+    first_note = np.searchsorted(part.onset, part.bar_step)
+    marked = _marked(drawn, part.bars)
+    if marked is not None:
+        slots = np.zeros(16, bool)
+        left = np.diff(first_note)[marked].any()
+        return Given(task, marked, slots, TASKS[task] == "vary") if left else None
     first = _opening(part.bars, numbers)
-    rest = part.part(first, part.bars)
-    sounding = np.flatnonzero(np.bincount(rest.slot, minlength=16))
+    sounding = np.flatnonzero(np.bincount(part.slot[first_note[first] :], minlength=16))
     if TASKS[task] == "accompany":
-        slots = _some(sounding, numbers)
+        chosen = _some(sounding, numbers)
     else:
-        slots = np.array([melody_slot(rest)])
-        chords = "chords" not in drop and (rest.chord >= 0).any()
-        if slots[0] < 0 or (len(sounding) == 1 and not chords):
-            slots = slots[:0]
-    if not len(slots):
+        chosen = _melody(part.part(first, part.bars), len(sounding), drop)
+    if not len(chosen):
         return None
-    marked = np.arange(part.bars) >= first
-    return Given(task, marked, np.isin(np.arange(16), slots), TASKS[task] == "accompany")
+    slots = np.isin(np.arange(16), chosen)
+    return Given(task, np.arange(part.bars) >= first, slots, TASKS[task] == "accompany")
+
+
+def _melody(part: Piece, sounding: int, drop: frozenset[str]) -> list[int]:
+    """The slot of the melody; none where there is no melody, or nothing but it."""
+    slot = melody_slot(part)
+    chords = "chords" not in drop and bool((part.chord >= 0).any())
+    return [slot] if slot >= 0 and (sounding > 1 or chords) else []
+
+
+def _marked(drawn: Draw, bars: int) -> np.ndarray | None:
+    """Bool [bars]: the bars that infill and vary write; None for other tasks."""
+    runs = {"infill": _one_run, "vary": _several_runs}.get(TASKS[drawn.task])
+    return runs(bars, drawn.numbers) if runs else None
 
 
 def _one_run(bars: int, numbers: np.ndarray) -> np.ndarray:
