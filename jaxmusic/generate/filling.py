@@ -37,6 +37,8 @@ TOKENS_PER_SLOT = 20
 """Tokens that an instrument is expected to take in a bar where nothing else tells."""
 FEWEST_TOKENS = 24
 """A bar needs room for so many tokens to be written at all."""
+LISTED = 64
+"""Lists of bars to be written and of notes that ring into them have room for so many."""
 _LAST_NOTE = 12  # tokens by which a bar that is full may yet grow
 
 
@@ -153,7 +155,7 @@ class WindowPlanner:
         part = piece.part(self.start, self.stop)
         stream = self.codec.encode(part, drop, self.given)
         self.prompt = stream[: np.flatnonzero(stream == self.codec.write)[0] + 1]
-        self.holes = holes(part, self.given)
+        self.holes = _roomy(holes(part, self.given))
         self.asked = self._asked(wishes, joining)
         self.tokens = (context - 1 - len(self.prompt)) // int(marked.sum()) - _LAST_NOTE
         if self.tokens < FEWEST_TOKENS:
@@ -302,6 +304,17 @@ def _with_chords(original: Original, given: Given, piece: Piece) -> Labels:
     return dataclasses.replace(
         labels, chord_tick=at.astype(np.int32), chord=chord[new].astype(np.uint8)
     )
+
+
+def _roomy(found: Holes) -> Holes:
+    """The same with zeros after short lists: programs compiled for them serve most windows."""
+
+    def longer(rows: np.ndarray) -> np.ndarray:
+        room = max(LISTED - len(rows), 0)
+        return np.pad(rows, ((0, room),) + ((0, 0),) * (rows.ndim - 1))
+
+    names = ("line", "steps", "left", "ringing")
+    return found._replace(**{name: longer(getattr(found, name)) for name in names})
 
 
 def _only(piece: Piece, rows: np.ndarray) -> Piece:
