@@ -291,11 +291,12 @@ class Controls:
     density: float = 0.0
     """Notes per quarter note, those of all instruments together; 0 leaves it to the model."""
     instruments: str = ""
-    """Names of General MIDI instruments or families and drums, with commas: piano, strings, drums.
-    These play and no others. "no drums" alone leaves out the drums."""
+    """Names of General MIDI instruments or families and drums, with commas: piano, 2 violins,
+    drums. These play and no others. "no drums" alone leaves out the drums."""
     chords: str = ""
-    """A progression that is repeated to the end, a bar for each chord or chords joined by /: C G/B
-    Am F."""
+    """A progression that is repeated to the end, a bar for each chord: C G/B Am F. Between bar
+    lines a bar holds one chord or two: C | G Am | F. N.C. is none; a bass after a slash is left to
+    the model."""
     form: str = ""
     """Sections with their numbers of bars: intro4 verse8 chorus8 outro4."""
     guidance: float = 1.0
@@ -319,6 +320,32 @@ class Sampling:
     """Keep the likeliest tokens that together have this probability."""
     min_p: float = 0.0
     """Keep tokens with at least this share of the likeliest token's probability."""
+    temperatures: str = ""
+    """Temperatures of their own for some kinds of choice, as in "pitch=1.1 drums=0.8", of rhythm,
+    pitch, length, drums, chords, instruments and loudness. Which kind comes next is still drawn at
+    the temperature above."""
+    repeats: int = 8
+    """No more than this many bars in a row with the same onsets; 0 allows any number. The
+    performance codec has no bars, and nothing is held back there."""
+    best_of: int = 1
+    """Candidates for each piece, of which the one that the model finds likeliest, per note, is
+    kept."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """Which checkpoint composes, how many pieces, and where they are written."""
+
+    out: str = "song.mid"
+    """MIDI or MusicXML file to write; with several pieces, song-1.mid, song-2.mid and so on."""
+    count: int = 1
+    """Pieces to compose."""
+    wav: str = ""
+    """Also render the sound to this file."""
+    png: str = ""
+    """Also draw the piano roll to this file."""
+    step: int = -1
+    """Training step of the checkpoint; -1 is the one with the best validation loss."""
 
 
 def to_json(config: Any) -> str:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmusic import meters
-from jaxmusic.codecs import task_grammar
+from jaxmusic.codecs import asked, task_grammar
 from jaxmusic.codecs.layout import BARS_LEFT, MAX_HOLD
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.events import Events
@@ -63,7 +63,7 @@ HEADER_TWINS = {"key": "hkey", "meter": "hmeter", "tempo": "htempo", "slot": "hs
 
 
 class Rules(NamedTuple):
-    """What a stream must keep beyond the grammar (int32 scalars).
+    """What a stream must keep beyond the grammar (int32 scalars, if not said otherwise).
 
     Attributes:
       bars: bars from the first `bar` token on to the end of the piece.
@@ -74,6 +74,7 @@ class Rules(NamedTuple):
       tokens: a bar with this many tokens closes as soon as it may.
       hole: where the writing stands in a task stream. The rules of `silence` for the ends of the
         piece do not count there.
+      asked: an `asked.Asked`, None where nothing more is asked of a piece.
     """
 
     bars: Any
@@ -82,6 +83,7 @@ class Rules(NamedTuple):
     steady: Any = 0
     tokens: Any = FAR
     hole: task_grammar.Hole = task_grammar.Hole()
+    asked: asked.Asked | None = None
 
 
 class State(NamedTuple):
@@ -111,6 +113,8 @@ class State(NamedTuple):
     silent: Any  # bars in a row that ended without one
     tokens: Any  # tokens of this bar
     written: Any  # bars opened after the token for writing, -1 before it
+    sounded: Any  # a bit for each slot that has a note
+    notes: Any  # onsets in all bars
 
 
 class Grammar:
@@ -188,6 +192,7 @@ class Grammar:
         hold = (value + 1) * self.codec.half
         slot = when("pitch", value // 128, s.slot) if self.codec.fused else s.slot
         meter = when("meter", value, when("hmeter", value, s.meter))
+        voice = when("drum", DRUM_SLOT, jnp.maximum(slot, 0))
         new = State(
             kind=kind.astype(jnp.int32),
             token=jnp.asarray(token, jnp.int32),
@@ -213,6 +218,8 @@ class Grammar:
             silent=jnp.where(bar & open_bar, jnp.where(s.onsets > 0, 0, s.silent + 1), s.silent),
             tokens=jnp.where(bar, 1, s.tokens + 1),
             written=s.written,
+            sounded=jnp.where(onset, s.sounded | (1 << voice), s.sounded),
+            notes=s.notes + onset,
         )
         return task_grammar.advance(s, new, kind == n["write"], bar, rules)
 
@@ -240,8 +247,9 @@ class Grammar:
         total = s.held + self.duration
         untied = s.held == 0
         single = self.has_token[jnp.minimum(total, self.longest)]
-        whole = self.bar_steps[jnp.maximum(s.meter, 0)]
-        half = jnp.where(writing, steps, whole) // 2  # of a last bar that is short, too
+        # Of a last bar that is short, too.
+        half = jnp.where(writing, steps, self.bar_steps[jnp.maximum(s.meter, 0)]) // 2
+        half_bar = (s.position == 0) | (s.position == half)
         # Voices, slot by slot and pitch by pitch, ascend at each position.
         voice = value if self.codec.fused else s.slot * 128 + value
         last_voice = jnp.where(s.slot_here < 0, -1, s.slot_here * 128 + s.pitch)
@@ -258,7 +266,7 @@ class Grammar:
             "program": (phase == 2)
             | ((s.instruments < PITCHED_SLOTS) & ((s.instruments == 0) | (value >= s.program))),
             "section": (value != s.section) & (value < len(SECTIONS)) & ~writing,
-            "chord": (value != s.chord) & (chords & ((s.position == 0) | (s.position == half))),
+            "chord": (value != s.chord) & (half_bar & chords),
             "bar": (left > 0) & (value == next_bar) & closes,
             "eos": (left == 0) & closes,
             "position": (value + 1 > s.position)
@@ -280,9 +288,16 @@ class Grammar:
             gates["pitch"] &= ~task_grammar.taken(s, hole)[jnp.clip(voice, 0, 2047)]
         for name, gate in gates.items():
             ok = ok & (~is_a[name] | gate)
-        ending = ok & (is_a["bar"] | is_a["eos"])
+        ending, wanted = is_a["bar"] | is_a["eos"], ok
+        if rules.asked is not None:
+            at = asked.Place(steps, half, remaining)
+            may, debts = asked.gates(self, s, rules.asked, at)
+            ok = ok & may
+            wanted = asked.strict(self, s, rules.asked, at, ok, debts)
+            ending = jnp.where((ok & ending).any(), ending, debts)
+        ending = ok & ending
         full = (s.tokens >= rules.tokens) & (s.bar > 0) & ending.any()
-        return jnp.where(full, ending, ok)
+        return jnp.where(full, ending, wanted)
 
     def merge(self, logits: Any) -> Any:
         """Gives every bar token the likelihood of all of them together (float32 [vocabulary]).

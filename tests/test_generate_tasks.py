@@ -1,0 +1,330 @@
+"""Tasks with a given piece: what is given comes back untouched, whatever the model says."""
+
+import collections
+import dataclasses
+
+import data_music
+import numpy as np
+import pytest
+from hypothesis import given as with_
+from hypothesis import settings
+from strategies import notes as random_notes
+
+import jaxmusic
+from jaxmusic import config
+from jaxmusic.codecs.grammar import Grammar
+from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.data import starter
+from jaxmusic.errors import UserError
+from jaxmusic.formats import files
+from jaxmusic.formats import sequence as sequences
+from jaxmusic.generate import filling, merging
+from jaxmusic.generate.composer import Composition
+from jaxmusic.generate.continuing import ContinuingPlanner
+from jaxmusic.generate.controls import read
+from jaxmusic.models import transformer
+from jaxmusic.notes import make_notes
+
+CODEC = MetricalCodec()
+GRAMMAR = Grammar(CODEC)
+CONTEXT = 512
+NONE = np.zeros(0, np.int32)
+TASKS = config.Tasks(infill=0.1, accompany=0.1, harmonise=0.1, vary=0.1)
+SHAPE = config.Model(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
+
+
+def make_model(tasks=TASKS, codec=CODEC, controls=None, context=CONTEXT):
+    experiment = config.Experiment(data=config.Data(context=context, tasks=tasks), model=SHAPE)
+    _, params = transformer.make(SHAPE, codec.vocab_size, 0)
+    return jaxmusic.MusicModel(experiment, codec, params, ("pop", "jazz"), controls=controls)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model()
+
+
+@pytest.fixture(scope="module")
+def song():
+    """Sixteen bars of a band, in the ticks of a file."""
+    whole = next(starter.corpus(1, seed=3))
+    return only(whole, whole.onset < 16 * 4 * 480).replace(end=16 * 4 * 480)
+
+
+def only(notes, rows):
+    """Some rows of notes."""
+    names = ("onset", "duration", "pitch", "velocity", "track")
+    return notes.replace(**{name: getattr(notes, name)[rows] for name in names})
+
+
+def melody(notes, track=1):
+    return only(notes, notes.track == track)
+
+
+def rows(notes):
+    """Each note with all there is to it, and how often it is there."""
+    return collections.Counter(
+        zip(
+            *(getattr(notes, name).tolist() for name in ("onset", "duration", "pitch", "velocity")),
+            notes.program[notes.track].tolist(),
+            notes.is_drum.tolist(),
+        )
+    )
+
+
+def bars_of(notes):
+    """Bar of each note of a song in 4/4 at 480 ticks, from 1."""
+    return notes.onset // (4 * 480) + 1
+
+
+class Oracle:
+    """A composer that writes what was there: the bars of the window, as they are in a piece."""
+
+    def __init__(self, piece, context):
+        self.piece, self.context, self.codec, self.grammar = piece, context, CODEC, GRAMMAR
+        self.windows = []
+
+    def compose(self, planner, seed, count, sampling, progress):
+        part = self.piece.part(planner.start, planner.stop)
+        stream = CODEC.encode(part, given=planner.given)
+        assert np.array_equal(stream[: len(planner.prompt)], planner.prompt)
+        self.windows.append(planner)
+        return [Composition(planner.finish(stream), stream, planner.bars(stream))]
+
+
+def refilled(notes, original, given, context=2**15):
+    oracle = Oracle(original.piece, context)
+    return filling.fill(oracle, original, given), oracle
+
+
+def some_given(original, task, seed):
+    """What a task gives of a piece, or None where there is nothing to write or to go by."""
+    rng = np.random.default_rng(seed)
+    piece, marked, slots = original.piece, np.ones(original.piece.bars, bool), np.zeros(16, bool)
+    if task in ("infill", "vary"):
+        marked = rng.random(piece.bars) < 0.5
+    else:
+        slots[rng.permutation(np.unique(piece.slot))[: max(len(np.unique(piece.slot)) // 2, 1)]] = 1
+    if not marked.any() or (marked.all() and not slots.any()):
+        return None
+    return filling.given_of(task, piece, marked, slots)
+
+
+def check_refilled(notes, seed, tasks=("infill", "accompany", "harmonise", "vary")):
+    original = merging.read(notes, CODEC)
+    for task in tasks:
+        given = some_given(original, task, seed)
+        if given is None:
+            continue
+        done, _ = refilled(notes, original, given)
+        kept = ~given.marked[original.bar] | given.slots[original.slot[notes.track]]
+        assert rows(done.notes) >= rows(only(notes, kept))
+        for name in ("tempo_tick", "tempo_qpm", "meter_tick", "ticks_per_beat"):
+            assert np.array_equal(getattr(done.notes, name), getattr(notes, name))
+        # No more is written than was there, and what is written stands where it was missing.
+        assert len(done.notes) <= len(notes)
+
+
+@settings(max_examples=60, deadline=None)
+@with_(random_notes(max_tracks=6))
+def test_what_is_given_of_random_pieces_stays(notes):
+    if len(notes) and len(CODEC.quantise(notes)[0]):
+        check_refilled(notes, len(notes))
+
+
+def test_what_is_given_of_real_pieces_stays(music):
+    count = 0
+    for folder in ("pop909", "mutopia", "nottingham", "groove", "piano_midi_de", "multitrack_pop"):
+        found = sorted(
+            p for p in (music / folder).rglob("*") if p.suffix.lower() in (".mid", ".midi")
+        )
+        for path in found[:: max(len(found) // 3, 1)][:3]:
+            check_refilled(files.read_notes(path), count, ("infill", "accompany"))
+            count += 1
+    assert count
+
+
+def test_a_piece_that_is_written_anew_in_small_windows_is_the_same_piece(song):
+    original = merging.read(song, CODEC)
+    for task in ("infill", "accompany", "vary"):
+        given = some_given(original, task, 1)
+        done, oracle = refilled(song, original, given, 1024)
+        assert len(oracle.windows) > 1 or task == "infill"
+        for window in oracle.windows:
+            assert len(window.prompt) + window.tokens * int(window.given.marked.sum()) < 1024
+        again = merging.read(done.notes, CODEC).piece
+        for name in ("onset", "duration", "pitch", "slot"):
+            assert np.array_equal(getattr(again, name), getattr(original.piece, name))
+
+
+def test_infill_sees_both_sides(song):
+    original = merging.read(song, CODEC)
+    given = filling.given_of(
+        "infill", original.piece, filling.read_bars("8-9", 16), np.zeros(16, bool)
+    )
+    window = filling.WindowPlanner(GRAMMAR, 1500, original.piece, given)
+    assert window.start < 7 and window.stop > 9
+    assert abs((7 - window.start) - (window.stop - 9)) <= 1
+
+
+def test_written_notes_leave_given_ones_alone():
+    """In a file two notes of one pitch and track could not be told apart."""
+    given = make_notes([0, 960], [480, 480], [60, 60], [80, 80], [0, 0], end=1920)
+    original = merging.read(given, CODEC)
+    slots = np.flatnonzero(original.piece.programs >= 0)
+    written = make_notes(
+        *([240, 480, 480, 960, 0], [100, 960, 10, 9, 100], [60, 60, 60, 60, 62]),
+        *([70] * 5, [0] * 5),
+    )
+    merged = merging.merge(original, np.ones(2, bool), written, slots, 1920)
+    assert rows(merged) == rows(given) + collections.Counter(
+        {(480, 480, 60, 70, 0, False): 1, (0, 100, 62, 70, 0, False): 1}
+    )
+
+
+def test_further_instruments_take_their_places():
+    notes = data_music.tune(1, bars=4)
+    original = merging.read(notes, CODEC)
+    more = original.with_instruments((33, 0), True)
+    pitched = more.piece.programs[:15]
+    used = pitched[pitched >= 0]
+    assert np.all(np.diff(used) >= 0) and {0, 33} <= set(used.tolist())
+    assert more.piece.programs[15] >= 0
+    was = original.piece.programs[original.piece.slot]
+    assert np.array_equal(more.piece.programs[more.piece.slot], was)
+    assert np.array_equal(more.piece.programs[more.slot], original.piece.programs[original.slot])
+    with pytest.raises(UserError, match="fewer"):
+        original.with_instruments(tuple(range(15)), False)
+
+
+# With a model, trained or not.
+
+
+@pytest.fixture(scope="module")
+def continued(model, song):
+    return model.perform("continue", song, 4, style="pop", duration=30.0)[0]
+
+
+def test_continue_keeps_the_prompt_and_lasts_as_long_as_asked(continued, song):
+    out = continued.notes
+    line = 4 * 4 * 480
+    prompt = only(song, bars_of(song) <= 4)
+    assert rows(only(out, out.onset < line)) == rows(prompt)
+    assert (out.onset >= line).any()
+    assert float(out.seconds(out.end)) == pytest.approx(30.0, abs=1e-6)
+    assert (out.onset.astype(np.int64) + out.duration <= out.end).all()
+    before, after = out.tempo_qpm[out.tempo_tick < line][-1], out.tempo_qpm[-1]
+    assert abs(after / before - 1) <= 0.01
+    bars = continued.bars
+    assert bars == 4 + -(-(out.end - line) // (4 * 480))
+
+
+@pytest.mark.parametrize("duration", ("0:17.3", "12 bars", 41))
+def test_continue_to_any_length(duration, song):
+    """The planner alone, and a piece that it could be given."""
+    original = merging.read(song, CODEC)
+    wishes = read(config.Controls(duration=duration), CODEC)
+    planner = ContinuingPlanner(GRAMMAR, CONTEXT, wishes, original, 3)
+    (prompt,), plan = planner.begin(1)
+    assert len(prompt) <= CONTEXT // 2 + 1
+    assert plan.bars[0, 0, 0] == 3 - planner.first + planner.new_bars
+    body = [CODEC.vocabulary.start["bar"] + min(n, 63) for n in range(planner.new_bars - 2, -1, -1)]
+    stream = np.concatenate([prompt, body, [CODEC.vocabulary.start["eos"]]]).astype(np.int32)
+    out = planner.finish(stream)
+    assert rows(out) == rows(only(song, bars_of(song) <= 3))
+    if duration == "12 bars":
+        assert planner.bars(stream) == 12
+    else:
+        asked = 17.3 if isinstance(duration, str) else duration
+        assert float(out.seconds(out.end)) == pytest.approx(asked, abs=1e-6)
+
+
+def test_infill_writes_in_its_bars_alone(model, song):
+    (done,) = model.perform("infill", song, "3-4", style="pop")
+    inside = np.isin(bars_of(done.notes), (3, 4))
+    assert inside.any()
+    assert rows(only(done.notes, ~inside)) == rows(only(song, ~np.isin(bars_of(song), (3, 4))))
+    (again,) = model.perform("infill", song, "3-4", style="pop")
+    assert rows(again.notes) == rows(done.notes)
+    (other,) = model.perform("infill", song, "3-4", style="pop", seed=1)
+    assert rows(other.notes) != rows(done.notes)
+
+
+def test_accompany_adds_the_instruments_asked_for(model, song):
+    lead = melody(song)
+    (done,) = model.perform("accompany", lead, instruments="bass, drums", chords="C G Am F")
+    assert rows(done.notes) >= rows(lead)
+    added = rows(done.notes) - rows(lead)
+    assert {(program, drum) for *_, program, drum in added} == {(33, False), (0, True)}
+
+
+def test_harmonise_writes_chords_and_a_part_that_plays_them(model, song):
+    labels = dataclasses.replace(song.labels, **dict.fromkeys(("chord_tick", "chord"), NONE))
+    bare = melody(song).replace(labels=labels)
+    (done,) = model.perform("harmonise", bare)
+    assert rows(done.notes) >= rows(bare)
+    assert {program for *_, program, _ in rows(done.notes) - rows(bare)} == {0}
+
+
+def test_vary_keeps_what_is_to_be_kept(model, song):
+    (done,) = model.perform("vary", song, "1-12,15")
+    written, was = (np.isin(bars_of(n), (13, 14, 16)) for n in (done.notes, song))
+    assert rows(only(done.notes, ~written)) == rows(only(song, ~was))
+    assert written.any()
+
+
+def test_sequences_and_files_are_given_and_come_back(model, song, tmp_path):
+    files.write(song, tmp_path / "song.mid")
+    read = files.read_notes(tmp_path / "song.mid")
+    done = sequences.from_sequence(model.infill(tmp_path / "song.mid", "16"))
+    same = sequences.from_sequence(model.infill(sequences.to_sequence(read), "16"))
+    assert rows(done) == rows(same)
+    early = np.isin(bars_of(read), 16, invert=True)
+    assert rows(done) >= rows(only(read, early))
+
+
+def test_what_cannot_be_is_one_sentence(model, song):
+    def refuses(reason, task, music, bars="", **wishes):
+        with pytest.raises(UserError, match=reason):
+            model.perform(task, music, bars, **wishes)
+
+    empty = only(song, np.zeros(len(song), bool))
+    drums = only(song, song.is_drum)
+    refuses("bars 1 to 16", "infill", song, "9-17")
+    refuses("does not name bars", "infill", song, "nine")
+    refuses("does not name bars", "vary", song, "1-4,")
+    refuses("nothing is left", "vary", song, "1-16")
+    refuses("Keep some bars", "infill", song, "1-16")
+    refuses("has notes", "harmonise", empty)
+    refuses("nothing but drums", "harmonise", drums)
+    refuses("drums already", "accompany", song, instruments="drums")
+    refuses("which instruments", "accompany", song)
+    refuses("krumhorn", "accompany", song, instruments="krumhorn")
+    refuses("1 to 16 bars", "continue", song, 17)
+    refuses("seconds or more", "continue", song, 8, duration=10)
+    refuses("bars or more", "continue", song, 8, duration="8 bars")
+    refuses("not both", "continue", song, 8, duration=60, form="verse8")
+    refuses("leave tempo out", "infill", song, "3", tempo=100)
+    refuses("leave instruments out", "vary", song, "3", instruments="piano")
+    refuses("no control 'tempoo'", "vary", song, "3", tempoo=100)
+    refuses("no task", "transcribe", song)
+    refuses("count", "infill", song, "3", count=0)
+
+
+@pytest.mark.quick
+def test_a_model_says_what_it_was_not_trained_for():
+    from jaxmusic.codecs.performance import PerformanceCodec
+    from jaxmusic.generate.tasks import Knowledge
+
+    knows = Knowledge(CODEC, ("pop",), ("styles",), config.Tasks(infill=0.1), False)
+    knows.read_for("infill", config.Controls(style="pop"))
+    knows.read_for("continue", config.Controls())
+    with pytest.raises(UserError, match=r"data\.tasks\.vary"):
+        knows.read_for("vary", config.Controls())
+    with pytest.raises(UserError, match="not trained with keys"):
+        knows.read(config.Controls(key="Am"))
+    with pytest.raises(UserError, match="leave form out"):
+        knows.read(config.Controls(form="verse8"))
+    played = dataclasses.replace(knows, codec=PerformanceCodec(config.Codec(kind="performance")))
+    with pytest.raises(UserError, match="no bars"):
+        played.read_for("continue", config.Controls())
