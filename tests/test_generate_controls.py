@@ -341,7 +341,7 @@ def check(codec, stream, planner):
     notes = planner.finish(stream)
     assert dropped == 0 and len(notes) == codec.onset_tokens[stream].sum() == len(piece)
     meter, tempo = int(piece.meter[0]), int(piece.tempo[0])
-    bars, last, played, allowed = (table[meter, tempo] for table in planner.lengths)
+    bars, last, _, allowed = (table[meter, tempo] for table in planner.lengths)
     assert allowed and piece.bars == bars
     assert (piece.meter == meter).all() and (piece.tempo == tempo).all()
     if wishes.seconds is not None:
