@@ -32,13 +32,15 @@ def toy(codec):
     """A composer with an untrained model, but for an output that tells tokens apart; and both."""
     _, params = transformer.make(SHAPE, codec.vocab_size, 0)
     weights = decode.prepare(SHAPE, params)
-    v = codec.vocabulary
-    # Half bars and chords are likelier to be drawn one after the other.
-    half = (v.kind == v.kinds["position"]) & np.isin(v.value + 1, (6, 9, 12, 18, 24, 36))
-    scale = np.where(half | (v.kind == v.kinds["chord"]), 80.0, 20.0).reshape(1, -1)
-    parts = weights.output.shape[0]
-    output = weights.output * scale.reshape(parts, 1, -1)
-    weights = weights._replace(output=output)
+    v, parts = codec.vocabulary, weights.output.shape[0]
+    # The state has a first coordinate that is always large, from which the output reads a liking
+    # for half bars, chords at them, and nothing after these.
+    tables = tuple(t.at[:, 0].set(1.0) for t in weights.tables)
+    is_a = {name: v.kind == v.kinds[name] for name in ("position", "pitch", "chord", "bar")}
+    half = is_a["position"] & np.isin(v.value + 1, (6, 9, 12, 18, 24, 36))
+    liked = 2.0 * half + 2.0 * is_a["chord"] + is_a["pitch"] + 0.9 * is_a["bar"]
+    output = (20.0 * weights.output).at[:, 0].set(liked.reshape(parts, -1))
+    weights = weights._replace(tables=tables, output=output)
     return Composer(SHAPE, weights, codec, CONTEXT), weights
 
 
