@@ -27,7 +27,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     1: (
         *("config", "notes", "events", "errors", "leases", "locks", "paths", "version"),
         *("beats", "beat_grid", "beat_tracking", "meters", "piece", "grid"),
-        *("harmony", "harmony_weights"),
+        *("harmony", "harmony_weights", "melody"),
     ),
 }
 """Rooms of each floor: modules and folders of the package."""

@@ -46,7 +46,7 @@ def run(options: Options) -> Result:
     program = make_program(
         experiment, codec.vocab_size, codec.onset_tokens, make_mesh(experiment.mesh)
     )
-    stored = runs.Stored(experiment, codec, "none:1.0.0", "", ())
+    stored = runs.Stored(experiment, codec, "none:1.0.0", "", (), ())
     with tempfile.TemporaryDirectory() as folder:
         path = paths.absolute(folder)
         runs.write(path, stored, Hosts(), 0)

@@ -291,11 +291,12 @@ class Controls:
     density: float = 0.0
     """Notes per quarter note, those of all instruments together; 0 leaves it to the model."""
     instruments: str = ""
-    """Names of General MIDI instruments or families and drums, with commas: piano, strings, drums.
-    These play and no others. "no drums" alone leaves out the drums."""
+    """Names of General MIDI instruments or families and drums, with commas: piano, 2 violins,
+    drums. These play and no others. "no drums" alone leaves out the drums."""
     chords: str = ""
-    """A progression that is repeated to the end, a bar for each chord or chords joined by /: C G/B
-    Am F."""
+    """A progression that is repeated to the end, a bar for each chord: C G/B Am F. Between bar
+    lines a bar holds one chord or two: C | G Am | F. N.C. is none; a bass after a slash is left to
+    the model."""
     form: str = ""
     """Sections with their numbers of bars: intro4 verse8 chorus8 outro4."""
     guidance: float = 1.0

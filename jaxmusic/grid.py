@@ -9,13 +9,13 @@ import numpy as np
 from jaxmusic.meters import METERS, TEMPOS, bar_lines, halves
 from jaxmusic.notes import NO_CHORD, TICKS_PER_BEAT, Labels, Notes, make_notes
 from jaxmusic.piece import (
-    DENSITIES,
     DRUM_PITCHES,
     DRUM_SLOT,
     PITCHED_SLOTS,
     Losses,
     Piece,
     canonical,
+    density_level,
 )
 
 OTHER_DRUMS = {22: 42, 26: 46}
@@ -35,11 +35,8 @@ def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tup
     ending = notes.onset.astype(np.int64) + notes.duration
     is_drum = notes.is_drum
     duration = np.where(is_drum, 1, np.maximum((ending + scale // 2) // scale - onset, 1))
-    pitch = notes.pitch.astype(np.int32)
-    for other, drum in OTHER_DRUMS.items():
-        pitch[is_drum & (pitch == other)] = drum
+    pitch, keep = _pitches(notes)
     velocity = notes.velocity.astype(np.int32) * velocities // 128
-    keep = ~is_drum | ((pitch >= DRUM_PITCHES[0]) & (pitch <= DRUM_PITCHES[1]))
     slots, programs, regrouped = _slots(notes, keep)
     slot = slots[notes.track] if len(notes) else np.zeros(0, np.int64)
     total = max(int(onset.max(initial=0)) + 1, -(-notes.end // scale))
@@ -60,7 +57,6 @@ def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tup
     ticks = bar_step * scale
     labels = notes.labels
     beats = max(bar_step[-1] / steps_per_beat, 1.0)
-    level = 2 * np.log2(max(len(columns["onset"]), 1) / beats) + 2
     piece = Piece(
         **columns,
         programs=programs,
@@ -72,7 +68,7 @@ def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tup
         chord=_at(labels.chord_tick, labels.chord, halves(ticks)),
         styles=labels.styles,
         song=labels.song,
-        density=int(np.clip(round(float(level)), 0, DENSITIES - 1)),
+        density=density_level(max(len(columns["onset"]), 1) / float(beats)),
         steps_per_beat=steps_per_beat,
         velocities=velocities,
     )
@@ -121,6 +117,19 @@ def dequantise(piece: Piece) -> Notes:
             section=section,
         ),
     )
+
+
+def slots_of_tracks(notes: Notes) -> np.ndarray:
+    """The slot that `quantise` gives to each track of aligned notes (int64 [T])."""
+    return _slots(notes, _pitches(notes)[1])[0]
+
+
+def _pitches(notes: Notes) -> tuple[np.ndarray, np.ndarray]:
+    """Pitches (int32 [N]), and which notes have one that a piece can hold (bool [N])."""
+    is_drum, pitch = notes.is_drum, notes.pitch.astype(np.int32)
+    for other, drum in OTHER_DRUMS.items():
+        pitch[is_drum & (pitch == other)] = drum
+    return pitch, ~is_drum | ((pitch >= DRUM_PITCHES[0]) & (pitch <= DRUM_PITCHES[1]))
 
 
 def _slots(notes: Notes, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:

@@ -16,7 +16,15 @@ import numpy as np
 
 from jaxmusic import harmony_weights as fitted
 from jaxmusic.meters import bar_lines, halves
-from jaxmusic.notes import CHORD_COUNT, NO_CHORD, TICKS_PER_BEAT, Labels, Notes, check_aligned
+from jaxmusic.notes import (
+    CHORD_COUNT,
+    CHORD_TONES,
+    NO_CHORD,
+    TICKS_PER_BEAT,
+    Labels,
+    Notes,
+    check_aligned,
+)
 
 _STEPS_PER_BEAT = 12
 _EARLY = 30  # ticks by which a note may come before its bar line: a quarter of a sixteenth
@@ -196,6 +204,25 @@ def key_evidence(heard: Heard, evidence: np.ndarray) -> np.ndarray:
     out = key_features(heard, evidence) @ _KEYS
     out[:, 12:] += fitted.MINOR
     return out
+
+
+def key_of_chords(chord: np.ndarray) -> int:
+    """The key (tonic + 12 if minor) that a progression speaks for, by the evidence of `infer`.
+
+    Args:
+      chord: int [2 B], chord of each half bar, played in root position; not all `NO_CHORD`.
+    """
+    chord = np.asarray(chord, np.int64)
+    root, quality = (chord % 12)[chord != NO_CHORD], (chord // 12)[chord != NO_CHORD]
+    features = np.zeros((10, 12), np.float32)
+    np.add.at(features, (quality, root), 0.5)
+    for r, q in zip(root, quality):
+        tones = (r + np.array(CHORD_TONES[q])) % 12
+        features[7, tones] += 0.5 / len(tones)
+    features[8, root[0]] = features[9, root[-1]] = 1
+    evidence = features.ravel() @ _KEYS
+    evidence[12:] += fitted.MINOR * len(chord) / 2
+    return int(evidence.argmax())
 
 
 def likeliest(evidence: np.ndarray, stays: np.ndarray) -> np.ndarray:

@@ -12,6 +12,16 @@ TICKS_PER_BEAT = 480
 """Ticks per quarter note of every aligned piece: divisible by 12, 24 and 32 steps."""
 
 CHORD_QUALITIES = ("maj", "min", "7", "maj7", "min7", "dim", "sus4")
+CHORD_TONES = (
+    (0, 4, 7),
+    (0, 3, 7),
+    (0, 4, 7, 10),
+    (0, 4, 7, 11),
+    (0, 3, 7, 10),
+    (0, 3, 6),
+    (0, 5, 7),
+)
+"""Semitones above the root that each quality is made of."""
 CHORD_COUNT = 12 * len(CHORD_QUALITIES) + 1
 NO_CHORD = CHORD_COUNT - 1
 """Chords are ``quality * 12 + root`` (root 0 is C); the last number means that no chord sounds."""

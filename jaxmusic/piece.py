@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,20 @@ class Piece:
                 self.onset, self.duration, pitch, self.velocity, self.slot, int(self.bar_step[-1])
             )[0]
         return dataclasses.replace(self, **columns, **moved)
+
+
+def density_level(per_quarter: float) -> int:
+    """Level of density, 0 to 7, of so many notes (above 0) in a quarter note on average.
+
+    All instruments count together. Each level is √2 times the one before: level 4 is 2 notes.
+    """
+    return min(max(round(2 * math.log2(per_quarter) + 2), 0), DENSITIES - 1)
+
+
+def density_range(level: int) -> tuple[float, float]:
+    """Fewest and most notes in a quarter note of a level of density."""
+    least = 2 ** ((level - 2.5) / 2) if level > 0 else 0.0
+    return least, 2 ** ((level - 1.5) / 2) if level < DENSITIES - 1 else math.inf
 
 
 def changes(values: np.ndarray, before: int) -> np.ndarray:

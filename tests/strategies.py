@@ -8,8 +8,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 from jaxmusic import config, grid
+from jaxmusic.codecs.layout import BARS_LEFT, DEFAULT_STYLES, TASKS, bars_left_index
 from jaxmusic.codecs.performance import PerformanceCodec
 from jaxmusic.codecs.performance_notes import Performance
+from jaxmusic.codecs.tasks import Given
 from jaxmusic.meters import METERS, TEMPOS
 from jaxmusic.notes import CHORD_COUNT, SECTIONS, TICKS_PER_BEAT, Labels, Notes, make_notes
 from jaxmusic.piece import Piece
@@ -102,6 +104,43 @@ def pieces(
         steps=st.just(steps) if steps else st.sampled_from((12, 24)),
         velocities=st.just(8) if steps else st.sampled_from((8, 16, 32)),
     )
+
+
+def as_decoded(piece: Piece, drop: frozenset[str] = frozenset()) -> Piece:
+    """The piece as far as a stream of the metrical codec tells of it."""
+    nothing = {
+        "styles": {"styles": ()},
+        "key": {"key": np.full_like(piece.key, -1)},
+        "density": {"density": -1},
+        "chords": {"chord": np.full_like(piece.chord, -1)},
+        "sections": {"section": np.full_like(piece.section, -1)},
+    }
+    fields = {k: v for name in drop for k, v in nothing[name].items()}
+    styles = tuple(sorted(piece.styles, key=DEFAULT_STYLES.index))
+    known = {
+        "song": "",
+        "styles": styles,
+        "bars_before": min(piece.bars_before, 1),
+        "bars_after": int(BARS_LEFT[bars_left_index(piece.bars_after)]),
+    }
+    return dataclasses.replace(piece, **(known | fields))
+
+
+def random_given(seed: int, piece: Piece, task: str) -> Given:
+    """What is given of a piece, as the tasks have it."""
+    rng = np.random.default_rng(seed)
+    slots = np.zeros(16, bool)
+    if task in ("infill", "vary"):
+        marked = rng.random(piece.bars) < rng.random()
+        if task == "infill":
+            start, stop = np.sort(rng.integers(0, piece.bars + 1, 2))
+            marked = (np.arange(piece.bars) >= start) & (np.arange(piece.bars) < stop)
+    else:
+        marked = np.arange(piece.bars) >= rng.choice((0, rng.integers(0, piece.bars)))
+        there = np.flatnonzero(piece.programs >= 0)
+        most = 1 if task == "harmonise" else len(there)
+        slots[rng.permutation(there)[: rng.integers(0, most + 1)]] = True
+    return Given(TASKS.index(task), marked, slots, chords=task in ("accompany", "vary"))
 
 
 def differences(a: Piece, b: Piece, ignore: tuple[str, ...] = ()) -> list[str]:

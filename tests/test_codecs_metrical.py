@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from jaxmusic import config, grid
 from jaxmusic.codecs.layout import (
-    BARS_LEFT,
     CONTROLS,
     DEFAULT_STYLES,
     TASKS,
@@ -37,33 +36,13 @@ def codec_of(piece):
     return CODECS[piece.steps_per_beat, piece.velocities]
 
 
-def as_decoded(piece, drop=frozenset()):
-    """The piece as far as a stream tells of it."""
-    nothing = {
-        "styles": {"styles": ()},
-        "key": {"key": np.full_like(piece.key, -1)},
-        "density": {"density": -1},
-        "chords": {"chord": np.full_like(piece.chord, -1)},
-        "sections": {"section": np.full_like(piece.section, -1)},
-    }
-    fields = {k: v for name in drop for k, v in nothing[name].items()}
-    styles = tuple(sorted(piece.styles, key=CODEC.styles.index))
-    known = {
-        "song": "",
-        "styles": styles,
-        "bars_before": min(piece.bars_before, 1),
-        "bars_after": int(BARS_LEFT[bars_left_index(piece.bars_after)]),
-    }
-    return dataclasses.replace(piece, **(known | fields))
-
-
 def check(codec, piece, drop=frozenset()):
     tokens = codec.encode(piece, drop)
     assert tokens.dtype == np.int32
     assert codec.onset_tokens[tokens].sum() == len(piece)
     again, dropped = codec.decode(tokens)
     assert dropped == 0
-    assert strategies.differences(as_decoded(piece, drop), again) == []
+    assert strategies.differences(strategies.as_decoded(piece, drop), again) == []
     return tokens
 
 
@@ -285,7 +264,7 @@ def test_decode_never_raises_and_gives_a_piece(codec, data):
     if (np.diff(np.flatnonzero(piece.programs[:15] >= 0), prepend=-1) > 1).any():
         return
     # What was understood is written and read without loss.
-    expected = as_decoded(dataclasses.replace(piece, styles=tuple(set(piece.styles))))
+    expected = strategies.as_decoded(dataclasses.replace(piece, styles=tuple(set(piece.styles))))
     again, lost = codec.decode(codec.encode(piece))
     assert lost == 0
     assert strategies.differences(expected, again) == []

@@ -13,10 +13,14 @@ from jaxmusic.errors import UserError
 from jaxmusic.notes import Labels, make_notes
 
 WALTZ = Facts(
-    *(90.0, 32, 64.0, 300, 2, 300 / 64), (3, 4), 21, frozenset((0, 40)), ("waltz", "odd one")
+    *(90.0, 32, 64.0, 300, 2, 300 / 64),
+    *((3, 4), 21, frozenset((0, 40)), ("waltz", "odd one"), True, False),
 )
-ROCK = Facts(*(140.2, 80, 137.0, 4000, 5, 29.2), (4, 4), 0, frozenset((29, 33, DRUMS)), ("rock",))
-PLAIN = Facts(*(120.0, 8, 16.0, 40, 1, 2.5), (6, 8), -1, frozenset((105,)), ())
+ROCK = Facts(
+    *(140.2, 80, 137.0, 4000, 5, 29.2),
+    *((4, 4), 0, frozenset((29, 33, DRUMS)), ("rock",), True, True),
+)
+PLAIN = Facts(*(120.0, 8, 16.0, 40, 1, 2.5), (6, 8), -1, frozenset((105,)), (), False, False)
 INDEX = Index.of([WALTZ, ROCK, PLAIN])
 
 

@@ -210,8 +210,8 @@ class Longer(MetricalCodec):
             piece = piece.part(0, max(piece.bars // 2, 1))
         return piece, losses
 
-    def encode(self, piece, drop=frozenset()):
-        tokens = super().encode(piece, drop)
+    def encode(self, piece, drop=frozenset(), given=None):
+        tokens = super().encode(piece, drop, given)
         extra = int((piece.velocity >= 6).sum())
         return np.concatenate([tokens[:-1], np.repeat(tokens[-2:-1], extra), tokens[-1:]])
 

@@ -46,6 +46,9 @@ class FakeLoader:
         self.dataset = f"{name}:{version or '1.0.0'}"
         self.manifest = os.environ.get("FAKE_MANIFEST", "abc")
 
+    def controls(self):
+        return ("styles", "chords")
+
     def batch(self, step):
         rng = np.random.default_rng([self.seed, step, len(self.split)])
         rows, context = self.data.batch, self.data.context

@@ -37,7 +37,8 @@ loader = fakes.FakeLoader(experiment.data, fakes.codec(), seed=experiment.seed)
 program = make_program(
     experiment, loader.codec.vocab_size, loader.codec.onset_tokens, make_mesh(experiment.mesh)
 )
-stored = runs.Stored(experiment, loader.codec, loader.dataset, loader.manifest, loader.styles)
+about = (loader.codec, loader.dataset, loader.manifest, loader.styles, loader.controls())
+stored = runs.Stored(experiment, *about)
 checkpoints = checkpoint.Checkpoints(paths.absolute(folder), stored)
 batches = loader.iterate(0, jax.process_index(), jax.process_count())
 

@@ -10,7 +10,9 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from jaxmusic import config
+from jaxmusic.codecs import layout
 from jaxmusic.codecs.layout import MAX_STYLES
+from jaxmusic.codecs.tasks import Given
 from jaxmusic.codecs.vocabulary import Vocabulary
 from jaxmusic.errors import UserError
 from jaxmusic.events import Events
@@ -41,6 +43,8 @@ class Codec(abc.ABC):
     """Values of `config.Codec.kind` that mean this codec."""
     VERSION: ClassVar[int]
     """Raised when tokens change their meaning."""
+    CONTROLS: ClassVar[tuple[str, ...]] = layout.CONTROLS
+    """Optional controls that its streams can state."""
     PAD: int
     """The token that fills rows."""
 
@@ -81,10 +85,20 @@ class Codec(abc.ABC):
         """The notes of a piece; `quantise` gives the same piece again."""
 
     @abc.abstractmethod
-    def encode(self, piece: Any, drop: frozenset[str] = frozenset()) -> np.ndarray:
-        """Tokens of a piece or part of one (int32 [T]); drop names `CONTROLS` to leave out.
+    def encode(
+        self, piece: Any, drop: frozenset[str] = frozenset(), given: Given | None = None
+    ) -> np.ndarray:
+        """Tokens of a piece or part of one (int32 [T]).
 
-        The end token is there only if nothing of the whole piece follows.
+        Args:
+          piece: what is encoded.
+          drop: names of `CONTROLS` to leave out.
+          given: makes a task stream, which tells first what is given and then what is not, and
+            always ends with the end token. In a plain stream that stands only if nothing of the
+            whole piece follows.
+
+        Raises:
+          UserError: an unknown style, or a task in a codec that has none.
         """
 
     @abc.abstractmethod
@@ -99,6 +113,7 @@ class Codec(abc.ABC):
         """Bounds of the number of tokens (int32 [B + 1]): of a header, and of each bar.
 
         ``encode(piece.part(a, b))`` has at most ``sizes[0] + sizes[1 + a : 1 + b].sum()`` tokens.
+        A task stream may have more.
         """
 
     @abc.abstractmethod

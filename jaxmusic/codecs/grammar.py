@@ -3,7 +3,8 @@
 A `State` is what must be known of a stream so far. `advance` takes one token, `mask` gives the
 tokens that may follow, in O(vocabulary), and `place` the event tensors of the last token. Any
 stream that starts at `begin` and obeys the mask decodes without a token dropped; there is one
-order only in which the notes of a piece can be written.
+order only in which the notes of a piece can be written. Of a task stream what is given is taken on
+trust, and what is written after it obeys the mask.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmusic import meters
+from jaxmusic.codecs import asked, task_grammar
 from jaxmusic.codecs.layout import BARS_LEFT, MAX_HOLD
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.events import Events
@@ -36,6 +38,7 @@ FOLLOWS = {
     "hkey": "density hmeter",
     "density": "hmeter",
     "hmeter": "htempo",
+    "task": f"part {HEADER}",
     "htempo": "program hslot",
     "program": "program hslot bar",
     "hslot": "kit",
@@ -52,13 +55,15 @@ FOLLOWS = {
     "hold": "hold note",
     "note": f"position {NEW_NOTE} {BAR_END}",
     "drum": f"drum position {BAR_END}",
+    "hole": f"meter tempo key section chord position {NEW_NOTE} {BAR_END}",
+    "write": BAR_END,
     "eos": "",
 }
 HEADER_TWINS = {"key": "hkey", "meter": "hmeter", "tempo": "htempo", "slot": "hslot"}
 
 
 class Rules(NamedTuple):
-    """What a stream must keep beyond the grammar (int32 scalars).
+    """What a stream must keep beyond the grammar (int32 scalars, if not said otherwise).
 
     Attributes:
       bars: bars from the first `bar` token on to the end of the piece.
@@ -67,6 +72,9 @@ class Rules(NamedTuple):
         `FAR` the stream opens a piece, and its first and last bar each hold one.
       steady: 1 forbids changes of meter, tempo and key after the header.
       tokens: a bar with this many tokens closes as soon as it may.
+      hole: where the writing stands in a task stream. The rules of `silence` for the ends of the
+        piece do not count there.
+      asked: an `asked.Asked`, None where nothing more is asked of a piece.
     """
 
     bars: Any
@@ -74,6 +82,8 @@ class Rules(NamedTuple):
     silence: Any = FAR
     steady: Any = 0
     tokens: Any = FAR
+    hole: task_grammar.Hole = task_grammar.Hole()
+    asked: asked.Asked | None = None
 
 
 class State(NamedTuple):
@@ -102,6 +112,9 @@ class State(NamedTuple):
     onsets: Any  # 1 where this bar has an onset
     silent: Any  # bars in a row that ended without one
     tokens: Any  # tokens of this bar
+    written: Any  # bars opened after the token for writing, -1 before it
+    sounded: Any  # a bit for each slot that has a note
+    notes: Any  # onsets in all bars
 
 
 class Grammar:
@@ -111,7 +124,7 @@ class Grammar:
         """Lays the codec's rules out in arrays over the vocabulary."""
         self.codec = codec
         v, beat = codec.vocabulary, codec.config.steps_per_beat
-        names = [*v.names, "hkey", "hmeter", "htempo", "hslot", "kit"]
+        names = [*v.names, "hkey", "hmeter", "htempo", "hslot", "kit", "hole", "write"]
         self.number = {name: i for i, name in enumerate(names)}
         number = self.number
         table = np.zeros((len(names), len(names)), bool)
@@ -126,9 +139,11 @@ class Grammar:
         after_slot[number["program"]] = number["kit"]
         # Kind of each kind of token in the body, in the header, and after the header's slot token.
         twins = np.stack([np.arange(len(names)), twin, after_slot])
+        kind = v.kind.copy()
+        kind[codec.hole], kind[codec.write] = number["hole"], number["write"]
         self.twins = jnp.asarray(twins)
-        self.allowed = jnp.asarray(np.stack([table[:, kinds[v.kind]] for kinds in twins]))
-        self.kind, self.value = jnp.asarray(v.kind), jnp.asarray(v.value)
+        self.allowed = jnp.asarray(np.stack([table[:, kinds[kind]] for kinds in twins]))
+        self.kind, self.value = jnp.asarray(kind), jnp.asarray(v.value)
         self.is_a = {name: jnp.asarray(v.kind == v.kinds[name]) for name in v.names}
         self.bar_steps = jnp.asarray([meters.bar_length(m, beat) for m in range(len(METERS))])
         levels = codec.config.velocities
@@ -137,14 +152,19 @@ class Grammar:
         self.has_token = jnp.asarray(np.append(codec.duration_index >= 0, False))
         self.longest = len(codec.duration_index)
         self.drum = jnp.asarray(v.value // levels)
+        named = np.where(v.kind == v.kinds["slot"], v.value, PITCHED_SLOTS)
+        if codec.fused:
+            named = np.where(v.kind == v.kinds["pitch"], v.value // 128, named)
+        # The bit of the pitched slot that a token names, 0 where it names none.
+        self.slot_bit = jnp.asarray(np.where(named < PITCHED_SLOTS, 1 << named, 0))
 
     def begin(self) -> State:
         """The state before a stream, to `advance` with the first token of its header."""
         zero = jnp.zeros((), jnp.int32)
         none = zero - 1
         state = State(*[zero] * len(State._fields))
-        unset = ("style", "meter", "tempo", "key", "section", "chord", "slot", "slot_here", "hit")
-        return state._replace(kind=none, **{name: none for name in unset})
+        unset = "kind style meter tempo key section chord slot slot_here hit written"
+        return state._replace(**{name: none for name in unset.split()})
 
     def _phase(self, s: State) -> Any:
         """0 in the body, 1 in the header, 2 after the header's slot token."""
@@ -154,7 +174,7 @@ class Grammar:
         """Steps in the bar that is open."""
         whole = self.bar_steps[jnp.maximum(s.meter, 0)]
         short = (s.bar >= rules.bars) & (jnp.asarray(rules.last_bar) > 0)
-        return jnp.where(short, rules.last_bar, whole)
+        return jnp.where(s.written > 0, rules.hole.steps, jnp.where(short, rules.last_bar, whole))
 
     def advance(self, s: State, token: Any, rules: Rules) -> State:
         """The state after one more token (int32 scalar), which is taken on trust."""
@@ -172,7 +192,8 @@ class Grammar:
         hold = (value + 1) * self.codec.half
         slot = when("pitch", value // 128, s.slot) if self.codec.fused else s.slot
         meter = when("meter", value, when("hmeter", value, s.meter))
-        return State(
+        voice = when("drum", DRUM_SLOT, jnp.maximum(slot, 0))
+        new = State(
             kind=kind.astype(jnp.int32),
             token=jnp.asarray(token, jnp.int32),
             style=when("style", value, s.style),
@@ -196,7 +217,11 @@ class Grammar:
             onsets=jnp.where(bar, 0, jnp.where(onset, 1, s.onsets)),
             silent=jnp.where(bar & open_bar, jnp.where(s.onsets > 0, 0, s.silent + 1), s.silent),
             tokens=jnp.where(bar, 1, s.tokens + 1),
+            written=s.written,
+            sounded=jnp.where(onset, s.sounded | (1 << voice), s.sounded),
+            notes=s.notes + onset,
         )
+        return task_grammar.advance(s, new, kind == n["write"], bar, rules)
 
     def mask(self, s: State, rules: Rules) -> Any:
         """Bool [vocabulary]: the tokens that may follow."""
@@ -205,25 +230,33 @@ class Grammar:
         header = phase > 0
         ok = self.allowed[phase, s.kind]
         steps = self._bar_steps(s, rules)
-        left = rules.bars - s.bar
-        composing = jnp.asarray(rules.silence) < FAR
+        writing, hole = s.written >= 0, rules.hole
+        playable = task_grammar.playable(s, hole)
+        left = jnp.where(writing, hole.bars - s.written, rules.bars - s.bar)
+        composing = (jnp.asarray(rules.silence) < FAR) & ~writing
         silent = jnp.where(s.onsets > 0, 0, s.silent + 1)
         outer = composing & ((s.bar == 1) | (left == 0)) & (s.onsets == 0)
         closes = (header | ~outer) & (header | (s.onsets > 0) | (silent <= rules.silence))
+        closes |= writing & ((s.written == 0) | (playable == 0))
         bounds = jnp.asarray(BARS_LEFT)
-        next_bar = (bounds < left).sum() - 1
+        next_bar = (bounds <= jnp.where(writing, hole.next_left, left - 1)).sum() - 1
         remaining = steps - s.position + jnp.where(left > 0, self._steps_after(s, rules), 0)
         remaining = jnp.where(composing, remaining, FAR)
+        ends = writing & (jnp.asarray(hole.end) > 0)
+        remaining = jnp.where(ends, hole.end - s.line - s.position, remaining)
         total = s.held + self.duration
         untied = s.held == 0
         single = self.has_token[jnp.minimum(total, self.longest)]
-        half_bar = (s.position == 0) | (s.position * 2 == steps) | (s.position == steps // 2)
+        # Of a last bar that is short, too.
+        half = jnp.where(writing, steps, self.bar_steps[jnp.maximum(s.meter, 0)]) // 2
+        half_bar = (s.position == 0) | (s.position == half)
         # Voices, slot by slot and pitch by pitch, ascend at each position.
         voice = value if self.codec.fused else s.slot * 128 + value
         last_voice = jnp.where(s.slot_here < 0, -1, s.slot_here * 128 + s.pitch)
-        instruments = s.instruments if self.codec.fused else PITCHED_SLOTS
         # The header speaks for the first bar.
-        may_change = (s.bar > 1) & (jnp.asarray(rules.steady) == 0)
+        may_change = (s.bar > 1) & (jnp.asarray(rules.steady) == 0) & ~writing
+        chords = jnp.asarray(hole.chords) > 0
+        plays = (self.slot_bit & playable) > 0
         gates = {
             "part": ~composing,
             "style": value > s.style,
@@ -232,28 +265,39 @@ class Grammar:
             "key": header | (may_change & (value != s.key)),
             "program": (phase == 2)
             | ((s.instruments < PITCHED_SLOTS) & ((s.instruments == 0) | (value >= s.program))),
-            "section": (value != s.section) & (value < len(SECTIONS)),
-            "chord": (value != s.chord) & half_bar,
+            "section": (value != s.section) & (value < len(SECTIONS)) & ~writing,
+            "chord": (value != s.chord) & (half_bar & chords),
             "bar": (left > 0) & (value == next_bar) & closes,
             "eos": (left == 0) & closes,
-            "position": (value + 1 > s.position) & (value + 1 < steps),
+            "position": (value + 1 > s.position)
+            & (value + 1 < steps)
+            & ((playable > 0) | (chords & (value + 1 == half))),
             "slot": jnp.where(
                 header,
                 value == DRUM_SLOT,
-                (value != s.slot) & (value < s.instruments) & (value > s.slot_here),
+                (value != s.slot) & (value > s.slot_here) & plays,
             ),
-            "pitch": (voice > last_voice) & (voice >= 0) & (voice < instruments * 128),
+            "pitch": (voice > last_voice) & (plays if self.codec.fused else s.slot >= 0),
             "hold": ((s.last_hold == 0) | (s.last_hold == MAX_HOLD))
             & (s.held + (value + 1) * self.codec.half < remaining),
             "note": (untied | ((self.duration <= self.codec.half) & ~single))
             & (total <= remaining),
-            "drum": (s.drums > 0) & (self.drum > s.hit),
+            "drum": (playable >> DRUM_SLOT > 0) & (self.drum > s.hit),
         }
+        if jnp.ndim(hole.ringing):
+            gates["pitch"] &= ~task_grammar.taken(s, hole)[jnp.clip(voice, 0, 2047)]
         for name, gate in gates.items():
             ok = ok & (~is_a[name] | gate)
-        ending = ok & (is_a["bar"] | is_a["eos"])
+        ending, wanted = is_a["bar"] | is_a["eos"], ok
+        if rules.asked is not None:
+            at = asked.Place(steps, half, remaining)
+            may, debts = asked.gates(self, s, rules.asked, at)
+            ok = ok & may
+            wanted = asked.strict(self, s, rules.asked, at, ok, debts)
+            ending = jnp.where((ok & ending).any(), ending, debts)
+        ending = ok & ending
         full = (s.tokens >= rules.tokens) & (s.bar > 0) & ending.any()
-        return jnp.where(full, ending, ok)
+        return jnp.where(full, ending, wanted)
 
     def merge(self, logits: Any) -> Any:
         """Gives every bar token the likelihood of all of them together (float32 [vocabulary]).
@@ -274,7 +318,7 @@ class Grammar:
     def place(self, s: State) -> Events:
         """The event tensors of the last token (int32 scalars), as `MetricalCodec.events`."""
         n = self.number
-        body = s.bar > 0
+        body = (s.bar > 0) & (s.written != 0)
         is_drum = s.kind == n["drum"]
         sounding = (s.kind == n["pitch"]) | (s.kind == n["hold"]) | (s.kind == n["note"])
         voiced = sounding | (s.kind == n["slot"])
@@ -286,7 +330,7 @@ class Grammar:
             token=s.token,
             time=jnp.where(body, s.line + s.position, 0),
             position=jnp.where(body, s.position, 144),
-            bar=jnp.maximum(s.bar - 1, 0),
+            bar=jnp.where(body, s.bar - 1, 0),
             slot=jnp.where(drum_slot, DRUM_SLOT, slot),
             pitch=jnp.where(is_drum, self.drum[s.token] + DRUM_PITCHES[0], pitch),
         )

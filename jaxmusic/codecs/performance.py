@@ -32,6 +32,7 @@ from jaxmusic.codecs.performance_notes import (
     performance_tokens,
     steps,
 )
+from jaxmusic.codecs.tasks import Given
 from jaxmusic.errors import UserError
 from jaxmusic.events import Events
 from jaxmusic.notes import Labels, Notes, make_notes
@@ -52,6 +53,7 @@ class PerformanceCodec(Codec):
 
     KINDS = ("performance",)
     VERSION = 1
+    CONTROLS = ("styles",)
 
     def __init__(
         self,
@@ -127,11 +129,19 @@ class PerformanceCodec(Codec):
             tokens += self.style_tokens(performance.styles)
         return tokens
 
-    def encode(self, performance: Performance, drop: frozenset[str] = frozenset()) -> np.ndarray:
+    def encode(
+        self,
+        performance: Performance,
+        drop: frozenset[str] = frozenset(),
+        given: Given | None = None,
+    ) -> np.ndarray:
         """Tokens of a performance or part of one (int32 [T]); drop may hold "styles".
 
-        The end token is there only if nothing of the whole performance follows.
+        The end token is there only if nothing of the whole performance follows. There are no task
+        streams: raises UserError where something is given.
         """
+        if given is not None:
+            raise UserError("tasks need bars: take a model of the metrical or fused codec")
         body, _ = self._body(performance)
         end = [self.vocabulary.start["eos"]] if performance.bars_after == 0 else []
         return np.concatenate([self.header(performance, drop), body, end]).astype(np.int32)

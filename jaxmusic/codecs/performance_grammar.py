@@ -31,11 +31,13 @@ class Rules(NamedTuple):
       silence: no more steps than this (but one at least) may pass without an onset, and with a
         value under `FAR` the stream opens a piece, and its first and last second each hold one.
       tokens: a second with this many tokens closes as soon as it may.
+      styled: 1 where all styles are given and no other may follow.
     """
 
     steps: Any
     silence: Any = FAR
     tokens: Any = FAR
+    styled: Any = 0
 
 
 class State(NamedTuple):
@@ -139,7 +141,8 @@ class PerformanceGrammar:
         part = is_kind["bos"] & (jnp.asarray(rules.silence) >= FAR)
         single = [jnp.zeros((), bool), s.kind < 0, opened & over & silent.all(), part]
         no_tasks = jnp.zeros(TASK_ROOM, bool)
-        styles = header & (jnp.arange(length["style"]) > s.style)
+        other = jnp.asarray(rules.styled) == 0
+        styles = header & other & (jnp.arange(length["style"]) > s.style)
         return jnp.concatenate([events, jnp.stack(single), no_tasks, styles])
 
     def merge(self, logits: Any) -> Any:

@@ -42,11 +42,11 @@ class Change(NamedTuple):
 UNCHANGED = Change()
 
 
-def generator(seed: int, epoch: int, item: int) -> np.random.Generator:
-    """Random numbers that depend on the three keys alone (Philox; Salmon et al., 2011)."""
+def generator(seed: int, epoch: int, item: int, part: int = 0) -> np.random.Generator:
+    """Random numbers that depend on the four keys alone (Philox; Salmon et al., 2011)."""
     mask = 2**64 - 1
     key = ((seed & mask) << 64) | ((epoch & 0xFFFFFFFF) << 32 | (item & 0xFFFFFFFF))
-    return np.random.Generator(np.random.Philox(key=key))
+    return np.random.Generator(np.random.Philox(key=key, counter=part << 192))
 
 
 def check(data: Data) -> None:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmusic.notes import Notes
+from jaxmusic.notes import NO_CHORD, Notes
 
-VERSION = 1
+VERSION = 2
 """Raised when a fact comes to mean something else, so that indices are made anew."""
 DRUMS = 128
 """Stands for drums among programs."""
@@ -31,6 +31,7 @@ class Facts(NamedTuple):
       key: tonic + 12 if minor of the key that holds longest, -1 where none is known.
       programs: General MIDI programs of the tracks that have notes, `DRUMS` for drums.
       styles: names of its styles.
+      chords, sections: whether any are labelled, or were found in the notes.
     """
 
     tempo: float
@@ -43,6 +44,8 @@ class Facts(NamedTuple):
     key: int
     programs: frozenset[int]
     styles: tuple[str, ...]
+    chords: bool
+    sections: bool
 
 
 def facts(notes: Notes) -> Facts:
@@ -68,6 +71,8 @@ def facts(notes: Notes) -> Facts:
         key=main_key(notes),
         programs=frozenset(programs.tolist()),
         styles=notes.labels.styles,
+        chords=bool((notes.labels.chord != NO_CHORD).any()),
+        sections=len(notes.labels.section) > 0,
     )
 
 
@@ -87,6 +92,7 @@ class Index(NamedTuple):
       programs: uint8 [P, 17], a bit for each program and one for `DRUMS`.
       names: str [S], the styles there are.
       style: bool [P, S].
+      chords, sections: bool [P].
     """
 
     number: np.ndarray
@@ -95,6 +101,8 @@ class Index(NamedTuple):
     programs: np.ndarray
     names: np.ndarray
     style: np.ndarray
+    chords: np.ndarray
+    sections: np.ndarray
 
     @classmethod
     def of(cls, pieces: Iterable[Facts]) -> Index:
@@ -115,6 +123,8 @@ class Index(NamedTuple):
             programs=np.packbits(programs, axis=1),
             names=np.array(names, dtype=str),
             style=style,
+            chords=np.array([f.chords for f in found], bool),
+            sections=np.array([f.sections for f in found], bool),
         )
 
     def __len__(self) -> int:
@@ -124,6 +134,16 @@ class Index(NamedTuple):
     def column(self, name: str) -> np.ndarray:
         """One of `NUMBERS` for all pieces (float64 [P])."""
         return self.number[:, NUMBERS.index(name)]
+
+    def states(self, control: str) -> np.ndarray:
+        """Bool [P]: pieces that have one of `jaxmusic.codecs.layout.CONTROLS`."""
+        return {
+            "styles": self.style.any(1),
+            "key": self.key >= 0,
+            "density": np.ones(len(self), bool),
+            "chords": self.chords,
+            "sections": self.sections,
+        }[control]
 
     def plays(self, program: int) -> np.ndarray:
         """Bool [P]: pieces in which a program, or `DRUMS`, plays."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxmusic.codecs.base import Codec
 from jaxmusic.config import Data
-from jaxmusic.data import augmentation, mixture, selection
+from jaxmusic.data import augmentation, mixture, selection, tasks
 from jaxmusic.data.augmentation import generator
 from jaxmusic.data.catalog import Dataset, open_dataset
 from jaxmusic.data.feeding import Order, feed
@@ -25,6 +25,8 @@ from jaxmusic.events import Batch, Events
 
 _AHEAD = 8
 """Batches that are read ahead."""
+_KNOWN = 0.05
+"""Least share of the pieces that have a control, for a model to learn it."""
 
 
 class Loader:
@@ -61,6 +63,7 @@ class Loader:
         if data.context < 2 or data.batch < 1 or min(data.threads, data.workers) < 0:
             raise UserError("context must be 2 or more, batch 1 or more, and no setting below 0.")
         augmentation.check(data)
+        tasks.check(data.tasks, codec.config.kind)
         where = selection.parse(data.where)
         members = mixture.parse(data.dataset)
         found = [open_dataset(member.dataset, data.data_dir) for member in members]
@@ -93,6 +96,21 @@ class Loader:
     def notes(self) -> int:
         """Number of notes in their files."""
         return sum(stream.notes for stream in self.streams)
+
+    def controls(self) -> tuple[str, ...]:
+        """Controls that a model can learn from the rows, of `jaxmusic.codecs.layout.CONTROLS`.
+
+        At least 5 % of the pieces have them; in a mixture, the datasets' shares of pieces count by
+        the weights of their rows. There are none if all are always left out of the headers.
+        """
+        if self.data.drop_controls >= 1:
+            return ()
+
+        def share(control: str) -> float:
+            shares = [stream.share(control) for stream in self.streams]
+            return float(np.average(shares, weights=self._mixture.counts))
+
+        return tuple(name for name in self.codec.CONTROLS if share(name) >= _KNOWN)
 
     def rows_per_epoch(self) -> int:
         """Rows of an epoch, of all datasets together: the same number in each."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 
-from jaxmusic.notes import CHORD_QUALITIES
+from jaxmusic.notes import CHORD_QUALITIES, CHORD_TONES
 
 Event = tuple[int, int, int, int]
 """Start and length in grid steps (12 in a beat), pitch, accent (added to the velocity)."""
@@ -53,11 +53,6 @@ MINOR = {
     "7": (10, "maj", "7"),
 }
 """Degree: semitones above the tonic, quality of its triad and seventh chord (harmonic minor V)."""
-TONES = {
-    **{"maj": (0, 4, 7), "min": (0, 3, 7), "dim": (0, 3, 6), "sus4": (0, 5, 7)},
-    **{"7": (0, 4, 7, 10), "maj7": (0, 4, 7, 11), "min7": (0, 3, 7, 10)},
-}
-"""Semitones of each chord quality above the root."""
 
 PROGRESSIONS = {
     ("major", "V"): ("1 5 6 4", "1 6 4 5", "1 4 1 5", "6 4 1 5", "1 3 4 5", "1 2 4 5", "1 5 6 4-5"),
@@ -220,7 +215,7 @@ def chord_row(tokens: Sequence[str], tonic: int, minor: bool, meter: str) -> lis
 @functools.cache
 def chord_tones(chord: int) -> tuple[int, ...]:
     """Pitch classes of a chord, the root first."""
-    return tuple((chord + t) % 12 for t in TONES[CHORD_QUALITIES[chord // 12]])
+    return tuple((chord + t) % 12 for t in CHORD_TONES[chord // 12])
 
 
 @functools.cache

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
 import threading
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from jaxmusic.codecs.base import Codec
 from jaxmusic.config import Data
-from jaxmusic.data import augmentation, measuring
+from jaxmusic.data import augmentation, measuring, tasks
 from jaxmusic.data.augmentation import UNCHANGED, Change, generator
 from jaxmusic.data.catalog import Dataset
 from jaxmusic.data.facts import Index, facts
 from jaxmusic.data.packing import Rows, Sizes, plan
+from jaxmusic.data.parts import Part, cut, cut_as_task, fit
 from jaxmusic.data.pieces import Pieces
 from jaxmusic.data.selection import Where
 from jaxmusic.errors import UserError
@@ -36,27 +38,6 @@ _TRIES = 4
 
 class NoPieces(UserError):
     """A dataset has no such split, or no piece in it that matches."""
-
-
-class _Part(NamedTuple):
-    """A part of a piece, as it goes into a row.
-
-    Attributes:
-      number: the piece's number in the plan.
-      start, stop: bars of the part, as the plan counts them.
-      piece: the whole piece, as the epoch changes it.
-      semitones: how far the part is moved.
-      drop: names of controls that its header lacks.
-      tokens: its tokens.
-    """
-
-    number: int
-    start: int
-    stop: int
-    piece: Any
-    semitones: int
-    drop: frozenset[str]
-    tokens: np.ndarray
 
 
 class Stream:
@@ -114,12 +95,13 @@ class Stream:
         self.styles = found.styles
         self.notes: int = found.summary["split_notes"][split]
         self._data, self._codec, self._seed, self._split = data, codec, seed, split
+        self._folder = found.path
         self._pieces = Pieces(found.path, split, codec, memory)
         sizes = measuring.measured(found.path, split, codec.fingerprint, self._measure)
         self._chosen = np.arange(len(self._pieces))
         self._shift = np.zeros(len(self._pieces), np.int64)
         if where.conditions or data.normalise:
-            index = measuring.indexed(found.path, split, self._facts)
+            index = self._index()
             if where.conditions:
                 self._select(index, where)
                 sizes = sizes.take(self._chosen)
@@ -128,6 +110,7 @@ class Stream:
         self.pieces = len(self._chosen)
         self._sizes = sizes
         self._alters = augmentation.alters_notes(data)
+        self._tasks = any(dataclasses.astuple(data.tasks))
         self._plans: dict[int | None, Rows] = {}
         self._lock = threading.Lock()
         self.per_epoch = len(self.plan(0))
@@ -154,7 +137,7 @@ class Stream:
         rows = self.plan(epoch)
         parts = self._parts(rows, r % len(rows), epoch)
         if self._alters:
-            parts = self._fit(parts)
+            parts = fit(self._codec, parts, self._data.context)
             if self._data.drop_tracks:
                 self._fill_up(parts, epoch, r)
         return self._write(parts)
@@ -163,7 +146,7 @@ class Stream:
         """Row r of the plan without random cuts, with nothing changed (int32 [8, context])."""
         return self._write(self._parts(self.plan(None), r, None))
 
-    def _write(self, parts: list[_Part]) -> np.ndarray:
+    def _write(self, parts: list[Part]) -> np.ndarray:
         out = empty_row(self._codec, self._data.context)
         at = 0
         tokens_of = (part.tokens for part in parts if len(part.tokens))
@@ -175,23 +158,37 @@ class Stream:
             at = end
         return out
 
-    def _parts(self, rows: Rows, r: int, epoch: int | None) -> list[_Part]:
+    def _parts(self, rows: Rows, r: int, epoch: int | None) -> list[Part]:
         """The parts of a row of a plan, each at most as long as the context."""
-        context, parts = self._data.context, []
-        for i in range(rows.first[r], rows.first[r + 1]):
-            part = self._part(int(rows.piece[i]), int(rows.start[i]), int(rows.stop[i]), epoch)
-            length = len(part.tokens)
-            if length > rows.tokens[i] < context and not (self._alters and epoch is not None):
-                raise RuntimeError(
-                    f"a part has {length} tokens where {rows.tokens[i]} was the bound"
-                )
-            parts.append(part._replace(tokens=part.tokens[:context]))
+        context, codec = self._data.context, self._codec
+        planned = range(rows.first[r], rows.first[r + 1])
+        bounds = rows.tokens[rows.first[r] : rows.first[r + 1]].tolist()
+        parts = [
+            self._part(int(rows.piece[i]), int(rows.start[i]), int(rows.stop[i]), epoch)
+            for i in planned
+        ]
+        for i, bound in enumerate(bounds):
+            if not parts[i].task:
+                part = cut(codec, parts[i])
+                length = len(part.tokens)
+                if length > bound < context and not (self._alters and epoch is not None):
+                    raise RuntimeError(f"a part has {length} tokens where {bound} was the bound")
+                parts[i] = part._replace(tokens=part.tokens[:context])
+        # Tasks take what is planned for their parts, and what the others have left.
+        with_task = [i for i, part in enumerate(parts) if part.task]
+        room = context - sum(len(part.tokens) for part in parts)
+        planned_for = sum(bounds[i] for i in with_task)
+        for i in with_task:
+            planned_for -= bounds[i]
+            part = cut_as_task(codec, parts[i], room - planned_for, bounds[i])
+            parts[i] = part._replace(tokens=part.tokens[:context])
+            room -= len(parts[i].tokens)
         return parts
 
-    def _part(self, number: int, start: int, stop: int, epoch: int | None) -> _Part:
-        """A part of a piece, changed as the epoch changes the piece."""
+    def _part(self, number: int, start: int, stop: int, epoch: int | None) -> Part:
+        """A part of a piece, changed as the epoch changes the piece, without its tokens."""
         index = int(self._chosen[number])
-        change = UNCHANGED
+        change, task = UNCHANGED, None
         if epoch is None:
             piece = self._pieces[index]
         elif self._alters:
@@ -206,40 +203,14 @@ class Stream:
             piece = self._pieces[index]
             pitch = piece.pitch[piece.pitched]
             change = augmentation.draw(self._data, self._seed, epoch, index, pitch)
+        if epoch is not None and self._tasks:
+            rng = generator(self._seed, epoch, index, 1 + start)
+            task = tasks.draw(self._data.tasks, rng)
         semitones = change.semitones + int(self._shift[index])
-        empty = np.zeros(0, np.int32)
-        return self._cut(_Part(number, start, stop, piece, semitones, change.drop, empty))
+        first, end = self._sizes.first[number : number + 2].tolist()
+        return Part(number, start, stop, end - first, piece, semitones, change.drop, task)
 
-    def _cut(self, part: _Part) -> _Part:
-        """The part with the tokens of its bars."""
-        start, stop, whole = part.start, part.stop, part.piece
-        first, end = self._sizes.first[part.number : part.number + 2].tolist()
-        if whole.bars != end - first:
-            # A codec that counts seconds has others to cut at in another tempo.
-            start, stop = (bar * whole.bars // (end - first) for bar in (start, stop))
-            if start == stop:
-                return part._replace(tokens=part.tokens[:0])
-        piece = whole.part(start, stop)
-        if part.semitones:
-            piece = piece.transpose(part.semitones)
-        return part._replace(tokens=self._codec.encode(piece, part.drop))
-
-    def _fit(self, parts: list[_Part]) -> list[_Part]:
-        """The parts as they fit into a row: where they do not, the last ones lose bars."""
-        room = self._data.context
-        out: list[_Part] = []
-        for part in parts:
-            while len(part.tokens) > room and part.stop > part.start + 1:
-                bars = (part.stop - part.start) * room // len(part.tokens)
-                part = self._cut(part._replace(stop=part.start + max(bars, 1)))
-            if len(part.tokens) > room and out:
-                continue
-            part = part._replace(tokens=part.tokens[:room])
-            out.append(part)
-            room -= len(part.tokens)
-        return out
-
-    def _fill_up(self, parts: list[_Part], epoch: int, r: int) -> None:
+    def _fill_up(self, parts: list[Part], epoch: int, r: int) -> None:
         """Fills a gap, if there is one: parts go on where they were cut, then others are added.
 
         Those are drawn at random from all bars.
@@ -250,9 +221,11 @@ class Stream:
             first, end = sizes.first[part.number : part.number + 2].tolist()
             if room < context // _GAP:
                 return
+            if part.task:
+                continue
             more = np.searchsorted(sizes.bar[first + part.stop : end].cumsum(), room, side="right")
             if more:
-                longer = self._cut(part._replace(stop=part.stop + int(more)))
+                longer = cut(self._codec, part._replace(stop=part.stop + int(more)))
                 if len(longer.tokens) - len(part.tokens) <= room:
                     parts[i] = longer
                     room -= len(longer.tokens) - len(part.tokens)
@@ -266,6 +239,7 @@ class Stream:
             counts = sizes.header[number] + sizes.bar[bar:end].cumsum()
             if bars := int(np.searchsorted(counts, room, side="right")):
                 part = self._part(number, bar - first, bar - first + bars, epoch)
+                part = cut(self._codec, part._replace(task=None))
                 if len(part.tokens) <= room:
                     parts.append(part)
                     room -= len(part.tokens)
@@ -295,6 +269,13 @@ class Stream:
                 "%d of the %d pieces of the %s split of %s have no key label and stay in their key",
                 *(unknown, len(self._chosen), self._split, self.name),
             )
+
+    def share(self, control: str) -> float:
+        """Share of the pieces that have one of `jaxmusic.codecs.layout.CONTROLS`."""
+        return float(self._index().states(control)[self._chosen].mean())
+
+    def _index(self) -> Index:
+        return measuring.indexed(self._folder, self._split, self._facts)
 
     def _measure(self) -> Sizes:
         return Sizes.of(self._codec.sizes(self._pieces[i]) for i in self._each("measuring pieces"))

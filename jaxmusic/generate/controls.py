@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
+from collections.abc import Sequence
 
-from jaxmusic import config
+import numpy as np
+
+from jaxmusic import config, harmony, meters
 from jaxmusic.codecs.base import Codec
-from jaxmusic.generate.length import check_duration, parse_duration
+from jaxmusic.errors import UserError
+from jaxmusic.generate import chords, instruments
+from jaxmusic.generate.form import read_form
+from jaxmusic.generate.length import check_duration, lengths, parse_bars, parse_duration
+from jaxmusic.generate.views import View
+from jaxmusic.notes import semitones_to_c
+from jaxmusic.piece import density_level
 
 DURATION = 180.0
 """Seconds of a piece of which nothing else is said."""
+MOST_GUIDANCE = 10.0
+MOST_NOTES = 100.0
+"""Notes per quarter note that can be asked for."""
+WITHOUT_BARS = ("style", "duration", "guidance", "seed")
+"""Controls of a codec that has no bars."""
+_KEY_AFTER = 64
+"""Half bars of a progression, repeated, from which its key is found."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,22 +35,213 @@ class Wishes:
     """What is asked for, as numbers.
 
     Attributes:
-      seconds: duration.
+      seconds: duration; None where the number of bars alone is asked for.
       styles: names of styles.
+      mix: weights of the styles, which add up to 1; empty where a piece has them all.
+      bars: number of bars, 0 where the duration alone is asked for.
+      meter: index into `meters.METERS`, -1 for any.
+      tempo: quarter notes per minute, 0 for any.
+      key: tonic + 12 if minor, -1 for any.
+      density: level, see `piece.density_level`, -1 for any.
+      band: instruments.
+      chords: chord of each half bar of a progression that is repeated; empty for any.
+      sections: section of each bar; empty for any.
+      guidance: how far to go towards styles, key, density, chords and sections; 1 is as learned.
+      strict: whether notes must keep key, chords and density.
+      semitones: how far what is composed is moved in the end. Key and chords are as before that.
     """
 
-    seconds: float = DURATION
+    seconds: float | None = DURATION
     styles: tuple[str, ...] = ()
+    mix: tuple[float, ...] = ()
+    bars: int = 0
+    meter: int = -1
+    tempo: float = 0.0
+    key: int = -1
+    density: int = -1
+    band: instruments.Band = dataclasses.field(default_factory=instruments.Band)
+    chords: tuple[int, ...] = ()
+    sections: tuple[int, ...] = ()
+    guidance: float = 1.0
+    strict: bool = False
+    semitones: int = 0
+
+    @property
+    def learned(self) -> frozenset[str]:
+        """Which of `codecs.layout.CONTROLS` are asked for."""
+        asked = {
+            "styles": bool(self.styles),
+            "key": self.key >= 0,
+            "density": self.density >= 0,
+            "chords": bool(self.chords),
+            "sections": bool(self.sections),
+        }
+        return frozenset(name for name, is_asked in asked.items() if is_asked)
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """How the model sees the pieces: one view for each style of a mix, one without controls."""
+        g = self.guidance
+        views = [View(g * w, styles=(s,)) for s, w in zip(self.styles, self.mix)] or [View(g)]
+        return (*views, *([View(1 - g, self.learned)] if g != 1 else []))
 
 
-def read(controls: config.Controls, codec: Codec) -> Wishes:
+def read(
+    controls: config.Controls,
+    codec: Codec,
+    normalised: bool = False,
+    styles: Sequence[str] | None = None,
+) -> Wishes:
     """Reads controls.
 
+    Args:
+      controls: as they are written.
+      codec: of the model.
+      normalised: whether the model knows C major and A minor alone (`config.Data.normalise`).
+      styles: names of the styles that the model was trained on; None for all of the codec's.
+
     Raises:
-      UserError: what is asked for cannot be, or contradicts itself.
+      UserError: what is asked for cannot be, contradicts itself, or the codec does not have it.
     """
-    duration = controls.duration
-    seconds = parse_duration(duration) if isinstance(duration, str) and duration else duration
-    styles = tuple(controls.style.split())
-    codec.style_tokens(styles)
-    return Wishes(check_duration(float(seconds or DURATION)), styles)
+    names, mix = _styles(controls.style, codec.styles if styles is None else styles)
+    codec.style_tokens(names)
+    seconds, bars = _length(controls.duration)
+    _check_codec(controls, codec, bars)
+    sections = read_form(controls.form) if controls.form.strip() else ()
+    if bars and sections and bars != len(sections):
+        raise UserError(
+            f"the form has {len(sections)} bars and the duration is {bars} bars: leave one out"
+        )
+    bars = bars or len(sections)
+    if seconds is None and not bars:
+        seconds = DURATION
+    meter, tempo = _meter(controls.meter), _tempo(controls.tempo)
+    if codec.config.kind != "performance":
+        lengths(seconds, bars, meter, tempo, codec.config.steps_per_beat)
+    key = chords.read_key(controls.key) if controls.key.strip() else -1
+    progression = chords.read_progression(controls.chords) if controls.chords.strip() else ()
+    up = semitones_to_c(_home(key, progression)) if normalised and (key >= 0 or progression) else 0
+    wishes = Wishes(
+        seconds=seconds,
+        styles=names,
+        mix=mix if len(names) > 1 else (),
+        bars=bars,
+        meter=meter,
+        tempo=tempo,
+        key=chords.transpose_key(key, up) if key >= 0 else -1,
+        density=_density(controls.density),
+        band=_band(controls.instruments),
+        chords=tuple(chords.transpose_chord(chord, up) for chord in progression),
+        sections=sections,
+        guidance=_guidance(controls.guidance),
+        strict=controls.strict,
+        semitones=-up,
+    )
+    if wishes.guidance != 1 and not wishes.learned:
+        raise UserError(
+            f"guidance {controls.guidance:g} has nothing to go towards: ask for a style, key, "
+            "density, chords or form as well"
+        )
+    if wishes.strict and not wishes.learned & {"key", "chords", "density"}:
+        raise UserError("strict has nothing to keep: ask for a key, chords or a density as well")
+    return wishes
+
+
+def fitting_tones(wishes: Wishes) -> np.ndarray:
+    """Bool [86, 12]: pitch classes that strict wishes leave to each chord, see `chords`."""
+    if not wishes.strict or (wishes.key < 0 and not wishes.chords):
+        return np.ones_like(chords.fitting_tones(0, False))
+    return chords.fitting_tones(_home(wishes.key, wishes.chords), bool(wishes.chords))
+
+
+def _home(key: int, progression: tuple[int, ...]) -> int:
+    """The key asked for, or that of a progression that goes round and round."""
+    if key >= 0:
+        return key
+    return harmony.key_of_chords(np.resize(progression, max(_KEY_AFTER, len(progression))))
+
+
+def _styles(text: str, known: Sequence[str]) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Names of styles and their weights, which add up to 1."""
+    weights: dict[str, float] = {}
+    for part in text.split():
+        match = re.fullmatch(r"([^=]+)(?:=(\d+(?:\.\d*)?|\.\d+))?", part)
+        weight = float(match[2] or 1) if match else 0.0
+        if not match or not 0 < weight < math.inf:
+            raise UserError(
+                f"{part!r} is not a style with a weight above 0: write one style, as in pop, or a "
+                "mix, as in pop=3 jazz=1"
+            )
+        if match[1] in weights:
+            raise UserError(f"the style {match[1]!r} is named twice: give it one weight")
+        if match[1] not in known:
+            there = f"choose from {', '.join(known)}" if known else "the model knows none"
+            raise UserError(f"unknown style {match[1]!r}: {there}")
+        weights[match[1]] = weight
+    total = sum(weights.values())
+    return tuple(weights), tuple(weight / total for weight in weights.values())
+
+
+def _length(duration: str | float) -> tuple[float | None, int]:
+    """Seconds, None where there are none, and bars, 0 where there are none."""
+    if isinstance(duration, str):
+        if not duration.strip():
+            return None, 0
+        bars = parse_bars(duration)
+        return (parse_duration(duration), 0) if bars is None else (None, bars)
+    return check_duration(float(duration)), 0
+
+
+def _check_codec(controls: config.Controls, codec: Codec, bars: int) -> None:
+    """Raises UserError where a codec without bars is asked for what needs them."""
+    if codec.config.kind != "performance":
+        return
+    default = config.Controls()
+    for field in dataclasses.fields(controls):
+        name = field.name
+        if name not in WITHOUT_BARS and getattr(controls, name) != getattr(default, name):
+            raise UserError(
+                f"the performance codec has no {name} control: leave it out, or train with "
+                "--codec.kind metrical"
+            )
+    if bars:
+        raise UserError("the performance codec has no bars: give the duration as 3:00 or 180")
+
+
+def _meter(text: str) -> int:
+    if not text.strip():
+        return -1
+    match = re.fullmatch(r"(\d{1,3}) ?/ ?(\d{1,3})", text.strip())
+    meter = meters.METERS_BY_NAME.get((int(match[1]), int(match[2]))) if match else None
+    if meter is None:
+        known = ", ".join(f"{num}/{den}" for num, den in meters.METERS)
+        raise UserError(f"there is no meter {text!r}: choose from {known}")
+    return meter
+
+
+def _tempo(tempo: float) -> float:
+    low, high = math.floor(meters.TEMPOS[0]), math.ceil(meters.TEMPOS[-1])
+    if tempo and not low < tempo <= high:
+        raise UserError(
+            f"the tempo must be {low + 1} to {high} quarter notes per minute, not {tempo:g}"
+        )
+    return float(tempo)
+
+
+def _density(notes: float) -> int:
+    if not 0 <= notes <= MOST_NOTES:
+        raise UserError(
+            f"the density must be above 0 and at most {MOST_NOTES:g} notes per quarter note, or 0 "
+            f"for any, not {notes:g}"
+        )
+    return density_level(notes) if notes else -1
+
+
+def _band(text: str) -> instruments.Band:
+    return instruments.read(text) if text.strip() else instruments.Band()
+
+
+def _guidance(guidance: float) -> float:
+    if not 1 <= guidance <= MOST_GUIDANCE:
+        raise UserError(f"guidance must be 1 to {MOST_GUIDANCE:g}, not {guidance:g}")
+    return float(guidance)

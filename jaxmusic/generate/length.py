@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from typing import NamedTuple
+
+import numpy as np
 
 from jaxmusic import meters
 from jaxmusic.errors import UserError
@@ -12,6 +15,8 @@ TEMPO_PLAY = 0.01
 """Share by which the tempo may be moved to make whole bars fill a duration."""
 SHORTEST, LONGEST = 1.0, 3600.0
 """Durations in seconds that can be asked for."""
+COMMON = tuple(meters.METERS_BY_NAME[m] for m in ((4, 4), (3, 4), (2, 4), (6, 8), (12, 8), (2, 2)))
+"""Meters that are taken to make bars, tempo and duration agree; others only where asked for."""
 
 
 def parse_duration(text: str) -> float:
@@ -23,6 +28,14 @@ def parse_duration(text: str) -> float:
         if (colons < 1 or seconds < 60) and (colons < 2 or minutes < 60):
             return check_duration(3600 * hours + 60 * minutes + seconds)
     raise UserError(f"{text!r} is not a duration: write 3:00, 180 or 1:00:00")
+
+
+def parse_bars(text: str) -> int | None:
+    """Bars of ``90 bars``, None for what is no number of bars; raises UserError for none at all."""
+    match = re.fullmatch(r"(\d+) ?bars?", text.strip().lower())
+    if match and not int(match[1]):
+        raise UserError("a piece has 1 bar or more, not 0")
+    return int(match[1]) if match else None
 
 
 def check_duration(seconds: float) -> float:
@@ -51,3 +64,94 @@ def whole_bars(duration: float, meter: int, tempo: float, steps_per_beat: int) -
     bars = math.ceil(exact)
     last = max(1, round((exact - (bars - 1)) * steps))
     return bars, last if last < steps else 0
+
+
+class Lengths(NamedTuple):
+    """What a length comes to in each meter and at each tempo of the grid (all [M, K]).
+
+    Attributes:
+      bars: int32, bars of the piece.
+      last_bar: int32, steps of the last bar if it is cut short, else 0.
+      tempo: float64, quarter notes per minute at which these bars are as long as is asked for.
+      allowed: bool, whether meter and tempo are those asked for and can make up that length.
+    """
+
+    bars: np.ndarray
+    last_bar: np.ndarray
+    tempo: np.ndarray
+    allowed: np.ndarray
+
+
+def nearest_tempo(tempo: float) -> int:
+    """Index into `meters.TEMPOS` of the tempo nearest to one."""
+    return int(np.abs(np.log(meters.TEMPOS / tempo)).argmin())
+
+
+def lengths(
+    seconds: float | None, bars: int, meter: int, tempo: float, steps_per_beat: int
+) -> Lengths:
+    """What a length comes to in each meter and at each tempo.
+
+    Args:
+      seconds: duration, or None where the number of bars alone is asked for.
+      bars: number of bars, 0 where the duration alone is asked for.
+      meter: index into `meters.METERS`, -1 for any.
+      tempo: quarter notes per minute, 0 for any; moved by no more than `TEMPO_PLAY`.
+      steps_per_beat: of the grid.
+
+    Raises:
+      UserError: no meter and tempo can make it up.
+    """
+    shape = len(meters.METERS), len(meters.TEMPOS)
+    found = Lengths(
+        np.zeros(shape, np.int32), np.zeros(shape, np.int32), np.zeros(shape), np.zeros(shape, bool)
+    )
+    nearest = nearest_tempo(tempo) if tempo else -1
+    for m, k in np.ndindex(*shape):
+        played = tempo if k == nearest else float(meters.TEMPOS[k])
+        whole = meters.bar_length(m, steps_per_beat)
+        count, last = bars, 0
+        if seconds is not None and not bars:
+            count, last = whole_bars(seconds, m, played, steps_per_beat)
+        beats = ((count - 1) * whole + (last or whole)) / steps_per_beat
+        exact = played if seconds is None else beats * 60.0 / seconds
+        asked = (meter in (m, -1)) and (nearest in (k, -1))
+        if seconds is None:
+            fits = SHORTEST <= beats * 60.0 / exact <= LONGEST
+        else:
+            fits = abs(exact / played - 1) <= TEMPO_PLAY + 1e-9 or not (bars or tempo)
+            fits &= meter >= 0 or m in COMMON or not (bars and tempo)
+        found.bars[m, k], found.last_bar[m, k], found.tempo[m, k] = count, last, exact
+        found.allowed[m, k] = asked and fits
+    if not found.allowed.any():
+        raise UserError(_contradiction(seconds, bars, max(meter, 0), tempo))
+    return found
+
+
+def _contradiction(seconds: float | None, bars: int, meter: int, tempo: float) -> str:
+    """What is wrong with a length that no tempo can make up, and what would fit."""
+    num, den = meters.METERS[meter]
+    quarters = num * 4 / den
+    low, high = (float(t) for t in meters.TEMPOS[[0, -1]])
+    if seconds is None:
+        return (
+            f"{bars} bars of {num}/{den} do not last {SHORTEST:g} to {LONGEST:g} seconds"
+            f"{f' at a tempo of {tempo:g}' if tempo else ''}: write another number of bars"
+        )
+    if not bars:
+        return (
+            f"a duration of {seconds:g} seconds is too short to keep a tempo of {tempo:g} within "
+            "1 %: ask for ten seconds or more, or leave the tempo out"
+        )
+    need = bars * quarters * 60 / seconds
+    fit = [max(round(seconds * t / 60 / quarters), 1) for t in (tempo or low, tempo or high)]
+    ways = [f"tempo {need:.4g}"] if low <= need <= high else []
+    ways.append(f"{fit[0]} bars" if tempo else f"{fit[0] + 1} to {fit[1] - 1} bars")
+    ways.append(f"{'a duration' if tempo else 'another duration'}")
+    if tempo:
+        ways[-1] += f" of {bars * quarters * 60 / tempo:.4g} seconds"
+    return (
+        f"the form of {bars} bars, the tempo of {f'{tempo:g}' if tempo else f'{low:.0f} to '}"
+        f"{'' if tempo else f'{high:.0f}'} and the duration of {seconds:g} seconds contradict each "
+        f"other: in {num}/{den} write {', '.join(ways[:-1])} or {ways[-1]}"
+    )

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxmusic.codecs.performance_grammar import PerformanceGrammar, Rules
 from jaxmusic.codecs.performance_notes import NOTE_OFF, SHIFT, STEPS_PER_SECOND, VELOCITY
+from jaxmusic.errors import UserError
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.notes import Notes
 
@@ -22,19 +23,25 @@ class Plan(NamedTuple):
     Attributes:
       steps: int32 [B], steps of each piece.
       tokens: int32 [B], a second with this many tokens closes as soon as it may.
+      styled: int32 [B], 1 where the prompt has all styles and no other may follow.
     """
 
     steps: Any
     tokens: Any
+    styled: Any
 
 
 def rules(state: Any, plan: Plan) -> Rules:
     """Rules of one piece after a state of its grammar (in `jit`)."""
-    return Rules(steps=plan.steps, silence=SILENT_SECONDS * STEPS_PER_SECOND, tokens=plan.tokens)
+    silence = SILENT_SECONDS * STEPS_PER_SECOND
+    return Rules(steps=plan.steps, silence=silence, tokens=plan.tokens, styled=plan.styled)
 
 
 class PerformancePlanner:
-    """One wish for pieces of the performance codec; see `planning.Planner`."""
+    """One wish for pieces of the performance codec, of which style and duration count alone.
+
+    See `planning.Planner`.
+    """
 
     UNIT = "seconds"
     rules = staticmethod(rules)
@@ -42,6 +49,9 @@ class PerformancePlanner:
     def __init__(self, grammar: PerformanceGrammar, context: int, wishes: Wishes):
         """Takes the codec's grammar, the model's context, and what is asked for."""
         self.codec, self.context, self.wishes = grammar.codec, context, wishes
+        if wishes.seconds is None:
+            raise UserError("the performance codec has no bars: give the duration in seconds")
+        self.seconds, self.views = wishes.seconds, wishes.views
 
     def begin(self, count: int) -> tuple[list[np.ndarray], Plan]:
         """The prompts of `count` pieces, and their plan."""
@@ -52,8 +62,8 @@ class PerformancePlanner:
         return [np.array(header, np.int32)] * count, self._plan(count)
 
     def _plan(self, count: int) -> Plan:
-        steps = np.full(count, _steps(self.wishes.seconds), np.int32)
-        return Plan(steps, np.full(count, self.context // 4, np.int32))
+        numbers = _steps(self.seconds), self.context // 4, bool(self.wishes.styles)
+        return Plan(*(np.full(count, number, np.int32) for number in numbers))
 
     def count(self, state: Any, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
         """Seconds finished and seconds in all of each piece [B], of what a plan was made for."""
@@ -101,7 +111,7 @@ class PerformancePlanner:
 
     def finish(self, stream: np.ndarray) -> Notes:
         """Notes of exactly the duration asked for."""
-        duration = self.wishes.seconds
+        duration = self.seconds
         piece, _ = self.codec.decode(stream)
         notes = self.codec.dequantise(piece)
         # Whole steps become exactly as long as was asked for.

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxmusic import meters
+from jaxmusic.codecs.asked import Asked
 from jaxmusic.codecs.grammar import Grammar, Rules
-from jaxmusic.generate.controls import Wishes
-from jaxmusic.generate.length import whole_bars
+from jaxmusic.generate.controls import Wishes, fitting_tones
+from jaxmusic.generate.length import lengths
 from jaxmusic.notes import Notes
+from jaxmusic.piece import PITCHED_SLOTS, density_range
 
 SILENT_BARS = 2
 """No more bars than this in a row pass without an onset."""
@@ -24,22 +27,27 @@ class Plan(NamedTuple):
     Attributes:
       bars, last_bar: bars to fill and steps of the last bar, by meter and tempo: int32 [B, M, K].
       tokens: int32 [B], a bar with this many tokens closes as soon as it may.
+      asked: what else is asked for, each with a leading axis B.
     """
 
     bars: Any
     last_bar: Any
     tokens: Any
+    asked: Asked
 
 
 def rules(state: Any, plan: Plan) -> Rules:
     """Rules of one piece after a state of its grammar (in `jit`)."""
     meter, tempo = jnp.maximum(state.meter, 0), jnp.maximum(state.tempo, 0)
+    bars, first = plan.bars[meter, tempo], plan.asked.first
     return Rules(
-        bars=plan.bars[meter, tempo],
+        bars=bars,
         last_bar=plan.last_bar[meter, tempo],
         silence=SILENT_BARS,
         steady=1,
         tokens=plan.tokens,
+        # Every instrument has entered where the second half of the piece begins.
+        asked=plan.asked._replace(deadline=(first + bars) // 2 + 1 - first),
     )
 
 
@@ -49,6 +57,8 @@ class Planner:
     Attributes:
       rules: a function of a grammar state and a plan, the same one for all wishes, so that programs
         are compiled once.
+      views: how the model sees the pieces.
+      lengths: what the length comes to in each meter and at each tempo.
     """
 
     UNIT = "bars"
@@ -57,6 +67,14 @@ class Planner:
     def __init__(self, grammar: Grammar, context: int, wishes: Wishes):
         """Takes the codec's grammar, the model's context, and what is asked for."""
         self.codec, self.context, self.wishes = grammar.codec, context, wishes
+        self.lengths = lengths(
+            wishes.seconds,
+            wishes.bars,
+            wishes.meter,
+            wishes.tempo,
+            self.codec.config.steps_per_beat,
+        )
+        self.views = wishes.views
 
     def begin(self, count: int) -> tuple[list[np.ndarray], Plan]:
         """The prompts of `count` pieces, and their plan."""
@@ -68,17 +86,10 @@ class Planner:
 
     def _plan(self, count: int) -> Plan:
         """The plan of `count` pieces, for any meter and tempo."""
-        beat = self.codec.config.steps_per_beat
-        seconds = self.wishes.seconds
-        table = np.array(
-            [
-                [whole_bars(seconds, m, float(t), beat) for t in meters.TEMPOS]
-                for m in range(len(meters.METERS))
-            ],
-            np.int32,
-        )
-        bars, last_bar = (np.repeat(table[None, ..., i], count, 0) for i in (0, 1))
-        return Plan(bars, last_bar, np.full(count, self.context // 4, np.int32))
+        bars, last_bar = (np.repeat(table[None], count, 0) for table in self.lengths[:2])
+        one = asked(self.wishes, self.lengths.allowed)
+        many = jax.tree.map(lambda x: np.repeat(np.asarray(x)[None], count, 0), one)
+        return Plan(bars, last_bar, np.full(count, self.context // 4, np.int32), many)
 
     def count(self, state: Any, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
         """Bars finished and bars in all of each piece [B], of what a plan was made for."""
@@ -117,23 +128,65 @@ class Planner:
             first = piece.bars - max(kept, 1)
             prompts.append(self.codec.encode(piece.part(first, piece.bars)))
             plan.bars[row], plan.last_bar[row] = total - first, last
+            before = piece.onset < piece.bar_step[first]
+            plan.asked.first[row] = first
+            plan.asked.steps[row] = piece.bar_step[first]
+            plan.asked.notes[row] = before.sum()
+            plan.asked.sounded[row] = (1 << np.unique(piece.slot[before]).astype(np.int32)).sum()
         return out, prompts, plan
 
     def finish(self, stream: np.ndarray) -> Notes:
-        """Notes of exactly the duration asked for: one tempo, nothing past the end."""
-        duration = self.wishes.seconds
+        """Notes of exactly the length asked for: one tempo, nothing past the end."""
         piece, _ = self.codec.decode(stream)
         beat = self.codec.config.steps_per_beat
-        tempo = float(meters.TEMPOS[piece.tempo[0]])
-        bars, last = whole_bars(duration, int(piece.meter[0]), tempo, beat)
-        steps = (bars - 1) * meters.bar_length(int(piece.meter[0]), beat)
-        steps += last or meters.bar_length(int(piece.meter[0]), beat)
-        notes = self.codec.dequantise(piece)
-        end = steps * notes.ticks_per_beat // beat
-        exact = steps / beat * 60.0 / duration
+        bars, last, tempo, _ = (table[piece.meter[0], piece.tempo[0]] for table in self.lengths)
+        whole = meters.bar_length(int(piece.meter[0]), beat)
+        notes = self.codec.dequantise(piece.transpose(self.wishes.semitones))
+        end = int((bars - 1) * whole + (last or whole)) * notes.ticks_per_beat // beat
         return notes.replace(
             duration=np.minimum(notes.duration, end - notes.onset),
             tempo_tick=np.zeros(1, np.int32),
-            tempo_qpm=np.array([exact]),
+            tempo_qpm=np.array([tempo], np.float64),
             end=end,
         )
+
+
+def asked(wishes: Wishes, tempos: np.ndarray) -> Asked:
+    """Wishes as the grammar takes them; lengths of arrays are rounded up, to compile seldom.
+
+    Args:
+      wishes: what is asked for.
+      tempos: bool [M, K], meters and tempos that may be drawn.
+    """
+    band = wishes.band
+    programs = np.ones((PITCHED_SLOTS, 128), bool)
+    programs[:, list(band.without)] = False
+    for slot, those in enumerate(band.slots or ()):
+        programs[slot] = np.isin(np.arange(128), list(those))
+    level = wishes.density if wishes.strict else -1
+    least, most = density_range(level) if level >= 0 else (0.0, np.inf)
+    number = {
+        "styled": int(bool(wishes.styles)),
+        "key": wishes.key,
+        "density": wishes.density,
+        "pitched": -1 if band.slots is None else len(band.slots),
+        "drums": -1 if band.drums is None else int(band.drums),
+        "loop": len(wishes.chords),
+    }
+    number |= dict.fromkeys(("first", "steps", "notes", "sounded", "deadline", "given"), 0)
+    return Asked(
+        tempos=tempos,
+        programs=programs,
+        sections=_rounded_up(wishes.sections),
+        chords=_rounded_up(wishes.chords),
+        tones=fitting_tones(wishes),
+        least=np.float32(least),
+        most=np.float32(most),
+        **{name: np.int32(value) for name, value in number.items()},
+    )
+
+
+def _rounded_up(values: tuple[int, ...]) -> np.ndarray:
+    """Int32 [64, 128, 256, ...]: the values, then -1."""
+    size = max(64, 1 << (len(values) - 1).bit_length()) if values else 64
+    return np.array([*values, *[-1] * (size - len(values))], np.int32)

@@ -2,7 +2,7 @@
 
 experiment.json   the settings, resolved
 codec.json        the codec with its styles
-data.json         name, version and content hash of the dataset
+data.json         name, version and content hash of the dataset, its styles and controls
 log.jsonl         losses and speed
 tensorboard/      the same for TensorBoard
 checkpoints/      see `jaxmusic.train.checkpoint`
@@ -15,7 +15,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from etils import epath
@@ -53,6 +53,7 @@ class Stored(NamedTuple):
       dataset: name and version, as in ``pop:1.0.0``.
       manifest: hash of the dataset's content.
       styles: styles of the dataset's pieces: those the model can be asked for.
+      controls: optional controls that it can be asked for, of `jaxmusic.codecs.layout.CONTROLS`.
     """
 
     experiment: configs.Experiment
@@ -60,6 +61,7 @@ class Stored(NamedTuple):
     dataset: str
     manifest: str
     styles: tuple[str, ...]
+    controls: tuple[str, ...]
 
 
 def folder(run: str | os.PathLike[str]) -> epath.Path:
@@ -75,7 +77,24 @@ def read(run: str | epath.Path) -> Stored:
     experiment = settings((path / EXPERIMENT).read_text(), path)
     data = json.loads((path / DATA).read_text())
     codec = read_codec((path / CODEC).read_text())
-    return Stored(experiment, codec, data["dataset"], data["manifest"], tuple(data["styles"]))
+    styles = tuple(data["styles"])
+    controls = known_controls(data.get("controls"), codec, styles)
+    return Stored(experiment, codec, data["dataset"], data["manifest"], styles, controls)
+
+
+def known_controls(
+    names: Sequence[str] | None, codec: Codec, styles: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The controls that a model knows, from the names that were stored with it.
+
+    Older runs and files store none. Their models count as knowing what nearly all pieces had:
+    styles if there were any, density, and the key and chords that `jaxmusic prepare` finds in the
+    notes, but not sections, which few files have.
+    """
+    if names is not None:
+        return tuple(names)
+    before = ("styles",) * bool(styles) + ("key", "density", "chords")
+    return tuple(name for name in codec.CONTROLS if name in before)
 
 
 def steps(run: epath.Path) -> list[int]:
@@ -116,6 +135,7 @@ def write(run: epath.Path, stored: Stored, hosts: Hosts, patience: float) -> Non
             "dataset": stored.dataset,
             "manifest": stored.manifest,
             "styles": stored.styles,
+            "controls": stored.controls,
         }
         paths.write_text(run / DATA, json.dumps(data, indent=2))
         paths.write_text(run / CODEC, stored.codec.to_json())

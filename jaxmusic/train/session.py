@@ -66,6 +66,7 @@ class Session:
                 self.data.dataset,
                 self.data.manifest,
                 self.data.styles,
+                self.data.controls(),
             )
         self._stored = stored
         _same_data(run, stored, self.data)

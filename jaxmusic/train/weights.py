@@ -1,8 +1,8 @@
 """Weights alone: loading a trained model, and sharing it as one safetensors file.
 
 Such a file is a complete model. Its arrays bear the names that parameters have in a run, such as
-``layers.query``, with the layers stacked along the first axis; settings, codec, styles and step are
-in its header. Reading one executes nothing.
+``layers.query``, with the layers stacked along the first axis; settings, codec, styles, controls
+and step are in its header. Reading one executes nothing.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class Saved(NamedTuple):
       params: parameters as `jaxmusic.models.transformer.apply` takes them.
       styles: styles that it was trained on.
       step: step of the checkpoint.
+      controls: optional controls that it was trained with, of `jaxmusic.codecs.layout.CONTROLS`;
+        tasks that it was trained for have a chance in ``experiment.data.tasks``.
     """
 
     experiment: configs.Experiment
@@ -51,6 +53,7 @@ class Saved(NamedTuple):
     params: nnx.State
     styles: tuple[str, ...]
     step: int
+    controls: tuple[str, ...]
 
 
 def load(source: str | epath.PathLike, step: int | None = None) -> Saved:
@@ -76,7 +79,8 @@ def load(source: str | epath.PathLike, step: int | None = None) -> Saved:
         if step is None and found.file is None:
             step = checkpoint.best(path)
         step, params = found.read(like, step)
-    return Saved(found.experiment, found.codec, unnamed(abstract, params), found.styles, step)
+    state = unnamed(abstract, params)
+    return Saved(found.experiment, found.codec, state, found.styles, step, found.controls)
 
 
 def restore_params(
@@ -145,6 +149,7 @@ def export(
         "experiment": configs.to_json(_without_paths(saved.experiment)),
         "codec": saved.codec.to_json(),
         "styles": json.dumps(saved.styles),
+        "controls": json.dumps(saved.controls),
         "step": str(saved.step),
     }
     with paths.written(target) as local:
@@ -158,7 +163,7 @@ class _Opened:
     def __init__(self, path: epath.Path, file: Any = None):
         self.path, self.file = path, file
         if file is None:
-            self.experiment, self.codec, _, _, self.styles = runs.read(path)
+            self.experiment, self.codec, _, _, self.styles, self.controls = runs.read(path)
             return
         header = file.metadata() or {}
         if header.get("format") != "jaxmusic":
@@ -173,6 +178,8 @@ class _Opened:
         self.experiment = runs.settings(header["experiment"], path)
         self.codec = read_codec(header["codec"])
         self.styles = tuple(json.loads(header["styles"]))
+        names = json.loads(header["controls"]) if "controls" in header else None
+        self.controls = runs.known_controls(names, self.codec, self.styles)
 
     def read(self, like: dict[str, Any], step: int | None) -> tuple[int, dict[str, jax.Array]]:
         """The step and the weights, laid out as those of `like`."""

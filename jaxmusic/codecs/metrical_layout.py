@@ -1,0 +1,83 @@
+"""The vocabulary of the metrical codec, and the tables that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxmusic import config, meters
+from jaxmusic.codecs.base import Codec
+from jaxmusic.codecs.layout import (
+    BARS_LEFT,
+    DEFAULT_STYLES,
+    MAX_HOLD,
+    MAX_STYLES,
+    SECTION_ROOM,
+    TASK_ROOM,
+)
+from jaxmusic.codecs.tasks import HOLE, WRITE
+from jaxmusic.errors import UserError
+from jaxmusic.meters import METERS, TEMPOS
+from jaxmusic.notes import CHORD_COUNT
+from jaxmusic.piece import DENSITIES, DRUM_PITCHES, PITCHED_SLOTS
+
+
+class MetricalLayout(Codec):
+    """Which tokens there are.
+
+    Attributes:
+      fused: whether slot and pitch are one token, ``slot * 128 + pitch``.
+      durations: int [D], the durations in steps that have a token of their own.
+      duration_index: int [longest + 1], place of each duration in `durations`, or -1.
+      half: steps that a hold token counts in: half notes.
+      longest_bar: steps in the longest bar there is.
+      bar_lengths: int [M], steps in a bar of each meter.
+      hole, write: the tokens that mark a bar with something to be written, and after which it is.
+      kind: int8 [vocab_size], as in the vocabulary; bytes are compared several times faster.
+      voiced, sounding: bool [vocab_size], tokens that speak of a pitched slot, and of a pitch.
+    """
+
+    KINDS = ("metrical", "fused")
+    VERSION = 1
+
+    def __init__(
+        self,
+        config: config.Codec = config.Codec(),  # noqa: B008
+        styles: Sequence[str] = DEFAULT_STYLES,
+    ):
+        """Lays out the vocabulary for 12 or 24 steps per beat and 8 to 32 levels of loudness."""
+        if config.steps_per_beat not in (12, 24):
+            raise UserError(f"steps_per_beat must be 12 or 24, not {config.steps_per_beat}")
+        if config.velocities not in (8, 16, 32):
+            raise UserError(f"velocities must be 8, 16 or 32, not {config.velocities}")
+        beat = config.steps_per_beat
+        self.fused = config.kind == "fused"
+        self.half = 2 * beat
+        longer = [beat * halves // 2 for halves in (5, 6, 7, 8, 10, 12, 14, 16)]
+        self.durations = np.array([*range(1, self.half + 1), *longer])
+        self.duration_index = np.full(self.durations[-1] + 1, -1)
+        self.duration_index[self.durations] = np.arange(len(self.durations))
+        drums = DRUM_PITCHES[1] - DRUM_PITCHES[0] + 1
+        self.bar_lengths = np.array([meters.bar_length(m, beat) for m in range(len(METERS))])
+        self.longest_bar = int(self.bar_lengths.max())
+        ranges = [
+            *(("pad", 1), ("bos", 1), ("eos", 1), ("part", 1), ("task", TASK_ROOM)),
+            *(("style", MAX_STYLES), ("density", DENSITIES), ("meter", len(METERS))),
+            *(("tempo", len(TEMPOS)), ("program", 128), ("key", 24)),
+            *(("section", SECTION_ROOM), ("chord", CHORD_COUNT), ("bar", len(BARS_LEFT))),
+            *(("position", self.longest_bar - 1), ("slot", 16)),
+            ("pitch", 128 * (PITCHED_SLOTS if self.fused else 1)),
+            *(("hold", MAX_HOLD), ("note", len(self.durations) * config.velocities)),
+            ("drum", drums * config.velocities),
+        ]
+        super().__init__(config, styles, ranges)
+        v = self.vocabulary
+        self.hole, self.write = v.start["task"] + HOLE, v.start["task"] + WRITE
+        self.kind = v.kind.astype(np.int8)
+        self.voiced = np.isin(v.kind, [v.kinds[n] for n in ("slot", "pitch", "hold", "note")])
+        self.sounding = np.isin(v.kind, [v.kinds[n] for n in ("pitch", "hold", "note", "drum")])
+
+    def onsets(self) -> tuple[str, ...]:
+        """Kinds of tokens that each stand for exactly one note."""
+        return ("pitch", "drum")

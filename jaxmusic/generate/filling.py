@@ -1,0 +1,347 @@
+"""Writing what is missing of a given piece, window by window: infill, accompany, harmonise, vary.
+
+A window is a part of the piece that fits into the model's context with what is to be written of it.
+The first window begins with the first bars to be written; the next one sees them written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxmusic import config
+from jaxmusic.codecs import task_grammar
+from jaxmusic.codecs.asked import Asked
+from jaxmusic.codecs.grammar import Grammar, Rules
+from jaxmusic.codecs.layout import TASKS
+from jaxmusic.codecs.tasks import Given, Holes, holes
+from jaxmusic.errors import UserError
+from jaxmusic.generate.composer import Composer, Composition
+from jaxmusic.generate.controls import Wishes
+from jaxmusic.generate.merging import Original, merge
+from jaxmusic.generate.planning import SILENT_BARS, asked
+from jaxmusic.meters import METERS, TEMPOS
+from jaxmusic.notes import Labels, Notes
+from jaxmusic.piece import Piece, canonical
+
+ROOM = 2.0
+"""A window leaves room for so many times the tokens that are expected to be written."""
+CORE = 0.75
+"""Share of the context for the bars to be written; whole bars around them take what is left."""
+TOKENS_PER_SLOT = 20
+"""Tokens that an instrument is expected to take in a bar where nothing else tells."""
+FEWEST_TOKENS = 24
+"""A bar needs room for so many tokens to be written at all."""
+_LAST_NOTE = 12  # tokens by which a bar that is full may yet grow
+
+
+def read_bars(text: str, bars: int) -> np.ndarray:
+    """Bool [bars]: which bars of a piece are meant by ``9-16``, ``7`` or ``1-4,9-12``.
+
+    Raises:
+      UserError: that is no list of bars, or the piece does not have them.
+    """
+    chosen = np.zeros(bars, bool)
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if not match:
+            raise UserError(f"{text!r} does not name bars: write 9-16, 7 or 1-4,9-12")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 1 <= first <= last <= bars:
+            raise UserError(
+                f"bars {part.strip()} are not in the piece: it has bars 1 to {bars}, and the "
+                "first one named must not come after the last"
+            )
+        chosen[first - 1 : last] = True
+    return chosen
+
+
+def given_of(task: str, piece: Piece, marked: np.ndarray, slots: np.ndarray) -> Given:
+    """What a task gives of a piece.
+
+    Args:
+      task: infill, accompany, harmonise or vary.
+      piece: the piece, with the instruments that are to be written.
+      marked: bool [B], bars of which something is to be written.
+      slots: bool [16], slots of which nothing is to be written there.
+
+    Raises:
+      UserError: nothing or all of the piece would be written.
+    """
+    if not marked.any():
+        raise UserError("Keep fewer bars: all of the piece is kept, and nothing is left to write.")
+    if marked.all() and not slots.any():
+        raise UserError("Keep some bars: there is nothing to go by where all of them are written.")
+    return Given(TASKS.index(task), marked, slots, chords=task in ("accompany", "vary"))
+
+
+class Plan(NamedTuple):
+    """What the rules of B pieces follow from.
+
+    Attributes:
+      holes: what is to be written, with a leading axis B.
+      asked: what else is asked for, likewise.
+      tokens: int32 [B], a bar with this many tokens closes as soon as it may.
+    """
+
+    holes: Holes
+    asked: Asked
+    tokens: Any
+
+
+def rules(state: Any, plan: Plan) -> Rules:
+    """Rules of one piece after a state of its grammar (in `jit`)."""
+    return Rules(
+        bars=plan.holes.bars,
+        silence=SILENT_BARS,
+        steady=1,
+        tokens=plan.tokens,
+        hole=task_grammar.hole(state, plan.holes),
+        asked=plan.asked,
+    )
+
+
+class WindowPlanner:
+    """Writes in one window of a piece; see `planning.Planner`.
+
+    A window always fits into the context, so that it is never gone on with: bars close early
+    enough.
+
+    Attributes:
+      start, stop: bars of the piece that the window shows.
+      given: what is given of these.
+    """
+
+    UNIT = "bars"
+    rules = staticmethod(rules)
+
+    def __init__(
+        self,
+        grammar: Grammar,
+        context: int,
+        piece: Piece,
+        given: Given,
+        drop: frozenset[str] = frozenset(),
+        wishes: Wishes = Wishes(),  # noqa: B008
+        joining: tuple[int, ...] = (),
+    ):
+        """Chooses the window.
+
+        Args:
+          grammar: the codec's grammar.
+          context: of the model.
+          piece: only what is given of it must be there.
+          given: what is given of the whole piece.
+          drop: names of controls to leave out.
+          wishes: what is asked for; of these `strict` and the views count here, the rest is in the
+            piece.
+          joining: slots that have to sound before the second half of the piece is over.
+
+        Raises:
+          UserError: a single bar does not fit into the context.
+        """
+        self.codec, self.piece, self.views = grammar.codec, piece, wishes.views
+        self.start, self.stop, last = _window(self.codec.sizes(piece), piece, given, context)
+        marked = given.marked[self.start : self.stop].copy()
+        marked[last + 1 - self.start :] = False
+        self.given = dataclasses.replace(given, marked=marked)
+        part = piece.part(self.start, self.stop)
+        stream = self.codec.encode(part, drop, self.given)
+        self.prompt = stream[: np.flatnonzero(stream == self.codec.write)[0] + 1]
+        self.holes = holes(part, self.given)
+        self.asked = self._asked(wishes, joining)
+        self.tokens = (context - 1 - len(self.prompt)) // int(marked.sum()) - _LAST_NOTE
+        if self.tokens < FEWEST_TOKENS:
+            raise UserError(
+                f"Take a model with a longer context than {context} tokens: what is given of bar "
+                f"{self.start + 1 + int(np.argmax(marked))} leaves no room to write anything in it."
+            )
+
+    def _asked(self, wishes: Wishes, joining: tuple[int, ...]) -> Asked:
+        """What is asked of the notes; header, chords and sections are in the prompt."""
+        key = wishes.key if wishes.key >= 0 else int(self.piece.key[0])
+        of_notes = Wishes(key=key, strict=wishes.strict)
+        # Who joins does so in the first bar to be written from the middle of the piece on.
+        written = np.flatnonzero(self.given.marked)
+        late = written[written + self.start >= self.piece.bars // 2]
+        missing = np.setdiff1d(joining, self.piece.slot)
+        return asked(of_notes, np.ones((len(METERS), len(TEMPOS)), bool))._replace(
+            deadline=np.int32(late[0] + 1 if len(late) else self.stop - self.start + 1),
+            sounded=np.int32(0xFFFF & ~int((1 << missing).sum())),
+        )
+
+    def begin(self, count: int) -> tuple[list[np.ndarray], Plan]:
+        """The prompts of `count` pieces, and their plan."""
+        one = Plan(self.holes, self.asked, np.int32(self.tokens))
+        many = jax.tree.map(lambda a: np.repeat(np.asarray(a)[None], count, 0), one)
+        return [self.prompt] * count, many
+
+    def count(self, state: Any, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+        """Bars written and bars to be written of each piece [B]."""
+        return np.maximum(np.asarray(state.written) - 1, 0), np.asarray(plan.holes.count)
+
+    def bars(self, stream: np.ndarray) -> int:
+        """Bars opened for writing in a stream."""
+        v = self.codec.vocabulary
+        opened = np.cumsum(stream == self.codec.write) * (v.kind[stream] == v.kinds["bar"])
+        return int((opened > 0).sum())
+
+    def finish(self, stream: np.ndarray) -> Notes:
+        """The notes of the window, those that are given and those that are written."""
+        return self.codec.dequantise(self.codec.decode(stream)[0])
+
+    def filled(self, stream: np.ndarray) -> Piece:
+        """The piece with what was written in the window."""
+        part, _ = self.codec.decode(stream)
+        piece, first = self.piece, int(self.piece.bar_step[self.start])
+        bar = np.searchsorted(piece.bar_step, piece.onset, side="right") - 1
+        other = (bar < self.start) | (bar >= self.stop)
+        names = ("onset", "duration", "pitch", "velocity", "slot")
+        part = dataclasses.replace(part, onset=part.onset + first)
+        columns = [
+            np.concatenate([getattr(piece, name)[other], getattr(part, name)]) for name in names
+        ]
+        chord = piece.chord.copy()
+        chord[2 * self.start : 2 * self.stop] = part.chord
+        joined, _, _ = canonical(*columns, int(piece.bar_step[-1]))
+        return dataclasses.replace(piece, **joined, chord=chord)
+
+
+def fill(
+    composer: Composer,
+    original: Original,
+    given: Given,
+    drop: frozenset[str] = frozenset(),
+    wishes: Wishes = Wishes(),  # noqa: B008
+    joining: tuple[int, ...] = (),
+    seed: int = 0,
+    sampling: config.Sampling = config.Sampling(),  # noqa: B008
+    progress: Callable[[int, int], None] | None = None,
+) -> Composition:
+    """Writes all that is to be written of a piece.
+
+    Args:
+      composer: samples.
+      original: the piece, with the instruments that are to be written.
+      given: what is given of it.
+      drop: names of controls that are left out of the streams.
+      wishes, joining: as in `WindowPlanner`.
+      seed: random seed.
+      sampling: how tokens are drawn.
+      progress: called with (bars finished, bars in all).
+
+    Returns:
+      The given notes as they were with the written ones among them, and the tokens of all windows.
+
+    Raises:
+      UserError: a bar does not fit into the model's context, or sampling cannot be so.
+    """
+    piece, marked = _only(original.piece, given.notes(original.piece)), given.marked.copy()
+    if not given.chords:
+        piece.chord[np.repeat(marked, 2)] = -1
+    total, tokens = int(marked.sum()), []
+    for turn in range(total):
+        finished = total - int(marked.sum())
+        if finished == total:
+            break
+        left = dataclasses.replace(given, marked=marked)
+        planner = WindowPlanner(
+            composer.grammar, composer.context, piece, left, drop, wishes, joining
+        )
+        key = int(np.random.SeedSequence((seed, turn)).generate_state(1)[0] >> 1)
+
+        def report(bars: int, of: int, before: int = finished) -> None:
+            if progress:
+                progress(before + min(bars, of), total)
+
+        (window,) = composer.compose(planner, key, 1, sampling, report)
+        tokens.append(window.tokens)
+        piece = planner.filled(window.tokens)
+        marked = marked.copy()
+        marked[planner.start : planner.stop] &= ~planner.given.marked
+    return Composition(_finished(composer, original, given, piece), np.concatenate(tokens), total)
+
+
+def _finished(composer: Composer, original: Original, given: Given, piece: Piece) -> Notes:
+    """The given notes and those written, in the ticks of the original."""
+    piece = piece.transpose(-original.semitones)
+    written = _only(piece, ~given.notes(piece))
+    scale = written.steps_per_beat
+    notes = composer.codec.dequantise(written)
+    unit = notes.ticks_per_beat // scale
+    onset = original.ticks(notes.onset // unit)
+    stop = original.ticks((notes.onset + notes.duration) // unit)
+    notes = notes.replace(onset=onset, duration=np.maximum(stop - onset, 1))
+    kept = ~given.marked[original.bar] | given.slots[original.slot[original.notes.track]]
+    end = max(original.notes.end, int(original.ticks(piece.bar_step[-1])))
+    end = min(end, max(original.notes.end, int((onset + notes.duration).max(initial=0))))
+    whole = merge(original, kept, notes, np.flatnonzero(piece.programs >= 0), end)
+    labels = original.notes.labels
+    if not given.chords and (len(labels.chord) or given.slots.any()):
+        whole = whole.replace(labels=_with_chords(original, given, piece))
+    return whole
+
+
+def _with_chords(original: Original, given: Given, piece: Piece) -> Labels:
+    """The labels with the chords that were written in place of those of the bars."""
+    labels = original.notes.labels
+    before = original.piece.transpose(-original.semitones)
+    chord = np.where(np.repeat(given.marked, 2), piece.chord, before.chord)
+    lines = piece.bar_step
+    half = np.stack([lines[:-1], lines[:-1] + np.diff(lines) // 2], 1).ravel()
+    new = np.flatnonzero(np.diff(chord, prepend=-2) * (chord >= 0))
+    at = np.maximum(original.ticks(half[new]), 0)
+    return dataclasses.replace(
+        labels, chord_tick=at.astype(np.int32), chord=chord[new].astype(np.uint8)
+    )
+
+
+def _only(piece: Piece, rows: np.ndarray) -> Piece:
+    """The piece with some of its notes (bool [N]), and chords that may be written to."""
+    names = ("onset", "duration", "pitch", "velocity", "slot")
+    columns: dict[str, Any] = {name: getattr(piece, name)[rows] for name in names}
+    return dataclasses.replace(piece, **columns, chord=piece.chord.copy())
+
+
+def _window(sizes: np.ndarray, piece: Piece, given: Given, context: int) -> tuple[int, int, int]:
+    """First bar of a window, the bar after its last, and the last bar to be written in it.
+
+    Args:
+      sizes: int [B + 1], tokens of a header and of what is given of each bar.
+      piece: the piece, of which only that is there.
+      given: what is given.
+      context: of the model.
+    """
+    marked = given.marked
+    # Besides its own tokens a bar may have a mark, and a chord that is stated anew.
+    cost = sizes[1:].astype(np.int64) + 2
+    if (~marked).any():
+        expected = float(cost[~marked].mean())
+    else:
+        expected = 6 + TOKENS_PER_SLOT * int((~given.slots & (piece.programs >= 0)).sum())
+    budget = context - int(sizes[0]) - 3
+    with_writing = cost + marked * int(ROOM * expected + _LAST_NOTE)
+    todo = np.flatnonzero(marked)
+    used = np.cumsum(with_writing[todo[0] : todo[-1] + 1])
+    fitting = max(int((used <= CORE * budget).sum()), 1)
+    last = int(todo[todo < todo[0] + fitting][-1])
+    start, stop = int(todo[0]), last + 1
+    room = budget - int(used[last - start])
+    # Whole bars around, by turns before and after, so that the bars to be written are in the
+    # middle; bars that are to be written later cannot be seen.
+    before = after = True
+    while before or after:
+        before = start > 0 and cost[start - 1] <= room
+        if before:
+            start -= 1
+            room -= int(cost[start])
+        after = stop < len(marked) and not marked[stop] and cost[stop] <= room
+        if after:
+            room -= int(cost[stop])
+            stop += 1
+    return start, stop, last

@@ -1,0 +1,131 @@
+"""Names of instruments as people type them, and the General MIDI programs that they stand for."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+
+from jaxmusic.errors import UserError
+from jaxmusic.formats.instruments import GM_FAMILIES, GM_PROGRAMS
+from jaxmusic.piece import PITCHED_SLOTS
+
+DRUM_NAMES = ("drums", "drum", "drum kit", "drum set", "percussion")
+SHORT_NAMES: dict[str, tuple[int, ...]] = {
+    "piano": (0, 1, 2, 3),
+    "keyboard": (*range(8),),
+    "keys": (*range(8),),
+    "mallets": (11, 12, 13),
+    "vibes": (11,),
+    "bells": (9, 14),
+    "organ": (16, 17, 18, 19, 20),
+    "acoustic guitar": (24, 25),
+    "electric guitar": (26, 27, 28, 29, 30),
+    "distorted guitar": (29, 30),
+    "upright bass": (32,),
+    "double bass": (32, 43),
+    "electric bass": (33, 34, 35, 36, 37),
+    "strings": (40, 41, 42, 43, 44, 45, 48, 49, 50, 51),
+    "violoncello": (42,),
+    "harp": (46,),
+    "choir": (52, 53),
+    "voice": (52, 53, 54),
+    "horn": (60,),
+    "sax": (64, 65, 66, 67),
+    "saxophone": (64, 65, 66, 67),
+    "cor anglais": (69,),
+    "woodwind": (*range(64, 80),),
+    "synth": (*range(80, 96),),
+    "synthesizer": (*range(80, 96),),
+    "lead": (*range(80, 88),),
+    "pad": (*range(88, 96),),
+}
+"""Names that General MIDI does not have, or has in a narrower or wider sense."""
+
+
+def _names() -> dict[str, frozenset[int]]:
+    found = {
+        family.replace("-", " "): frozenset(range(8 * i, 8 * i + 8))
+        for i, family in enumerate(GM_FAMILIES)
+    }
+    for program, name in enumerate(GM_PROGRAMS):
+        # "String Ensemble" is 1 or 2 of them.
+        both = re.sub(r" \d$", "", name.lower())
+        for one in {name.lower(), both}:
+            known = found.get(one.replace("-", " "), frozenset())
+            found[one.replace("-", " ")] = known | {program}
+    return found | {name: frozenset(programs) for name, programs in SHORT_NAMES.items()}
+
+
+NAMES = _names()
+"""Programs of each name, in lower case and with spaces for hyphens."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Band:
+    """The instruments of a piece.
+
+    Attributes:
+      slots: programs that each pitched slot may have, sorted by the highest of them, so that
+        programs can ascend; None leaves number and kind to the model.
+      without: programs that no slot has, where `slots` is None.
+      drums: whether there are drums; None leaves it to the model.
+    """
+
+    slots: tuple[frozenset[int], ...] | None = None
+    without: frozenset[int] = frozenset()
+    drums: bool | None = None
+
+
+def read(text: str) -> Band:
+    """Reads a list of instruments such as ``piano, 2 violins, drums`` or ``no drums``.
+
+    Raises:
+      UserError: an instrument is unknown, there are too many, or one is both wanted and not.
+    """
+    slots: list[frozenset[int]] = []
+    without: frozenset[int] = frozenset()
+    drums: bool | None = None
+    wanted = False
+    for part in text.split(","):
+        match = re.fullmatch(r"(no |[1-9]\d* )?(.+)", " ".join(part.lower().split()))
+        if not match:
+            raise UserError(f"an instrument is missing in {text!r}: write names with commas")
+        negated = match[1] == "no "
+        number = 1 if negated or not match[1] else int(match[1])
+        wanted |= not negated
+        programs = _programs(match[2])
+        if programs is None:
+            if drums is not None and drums == negated:
+                raise UserError(f"the instruments {text!r} have drums and no drums: leave one out")
+            drums = not negated
+        elif negated:
+            without |= programs
+        else:
+            slots += [programs] * number
+    if not 0 <= len(slots) <= PITCHED_SLOTS:
+        raise UserError(
+            f"there is room for {PITCHED_SLOTS} instruments besides the drums, not {len(slots)}"
+        )
+    if not wanted:
+        if len(without) == len(GM_PROGRAMS):
+            raise UserError(f"{text!r} leaves no instrument: name one that plays")
+        return Band(None, without, drums)
+    left = [slot - without for slot in slots]
+    if not all(left) or not (left or drums):
+        raise UserError(f"{text!r} leaves no instrument for one that it asks for: leave one out")
+    return Band(tuple(sorted(left, key=lambda s: (max(s), min(s)))), frozenset(), bool(drums))
+
+
+def _programs(name: str) -> frozenset[int] | None:
+    """Programs of an instrument, None for drums."""
+    plain = name.replace("-", " ")
+    spellings = [plain, plain.removesuffix("s"), f"{plain}s"]
+    for spelling in spellings:
+        if spelling in DRUM_NAMES:
+            return None
+        if spelling in NAMES:
+            return NAMES[spelling]
+    close = difflib.get_close_matches(plain, [*NAMES, *DRUM_NAMES], 3)
+    hint = f"did you mean {' or '.join(close)}?" if close else "use a name of General MIDI"
+    raise UserError(f"unknown instrument {name!r}: {hint}")

@@ -1,0 +1,239 @@
+"""Given and written notes together: what is given stays as it is, note for note.
+
+A given piece is read onto the grid for the model, but what comes back is the piece as it was, in
+its own ticks and with its own tempos; written notes are moved to its ticks and added.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from jaxmusic import beats, harmony
+from jaxmusic.beat_grid import ticks_at
+from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.errors import UserError
+from jaxmusic.grid import slots_of_tracks
+from jaxmusic.notes import TICKS_PER_BEAT, Notes, make_notes, semitones_to_c
+from jaxmusic.piece import DRUM_SLOT, PITCHED_SLOTS, Piece, canonical
+
+VOICES = 1.5
+"""Chords are found in notes of which at least so many sound at once, on average."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Original:
+    """A piece that is given.
+
+    Attributes:
+      notes: as it was read, in the ticks of its file.
+      aligned: the same on its beats; rows may stand in another order.
+      piece: the same on the grid. Keys and chords are those of its labels, or else found in it.
+      step: int64 [N], where on the grid each row of `notes` begins.
+      slot: int64 [T], slot of each track of `notes`.
+      offset: seconds in `notes` at which `aligned` begins; negative for an upbeat at the start.
+      harmonised: whether the chords are labelled, or enough voices sound to find them.
+      semitones: how far the piece was moved, for a model that knows C major and A minor alone.
+    """
+
+    notes: Notes
+    aligned: Notes
+    piece: Piece
+    step: np.ndarray
+    slot: np.ndarray
+    offset: float
+    harmonised: bool
+    semitones: int = 0
+
+    @property
+    def bar(self) -> np.ndarray:
+        """Number of the bar, from 0, in which each row of `notes` begins (int64 [N])."""
+        return np.searchsorted(self.piece.bar_step, self.step, side="right") - 1
+
+    def with_instruments(self, programs: tuple[int, ...], drums: bool) -> Original:
+        """The same with slots for further instruments, in the order that the codec has them in.
+
+        Args:
+          programs: General MIDI programs, each of which becomes a slot of its own.
+          drums: whether there is to be a slot for drums.
+
+        Raises:
+          UserError: there are more than 15 pitched slots then.
+        """
+        piece = self.piece
+        pitched = piece.programs[:DRUM_SLOT]
+        old = np.flatnonzero(pitched >= 0)
+        together = np.concatenate([pitched[old], np.array(programs, np.int16)])
+        if len(together) > PITCHED_SLOTS:
+            raise UserError(
+                f"Ask for fewer instruments: with the {len(old)} of the piece there are "
+                f"{len(together)}, and the model writes for {PITCHED_SLOTS} besides drums."
+            )
+        order = np.argsort(together, kind="stable")
+        table = np.full(16, -1, np.int16)
+        table[: len(order)] = together[order]
+        kit = int(piece.programs[DRUM_SLOT])
+        table[DRUM_SLOT] = 0 if drums and kit < 0 else kit
+        moved = np.arange(16)
+        moved[old] = np.argsort(order)[: len(old)]
+        columns, _, _ = canonical(
+            *(piece.onset, piece.duration, piece.pitch, piece.velocity, moved[piece.slot]),
+            int(piece.bar_step[-1]),
+        )
+        slot = np.where(self.slot == DRUM_SLOT, DRUM_SLOT, moved[self.slot])
+        piece = dataclasses.replace(piece, **columns, programs=table)
+        return dataclasses.replace(self, piece=piece, slot=slot)
+
+    def ticks(self, step: np.ndarray) -> np.ndarray:
+        """Ticks of `notes` (int64) at steps of the grid: where the same second is."""
+        aligned = np.asarray(step, np.int64) * (TICKS_PER_BEAT // self.piece.steps_per_beat)
+        seconds = self.offset + self.aligned.seconds(aligned)
+        return np.rint(ticks_at(self.notes, seconds)).astype(np.int64)
+
+
+def read(notes: Notes, codec: MetricalCodec, normalised: bool = False) -> Original:
+    """Reads a piece that is given.
+
+    Args:
+      notes: the piece, in the ticks of its file.
+      codec: of the model.
+      normalised: whether the model knows C major and A minor alone (`config.Data.normalise`).
+
+    Raises:
+      UserError: it has no notes.
+    """
+    if not len(notes):
+        raise UserError("Give a piece that has notes: there are none in this one.")
+    aligned, _ = beats.align(notes)
+    labelled = len(aligned.labels.chord) > 0
+    aligned = harmony.with_harmony(aligned)
+    piece, _ = codec.quantise(aligned)
+    key = int(np.bincount(piece.key).argmax()) if (piece.key >= 0).all() else -1
+    semitones = semitones_to_c(key) if normalised and key >= 0 else 0
+    if not len(piece):
+        raise UserError("Give a piece with other notes than drums that General MIDI does not have.")
+    scale = TICKS_PER_BEAT // piece.steps_per_beat
+    # Both are sorted by onset, and alignment keeps the order of onsets.
+    step = (aligned.onset.astype(np.int64) + scale // 2) // scale
+    offset = np.median(notes.seconds(notes.onset) - aligned.seconds(aligned.onset))
+    return Original(
+        notes=notes,
+        aligned=aligned,
+        piece=piece.transpose(semitones),
+        step=np.minimum(step, piece.bar_step[-1] - 1),
+        slot=slots_of_tracks(aligned),
+        offset=float(offset),
+        harmonised=labelled or voices(piece) >= VOICES,
+        semitones=semitones,
+    )
+
+
+def voices(piece: Piece) -> float:
+    """How many pitched notes sound at once, on average over the steps at which any does."""
+    onset, duration = piece.onset[piece.pitched], piece.duration[piece.pitched]
+    steps = int((onset + duration).max(initial=0)) + 1
+    change = np.bincount(onset, minlength=steps) - np.bincount(onset + duration, minlength=steps)
+    sounding = np.cumsum(change)
+    return float(sounding.sum() / max((sounding > 0).sum(), 1))
+
+
+def merge(
+    original: Original, kept: np.ndarray, written: Notes, slots: np.ndarray, end: int
+) -> Notes:
+    """The rows of a piece that are kept, untouched, and written notes among them.
+
+    A written note that would begin on a pitch while a note that is kept sounds there in the same
+    track is left out, since a file could not tell the two apart; one that would reach into
+    another note ends where that begins.
+
+    Args:
+      original: the given piece.
+      kept: bool [N], rows of its notes.
+      written: notes in the ticks of the original; the tempos, meters, labels and track numbers of
+        the result are not taken from them.
+      slots: int [T], slot of each track of `written`. Notes of a slot go to the track of the
+        original that has most notes in it, or to a new one.
+      end: length of the result in ticks; written notes end by then.
+    """
+    given = original.notes
+    track, program, drum = _tracks(original, written, slots)
+    inside = (written.onset >= 0) & (written.onset < end)
+    columns = {
+        "onset": written.onset[inside].astype(np.int64),
+        "stop": (written.onset.astype(np.int64) + written.duration)[inside],
+        "pitch": written.pitch[inside],
+        "velocity": written.velocity[inside],
+        "track": track[written.track[inside]],
+    }
+    columns["stop"] = np.minimum(columns["stop"], end)
+    old = {
+        "onset": given.onset[kept].astype(np.int64),
+        "stop": (given.onset.astype(np.int64) + given.duration)[kept],
+        "pitch": given.pitch[kept],
+        "velocity": given.velocity[kept],
+        "track": given.track[kept].astype(np.int64),
+    }
+    new = _without_collisions(columns, old)
+    all_ = {name: np.concatenate([old[name], new[name]]) for name in old}
+    merged = make_notes(
+        all_["onset"],
+        all_["stop"] - all_["onset"],
+        *(all_[name] for name in ("pitch", "velocity", "track")),
+        program=program,
+        drum=drum,
+    )
+    return given.replace(
+        **{
+            name: getattr(merged, name)
+            for name in ("onset", "duration", "pitch", "velocity", "track", "program", "drum")
+        },
+        end=end,
+    )
+
+
+def _tracks(
+    original: Original, written: Notes, slots: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Track of the result for each written track, and program and drum flag of all of those."""
+    given = original.notes
+    count = np.bincount(given.track, minlength=len(given.program))
+    program, drum = given.program.tolist(), given.drum.tolist()
+    track = np.zeros(len(slots), np.int64)
+    used = np.unique(written.track)
+    for number in used.tolist():
+        slot = int(slots[number])
+        home = np.flatnonzero((original.slot == slot) & (count > 0))
+        if len(home):
+            track[number] = home[np.argmax(count[home])]
+            continue
+        track[number] = len(program)
+        program.append(int(written.program[number]))
+        drum.append(slot == DRUM_SLOT)
+    return track, np.array(program, np.uint8), np.array(drum, bool)
+
+
+def _without_collisions(
+    new: dict[str, np.ndarray], old: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """New notes that can sound beside old ones in a file, see `merge`."""
+    both = {name: np.concatenate([old[name], new[name]]) for name in old}
+    fresh = np.arange(len(both["onset"])) >= len(old["onset"])
+    far = int(both["stop"].max(initial=0)) + 1
+    voice = (both["track"] * 128 + both["pitch"]) * far
+    order = np.lexsort((fresh, voice + both["onset"]))
+    begins, stops, added = (
+        (voice + both["onset"])[order],
+        (voice + both["stop"])[order],
+        fresh[order],
+    )
+    sounding = np.maximum.accumulate(np.where(added, 0, stops))
+    again = np.append(False, begins[1:] == begins[:-1])
+    keep = ~added | ((sounding <= begins) & ~again)
+    order, begins, stops, added = order[keep], begins[keep], stops[keep], added[keep]
+    following = np.append(begins[1:], np.iinfo(np.int64).max)
+    stops = np.where(added, np.minimum(stops, following), stops)
+    chosen = order[added]
+    out = {name: values[chosen] for name, values in both.items()}
+    out["stop"] = stops[added] - voice[chosen]
+    return out

@@ -1,0 +1,81 @@
+"""One piece seen in several ways: with and without its controls, in one style and another.
+
+Classifier-free guidance (Ho & Salimans 2022) samples from
+``g log p(token | controls) + (1 - g) log p(token)``: two views with the weights g and 1 - g. A mix
+of styles is a view for each style, with the weights of the mix.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from jaxmusic.codecs.base import Codec
+
+KINDS = {
+    "styles": "style",
+    "key": "key",
+    "density": "density",
+    "chords": "chord",
+    "sections": "section",
+}
+"""Kind of token that each of `codecs.layout.CONTROLS` is written with."""
+OPENINGS = ("slot", "pitch", "drum")
+"""Kinds of tokens that may open a note after a position."""
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """How a model sees the pieces, and how much its word counts.
+
+    Attributes:
+      weight: of the view's log-probabilities; the weights of all views add up to 1.
+      drop: names of `codecs.layout.CONTROLS` that are hidden.
+      styles: names of styles that stand in place of those of the stream, of which there must be at
+        least as many; None leaves the stream's.
+    """
+
+    weight: float = 1.0
+    drop: frozenset[str] = frozenset()
+    styles: tuple[str, ...] | None = None
+
+
+def table(codec: Codec, view: View) -> np.ndarray:
+    """The token that a view sees for each drawn one (int32 [V]); PAD is not seen at all."""
+    kinds = codec.vocabulary.kinds
+    hidden = [kinds[KINDS[name]] for name in view.drop if KINDS[name] in kinds]
+    if view.styles is not None:
+        hidden.append(kinds["style"])
+    tokens = np.arange(codec.vocab_size, dtype=np.int32)
+    return np.where(np.isin(codec.vocabulary.kind, hidden), codec.PAD, tokens).astype(np.int32)
+
+
+def seen(codec: Codec, tokens: np.ndarray, view: View) -> np.ndarray:
+    """A stream as a view sees it (int32 [T]): what is hidden is PAD.
+
+    Without its PAD tokens it is the stream that ``codec.encode`` writes with the same `drop`: a
+    position that was named for a hidden chord alone is hidden too.
+    """
+    v = codec.vocabulary
+    tokens = np.asarray(tokens, np.int32)
+    out = table(codec, view)[tokens]
+    if view.styles is not None and "styles" not in view.drop:
+        places = np.flatnonzero(v.kind[tokens] == v.kinds["style"])
+        styles = codec.style_tokens(view.styles)
+        if len(styles) > len(places):
+            raise ValueError(f"{len(styles)} styles do not fit into {len(places)} places")
+        out[places[: len(styles)]] = styles
+    out[lonely(codec, tokens, view)] = codec.PAD
+    return out
+
+
+def lonely(codec: Codec, tokens: np.ndarray, view: View) -> np.ndarray:
+    """Places of position tokens that only a hidden chord follows."""
+    v = codec.vocabulary
+    if "chords" not in view.drop or "chord" not in v.kinds:
+        return np.zeros(0, np.int64)
+    kind = v.kind[tokens]
+    opens = np.isin(kind, [v.kinds[name] for name in OPENINGS])
+    alone = (kind[:-2] == v.kinds["position"]) & (kind[1:-1] == v.kinds["chord"]) & ~opens[2:]
+    return np.flatnonzero(alone)

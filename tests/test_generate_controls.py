@@ -1,0 +1,476 @@
+"""Controls: what people type becomes numbers, and what is asked for holds whatever a model says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmusic import config, meters
+from jaxmusic.codecs.grammar import Grammar
+from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.performance import PerformanceCodec
+from jaxmusic.errors import UserError
+from jaxmusic.generate import chords, controls, form, instruments
+from jaxmusic.generate.controls import Wishes, read
+from jaxmusic.generate.planning import Planner
+from jaxmusic.generate.views import View
+from jaxmusic.harmony import key_of_chords
+from jaxmusic.notes import CHORD_TONES, NO_CHORD, SECTIONS
+from jaxmusic.piece import DENSITIES, DRUM_SLOT, density_level, density_range
+
+CODEC = MetricalCodec()
+PERFORMANCE = PerformanceCodec()
+CONTEXT = 256
+
+
+def wish(codec=CODEC, normalised=False, styles=None, **asked):
+    return read(config.Controls(**asked), codec, normalised, styles)
+
+
+def refusal(codec=CODEC, **asked):
+    with pytest.raises(UserError) as caught:
+        wish(codec, **asked)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    return sentence
+
+
+# What people type.
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    "text, key",
+    (
+        *(("C", 0), ("Bb major", 10), ("F# minor", 18), ("Am", 21), ("a minor", 21), ("c", 0)),
+        *(("bb", 10), ("bm", 23), ("E♭", 3), ("F♯m", 18), ("C sharp minor", 13), ("E flat", 3)),
+        *(("Cb", 11), ("B#", 0), ("Gbb", 5), ("G maj", 7), ("D min", 14), ("CM", 0)),
+    ),
+)
+def test_keys(text, key):
+    assert wish(key=text).key == key
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("text", ("Es", "H", "C dur", "Cmm", "major", "C/E", "Dorian"))
+def test_what_is_no_key_is_refused(text):
+    assert "is not a key: write C" in refusal(key=text)
+
+
+@pytest.mark.quick
+def test_chords():
+    maj, minor, seven, maj7, min7, dim, sus = range(0, 84, 12)
+    for text, number in (
+        *(("C", maj), ("Am", minor + 9), ("G/B", maj + 7), ("Bb", maj + 10), ("F#m7", min7 + 6)),
+        *(("E-", minor + 4), ("E-7", min7 + 4), ("AbΔ", maj7 + 8), ("CM7", maj7), ("B°", dim + 11)),
+        *(("Cmaj9", maj7), ("G13", seven + 7), ("Gsus4", sus + 7), ("G7sus4", sus + 7)),
+        *(("C6", maj), ("C6/9", maj), ("Cadd9/E", maj), ("Dm7b5", dim + 2), ("D♭", maj + 1)),
+        *(("N.C.", NO_CHORD), ("NC", NO_CHORD), ("Dm7/G", min7 + 2), ("E7#9", seven + 4)),
+    ):
+        assert chords.read_chord(text) == number, text
+    for text in ("H", "c", "Caug", "C+", "Csus2", "C5", "Cfoo", "C/", "C/x", "7", "C11", ""):
+        with pytest.raises(UserError, match="is not understood: write a root"):
+            chords.read_chord(text)
+
+
+@pytest.mark.quick
+def test_progressions():
+    assert wish(chords="C G/B Am F").chords == (0, 0, 7, 7, 21, 21, 5, 5)
+    assert wish(chords="C, G").chords == (0, 0, 7, 7)
+    assert wish(chords="| C | G Am || F |").chords == (0, 0, 7, 21, 5, 5)
+    assert wish(chords="Dm7 | G7 | Cmaj7").chords == (50, 50, 31, 31, 36, 36)
+    assert "bar 1 of" in refusal(chords="C G Am | F") and "'Xm'" in refusal(chords="C Xm")
+    assert "holds no chords" in refusal(chords="C | | F")
+    assert "holds no chord" in refusal(chords="N.C. N.C.")
+    assert "holds no chord" in refusal(chords=",")
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    "text, key",
+    (
+        *(("C G/B Am F", 0), ("Dm7 G7 Cmaj7", 0), ("Am Dm E7 Am", 21), ("G D Em C", 7)),
+        *(("Bb F | Gm Eb", 10), ("F#m D A E", 9), ("Em Am B7 Em", 16), ("C", 0)),
+    ),
+)
+def test_key_of_a_progression(text, key):
+    progression = np.resize(chords.read_progression(text), 64)
+    assert key_of_chords(progression) == key
+    moved = [chords.transpose_chord(int(c), 3) for c in progression]
+    assert key_of_chords(moved) == chords.transpose_key(key, 3)
+
+
+@pytest.mark.quick
+def test_tones_are_chord_tones_and_diatonic_notes_above_them():
+    tones = chords.fitting_tones(0, True)
+    assert np.flatnonzero(tones[0]).tolist() == [0, 2, 4, 7, 9]  # C: no fourth over it
+    assert np.flatnonzero(tones[16]).tolist() == [4, 7, 9, 11]  # Em: F sharp is not of the key
+    assert np.flatnonzero(tones[NO_CHORD]).tolist() == list(chords.SCALES[0])
+    for chord in range(NO_CHORD):
+        assert tones[chord, (chord + np.array(CHORD_TONES[chord // 12])) % 12].all()
+    assert (chords.fitting_tones(21, False) == chords.scale(21)).all()
+    assert not chords.scale(21)[[10, 1, 3]].any() and chords.scale(21)[[6, 8]].all()
+
+
+@pytest.mark.quick
+def test_instruments():
+    def slots(text):
+        band = wish(instruments=text).band
+        return [sorted(s) for s in band.slots], band.drums
+
+    assert slots("Violin, DRUMS") == ([[40]], True)
+    assert slots("bass,acoustic grand piano") == ([[0], list(range(32, 40))], False)
+    assert slots("2 violins, flute") == ([[40], [40], [73]], False)
+    assert slots("piano, no drums") == ([[0, 1, 2, 3]], False)
+    assert slots("drums") == ([], True)
+    assert slots("saxes" if "saxe" in instruments.NAMES else "saxophones")[0] == [[64, 65, 66, 67]]
+    assert slots("string ensemble, honky tonk piano")[0] == [[3], [48, 49]]
+    assert slots("strings, no violin")[0] == [[41, 42, 43, 44, 45, 48, 49, 50, 51]]
+    free = wish(instruments="no drums").band
+    assert free.slots is None and free.drums is False and not free.without
+    free = wish(instruments="no guitar").band
+    assert free.slots is None and free.drums is None and free.without == frozenset(range(24, 32))
+    assert "did you mean" in refusal(instruments="pianoo") and "violin" in refusal(
+        instruments="violon"
+    )
+    assert "15 instruments" in refusal(instruments="16 pianos")
+    assert "leave one out" in refusal(instruments="drums, no drums")
+    assert "leaves no instrument" in refusal(instruments="violin, no strings, no violin")
+    assert "missing" in refusal(instruments="piano,,bass")
+    # What has programs that can ascend stands in that order.
+    for text in ("strings, cello", "keys, piano, harpsichord", "electric bass, bass, upright bass"):
+        tops = [max(s) for s in wish(instruments=text).band.slots]
+        assert tops == sorted(tops)
+    for number, name in enumerate(instruments.GM_PROGRAMS):
+        assert number in instruments.NAMES[name.lower().replace("-", " ")]
+
+
+@pytest.mark.quick
+def test_forms():
+    assert form.read_form("intro2 verse3") == (0, 0, 1, 1, 1)
+    assert form.read_form("Refrain1, middle8:2 coda1") == (2, 3, 3, 4)
+    assert "verse is nearest" in refusal(form="pre-chorus4")
+    assert "there are intro, verse" in refusal(form="polka8")
+    for text in ("verse", "verse0", "8", "verse 8"):
+        assert "intro4 verse8" in refusal(form=text)
+    assert "4096" in refusal(form="verse4000 verse4000")
+
+
+@pytest.mark.quick
+def test_styles_and_mixes():
+    assert (wish(style="pop").styles, wish(style="pop").mix) == (("pop",), ())
+    mixed = wish(style="pop=3 jazz=1")
+    assert mixed.styles == ("pop", "jazz") and mixed.mix == (0.75, 0.25)
+    assert wish(style="pop jazz").mix == (0.5, 0.5)
+    assert "choose from pop, rock" in refusal(style="zydeco")
+    for text in ("pop=0", "pop=-1", "pop=x", "=2", "pop=nan"):
+        assert "above 0" in refusal(style=text)
+    assert "twice" in refusal(style="pop pop=2")
+    with pytest.raises(UserError, match="choose from folk"):
+        wish(style="pop", styles=("folk",))
+
+
+@pytest.mark.quick
+def test_numbers_out_of_range_are_refused():
+    assert "37 to 245" in refusal(tempo=30.0) and "37 to 245" in refusal(tempo=float("nan"))
+    assert "3/4" in refusal(meter="7/9") and "5/4" in refusal(meter="four")
+    assert "density" in refusal(density=-1.0) and "density" in refusal(density=1e3)
+    for guidance in (0.5, 11.0, float("nan")):
+        assert "guidance must be 1 to 10" in refusal(guidance=guidance, key="C")
+    assert "nothing to go towards" in refusal(guidance=2.0, tempo=100.0)
+    assert "nothing to keep" in refusal(strict=True, style="pop")
+    assert "1 bar or more" in refusal(duration="0 bars")
+    assert wish(meter="6/8").meter == 3 and wish(density=2.0).density == 4
+
+
+@pytest.mark.quick
+def test_lengths():
+    assert wish().seconds == 180.0 and wish(duration=20).seconds == 20.0
+    assert wish(duration="1:00:00").seconds == 3600.0
+    bars = wish(duration="90 bars")
+    assert bars.seconds is None and bars.bars == 90
+    assert wish(form="verse8 chorus8").bars == 16 and wish(form="verse8").seconds is None
+    both = wish(form="verse45 chorus45", duration="3:00", tempo=120.0, meter="4/4")
+    assert (both.seconds, both.bars) == (180.0, 90)
+    assert wish(form="verse8", duration="8 bars").bars == 8
+    assert "leave one out" in refusal(form="verse8", duration="9 bars")
+    said = refusal(form="verse8 chorus8", duration="3:00", tempo=120.0)
+    for part in ("form", "tempo", "duration", "90 bars", "32 seconds", "4/4"):
+        assert part in said
+    said = refusal(form="verse80", duration="3:00", tempo=120.0, meter="4/4")
+    assert "tempo 106.7" in said
+    said = refusal(form="verse2", duration="3:00")
+    assert "28 to 183 bars" in said and "tempo of 37 to 245" in said
+    assert "seconds" in refusal(duration="9999 bars")
+    assert "too short" in refusal(duration="1", tempo=37.0)
+
+
+@pytest.mark.quick
+def test_the_performance_codec_says_what_it_does_not_have():
+    for name, value in (
+        *(("key", "C"), ("tempo", 90.0), ("meter", "4/4"), ("density", 2.0), ("chords", "C")),
+        *(("instruments", "piano"), ("form", "verse8"), ("strict", True)),
+    ):
+        assert f"no {name} control" in refusal(PERFORMANCE, **{name: value})
+    assert "no bars" in refusal(PERFORMANCE, duration="8 bars")
+    asked = wish(PERFORMANCE, style="classical", duration="1:00", guidance=2.0)
+    assert asked.views == (View(2.0), View(-1.0, frozenset({"styles"})))
+
+
+@pytest.mark.quick
+def test_views():
+    assert wish(style="pop", tempo=90.0).views == (View(),)
+    asked = wish(style="pop=3 jazz=1", key="C", chords="C F", guidance=3.0)
+    drop = frozenset({"styles", "key", "chords"})
+    assert asked.views == (
+        View(2.25, styles=("pop",)),
+        View(0.75, styles=("jazz",)),
+        View(-2.0, drop),
+    )
+    asked = wish(style="pop jazz", density=1.0, form="verse8")
+    assert asked.views == (View(0.5, styles=("pop",)), View(0.5, styles=("jazz",)))
+    assert asked.learned == {"styles", "density", "sections"}
+
+
+@pytest.mark.quick
+def test_a_model_of_one_key_is_asked_in_it():
+    asked = wish(normalised=True, key="D", chords="D A Bm G")
+    assert (asked.key, asked.semitones) == (0, 2)
+    assert asked.chords == wish(chords="C G Am F").chords
+    asked = wish(normalised=True, key="Em")
+    assert (asked.key, asked.semitones) == (21, -5)
+    asked = wish(normalised=True, chords="Bb F Gm Eb")
+    assert (asked.key, asked.semitones) == (-1, -2) and asked.chords[0] == 0
+    assert wish(normalised=True).semitones == wish(key="D").semitones == 0
+
+
+@pytest.mark.quick
+def test_levels_of_density_have_ranges():
+    for level in range(DENSITIES):
+        least, most = density_range(level)
+        for notes in (least * 1.001, min(most, 50) * 0.999):
+            assert density_level(max(notes, 1e-3)) == level
+    assert density_level(2.0) == 4
+
+
+# What holds by construction: any logits under the planner's rules.
+
+
+class Walker:
+    """Pieces drawn with each kind of token as likely as any other, in contexts of any length."""
+
+    def __init__(self, codec):
+        self.codec, self.grammar = codec, Grammar(codec)
+        self.draw = jax.jit(jax.vmap(self._draw))
+        self.read = jax.jit(jax.vmap(self._read))
+
+    def _draw(self, key, state, plan):
+        v, grammar = self.codec.vocabulary, self.grammar
+
+        def one(carry, key):
+            state, ended = carry
+            rules = Planner.rules(state, plan)
+            mask = grammar.mask(state, rules)
+            count = jax.ops.segment_sum(mask.astype(jnp.float32), v.kind, len(v.names))
+            logits = jnp.where(mask, -jnp.log(jnp.maximum(count, 1.0))[v.kind], -jnp.inf)
+            token = jax.random.categorical(key, logits).astype(jnp.int32)
+            state = grammar.advance(state, token, rules)
+            return (state, ended | (token == v.start["eos"])), (token, mask.any() | ended)
+
+        start = state, state.kind == grammar.number["eos"]
+        return jax.lax.scan(one, start, jax.random.split(key, CONTEXT))[1]
+
+    def _read(self, row, length, plan):
+        def one(state, at):
+            new = self.grammar.advance(state, row[at], Planner.rules(state, plan))
+            return jax.tree.map(lambda a, b: jnp.where(at < length, a, b), new, state), None
+
+        return jax.lax.scan(one, self.grammar.begin(), jnp.arange(CONTEXT))[0]
+
+    def pieces(self, wishes, seed=0, count=4):
+        """Whole streams, and the planner that made them."""
+        planner = Planner(self.grammar, CONTEXT, wishes)
+        end = self.codec.vocabulary.start["eos"]
+        prompts, plan = planner.begin(count)
+        streams, key = list(prompts), jax.random.key(seed)
+        for turn in range(200):
+            rows = np.zeros((count, CONTEXT), np.int32)
+            lengths = np.array([min(len(p), CONTEXT) for p in prompts])
+            for row, prompt in zip(rows, prompts):
+                row[: len(prompt)] = prompt[:CONTEXT]
+            state = self.read(rows, lengths, plan)
+            keys = jax.random.split(jax.random.fold_in(key, turn), count)
+            tokens, some = (np.asarray(x) for x in self.draw(keys, state, plan))
+            for i in range(count):
+                if streams[i][-1] != end:
+                    assert len(prompts[i]) < CONTEXT
+                    new = tokens[i, : CONTEXT - lengths[i]]
+                    stop = np.flatnonzero(new == end)
+                    new = new[: stop[0] + 1] if len(stop) else new
+                    assert some[i, : len(new)].all()
+                    streams[i] = np.concatenate([streams[i], new])
+            if all(s[-1] == end for s in streams):
+                return streams, planner
+            streams, prompts, plan = planner.go_on(streams)
+        raise AssertionError("no end in sight")
+
+
+@pytest.fixture(scope="module", params=("metrical", "fused"))
+def walker(request):
+    return Walker(MetricalCodec(config.Codec(kind=request.param)))
+
+
+def check(codec, stream, planner):
+    """What holds for each piece; returns it."""
+    wishes = planner.wishes
+    piece, dropped = codec.decode(stream)
+    notes = planner.finish(stream)
+    assert dropped == 0 and len(notes) == codec.onset_tokens[stream].sum() == len(piece)
+    meter, tempo = int(piece.meter[0]), int(piece.tempo[0])
+    bars, last, played, allowed = (table[meter, tempo] for table in planner.lengths)
+    assert allowed and piece.bars == bars
+    assert (piece.meter == meter).all() and (piece.tempo == tempo).all()
+    if wishes.seconds is not None:
+        assert notes.seconds(notes.end) == pytest.approx(wishes.seconds, abs=1e-6)
+    if wishes.bars:
+        assert piece.bars == wishes.bars and last == 0
+        assert notes.end == wishes.bars * meters.bar_length(meter, 12) * 40
+    if wishes.tempo:
+        assert notes.tempo_qpm[0] == pytest.approx(wishes.tempo, rel=0.01)
+        if wishes.seconds is None:
+            assert notes.tempo_qpm[0] == wishes.tempo
+    if wishes.meter >= 0:
+        assert meter == wishes.meter
+    assert (notes.onset.astype(np.int64) + notes.duration <= notes.end).all()
+    if wishes.key >= 0:
+        assert (piece.key == wishes.key).all()
+    if wishes.density >= 0:
+        assert piece.density == wishes.density
+    if wishes.styles:
+        assert set(piece.styles) == set(wishes.styles)
+    if wishes.sections:
+        assert piece.section.tolist() == list(wishes.sections)
+    if wishes.chords:
+        loop = np.resize(wishes.chords, 2 * bars)
+        cut = bool(last) and last <= meters.bar_length(meter, 12) // 2
+        assert piece.chord[: 2 * bars - cut].tolist() == loop[: 2 * bars - cut].tolist()
+    # Each instrument sounds, at the latest where the second half begins.
+    declared = np.flatnonzero(piece.programs >= 0)
+    half = piece.bar_step[bars // 2]
+    assert set(piece.slot[piece.onset <= half]) == set(declared.tolist())
+    band = wishes.band
+    if band.slots is not None:
+        assert [int(p) in s for p, s in zip(piece.programs, band.slots)] == [True] * len(band.slots)
+        assert (piece.programs[:DRUM_SLOT] >= 0).sum() == len(band.slots)
+    if band.drums is not None:
+        assert (piece.programs[DRUM_SLOT] >= 0) == band.drums
+    assert not band.without & set(piece.programs[:DRUM_SLOT].tolist())
+    return piece
+
+
+ASKED = (
+    {"duration": "0:10"},
+    {"duration": "1 bars", "instruments": "2 violins, cello, bass, drums", "chords": "C | G Am"},
+    {"duration": "12 bars", "tempo": 93.7, "meter": "3/4", "chords": "C F | G Am", "key": "C"},
+    {"duration": "40 bars", "instruments": "piano, strings, bass, drums", "style": "pop"},
+    {"duration": "0:17.3", "tempo": 101.0, "meter": "6/8", "density": 3.0, "chords": "Am Dm E7"},
+    {"form": "intro2 verse4 chorus5 outro1", "chords": "C G/B Am F", "instruments": "no drums"},
+    {"form": "verse8 chorus8 verse8 chorus8", "duration": "1:00", "key": "Bb", "tempo": 128.0},
+    {"duration": "0:20", "instruments": "drums", "chords": "C | F G", "meter": "5/4"},
+    {"duration": "5 bars", "instruments": "15 pianos, drums", "meter": "4/4"},
+    {
+        "duration": "2 bars",
+        "instruments": "no guitar, no bass",
+        "meter": "1/16",
+        "chords": "C | F G",
+    },
+    {"style": "pop=2 jazz=1", "duration": "0:30", "density": 1.0, "form": "verse16"},
+)
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=lambda asked: " ".join(asked))
+def test_what_is_asked_holds_whatever_the_model_says(walker, asked):
+    streams, planner = walker.pieces(wish(walker.codec, **asked))
+    for stream in streams:
+        check(walker.codec, stream, planner)
+
+
+def test_programs_compile_once(walker):
+    """Wishes are values of arrays, whose shapes do not depend on them."""
+    shapes = set()
+    for asked in ASKED:
+        plan = Planner(walker.grammar, CONTEXT, wish(walker.codec, **asked)).begin(2)[1]
+        shapes.add(str(jax.tree.map(lambda x: (x.shape, x.dtype), plan)))
+    assert len(shapes) == 1
+
+
+def test_transposing_what_a_model_of_one_key_wrote(walker):
+    asked = wish(walker.codec, True, duration="4 bars", key="D", chords="D A", instruments="piano")
+    (stream, *_), planner = walker.pieces(asked)
+    piece = check(walker.codec, stream, planner)
+    notes = planner.finish(stream)
+    assert notes.labels.key.tolist() == [2] and notes.labels.chord.tolist()[:2] == [2, 9]
+    moved = (notes.pitch.astype(int) - piece.transpose(0).pitch) % 12
+    assert set(np.sort(notes.pitch) - np.sort(piece.transpose(2).pitch)) == {0} and len(moved)
+
+
+def half_of(piece, onset):
+    bar = np.searchsorted(piece.bar_step, onset, side="right") - 1
+    late = 2 * (onset - piece.bar_step[bar]) >= np.diff(piece.bar_step)[bar] // 2 * 2
+    return 2 * bar + late
+
+
+def test_strict_chords(walker):
+    asked = wish(walker.codec, duration="12 bars", chords="C G | Am F", strict=True, meter="4/4")
+    tones = controls.fitting_tones(asked)
+    streams, planner = walker.pieces(asked)
+    for stream in streams:
+        piece = check(walker.codec, stream, planner)
+        pitched = piece.pitched
+        chord = piece.chord[half_of(piece, piece.onset[pitched])]
+        assert tones[chord, piece.pitch[pitched] % 12].all() and pitched.any()
+
+
+def test_strict_key(walker):
+    asked = wish(walker.codec, duration="6 bars", key="F# minor", strict=True)
+    streams, planner = walker.pieces(asked)
+    for stream in streams:
+        piece = check(walker.codec, stream, planner)
+        assert chords.scale(18)[piece.pitch[piece.pitched] % 12].all()
+
+
+@pytest.mark.parametrize("notes", (0.25, 1.0, 2.0, 3.0))
+def test_strict_density(walker, notes):
+    asked = wish(
+        walker.codec,
+        duration="24 bars",
+        density=notes,
+        strict=True,
+        meter="4/4",
+        instruments="piano",
+    )
+    streams, planner = walker.pieces(asked)
+    for stream in streams:
+        piece = check(walker.codec, stream, planner)
+        # One note in every third bar there must be, whatever the density.
+        assert density_level(len(piece) / (4 * piece.bars)) == density_level(notes)
+
+
+def test_chance_without_strict(walker):
+    """The notes of the tests above are not kept by accident."""
+    asked = wish(walker.codec, duration="12 bars", chords="C G | Am F", meter="4/4")
+    tones = chords.fitting_tones(0, True)
+    streams, planner = walker.pieces(asked)
+    for stream in streams:
+        piece = check(walker.codec, stream, planner)
+        pitched = piece.pitched
+        chord = piece.chord[half_of(piece, piece.onset[pitched])]
+        assert not pitched.any() or tones[chord, piece.pitch[pitched] % 12].mean() < 0.9
+
+
+def test_what_is_not_asked_is_drawn(walker):
+    streams, _ = walker.pieces(Wishes(None, bars=2), count=8)
+    pieces = [walker.codec.decode(s)[0] for s in streams]
+    for name in ("meter", "tempo", "programs"):
+        assert len({getattr(p, name).tobytes() for p in pieces}) > 1
+    assert any(p.section.max() >= 0 for p in pieces) and len(SECTIONS) == 5
