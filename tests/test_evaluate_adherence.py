@@ -182,6 +182,9 @@ def test_density_is_off_by_levels():
     assert adherence.density_error(notes, 4 * 2**0.5) == pytest.approx(-1)
     assert adherence.density_error(EMPTY, 4.0) is None
     assert adherence.density_error(ONE, 0.25) == pytest.approx(0)
+    # The last level has no end.
+    assert adherence.density_error(notes, 100.0) == pytest.approx(-1)
+    assert adherence.density_error(ONE, 0.5) == pytest.approx(0)
 
 
 def test_a_piece_that_is_not_aligned_is_refused():

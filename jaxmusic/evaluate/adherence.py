@@ -19,6 +19,7 @@ import numpy as np
 from jaxmusic import harmony
 from jaxmusic.data import facts
 from jaxmusic.notes import NO_CHORD, Labels, Notes, check_aligned
+from jaxmusic.piece import DENSITIES
 
 
 def duration_error(notes: Notes, seconds: float) -> float:
@@ -162,8 +163,9 @@ def _triads(chord: np.ndarray) -> np.ndarray:
 def density_error(notes: Notes, asked: float) -> float | None:
     """Levels of density by which the piece is fuller (above 0) or sparser than asked.
 
-    ``2 log2(found / asked)`` in notes per quarter note: a level is a factor of the square root of 2
-    (see `jaxmusic.piece.Piece.density`). None for a piece without notes.
+    ``level(found) - level(asked)`` with ``level(d) = 2 log2(d) + 2`` for d notes per quarter note,
+    0 to 7: the levels of `jaxmusic.piece.density_level`, not rounded. What lies beyond the last
+    level is on it. None for a piece without notes.
 
     Args:
       notes: the piece.
@@ -172,4 +174,8 @@ def density_error(notes: Notes, asked: float) -> float | None:
     check_aligned(notes)
     if not len(notes):
         return None
-    return 2 * math.log2(len(notes) * notes.ticks_per_beat / notes.end / asked)
+    return _level(len(notes) * notes.ticks_per_beat / notes.end) - _level(asked)
+
+
+def _level(per_quarter: float) -> float:
+    return min(max(2 * math.log2(per_quarter) + 2, 0.0), DENSITIES - 1.0)
