@@ -320,6 +320,16 @@ class Sampling:
     """Keep the likeliest tokens that together have this probability."""
     min_p: float = 0.0
     """Keep tokens with at least this share of the likeliest token's probability."""
+    temperatures: str = ""
+    """Temperatures of their own for some kinds of choice, as in "pitch=1.1 drums=0.8", of rhythm,
+    pitch, length, drums, chords, instruments and loudness. Which kind comes next is still drawn at
+    the temperature above."""
+    repeats: int = 8
+    """No more than this many bars in a row with the same onsets; 0 allows any number. The
+    performance codec has no bars, and nothing is held back there."""
+    best_of: int = 1
+    """Candidates for each piece, of which the one that the model finds likeliest, per note, is
+    kept."""
 
 
 def to_json(config: Any) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -17,17 +19,21 @@ from jaxmusic.data import packing
 from jaxmusic.data.facts import main_key
 from jaxmusic.errors import UserError
 from jaxmusic.events import Events
+from jaxmusic.formats import files
 from jaxmusic.formats import sequence as sequences
+from jaxmusic.generate import tasks
 from jaxmusic.generate.composer import Composer, Composition
-from jaxmusic.generate.controls import Wishes
-from jaxmusic.generate.length import check_duration
+from jaxmusic.generate.streaming import Bar
+from jaxmusic.generate.tasks import Knowledge
 from jaxmusic.models import decode, transformer
-from jaxmusic.notes import semitones_to_c
+from jaxmusic.notes import Notes, semitones_to_c
 from jaxmusic.train import weights
 from jaxmusic.train.loss import token_losses
 
 if TYPE_CHECKING:
     from note_seq import NoteSequence
+
+    Music = NoteSequence | str | os.PathLike[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +71,7 @@ class MusicModel:
       experiment: how it was trained.
       codec: how it writes music as tokens.
       styles: names of the styles it was trained on.
+      controls: optional controls that it was trained with, of `codecs.layout.CONTROLS`.
       step: training step of the checkpoint.
     """
 
@@ -75,70 +82,191 @@ class MusicModel:
         params: Any,
         styles: tuple[str, ...] = (),
         step: int = 0,
+        controls: tuple[str, ...] | None = None,
     ):
-        """Takes parameters as `models.transformer.make` returns them."""
+        """Takes parameters as `models.transformer.make` returns them; None is all controls."""
         self.experiment, self.codec, self.styles, self.step = experiment, codec, styles, step
+        self.controls = codec.CONTROLS if controls is None else controls
         self.params = params
-        shape = experiment.model
+        shape, data = experiment.model, experiment.data
         # Scored rows have any length and any platform, which chunked attention alone can take.
         anywhere = dataclasses.replace(shape, attention="chunked")
         self._graph, _ = jax.eval_shape(lambda: transformer.make(anywhere, codec.vocab_size, 0))
-        self._composer = Composer(
-            shape, decode.prepare(shape, params), codec, experiment.data.context
-        )
+        self._composer = Composer(shape, decode.prepare(shape, params), codec, data.context)
+        self._knows = Knowledge(codec, styles, self.controls, data.tasks, data.normalise)
         self._likelihood = jax.jit(self._row_likelihood)
 
     def generate(
         self,
         style: str | None = None,
-        duration: float = 180.0,
-        seed: int = 0,
+        duration: float | str | None = None,
+        seed: int | None = None,
         sampling: config.Sampling = config.Sampling(),  # noqa: B008
+        controls: config.Controls = config.Controls(),  # noqa: B008
+        **wishes: Any,
     ) -> NoteSequence:
-        """Composes a piece of exactly `duration` seconds.
+        """Composes a piece.
+
+        >>> model.generate(style="pop", duration="3:00", key="A minor", tempo=96, seed=1)
 
         Args:
-          style: one of `styles`, or None to leave it to the model.
-          duration: seconds.
+          style: one of `styles` or a mix with weights, None to leave it to the model.
+          duration: exact length: seconds, 3:00 or 90 bars; None for 3:00.
           seed: the same seed gives the same piece on the same device.
-          sampling: temperature, top_k, top_p and min_p.
+          sampling: how tokens are drawn.
+          controls: all that is asked for, see `config.Controls`.
+          **wishes: fields of `config.Controls`, which count before those of `controls`.
 
         Raises:
-          UserError: where the style or the duration is not possible.
+          UserError: what is asked for is not possible, or the model does not know it.
         """
-        return sequences.to_sequence(self.compose(style, duration, seed, 1, sampling)[0].notes)
+        asked = _asked(controls, wishes, style=style, duration=duration, seed=seed)
+        return sequences.to_sequence(self.compose(sampling=sampling, controls=asked)[0].notes)
 
     def compose(
         self,
         style: str | None = None,
-        duration: float = 180.0,
-        seed: int = 0,
+        duration: float | str | None = None,
+        seed: int | None = None,
         count: int = 1,
         sampling: config.Sampling = config.Sampling(),  # noqa: B008
         progress: bool = False,
+        controls: config.Controls = config.Controls(),  # noqa: B008
+        rank: Callable[[Composition], float] | None = None,
+        **wishes: Any,
     ) -> list[Composition]:
         """Composes several pieces side by side, as notes; see `generate`.
 
         Args:
-          style: one of `styles`, or None.
-          duration: seconds.
+          style, duration, sampling, controls: as in `generate`.
           seed: piece i is the same whatever the count, up to rounding.
+          count: number of pieces.
+          progress: show a progress bar in bars of music on stderr.
+          rank: of `sampling.best_of` candidates for each piece the one is kept for which this is
+            greatest; None keeps the one that the model finds likeliest.
+          **wishes: as in `generate`.
+        """
+        asked = _asked(controls, wishes, style=style, duration=duration, seed=seed)
+        planner = self._composer.planner(self._knows.read(asked))
+        with _progress(planner.UNIT, progress) as show:
+            return self._composer.compose(planner, asked.seed, count, sampling, show, rank)
+
+    def stream(
+        self,
+        style: str | None = None,
+        duration: float | str | None = None,
+        seed: int | None = None,
+        sampling: config.Sampling = config.Sampling(),  # noqa: B008
+        controls: config.Controls = config.Controls(),  # noqa: B008
+        **wishes: Any,
+    ) -> Iterator[Bar]:
+        """Composes a piece and yields its bars while those to come are still being sampled.
+
+        Arguments are those of `generate`; all bars together are the piece that it returns, see
+        `jaxmusic.generate.streaming.join`.
+        """
+        asked = _asked(controls, wishes, style=style, duration=duration, seed=seed)
+        planner = self._composer.planner(self._knows.read(asked))
+        return self._composer.stream(planner, asked.seed, sampling)
+
+    def continue_piece(self, music: Music, bars: int = 0, **options: Any) -> NoteSequence:
+        """Goes on with a piece.
+
+        What is given comes back untouched, note for note, here and in all that follows.
+
+        >>> model.continue_piece("song.mid", bars=8, duration="3:00", seed=1)
+
+        Args:
+          music: a NoteSequence or the path of a file.
+          bars: how many of its bars are the prompt; 0 for all.
+          **options: `sampling` and `controls` or fields of `config.Controls`; the duration is that
+            of the whole, and chords and form are those of the new bars.
+
+        Raises:
+          UserError: what is asked for is not possible, or the model was not trained for it.
+        """
+        return self._do("continue", music, bars, options)
+
+    def infill(self, music: Music, bars: str, **options: Any) -> NoteSequence:
+        """Writes some bars of a piece anew, so that they fit between the others.
+
+        >>> model.infill("song.mid", "9-16", seed=1)
+
+        Args:
+          music: a NoteSequence or the path of a file.
+          bars: which, counted from 1: 9-16, 7 or 1-4,9-12.
+          **options: as in `continue_piece`, but for what the piece has already.
+        """
+        return self._do("infill", music, bars, options)
+
+    def accompany(self, music: Music, instruments: str, **options: Any) -> NoteSequence:
+        """Adds instruments to a piece.
+
+        >>> model.accompany("melody.mid", "bass, drums", chords="C G Am F", seed=1)
+
+        Args:
+          music: a NoteSequence or the path of a file.
+          instruments: names of General MIDI instruments, families or drums.
+          **options: as in `continue_piece`, but for what the piece has already.
+        """
+        return self._do("accompany", music, "", options | {"instruments": instruments})
+
+    def harmonise(self, music: Music, **options: Any) -> NoteSequence:
+        """Finds chords for a melody, and writes parts that play them.
+
+        >>> model.harmonise("melody.mid", instruments="piano, bass", seed=1)
+
+        Args:
+          music: a NoteSequence or the path of a file.
+          **options: as in `continue_piece`, but for what the piece has already; the instruments
+            are a piano if nothing else is said.
+        """
+        return self._do("harmonise", music, "", options)
+
+    def vary(self, music: Music, keep: str, **options: Any) -> NoteSequence:
+        """Writes all bars of a piece anew, over the same chords, but for some that are kept.
+
+        >>> model.vary("song.mid", keep="1-4,9-12", seed=1)
+
+        Args:
+          music: a NoteSequence or the path of a file.
+          keep: bars that are kept, counted from 1.
+          **options: as in `continue_piece`, but for what the piece has already.
+        """
+        return self._do("vary", music, keep, options)
+
+    def perform(
+        self,
+        task: str,
+        music: Music | Notes,
+        bars: str | int = "",
+        count: int = 1,
+        sampling: config.Sampling = config.Sampling(),  # noqa: B008
+        progress: bool = False,
+        controls: config.Controls = config.Controls(),  # noqa: B008
+        **wishes: Any,
+    ) -> list[Composition]:
+        """Does a task with a piece, several times, as notes in the ticks of the piece.
+
+        Args:
+          task: continue, infill, accompany, harmonise or vary; see the methods of these names.
+          music: a NoteSequence, the path of a file, or notes.
+          bars: of continue how many are the prompt, of infill which are written, of vary which are
+            kept.
           count: number of pieces.
           sampling: how tokens are drawn.
           progress: show a progress bar in bars of music on stderr.
+          controls, **wishes: as in `generate`.
         """
-        if style and style not in self.styles:
-            known = ", ".join(self.styles) or "none: leave the style out"
-            raise UserError(f"this model was not trained on style {style!r}; its styles: {known}")
-        styles = (style,) if style else ()
-        planner = self._composer.planner(Wishes(check_duration(duration), styles))
-        with tqdm(desc="composing", unit=f" {planner.UNIT}", disable=not progress) as shown:
+        asked = _asked(controls, wishes)
+        notes = _notes(music)
+        with _progress("bars", progress) as show:
+            return tasks.perform(
+                *(self._composer, self._knows, task, notes, bars, asked, count, sampling, show)
+            )
 
-            def show(finished: int, total: int) -> None:
-                shown.total = total
-                shown.update(finished - shown.n)
-
-            return self._composer.compose(planner, seed, count, sampling, show)
+    def _do(self, task: str, music: Music, bars: str | int, options: Any) -> NoteSequence:
+        return sequences.to_sequence(self.perform(task, music, bars, **options)[0].notes)
 
     def score(self, sequence: NoteSequence) -> Score:
         """How surprising a piece is: its negative log-likelihood under the model.
@@ -184,7 +312,40 @@ def load(path: str | os.PathLike[str], step: int | None = None) -> MusicModel:
       UserError: there is no such run or file, or the run has no finished checkpoint.
     """
     saved = weights.load(path, step)
-    return MusicModel(saved.experiment, saved.codec, saved.params, saved.styles, saved.step)
+    return MusicModel(
+        *(saved.experiment, saved.codec, saved.params, saved.styles, saved.step, saved.controls)
+    )
+
+
+def _asked(controls: config.Controls, wishes: dict[str, Any], **named: Any) -> config.Controls:
+    """Controls with those that are named; raises UserError for one that there is not."""
+    known = [field.name for field in dataclasses.fields(controls)]
+    for name in wishes:
+        if name not in known:
+            raise UserError(f"there is no control {name!r}: choose from {', '.join(known)}")
+    given = wishes | {name: value for name, value in named.items() if value is not None}
+    return dataclasses.replace(controls, **given)
+
+
+def _notes(music: Music | Notes) -> Notes:
+    """The notes of a sequence or file, in its own ticks."""
+    if isinstance(music, Notes):
+        return music
+    if isinstance(music, str | os.PathLike):
+        return files.read_notes(music)
+    return sequences.from_sequence(music)
+
+
+@contextlib.contextmanager
+def _progress(unit: str, shown: bool) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, as a function that takes what is finished and all there is."""
+    with tqdm(desc="composing", unit=f" {unit}", disable=not shown) as bar:
+
+        def show(finished: int, total: int) -> None:
+            bar.total = total
+            bar.update(finished - bar.n)
+
+        yield show
 
 
 def _cuts(sizes: np.ndarray, context: int) -> list[tuple[int, int]]:

@@ -11,10 +11,11 @@ from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.errors import UserError
 from jaxmusic.formats.midi import write_midi
 from jaxmusic.generate import decoding
-from jaxmusic.generate.composer import CHUNK, Composer
+from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.length import check_duration, whole_bars
 from jaxmusic.generate.planning import SILENT_BARS
+from jaxmusic.generate.sampler import CHUNK
 from jaxmusic.models import decode, transformer
 
 CODEC = MetricalCodec()
@@ -100,10 +101,11 @@ def test_prompts_of_any_length_are_read_to_their_last_token(composer, long_piece
     prompt = np.concatenate([[start["bos"]], styles, body[:end]]).astype(np.int32)
     planner = composer.planner(Wishes(LONG))
     (_, plan), keys = planner.begin(1), jax.vmap(jax.random.key)(jnp.arange(1))
-    settings = decoding.settings(config.Sampling())
-    rows, _ = composer._fill([prompt], planner.rules, plan, keys, [False], settings, lambda p: None)
-    assert np.array_equal(rows[0][:length], prompt)
-    assert kind[rows[0][length]] not in (note, CODEC.vocabulary.kinds["hold"])
+    settings = decoding.settings(config.Sampling(), CODEC.vocabulary)
+    progress = next(composer.sampler.fill([prompt], [prompt], planner, plan, keys, settings))
+    row = np.asarray(progress.tokens)[0]
+    assert np.array_equal(row[:length], prompt)
+    assert kind[row[length]] not in (note, CODEC.vocabulary.kinds["hold"])
 
 
 def test_progress_goes_up_to_all_bars(long_piece):

@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmusic import config, meters
+from jaxmusic.codecs.vocabulary import Vocabulary
 from jaxmusic.errors import UserError
 from jaxmusic.generate import decoding
 from jaxmusic.generate.length import TEMPO_PLAY, check_duration, parse_duration, whole_bars
 
 SIZE = 50
+VOCABULARY = Vocabulary((("pitch", 10), ("drum", 15), ("position", 25)))
 
 
 def reference(logits, mask, s):
@@ -42,9 +44,7 @@ def drawn(logits, mask, s, count=4096, seed=0):
 
 
 def numbers(s):
-    return decoding.Settings(
-        jnp.float32(s.temperature), jnp.int32(s.top_k), jnp.float32(s.top_p), jnp.float32(s.min_p)
-    )
+    return jax.tree.map(jnp.asarray, decoding.settings(s, VOCABULARY))
 
 
 def problem(seed):
@@ -77,7 +77,7 @@ def test_distribution_is_that_of_the_reference(sampling):
     for seed in range(6):
         logits, mask = problem(seed)
         expected = reference(logits, mask, sampling)
-        found = drawn(logits, mask, decoding.settings(sampling), seed=seed)
+        found = drawn(logits, mask, sampling, seed=seed)
         assert (found[expected == 0] == 0).all()
         error = 5 * np.sqrt(np.maximum(expected * (1 - expected), 1e-3) / 4096)
         assert (abs(found - expected) <= error).all()
@@ -93,9 +93,9 @@ def test_distribution_is_that_of_the_reference(sampling):
 )
 def test_nothing_is_drawn_that_the_reference_leaves_out(seed, top_k, top_p, min_p, temperature):
     logits, mask = problem(seed)
-    s = decoding.settings(config.Sampling(temperature, top_k, top_p, min_p))
+    s = config.Sampling(temperature, top_k, top_p, min_p)
     # A hair more or less of each threshold may let in what stands on the edge.
-    loose = decoding.Settings(temperature, top_k, min(top_p * 1.0001, 1.0), min_p * 0.9999)
+    loose = config.Sampling(temperature, top_k, min(top_p * 1.0001, 1.0), min_p * 0.9999)
     assert (drawn(logits, mask, s)[reference(logits, mask, loose) == 0] == 0).all()
 
 
@@ -119,6 +119,30 @@ def test_mask_is_obeyed_where_the_model_is_sure_of_something_else():
     assert drawn(logits, mask, config.Sampling())[7] == 1
 
 
+def test_kinds_keep_their_share_at_temperatures_of_their_own():
+    """p(kind) as before, p(token | kind) at the kind's own temperature."""
+    sampling = config.Sampling(0.8, 0, 1.0, 0.0, temperatures="pitch=2 drums=0.5")
+    for seed in range(6):
+        logits, mask = problem(seed)
+        base = reference(logits, mask, config.Sampling(0.8, 0, 1.0, 0.0))
+        expected = base.copy()
+        for name, own in (("pitch", 2.0), ("drum", 0.5)):
+            kind = VOCABULARY.kind == VOCABULARY.kinds[name]
+            if (mask & kind).any():
+                inside = reference(logits, mask & kind, config.Sampling(own, 0, 1.0, 0.0))
+                expected[kind] = (inside * base[kind].sum())[kind]
+        found = drawn(logits, mask, sampling, seed=seed)
+        assert (found[expected == 0] == 0).all()
+        error = 5 * np.sqrt(np.maximum(expected * (1 - expected), 1e-3) / 4096)
+        assert (abs(found - expected) <= error).all()
+
+
+@pytest.mark.quick
+def test_names_of_temperatures_are_those_that_the_codec_has():
+    with pytest.raises(UserError, match="'loudness' here: choose from rhythm, pitch, drums$"):
+        decoding.settings(config.Sampling(temperatures="loudness=1"), VOCABULARY)
+
+
 def test_equal_logits_are_all_kept():
     found = drawn(np.zeros(SIZE), np.ones(SIZE, bool), config.Sampling(1.0, 3, 0.5, 0.5))
     assert (found > 0).all()
@@ -132,11 +156,14 @@ def test_equal_logits_are_all_kept():
         *(("top_p", x) for x in (0.0, -1.0, 1.01, float("nan"))),
         *(("min_p", x) for x in (-0.1, 1.0)),
         ("top_k", -1),
+        ("repeats", -1),
+        ("best_of", 0),
+        *(("temperatures", x) for x in ("pitch=0", "pitch", "pitch=nan", "drums=11", "drum=1")),
     ),
 )
 def test_options_out_of_range_are_refused(name, value):
-    with pytest.raises(UserError, match=name):
-        decoding.settings(config.Sampling(**{name: value}))
+    with pytest.raises(UserError, match=name.rstrip("s")):
+        decoding.settings(config.Sampling(**{name: value}), VOCABULARY)
 
 
 @pytest.mark.quick

@@ -51,7 +51,7 @@ def test_exact_durations(composer, duration):
     for seed in range(3):
         (piece,) = compose(composer, duration, ("classical",), seed)
         check(piece, duration)
-        assert CODEC.decode(piece.tokens)[0].styles[0] == "classical"
+        assert CODEC.decode(piece.tokens)[0].styles == ("classical",)
 
 
 def test_a_piece_longer_than_the_context(composer):

@@ -1,11 +1,12 @@
-"""Composing whole pieces: sample token after token, go on past the context."""
+"""Composing whole pieces: sampled context after context, the best of several, or bar by bar."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +17,11 @@ from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.grammar import Grammar
 from jaxmusic.codecs.performance_grammar import PerformanceGrammar
 from jaxmusic.errors import UserError
-from jaxmusic.events import Events
-from jaxmusic.generate import decoding
+from jaxmusic.generate import decoding, streaming
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.performing import PerformancePlanner
 from jaxmusic.generate.planning import Planner
+from jaxmusic.generate.sampler import Sampler
 from jaxmusic.models import decode as model
 from jaxmusic.notes import Notes
 
@@ -30,43 +31,52 @@ KINDS: dict[str, tuple[Any, Any]] = {
     "performance": (PerformanceGrammar, PerformancePlanner),
 }
 """Grammar of each kind of codec, and what plans its pieces."""
-CHUNK = 64
-"""Tokens sampled between two looks from the host."""
-
-
-class Progress(NamedTuple):
-    """Where the sampling of B pieces stands; a pytree."""
-
-    state: Any  # grammar states
-    cache: Any
-    tokens: Any  # int32 [B, context]
-    index: Any  # place of the last token that is known but not yet read by the model
-    done: Any  # bool [B]
-    keys: Any
+TURNS = 1 << 20
+"""More contexts than any piece fills: keys of candidates are numbered from here on."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Composition:
     """What came out: notes of exactly the asked duration, and how they were made.
 
-    `bars` is their number, or that of seconds where the codec counts these.
+    Attributes:
+      notes: the piece.
+      tokens: its stream.
+      bars: their number, or that of seconds where the codec counts these.
+      bits_per_note: how surprising its drawn tokens were to the model at temperature 1, among those
+        that could follow, in bits for each note; with several views, to all of them together.
     """
 
     notes: Notes
     tokens: np.ndarray
     bars: int
+    bits_per_note: float = 0.0
+
+
+@dataclasses.dataclass
+class _Draft:
+    """A piece in the making: its stream, and the surprise of each token in nats."""
+
+    tokens: np.ndarray
+    nats: np.ndarray
+
+    def resized(self, tokens: np.ndarray) -> _Draft:
+        """The same draft with another end."""
+        nats = np.zeros(len(tokens), np.float32)
+        kept = min(len(tokens), len(self.nats))
+        nats[:kept] = self.nats[:kept]
+        return _Draft(tokens, nats)
 
 
 class Composer:
-    """Samples pieces from one model under its codec's grammar; compiled programs are kept."""
+    """Composes pieces with one model under its codec's grammar; compiled programs are kept."""
 
     def __init__(self, shape: config.Model, weights: model.Weights, codec: Codec, context: int):
         """Takes the model's shape, its weights from `models.decode.prepare`, and the context."""
-        self.shape, self.weights, self.codec, self.context = shape, weights, codec, context
+        self.codec, self.context = codec, context
         grammar, self._planner = KINDS[codec.config.kind]
         self.grammar = grammar(codec)
-        self._extend = jax.jit(self._read, donate_argnums=2, static_argnames="rules")
-        self._sample = jax.jit(self._run, donate_argnums=1, static_argnames="rules")
+        self.sampler = Sampler(shape, weights, codec, context, self.grammar)
 
     def planner(self, wishes: Wishes) -> Any:
         """What `compose` needs to compose from nothing but wishes."""
@@ -79,158 +89,125 @@ class Composer:
         count: int = 1,
         sampling: config.Sampling = config.Sampling(),  # noqa: B008
         progress: Callable[[int, int], None] | None = None,
+        rank: Callable[[Composition], float] | None = None,
     ) -> list[Composition]:
         """Composes `count` pieces.
 
         Each piece has its own random key from (seed, its number), so piece i is the same
-        whatever the count, up to rounding.
+        whatever the count, up to rounding. The first of its candidates is the piece that is
+        composed where there is but one.
 
         Args:
-          planner: how they begin, go on and end, see `planning.Planner`.
+          planner: how they begin, go on and end, see `planning.Planner`. It may have `views`, see
+            `views.View`.
           seed: random seed.
-          count: pieces, sampled side by side.
+          count: pieces, sampled side by side, with all candidates of each.
           sampling: how tokens are drawn.
-          progress: called with (bars finished, bars in all), over all pieces.
+          progress: called with (bars finished, bars in all), over all pieces and candidates.
+          rank: of the candidates of a piece the one is kept for which it is greatest; None keeps
+            the one with the fewest bits per note.
 
         Raises:
           UserError: where the count or a sampling option is not possible.
         """
         if count < 1:
             raise UserError(f"the count must be at least 1, not {count}")
-        settings = decoding.settings(sampling)
-        prompts, plan = planner.begin(count)
-        base = jax.random.key(seed)
-        keys = jax.vmap(lambda i: jax.random.fold_in(base, i))(jnp.arange(count))
-        streams = prompts
-        for turn in itertools.count():
-            finished = [self._ended(s) for s in streams]
-            earlier = sum(planner.bars(s) - planner.bars(p) for s, p in zip(streams, prompts))
+        if rank and sampling.best_of < 2:
+            raise UserError("to rank candidates set best_of to 2 or more")
+        settings = decoding.settings(sampling, self.codec.vocabulary)
+        keys = _keys(seed, count, sampling.best_of)
+        for drafts, _ in self._drafts(planner, keys, settings, progress):
+            pass
+        pieces = [self._finished(planner, draft) for draft in drafts]
+        groups = [pieces[i : i + sampling.best_of] for i in range(0, len(pieces), sampling.best_of)]
+        return [max(group, key=rank or (lambda c: -c.bits_per_note)) for group in groups]
 
-            def report(p: Progress, plan: Any = plan, earlier: int = earlier) -> None:
-                if progress:
-                    made, total = planner.count(p.state, plan)
-                    made = np.where(np.asarray(p.done), total, made)
-                    progress(int(made.sum()) + earlier, int(total.sum()) + earlier)
-
-            turn_keys = jax.vmap(lambda k, turn=turn: jax.random.fold_in(k, turn))(keys)
-            rows, done = self._fill(
-                prompts, planner.rules, plan, turn_keys, finished, settings, report
-            )
-            streams = [
-                old if end else np.concatenate([old, row[len(prompt) :]])
-                for old, end, row, prompt in zip(streams, finished, rows, prompts)
-            ]
-            if done:
-                break
-            streams, prompts, plan = planner.go_on(streams)
-        return [
-            Composition(planner.finish(stream), stream, planner.bars(stream)) for stream in streams
-        ]
-
-    def _ended(self, stream: np.ndarray) -> bool:
-        return bool(stream[-1] == self.codec.vocabulary.start["eos"])
-
-    def _fill(
+    def stream(
         self,
-        prompts: list[np.ndarray],
-        rules: Any,
-        plan: Any,
+        planner: Any,
+        seed: int = 0,
+        sampling: config.Sampling = config.Sampling(),  # noqa: B008
+    ) -> Iterator[streaming.Bar]:
+        """Composes one piece and yields its bars while those to come are still being sampled.
+
+        All together they are the piece that `compose` makes, see `streaming.join`.
+
+        Raises:
+          UserError: the codec has no bars, or a sampling option is not possible.
+        """
+        settings = decoding.settings(sampling, self.codec.vocabulary)
+        streaming.check(self.codec, sampling)
+        made = 0
+        for (draft,), total in self._drafts(planner, _keys(seed, 1, 1), settings, None):
+            for bar in streaming.finished(self.codec, planner, draft.tokens, total, made):
+                yield bar
+                made = bar.number + 1
+
+    def _finished(self, planner: Any, draft: _Draft) -> Composition:
+        notes, bars = planner.finish(draft.tokens), planner.bars(draft.tokens)
+        onsets = int(self.codec.onset_tokens[draft.tokens].sum())
+        bits = float(draft.nats.sum()) / math.log(2) / max(onsets, 1)
+        return Composition(notes, draft.tokens, bars, bits)
+
+    def _drafts(
+        self,
+        planner: Any,
         keys: jax.Array,
-        finished: list[bool],
         settings: decoding.Settings,
-        report: Callable[[Progress], None],
-    ) -> tuple[list[np.ndarray], bool]:
-        """Samples until all pieces end or the context is full: rows, and whether all ended."""
-        lengths = np.array([len(p) for p in prompts])
-        forced = np.zeros((len(prompts), self.context), np.int32)
-        for row, prompt in zip(forced, prompts):
-            row[: len(prompt)] = prompt
-        ready = int(lengths[~np.array(finished)].min()) - 1
-        room = min(self.context, _bucket(ready + CHUNK))
-        cache = model.init_cache(self.shape, len(prompts), room)
-        width = min(room, -(-(ready + 1) // CHUNK) * CHUNK)
-        state, cache = self._extend(
-            self.weights, forced[:, :width], cache, plan, ready, rules=rules
-        )
-        done: Any = jnp.asarray(finished)
-        p = Progress(state, cache, jnp.asarray(forced), jnp.asarray(ready), done, keys)
-        while True:
-            stop = min(int(p.index) + CHUNK, room - 1)
-            p = self._sample(self.weights, p, plan, forced, lengths, settings, stop, rules=rules)
-            report(p)
-            index, done = int(p.index), np.asarray(p.done)
-            if done.all() or index + 1 >= self.context:
-                break
-            if index + 1 >= room:
-                room = min(self.context, 2 * room)
-                p = p._replace(cache=model.grow(p.cache, room))
-        rows = np.asarray(p.tokens)[:, : index + 1]
-        return [self._until_end(r) for r in rows], bool(done.all())
+        progress: Callable[[int, int], None] | None,
+    ) -> Iterator[tuple[list[_Draft], int]]:
+        """The pieces as far as they are sampled and their bars in all, until all have ended."""
+        prompts, plan = planner.begin(len(keys))
+        streams = prompts
+        drafts = [_Draft(s, np.zeros(len(s), np.float32)) for s in streams]
+        for turn in itertools.count():
+            earlier = sum(planner.bars(s) - planner.bars(p) for s, p in zip(streams, prompts))
+            turn_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, turn)
+            for p in self.sampler.fill(prompts, streams, planner, plan, turn_keys, settings):
+                made, total = planner.count(p.state, plan)
+                made = np.where(np.asarray(p.done), total, made)
+                if progress:
+                    progress(int(made.sum()) + earlier, int(total.sum()) + earlier)
+                rows, nats = (np.asarray(x)[:, : int(p.index) + 1] for x in (p.tokens, p.nats))
+                drafts = [
+                    self._longer(*parts) for parts in zip(streams, drafts, prompts, rows, nats)
+                ]
+                yield drafts, int(total.sum()) + earlier
+            if bool(np.asarray(p.done).all()):
+                return
+            streams, prompts, plan = planner.go_on([draft.tokens for draft in drafts])
+            drafts = [draft.resized(stream) for draft, stream in zip(drafts, streams)]
 
-    def _until_end(self, row: np.ndarray) -> np.ndarray:
-        ends = np.flatnonzero(row == self.codec.vocabulary.start["eos"])
-        return row[: ends[0] + 1] if len(ends) else row
-
-    def _read(
-        self, weights: Any, tokens: Any, cache: Any, plan: Any, ready: Any, rules: Any
-    ) -> tuple[Any, Any]:
-        """Grammar states after token `ready` of each row, and a cache of what comes before it."""
-
-        def walk(row: Any, plan: Any) -> tuple[Any, Events]:
-            def one(state: Any, scanned: tuple[Any, Any]) -> tuple[Any, Events]:
-                token, i = scanned
-                new = self.grammar.advance(state, token, rules(state, plan))
-                new = jax.tree.map(lambda a, b: jnp.where(i <= ready, a, b), new, state)
-                return new, self.grammar.place(new)
-
-            return jax.lax.scan(one, self.grammar.begin(), (row, jnp.arange(row.shape[0])))
-
-        state, events = jax.vmap(walk)(tokens, plan)
-        _, cache = model.extend(self.shape, weights, events, cache, 0, last=0)
-        return state, cache
-
-    def _run(
+    def _longer(
         self,
-        weights: Any,
-        p: Progress,
-        plan: Any,
-        forced: Any,
-        lengths: Any,
-        settings: decoding.Settings,
-        stop: Any,
-        rules: Any,
-    ) -> Progress:
-        """Samples until `stop` tokens are known or all pieces have ended."""
+        stream: np.ndarray,
+        draft: _Draft,
+        prompt: np.ndarray,
+        row: np.ndarray,
+        nats: np.ndarray,
+    ) -> _Draft:
+        """A draft of a stream with what was sampled after its prompt."""
         end = self.codec.vocabulary.start["eos"]
-
-        def one(p: Progress) -> Progress:
-            events = jax.vmap(self.grammar.place)(p.state)
-            events = Events(*(e[:, None] for e in events))
-            logits, cache = model.step(self.shape, weights, events, p.cache, p.index)
-            kept = jax.vmap(rules)(p.state, plan)
-            mask = jax.vmap(self.grammar.mask)(p.state, kept)
-            logits = jax.vmap(self.grammar.merge)(logits)
-            keys = jax.vmap(jax.random.fold_in, (0, None))(p.keys, p.index)
-            drawn = jax.vmap(decoding.draw, (0, 0, 0, None))(keys, logits, mask, settings)
-            token = jnp.where(p.index + 1 < lengths, forced[:, p.index + 1], drawn)
-            new = jax.vmap(self.grammar.advance)(p.state, token, kept)
-
-            def keep(old: Any, new: Any) -> Any:
-                return jnp.where(p.done, old, new)
-
-            token = jnp.where(p.done, self.codec.PAD, token)
-            return Progress(
-                jax.tree.map(keep, p.state, new),
-                cache,
-                jax.lax.dynamic_update_slice(p.tokens, token[:, None], (0, p.index + 1)),
-                p.index + 1,
-                p.done | (token == end),
-                p.keys,
-            )
-
-        return jax.lax.while_loop(lambda p: (p.index < stop) & ~p.done.all(), one, p)
+        if stream[-1] == end:
+            return draft
+        row, nats = row[len(prompt) :], nats[len(prompt) :]
+        ends = np.flatnonzero(row == end)
+        stop = int(ends[0]) + 1 if len(ends) else len(row)
+        before = draft.nats[: len(stream)]
+        return _Draft(
+            np.concatenate([stream, row[:stop]]).astype(np.int32),
+            np.concatenate([before, nats[:stop]]),
+        )
 
 
-def _bucket(length: int) -> int:
-    """The smallest of 512, 1024, 2048, ... that is at least length."""
-    return max(512, 1 << (length - 1).bit_length())
+def _keys(seed: int, count: int, candidates: int) -> jax.Array:
+    """Random keys of the candidates of each piece; the first one's is that of the piece."""
+
+    def key(piece: Any, candidate: Any) -> Any:
+        own = jax.random.fold_in(jax.random.key(seed), piece)
+        other = jax.random.fold_in(own, TURNS + candidate)
+        data = jnp.where(candidate > 0, jax.random.key_data(other), jax.random.key_data(own))
+        return jax.random.wrap_key_data(data)
+
+    pieces = jnp.repeat(jnp.arange(count), candidates)
+    return jax.vmap(key)(pieces, jnp.tile(jnp.arange(candidates), count))

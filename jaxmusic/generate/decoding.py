@@ -2,38 +2,103 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxmusic import config
+from jaxmusic.codecs.vocabulary import Vocabulary
 from jaxmusic.errors import UserError
 
-LEVELS, ROUNDS = 32, 5
+LEVELS, ROUNDS = 8, 8
 """The search that stands in for a sort tells LEVELS ** ROUNDS probabilities apart."""
+CHOICES = {
+    "rhythm": ("position", "shift"),
+    "pitch": ("pitch", "note_on"),
+    "length": ("hold", "note", "note_off"),
+    "drums": ("drum",),
+    "chords": ("chord",),
+    "instruments": ("program", "slot"),
+    "loudness": ("velocity",),
+}
+"""Kinds of tokens behind each name in `config.Sampling.temperatures`; no codec has all of them."""
+
+
+class Kinds(NamedTuple):
+    """Temperatures of their own for K kinds of tokens.
+
+    Attributes:
+      members: bool [K, V], the tokens of each kind.
+      inverse: float32 [K, 1], 1 / temperature.
+    """
+
+    members: Any
+    inverse: Any
 
 
 class Settings(NamedTuple):
-    """`config.Sampling` as numbers that may be traced, so that a change compiles nothing anew."""
+    """`config.Sampling` as numbers that may be traced, so that a change compiles nothing anew.
 
-    temperature: float
-    top_k: int
-    top_p: float
-    min_p: float
+    What is None is off, and costs nothing.
+    """
+
+    temperature: Any
+    top_k: Any = None
+    top_p: Any = None
+    min_p: Any = 0.0
+    kinds: Kinds | None = None
+    repeats: Any = 0
 
 
-def settings(sampling: config.Sampling) -> Settings:
+def settings(sampling: config.Sampling, vocabulary: Vocabulary) -> Settings:
     """Checks the sampling options; raises UserError on one out of range."""
     for name, value, ok, range_ in (
         ("temperature", sampling.temperature, 0 <= sampling.temperature <= 10, "0 to 10"),
         ("top_k", sampling.top_k, sampling.top_k >= 0, "0 (off) or more"),
         ("top_p", sampling.top_p, 0 < sampling.top_p <= 1, "above 0 and at most 1 (off)"),
         ("min_p", sampling.min_p, 0 <= sampling.min_p < 1, "0 (off) to below 1"),
+        ("repeats", sampling.repeats, sampling.repeats >= 0, "0 (off) or more"),
+        ("best_of", sampling.best_of, sampling.best_of >= 1, "at least 1"),
     ):
         if not ok:
             raise UserError(f"{name} must be {range_}, not {value}")
-    return Settings(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p)
+    return Settings(
+        sampling.temperature,
+        sampling.top_k or None,
+        # A sum of rounded probabilities may stay below 1: without top_p there is no threshold.
+        sampling.top_p if sampling.top_p < 1 else None,
+        sampling.min_p,
+        _kinds(sampling.temperatures, vocabulary),
+        sampling.repeats,
+    )
+
+
+def _kinds(text: str, vocabulary: Vocabulary) -> Kinds | None:
+    """Reads temperatures such as "pitch=1.1 drums=0.8"."""
+    known = {
+        name: [vocabulary.kinds[kind] for kind in kinds if kind in vocabulary.kinds]
+        for name, kinds in CHOICES.items()
+    }
+    found: dict[int, float] = {}
+    for word in text.replace(",", " ").split():
+        name, _, number = word.partition("=")
+        if not known.get(name):
+            names = ", ".join(name for name, kinds in known.items() if kinds)
+            raise UserError(f"there are no temperatures for {name!r} here: choose from {names}")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not 0.01 <= value <= 10:
+            raise UserError(f"the temperature of {name} must be 0.01 to 10, not {number!r}")
+        found |= dict.fromkeys(known[name], value)
+    if not found:
+        return None
+    members = vocabulary.kind == np.array(list(found))[:, None]
+    return Kinds(members, np.float32(1) / np.array(list(found.values()), np.float32)[:, None])
 
 
 def draw(key: jax.Array, logits: jax.Array, mask: jax.Array, s: Settings) -> jax.Array:
@@ -52,13 +117,15 @@ def draw(key: jax.Array, logits: jax.Array, mask: jax.Array, s: Settings) -> jax
       int32 scalar.
     """
     logits = jnp.where(mask, logits, -jnp.inf)
-    probability = jax.nn.softmax(logits / jnp.maximum(s.temperature, 1e-6))
-    best = probability.max()
-    keep = mask & (probability >= s.min_p * best)
-    keep &= probability >= _threshold(probability, mask.astype(jnp.float32), s.top_k)
-    # A sum of rounded probabilities may stay below 1: without top_p there is no threshold.
-    share = jnp.where(s.top_p < 1, s.top_p, 0.0)
-    keep &= probability >= _threshold(probability, probability, share)
+    tempered = logits / jnp.maximum(s.temperature, 1e-6)
+    if s.kinds is not None:
+        tempered = _within_kinds(logits, tempered, s.kinds)
+    probability = jax.nn.softmax(tempered)
+    keep = mask & (probability >= s.min_p * probability.max())
+    if s.top_k is not None:
+        keep &= probability >= _threshold(probability, mask.astype(jnp.float32), s.top_k)
+    if s.top_p is not None:
+        keep &= probability >= _threshold(probability, probability, s.top_p)
     # One uniform number against the summed shares: a random number for every token, as the
     # Gumbel trick needs, costs a fifth of a step of a small model.
     sums = jnp.cumsum(jnp.where(keep, probability, 0.0))
@@ -68,11 +135,29 @@ def draw(key: jax.Array, logits: jax.Array, mask: jax.Array, s: Settings) -> jax
     return jnp.where(s.temperature > 0, chosen, jnp.argmax(logits)).astype(jnp.int32)
 
 
+def surprise(logits: jax.Array, mask: jax.Array, token: jax.Array) -> jax.Array:
+    """Negative log-likelihood (float32 [B], in nats) of tokens [B] under logits and mask [B, V]."""
+    logits = jnp.where(mask, logits, -jnp.inf)
+    chosen = jnp.take_along_axis(logits, token[:, None], axis=1)[:, 0]
+    return jax.nn.logsumexp(logits, axis=1) - chosen
+
+
+def _within_kinds(logits: jax.Array, tempered: jax.Array, kinds: Kinds) -> jax.Array:
+    """Logits of p(kind) p(token | kind): the kind as tempered, the token at its kind's own."""
+    nothing = -jnp.inf
+    own = jnp.where(kinds.members, logits * kinds.inverse, nothing)
+    whole = jnp.where(kinds.members, tempered, nothing)
+    moved = jax.nn.logsumexp(whole, axis=1) - jax.nn.logsumexp(own, axis=1)
+    moved = jnp.where(jnp.isfinite(moved), moved, 0.0)  # nothing of this kind may follow
+    own = jnp.where(kinds.members, own + moved[:, None], nothing).max(0)
+    return jnp.where(kinds.members.any(0), own, tempered)
+
+
 def _threshold(probability: jax.Array, weight: jax.Array, target: jax.Array | float) -> jax.Array:
     """The highest level at which the entries of at least that probability weigh at least target.
 
     Found by trying `LEVELS` levels at once and then those between the best two: a sort of the
-    vocabulary takes longer than a small model on a CPU. A target of 0 gives 0.
+    vocabulary takes longer than a small model on a CPU.
     """
     low, width = jnp.zeros((), probability.dtype), probability.max()
     steps = jnp.arange(LEVELS, dtype=probability.dtype) / LEVELS
@@ -83,4 +168,4 @@ def _threshold(probability: jax.Array, weight: jax.Array, target: jax.Array | fl
         low = levels[jnp.maximum((mass >= target).sum() - 1, 0)]
         width = width / LEVELS
     # XLA may work the probabilities out anew, and round them otherwise, where this is compared.
-    return jnp.where(target > 0, low * (1 - 1e-6), 0.0)
+    return low * (1 - 1e-6)

@@ -244,7 +244,7 @@ def fill(
     piece, marked = _only(original.piece, given.notes(original.piece)), given.marked.copy()
     if not given.chords:
         piece.chord[np.repeat(marked, 2)] = -1
-    total, tokens = int(marked.sum()), []
+    total, tokens, bits, onsets = int(marked.sum()), [], 0.0, 0
     for turn in range(total):
         finished = total - int(marked.sum())
         if finished == total:
@@ -261,10 +261,13 @@ def fill(
 
         (window,) = composer.compose(planner, key, 1, sampling, report)
         tokens.append(window.tokens)
+        heard = int(composer.codec.onset_tokens[window.tokens].sum())
+        bits, onsets = bits + window.bits_per_note * heard, onsets + heard
         piece = planner.filled(window.tokens)
         marked = marked.copy()
         marked[planner.start : planner.stop] &= ~planner.given.marked
-    return Composition(_finished(composer, original, given, piece), np.concatenate(tokens), total)
+    notes = _finished(composer, original, given, piece)
+    return Composition(notes, np.concatenate(tokens), total, bits / max(onsets, 1))
 
 
 def _finished(composer: Composer, original: Original, given: Given, piece: Piece) -> Notes:

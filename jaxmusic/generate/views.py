@@ -30,7 +30,8 @@ class View:
     """How a model sees the pieces, and how much its word counts.
 
     Attributes:
-      weight: of the view's log-probabilities; the weights of all views add up to 1.
+      weight: of the view's log-probabilities; the weights of all views add up to 1. The first view
+        should see most: its word alone counts for tokens that another does not see.
       drop: names of `codecs.layout.CONTROLS` that are hidden.
       styles: names of styles that stand in place of those of the stream, of which there must be at
         least as many; None leaves the stream's.

@@ -30,6 +30,18 @@ class Cache(NamedTuple):
     v: tuple[jax.Array, ...]
 
 
+class Sight(NamedTuple):
+    """What each row sees of its own stream, where some places are skipped.
+
+    Attributes:
+      index: int32 [B, S], place of each new event among those that its row sees.
+      hidden: bool [B, length], places of the cache that the row does not see.
+    """
+
+    index: jax.Array
+    hidden: jax.Array
+
+
 MOST_PARTS = 4
 """A matrix is cut into at most this many blocks of columns."""
 FEW_ROWS = 8
@@ -137,6 +149,7 @@ def extend(
     cache: Cache,
     start: jax.Array | int,
     last: jax.Array | int | None = None,
+    sight: Sight | None = None,
 ) -> tuple[jax.Array, Cache]:
     """Reads S more events after the `start` that the cache holds.
 
@@ -150,13 +163,17 @@ def extend(
       cache: holds `start` tokens; start + S must not exceed its length.
       start: int32 scalar, may be traced.
       last: place in the S events whose logits are wanted, may be traced; None for all.
+      sight: what each row skips; None where all rows see everything.
 
     Returns:
       Float32 logits of the next token, [B, S, V] or with `last` [B, V], and the cache.
     """
     rows, count = events.token.shape
     x = transformer.embed(events, list(weights.tables)).astype(config.dtype)
-    index = jnp.broadcast_to(start + jnp.arange(count), (rows, count))
+    if sight is None:
+        index, hidden = jnp.broadcast_to(start + jnp.arange(count), (rows, count)), None
+    else:
+        index, hidden = sight.index, jnp.repeat(sight.hidden, config.kv_heads, axis=0)
     turns = position.angles(config, index, events.time, events.pitch)
     ks, vs = [], []
     for w, k, v in zip(weights.layers, cache.k, cache.v, strict=True):
@@ -164,7 +181,7 @@ def extend(
         q, new_k, new_v = _split(config, h, w, turns)
         k = jax.lax.dynamic_update_slice(k, new_k.astype(k.dtype), (0, start, 0))
         v = jax.lax.dynamic_update_slice(v, new_v.astype(v.dtype), (0, start, 0))
-        mixed = _attend(q, k, v, start, count)
+        mixed = _attend(q, k, v, start, count, hidden)
         mixed = mixed.reshape(rows, config.heads, count, -1).transpose(0, 2, 1, 3)
         x = x + product(mixed.reshape(rows, count, -1), w["output"])
         h = product(transformer.rms_norm(x, w["hidden_norm"]), w["gate_up"])
@@ -180,15 +197,24 @@ def extend(
 
 
 def _attend(
-    q: jax.Array, k: jax.Array, v: jax.Array, start: jax.Array | int, count: int
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    start: jax.Array | int,
+    count: int,
+    hidden: jax.Array | None,
 ) -> jax.Array:
     """Attention [G, Q, D] of queries [G, Q, D] to keys and values [G, length, D].
 
-    Query i of a group stands at place start + i % count and sees the places up to its own.
+    Query i of a group stands at place start + i % count and sees the places up to its own, but for
+    those that are hidden [G, length].
     """
     place = start + jnp.arange(q.shape[1]) % count
     scores = jnp.einsum("gqd,gkd->gqk", q, k.astype(q.dtype), preferred_element_type=wide(q.dtype))
-    scores = jnp.where(place[:, None] >= jnp.arange(k.shape[1]), scores, HIDDEN)
+    visible = place[:, None] >= jnp.arange(k.shape[1])
+    if hidden is not None:
+        visible = visible & ~hidden[:, None]
+    scores = jnp.where(visible, scores, HIDDEN)
     shares = jnp.exp(scores - scores.max(-1, keepdims=True))
     mixed = jnp.einsum(
         "gqk,gkd->gqd",
@@ -200,10 +226,15 @@ def _attend(
 
 
 def step(
-    config: configs.Model, weights: Weights, events: Events, cache: Cache, index: jax.Array | int
+    config: configs.Model,
+    weights: Weights,
+    events: Events,
+    cache: Cache,
+    index: jax.Array | int,
+    sight: Sight | None = None,
 ) -> tuple[jax.Array, Cache]:
     """Reads one event [B, 1] at place `index`: logits [B, V] and the cache; see `extend`."""
-    return extend(config, weights, events, cache, index, last=0)
+    return extend(config, weights, events, cache, index, last=0, sight=sight)
 
 
 def _split(

@@ -1,0 +1,90 @@
+"""A piece bar by bar, while the bars to come are still being sampled."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxmusic import config
+from jaxmusic.codecs.base import Codec
+from jaxmusic.codecs.layout import bars_left_index
+from jaxmusic.errors import UserError
+from jaxmusic.notes import Notes
+
+COLUMNS = ("onset", "duration", "pitch", "velocity", "track")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bar:
+    """A bar of a piece that is finished.
+
+    Attributes:
+      number: of the bar, from 0.
+      total: bars of the whole piece.
+      notes: the notes that begin in it, at their places in the piece: with its tempo, meter,
+        instruments and end. Labels are those of the bars so far. A note sounds until its end or
+        until its pitch begins again in its track, which may be in bars to come; see `join`.
+    """
+
+    number: int
+    total: int
+    notes: Notes
+
+
+def check(codec: Codec, sampling: config.Sampling) -> None:
+    """Raises UserError where a piece cannot be given away bar by bar."""
+    if "bar" not in codec.vocabulary.kinds:
+        raise UserError(
+            f"the {codec.config.kind} codec has no bars to stream: compose the whole piece"
+        )
+    if sampling.best_of > 1:
+        raise UserError("the best of several pieces is known at their end: stream with best_of 1")
+
+
+def finished(
+    codec: Codec, planner: Any, stream: np.ndarray, total: int, made: int
+) -> Iterator[Bar]:
+    """The bars of a stream so far that are whole, but for the first `made`.
+
+    Args:
+      codec: a codec with bars.
+      planner: what finishes the piece.
+      stream: a piece or the beginning of one.
+      total: bars of the whole piece, known when the first has begun.
+      made: bars that were given away already.
+    """
+    v = codec.vocabulary
+    lines = np.flatnonzero(v.kind[stream] == v.kinds["bar"])
+    ended = bool(stream[-1] == v.start["eos"])
+    stop = len(lines) - (not ended)
+    if stop <= made:
+        return
+    if not ended:
+        # Empty bars to the end: what was written sounds on into them as into those to come.
+        left = v.start["bar"] + bars_left_index(np.arange(total - stop - 1, -1, -1))
+        stream = np.concatenate([stream[: lines[-1]], left, [v.start["eos"]]]).astype(np.int32)
+    notes = planner.finish(stream)
+    bar_ticks = codec.decode(stream)[0].bar_step * (
+        notes.ticks_per_beat // codec.config.steps_per_beat
+    )
+    bar = np.searchsorted(bar_ticks, notes.onset, side="right") - 1
+    for number in range(made, stop):
+        here = {name: getattr(notes, name)[bar == number] for name in COLUMNS}
+        yield Bar(number, total, notes.replace(**here))
+
+
+def join(parts: Sequence[Bar]) -> Notes:
+    """The piece that all its bars together are; `parts` holds them all, in order."""
+    last = parts[-1].notes
+    columns = {
+        name: np.concatenate([getattr(part.notes, name) for part in parts]) for name in COLUMNS
+    }
+    voice = columns["track"].astype(np.int64) * 128 + columns["pitch"]
+    order = np.lexsort((columns["onset"], voice))
+    onset, voice = columns["onset"][order], voice[order]
+    gap = np.where(voice[1:] == voice[:-1], onset[1:] - onset[:-1], columns["duration"].max())
+    columns["duration"][order[:-1]] = np.minimum(columns["duration"][order[:-1]], gap)
+    return last.replace(**columns)

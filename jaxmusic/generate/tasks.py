@@ -1,0 +1,254 @@
+"""Tasks as people ask for them: what a piece is given for, read and checked before any sampling."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxmusic import config
+from jaxmusic.codecs.base import Codec
+from jaxmusic.codecs.layout import TASKS
+from jaxmusic.errors import UserError
+from jaxmusic.generate import chords as theory
+from jaxmusic.generate import controls, filling, merging
+from jaxmusic.generate.composer import Composer, Composition
+from jaxmusic.generate.continuing import ContinuingPlanner
+from jaxmusic.generate.controls import Wishes
+from jaxmusic.generate.instruments import Band
+from jaxmusic.generate.merging import Original
+from jaxmusic.notes import Notes
+from jaxmusic.piece import DRUM_SLOT, Piece
+
+ALWAYS = ("guidance", "strict", "seed")
+TAKES = {
+    "continue": ("style", "duration", "key", "density", "instruments", "chords", "form", *ALWAYS),
+    "infill": ("style", "key", "density", *ALWAYS),
+    "accompany": ("style", "key", "density", "instruments", "chords", *ALWAYS),
+    "harmonise": ("style", "key", "density", "instruments", *ALWAYS),
+    "vary": ("style", "key", "density", *ALWAYS),
+}
+"""Controls that each task takes; all else is as it is in the given piece."""
+HARMONY = "piano"
+"""What plays the chords of a melody if nothing else is asked for."""
+USUAL = (0, 33, 48, 25, 16, 61, 65, 73)
+"""Programs taken for a name that stands for several of them, where they are among these: a grand
+piano, a fingered bass, a string ensemble and so on."""
+NAMES = {
+    **{"styles": "styles", "key": "keys", "density": "density", "chords": "chords"},
+    "sections": "the sections of a form",
+}
+_FLAGS = {"styles": "style", "sections": "form"}
+
+
+def check_trained(wishes: Wishes, known: Sequence[str]) -> None:
+    """Raises UserError where a control is asked for that a model was not trained with."""
+    for name in sorted(wishes.learned - set(known)):
+        raise UserError(
+            f"this model was not trained with {NAMES[name]}: leave {_FLAGS.get(name, name)} out, "
+            "or train one on pieces that have such labels"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Knowledge:
+    """What a model knows.
+
+    Attributes:
+      codec: its codec.
+      styles: names of the styles that it was trained on.
+      controls: optional controls that it was trained with, of `codecs.layout.CONTROLS`.
+      tasks: the chances of the tasks that it was trained for.
+      normalised: whether it knows C major and A minor alone.
+    """
+
+    codec: Codec
+    styles: tuple[str, ...]
+    controls: tuple[str, ...]
+    tasks: config.Tasks
+    normalised: bool
+
+    def read(self, asked: config.Controls) -> Wishes:
+        """Reads controls for a piece that is made of nothing else.
+
+        Raises:
+          UserError: they cannot be, or the model does not know them.
+        """
+        wishes = controls.read(asked, self.codec, self.normalised, self.styles)
+        check_trained(wishes, self.controls)
+        return wishes
+
+    def read_for(self, task: str, asked: config.Controls) -> Wishes:
+        """Reads controls for a task; key and chords are those of the given piece, not moved.
+
+        Raises:
+          UserError: they cannot be, or the model knows neither them nor the task.
+        """
+        if self.codec.config.kind == "performance":
+            raise UserError(
+                f"the performance codec has no bars to {task}: take a model of the metrical or "
+                "the fused codec"
+            )
+        if task != "continue" and not getattr(self.tasks, task):
+            raise UserError(
+                f"this model was not trained to {task}: train one with --data.tasks.{task} 0.2, say"
+            )
+        default = config.Controls()
+        for field in dataclasses.fields(asked):
+            name = field.name
+            if name not in TAKES[task] and getattr(asked, name) != getattr(default, name):
+                raise UserError(
+                    f"leave {name} out: to {task} takes "
+                    f"{'it from' if name != 'duration' else 'the length of'} the given piece"
+                )
+        if asked.form.strip() and asked.duration != default.duration:
+            raise UserError(
+                "give a form or a duration, not both: the form says how many bars follow the prompt"
+            )
+        wishes = controls.read(asked, self.codec, False, self.styles)
+        check_trained(wishes, self.controls)
+        return wishes
+
+
+def perform(
+    composer: Composer,
+    knows: Knowledge,
+    task: str,
+    notes: Notes,
+    bars: str | int,
+    asked: config.Controls,
+    count: int = 1,
+    sampling: config.Sampling = config.Sampling(),  # noqa: B008
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Composition]:
+    """Does a task with a given piece.
+
+    Args:
+      composer: samples.
+      knows: what the model knows.
+      task: one of `codecs.layout.TASKS`.
+      notes: the given piece, in the ticks of its file.
+      bars: of continue, the number of bars that are the prompt, 0 for all; of infill, the bars to
+        be written; of vary, those to be kept; else empty for all.
+      asked: controls.
+      count: pieces to make.
+      sampling: how tokens are drawn.
+      progress: called with (bars finished, bars in all).
+
+    Returns:
+      Pieces in which what was given stands untouched.
+
+    Raises:
+      UserError: what is asked for cannot be done, which is found out before anything is sampled.
+    """
+    if task not in TASKS:
+        raise UserError(f"there is no task {task!r}: choose from {', '.join(TASKS)}")
+    if count < 1:
+        raise UserError(f"the count must be at least 1, not {count}")
+    wishes = knows.read_for(task, asked)
+    if task == "harmonise" and wishes.band.slots is None:
+        wishes = dataclasses.replace(wishes, band=controls.instruments.read(HARMONY))
+    original = merging.read(notes, knows.codec, knows.normalised)
+    wishes = _moved(wishes, original.semitones)
+    original = _with_band(task, original, wishes.band)
+    drop = _dropped(task, original, wishes, knows)
+    original = dataclasses.replace(original, piece=_headed(task, original.piece, wishes, knows))
+    if task == "continue":
+        planner = ContinuingPlanner(
+            composer.grammar, composer.context, wishes, original, int(bars or 0), drop
+        )
+        return composer.compose(planner, asked.seed, count, sampling, progress)
+    given = _given(task, original, str(bars))
+    joining = tuple(np.flatnonzero(_new_slots(original)).tolist())
+    return [
+        filling.fill(
+            *(composer, original, given, drop, wishes, joining),
+            seed=int(np.random.SeedSequence((asked.seed, number)).generate_state(1)[0]),
+            sampling=sampling,
+            progress=(lambda bars, total, n=number: progress(n * total + bars, count * total))
+            if progress
+            else None,
+        )
+        for number in range(count)
+    ]
+
+
+def _moved(wishes: Wishes, semitones: int) -> Wishes:
+    """Wishes for a piece that was moved by semitones."""
+    return dataclasses.replace(
+        wishes,
+        key=theory.transpose_key(wishes.key, semitones) if wishes.key >= 0 else -1,
+        chords=tuple(theory.transpose_chord(chord, semitones) for chord in wishes.chords),
+    )
+
+
+def _new_slots(original: Original) -> np.ndarray:
+    """Bool [16]: slots that no track of the piece has."""
+    new = original.piece.programs >= 0
+    new[original.slot[np.unique(original.notes.track)]] = False
+    return new
+
+
+def _with_band(task: str, original: Original, band: Band) -> Original:
+    """The piece with the instruments that are to be written."""
+    if task not in ("continue", "accompany", "harmonise"):
+        return original
+    there = original.piece.programs
+    if task != "continue":
+        if band.slots is None or not (band.slots or band.drums):
+            raise UserError(
+                'say which instruments are to play along, as in --instruments "bass, drums"'
+            )
+        if band.drums and there[DRUM_SLOT] >= 0:
+            raise UserError("leave the drums out: the piece has drums already, and they are kept")
+        if task == "harmonise" and not band.slots:
+            raise UserError("ask for an instrument that plays chords: drums alone have none")
+        if task == "harmonise" and not original.piece.pitched.any():
+            raise UserError("give a piece with a melody: nothing but drums plays in this one")
+    joining, left = [], [int(p) for p in there[:DRUM_SLOT] if p >= 0]
+    for programs in band.slots or ():
+        mine = [p for p in left if p in programs] if task == "continue" else []
+        if mine:
+            left.remove(mine[0])
+            continue
+        joining.append(next((p for p in USUAL if p in programs), min(programs)))
+    return original.with_instruments(tuple(joining), bool(band.drums))
+
+
+def _dropped(task: str, original: Original, wishes: Wishes, knows: Knowledge) -> frozenset[str]:
+    """Names of controls that are left out of the stream."""
+    drop = set(knows.codec.CONTROLS) - set(knows.controls)
+    if task != "harmonise" and not original.harmonised and not wishes.chords:
+        drop.add("chords")
+    return frozenset(drop)
+
+
+def _headed(task: str, piece: Piece, wishes: Wishes, knows: Knowledge) -> Piece:
+    """The piece with the header that is asked for, or else with its own."""
+    changed: dict[str, Any] = {}
+    changed["styles"] = wishes.styles or tuple(s for s in piece.styles if s in knows.styles)
+    if wishes.key >= 0:
+        changed["key"] = np.full(piece.bars, wishes.key, np.int16)
+    if wishes.density >= 0:
+        changed["density"] = wishes.density
+    elif task in ("accompany", "harmonise"):
+        changed["density"] = -1  # that of all instruments together is not known
+    if wishes.chords and task != "continue":
+        changed["chord"] = np.resize(np.array(wishes.chords, np.int16), 2 * piece.bars)
+    return dataclasses.replace(piece, **changed)
+
+
+def _given(task: str, original: Original, bars: str) -> Any:
+    """What is given of the piece."""
+    piece = original.piece
+    slots = np.zeros(16, bool)
+    marked = np.ones(piece.bars, bool)
+    if task == "infill":
+        marked = filling.read_bars(bars, piece.bars)
+    elif task == "vary":
+        marked = ~filling.read_bars(bars, piece.bars)
+    else:
+        slots[original.slot[np.unique(original.notes.track)]] = True
+    return filling.given_of(task, piece, marked, slots)
