@@ -43,8 +43,21 @@ HOLE = 4
 """Bars in a row that are infilled."""
 TIMES = 4
 """Times that the same bars are infilled."""
-WRITTEN = ("infill", "accompany", "harmonise", "vary")
-"""Tasks of the first part."""
+ASKED: dict[str, dict[str, Any]] = {
+    "continue": {"bars": 8},
+    "infill": {"bars": "5-8"},
+    "accompany": {"instruments": "bass, drums"},
+    "harmonise": {"instruments": "piano"},
+    "vary": {"bars": "1-4,9-12"},
+}
+"""What is asked of each task; accompany and harmonise are given the melody alone."""
+_BAR = np.arange(1024)
+GIVEN = {
+    "continue": _BAR < 8,
+    "infill": (_BAR < 4) | (_BAR >= 8),
+    "vary": (_BAR < 4) | ((_BAR >= 8) & (_BAR < 12)),
+}
+"""The bars that this gives."""
 GOAL = 0.05
 """Share by which bits per note of infilled bars may be off those of the real ones."""
 
@@ -70,21 +83,16 @@ class Bench:
     def given(self) -> tuple[list[Row], str]:
         """For each task the share of given notes that come back as they were."""
         rows = []
-        for task in WRITTEN:
-            kept = total = songs = 0
-            for index in tqdm(range(len(self.songs)), task, leave=False):
-                notes = record.from_example(self.songs.example(index))
-                original = merging.read(cut(notes, BARS), self.model.codec)
-                given = part_given(task, original.piece)
-                if given is None or songs == self.count:
-                    continue
-                songs += 1
-                whole = write(self.model, original, given, seed=index)
-                wanted = given_notes(original, given)
+        for task in ASKED:
+            kept = total = 0
+            songs = tqdm(range(min(len(self.songs), self.count)), task, leave=False)
+            for index in songs:
+                music = cut(record.from_example(self.songs.example(index)), BARS)
+                wanted, whole = perform(self.model, task, music, index)
                 kept += sum((wanted & counted(whole)).values())
                 total += sum(wanted.values())
             share = kept / max(total, 1)
-            cells = ("given notes that come back", task, songs, share)
+            cells = ("given notes that come back", task, len(songs), share)
             rows.append(Row(cells, "1", share == 1 and total > 0))
         return rows, f"the first {BARS} bars of songs of {self.from_}"
 
@@ -196,34 +204,33 @@ def only(piece: Piece, rows: np.ndarray) -> Piece:
     return dataclasses.replace(piece, **columns, chord=piece.chord.copy())
 
 
-def part_given(task: str, piece: Piece) -> Given | None:
-    """What is given for a task on a piece; None where the piece has too few bars or instruments.
+def perform(
+    model: Any, task: str, music: Notes, seed: int
+) -> tuple[collections.Counter[tuple[int, ...]], Notes]:
+    """Does a task with a piece.
 
-    infill writes bars 5 to 8, vary every other two bars; accompany is given the slot with most
-    notes, harmonise the highest one on average.
+    Returns:
+      The notes that are given, as `counted`, and the whole that came back.
     """
-    if piece.bars < 8:
-        return None
-    bar = np.arange(piece.bars)
-    slots_given = np.zeros(16, bool)
-    if task == "infill":
-        return filling.given_of(task, piece, (bar >= 4) & (bar < 8), slots_given)
-    if task == "vary":
-        return filling.given_of(task, piece, bar % 4 >= 2, slots_given)
-    slots = np.unique(piece.slot[piece.pitched])
-    if len(slots) < 2:
-        return None
-    if task == "accompany":
-        chosen = slots[np.argmax([(piece.slot == slot).sum() for slot in slots])]
+    options = dict(ASKED[task])
+    if task in ("accompany", "harmonise"):
+        music = melody(music)
+        rows = np.ones(len(music), bool)
     else:
-        chosen = slots[np.argmax([piece.pitch[piece.slot == slot].mean() for slot in slots])]
-    slots_given[chosen] = True
-    return filling.given_of(task, piece, np.ones(piece.bars, bool), slots_given)
+        rows = GIVEN[task][merging.read(music, model.codec).bar]
+    if task == "continue":
+        options["duration"] = math.ceil(float(music.seconds(music.end))) + 1.0
+    (made,) = model.perform(task, music, controls=config.Controls(seed=seed), **options)
+    return counted(music, rows), made.notes
 
 
-def write(model: Any, original: merging.Original, given: Given, seed: int) -> Notes:
-    """The piece with what is missing of it written."""
-    return filling.fill(composer(model), original, given, seed=seed).notes
+def melody(notes: Notes) -> Notes:
+    """The track of a piece that is highest on average, alone."""
+    tracks = np.unique(notes.track[~notes.is_drum])
+    highest = tracks[np.argmax([notes.pitch[notes.track == track].mean() for track in tracks])]
+    rows = notes.track == highest
+    columns = ("onset", "duration", "pitch", "velocity", "track")
+    return notes.replace(**{name: getattr(notes, name)[rows] for name in columns})
 
 
 def counted(notes: Notes, rows: np.ndarray | None = None) -> collections.Counter[tuple[int, ...]]:
@@ -238,10 +245,3 @@ def counted(notes: Notes, rows: np.ndarray | None = None) -> collections.Counter
             notes.drum[track].tolist(),
         )
     )
-
-
-def given_notes(original: merging.Original, given: Given) -> collections.Counter[tuple[int, ...]]:
-    """The notes of a piece that are given, as `counted`."""
-    slot = original.slot[original.notes.track]
-    rows = ~given.marked[original.bar] | given.slots[slot]
-    return counted(original.notes, rows)

@@ -59,7 +59,7 @@ def compose(model: Any, controls: config.Controls, count: int, progress: bool = 
     Returns:
       The notes of each piece.
     """
-    pieces = model.compose(controls, count=count, progress=progress)
+    pieces = model.compose(controls=controls, count=count, progress=progress)
     return [piece.notes for piece in pieces]
 
 

@@ -1,8 +1,9 @@
 """The starter corpus with controls and tasks, on two CPU cores in forty minutes.
 
-Reads the dataset `starter`. Two thousand songs are some 12.5 million tokens, so that 3,200 steps of
-4,096 tokens go through them about once; a row of 1,024 tokens is some twelve bars of a band. Chords,
-keys and sections of these songs are known, so what is asked for can be compared with the truth.
+Reads the dataset `starter`. Two thousand songs are some 12.5 million tokens, so that 3,200 steps
+of 4,096 tokens go through them about once; a row of 1,024 tokens is some twelve bars of a band.
+Chords, keys and sections of these songs are known, so what is asked for can be compared with the
+truth.
 """
 
 from jaxmusic import config
