@@ -9,7 +9,7 @@ from typing import Any
 
 import tyro
 
-from jaxmusic.commands import composing, data, training
+from jaxmusic.commands import composing, data, tasks, training
 from jaxmusic.errors import UserError, explained
 from jaxmusic.version import __version__
 
@@ -19,10 +19,17 @@ COMMANDS = {
     "plan": training.plan,
     "status": training.status,
     "generate": composing.generate,
+    "continue": tasks.continue_,
+    "infill": tasks.infill,
+    "accompany": tasks.accompany,
+    "harmonise": tasks.harmonise,
+    "vary": tasks.vary,
     "export": training.export,
     "convert": data.convert,
     "quickstart": composing.quickstart,
 }
+THAT_SAMPLE = ("generate", "continue", "infill", "accompany", "harmonise", "vary", "quickstart")
+"""Commands whose compiled programs are kept for the next time."""
 OF_A_CONFIG = ("train", "plan")
 """Commands whose flags are the fields of an experiment, which has to be loaded first."""
 
@@ -59,7 +66,7 @@ def _dispatch(argv: Sequence[str]) -> int:
     if argv[0] not in COMMANDS:
         print(f"jaxmusic: there is no command {argv[0]!r}\n\n{_usage()}", file=sys.stderr)
         return 2
-    if argv[0] in ("generate", "quickstart") and not set(argv) & {"-h", "--help"}:
+    if argv[0] in THAT_SAMPLE and not set(argv) & {"-h", "--help"}:
         from jaxmusic.train.compilation import keep_compiled
 
         keep_compiled()

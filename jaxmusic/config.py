@@ -332,6 +332,22 @@ class Sampling:
     kept."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """Which checkpoint composes, how many pieces, and where they are written."""
+
+    out: str = "song.mid"
+    """MIDI or MusicXML file to write; with several pieces, song-1.mid, song-2.mid and so on."""
+    count: int = 1
+    """Pieces to compose."""
+    wav: str = ""
+    """Also render the sound to this file."""
+    png: str = ""
+    """Also draw the piano roll to this file."""
+    step: int = -1
+    """Training step of the checkpoint; -1 is the one with the best validation loss."""
+
+
 def to_json(config: Any) -> str:
     """A dataclass as indented JSON."""
     return json.dumps(dataclasses.asdict(config), indent=2)

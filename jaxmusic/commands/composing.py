@@ -4,61 +4,74 @@ from __future__ import annotations
 
 import pathlib
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from jaxmusic import config
 from jaxmusic.errors import UserError
 
+if TYPE_CHECKING:
+    from jaxmusic.generate.composer import Composition
+    from jaxmusic.model import MusicModel
+
 
 def generate(
     model: Annotated[str, tyro.conf.arg(metavar="RUN")],
-    out: Annotated[str, tyro.conf.arg(metavar="FILE")] = "song.mid",
-    style: str = "",
-    duration: Annotated[str, tyro.conf.arg(metavar="M:SS")] = "3:00",
-    seed: int = 0,
-    count: int = 1,
-    wav: Annotated[str, tyro.conf.arg(metavar="FILE")] = "",
-    png: Annotated[str, tyro.conf.arg(metavar="FILE")] = "",
-    step: int | None = None,
+    controls: Annotated[config.Controls, tyro.conf.arg(name="")] = config.Controls(),  # noqa: B008
     sampling: Annotated[config.Sampling, tyro.conf.arg(name="")] = config.Sampling(),  # noqa: B008
+    output: Annotated[config.Output, tyro.conf.arg(name="")] = config.Output(),  # noqa: B008
 ) -> None:
     """Composes pieces of exactly the duration asked for.
 
-    Example:
-      jaxmusic generate --model runs/pop --style pop --duration 3:00 --seed 1 --out song.mid
+    For example:
+
+    jaxmusic generate --model runs/pop --style pop --duration 3:00 --seed 1 --out song.mid
+
+    jaxmusic generate --model runs/pop --key "A minor" --tempo 96 --instruments "piano, drums"
 
     Args:
       model: folder of a run, or a file that jaxmusic export wrote.
-      out: MIDI or MusicXML file to write; with several pieces, song-1.mid, song-2.mid and so on.
-      style: a style the model was trained on; empty leaves it to the model.
-      duration: length, as 3:00 or in seconds.
-      seed: the same seed gives the same piece.
-      count: pieces to compose.
-      wav: also render the sound to this file.
-      png: also draw the piano roll to this file.
-      step: training step of the checkpoint; the one with the best validation loss if absent.
+      controls: what the piece shall be like.
       sampling: how tokens are drawn.
+      output: which checkpoint composes, and what is written.
     """
-    from jaxmusic.formats import files
-    from jaxmusic.generate.length import parse_duration
+    wanted = targets(output)
+    music = load(model, output)
+    write_all(
+        music.compose(controls=controls, count=output.count, sampling=sampling, progress=True),
+        wanted,
+    )
 
-    seconds = parse_duration(duration)
-    # Sound comes last: where it cannot be rendered, everything else has been written.
-    outputs = [
-        (out, (".mid", ".midi", *files.WRITABLE_SCORES)),
-        (png, (".png", ".svg", ".pdf")),
-        (wav, (".wav",)),
-    ]
-    wanted = [_output(path, suffixes) for path, suffixes in outputs if path]
+
+def load(model: str, output: config.Output) -> MusicModel:
+    """The model of a run or a file."""
     from jaxmusic import model as models
 
-    music = models.load(model, step)
-    pieces = music.compose(style or None, seconds, seed, count, sampling, progress=True)
-    for path in wanted:
+    return models.load(model, None if output.step < 0 else output.step)
+
+
+def targets(output: config.Output) -> list[pathlib.Path]:
+    """The files to write, in this order; raises UserError where a suffix is not possible."""
+    from jaxmusic.formats import files
+
+    # Sound comes last: where it cannot be rendered, everything else has been written.
+    outputs = [
+        (output.out, (".mid", ".midi", *files.WRITABLE_SCORES)),
+        (output.png, (".png", ".svg", ".pdf")),
+        (output.wav, (".wav",)),
+    ]
+    return [_output(path, suffixes) for path, suffixes in outputs if path]
+
+
+def write_all(pieces: Sequence[Composition], paths: Sequence[pathlib.Path]) -> None:
+    """Writes pieces, with a number in each name where there are several."""
+    from jaxmusic.formats import files
+
+    for path in paths:
         for number, piece in enumerate(pieces, 1):
-            target = path if count == 1 else path.with_stem(f"{path.stem}-{number}")
+            target = path if len(pieces) == 1 else path.with_stem(f"{path.stem}-{number}")
             files.write(piece.notes, target)
             print(f"wrote {target}")
 

@@ -172,7 +172,7 @@ class WindowPlanner:
         missing = np.setdiff1d(joining, self.piece.slot)
         return asked(of_notes, np.ones((len(METERS), len(TEMPOS)), bool))._replace(
             deadline=np.int32(late[0] + 1 if len(late) else self.stop - self.start + 1),
-            sounded=np.int32(0xFFFF & ~int((1 << missing).sum())),
+            sounded=np.int32(0xFFFF & ~sum(1 << int(slot) for slot in missing)),
         )
 
     def begin(self, count: int) -> tuple[list[np.ndarray], Plan]:
