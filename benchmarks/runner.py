@@ -7,6 +7,7 @@ import datetime
 import gc
 import importlib
 import importlib.metadata
+import itertools
 import json
 import os
 import pathlib
@@ -50,6 +51,8 @@ class Options:
       quickstart: also measure the quickstart (slow).
       size: names of models, separated by spaces; empty for the benchmark's own.
       minutes: time for everything, where a benchmark takes as much as it is given.
+      only: parts to measure, separated by spaces, where a benchmark has parts; the others keep the
+        rows of the last result.
       label: added to the name of the result, to keep results of several machines.
     """
 
@@ -64,6 +67,7 @@ class Options:
     quickstart: bool = False
     size: str = ""
     minutes: float = 8.5
+    only: str = ""
     label: str = ""
 
     def folder(self, name: str) -> pathlib.Path:
@@ -81,7 +85,7 @@ class Options:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             default = "" if field.name == "data" else field.default
-            if value == default:
+            if value == default or field.name == "only":  # parts add up to the whole
                 continue
             words.append("--" + field.name.replace("_", "-"))
             if not isinstance(value, bool):
@@ -139,6 +143,49 @@ class Result:
     command: str = ""
     seconds: float = 0.0
     devices: str = ""
+
+
+def in_parts(
+    name: str,
+    options: Options,
+    columns: tuple[str, ...],
+    parts: dict[str, Callable[[], tuple[list[Row], str]]],
+) -> Result:
+    """Measures a benchmark part by part; the result is kept after each.
+
+    The first cell of a row is the name of its part, and so is the first word of a part's note.
+    Parts that are not measured now keep what the last result of that name and label says of them.
+
+    Args:
+      name: of the benchmark.
+      options: what it was told; `only` names the parts to measure.
+      columns: of its table.
+      parts: each gives its rows, without the name, and a note on how they came about.
+    """
+    wanted = options.only.split() or list(parts)
+    if unknown := [part for part in wanted if part not in parts]:
+        raise SystemExit(f"There is no part {unknown[0]}; there are: {', '.join(parts)}.")
+    path = RESULTS / f"{name}{f'-{options.label}' if options.label else ''}.json"
+    old = json.loads(path.read_text()) if path.exists() else {"rows": [], "notes": []}
+    rows = {part: [r for r in old["rows"] if r["cells"][0] == part] for part in parts}
+    kept = {
+        part: [Row(tuple(r["cells"]), r["goal"], r["reached"]) for r in rows[part]] for part in rows
+    }
+    notes = {part: [n for n in old["notes"] if n.startswith(f"{part}: ")] for part in parts}
+
+    def chain(of: dict[str, list[Any]]) -> tuple[Any, ...]:
+        return tuple(itertools.chain.from_iterable(of.values()))
+
+    begun = time.perf_counter()
+    for part in wanted:
+        start = time.perf_counter()
+        found, note = parts[part]()
+        kept[part] = [dataclasses.replace(row, cells=(part, *row.cells)) for row in found]
+        minutes = (time.perf_counter() - start) / 60
+        notes[part] = [f"{part}: {note} {minutes:.1f} minutes."]
+        result = Result(columns, chain(kept), chain(notes))
+        write(name, options, result, time.perf_counter() - begun)
+    return result
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,9 +15,16 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmusic import harmony_weights as fitted
-from jaxmusic.errors import UserError
 from jaxmusic.meters import bar_lines, halves
-from jaxmusic.notes import CHORD_COUNT, CHORD_TONES, NO_CHORD, TICKS_PER_BEAT, Labels, Notes
+from jaxmusic.notes import (
+    CHORD_COUNT,
+    CHORD_TONES,
+    NO_CHORD,
+    TICKS_PER_BEAT,
+    Labels,
+    Notes,
+    check_aligned,
+)
 
 _STEPS_PER_BEAT = 12
 _EARLY = 30  # ticks by which a note may come before its bar line: a quarter of a sixteenth
@@ -61,11 +68,7 @@ def infer(notes: Notes) -> Harmony:
     Raises:
       UserError: the piece is not aligned.
     """
-    if notes.ticks_per_beat != TICKS_PER_BEAT:
-        raise UserError(
-            f"Put the piece on its beats with jaxmusic.beats.align first: it has "
-            f"{notes.ticks_per_beat} ticks in a quarter note instead of {TICKS_PER_BEAT}."
-        )
+    check_aligned(notes)
     pitched = np.flatnonzero(~notes.is_drum)
     if not len(pitched):
         empty = Labels()

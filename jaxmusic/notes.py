@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from jaxmusic.errors import UserError
+
 TICKS_PER_BEAT = 480
 """Ticks per quarter note of every aligned piece: divisible by 12, 24 and 32 steps."""
 
@@ -119,6 +121,15 @@ class Notes:
     def replace(self, **fields: object) -> Notes:
         """A copy with some fields replaced."""
         return dataclasses.replace(self, **fields)  # type: ignore[arg-type]
+
+
+def check_aligned(notes: Notes) -> None:
+    """Raises UserError for a piece whose ticks are not those of `jaxmusic.beats.align`."""
+    if notes.ticks_per_beat != TICKS_PER_BEAT:
+        raise UserError(
+            f"Put the piece on its beats with jaxmusic.beats.align first: it has "
+            f"{notes.ticks_per_beat} ticks in a quarter note instead of {TICKS_PER_BEAT}."
+        )
 
 
 def make_notes(

@@ -342,6 +342,7 @@ HARDWARE = {
     "pop_cpu": ("h100:1",),
     "pop_gpu": ("h100:1",),
     "starter_cpu": ("h100:1",),
+    "starter_control": ("h100:1",),
     "pretrain_100m": ("h100:1", "h100:8"),
     "pretrain_350m": ("h100:8", "h200:8"),
     "pretrain_1b": ("h100:256",),

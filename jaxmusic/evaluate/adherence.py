@@ -1,0 +1,181 @@
+"""How well a piece keeps what was asked for: length, tempo, meter, instruments, harmony, density.
+
+All functions take an aligned piece (`jaxmusic.beats.align`); what a model composed is one. None
+stands for a measure that has no meaning for a piece, such as the key of drums alone.
+
+Duration, tempo, meter and instruments are read off the piece. Key and chords are not: they are
+inferred from its notes (`jaxmusic.harmony`), so a figure for them is one of the piece and the
+finder together, and stands beside the finder's own on music whose key and chords are known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxmusic import harmony
+from jaxmusic.data import facts
+from jaxmusic.notes import NO_CHORD, Labels, Notes, check_aligned
+from jaxmusic.piece import DENSITIES
+
+
+def duration_error(notes: Notes, seconds: float) -> float:
+    """Seconds by which the piece is longer or shorter than asked: ``|end - asked|``.
+
+    Time 0 opens bar 1 and no note of `Notes` passes the end, so the end alone says it.
+    """
+    return abs(float(notes.seconds(notes.end)) - seconds)
+
+
+def opens_and_closes(notes: Notes) -> bool:
+    """Whether the first and the last bar hold an onset each: the asked time is filled with music.
+
+    The last bar is the one that the piece ends in; it may be shorter than a whole one.
+    """
+    check_aligned(notes)
+    if not len(notes):
+        return False
+    line = harmony.half_bars(notes)[::2]
+    first, last = line[1], line[line < notes.end].max()
+    return bool(notes.onset[0] < first and notes.onset[-1] >= last)
+
+
+def tempo_error(notes: Notes, qpm: float) -> float:
+    """Largest ``|tempo - asked| / asked`` of all tempos of the piece, in quarter notes a minute."""
+    inside = (notes.tempo_tick == 0) | (notes.tempo_tick < notes.end)
+    return float(np.abs(notes.tempo_qpm[inside] / qpm - 1).max())
+
+
+def keeps_meter(notes: Notes, meter: tuple[int, int]) -> bool:
+    """Whether all bars are in the meter (numerator, denominator)."""
+    inside = (notes.meter_tick == 0) | (notes.meter_tick < notes.end)
+    same = (notes.meter_num == meter[0]) & (notes.meter_den == meter[1])
+    return bool(same[inside].all())
+
+
+class Instruments(NamedTuple):
+    """How far the instruments that sound are those that were asked for.
+
+    Attributes:
+      missing: wishes of which nothing sounds.
+      others: programs (and drums as one) that sound and were not asked for.
+    """
+
+    missing: int
+    others: int
+
+
+def instruments(notes: Notes, asked: Iterable[frozenset[int]]) -> Instruments:
+    """Compares instruments that have notes with those asked for.
+
+    Args:
+      notes: the piece.
+      asked: for each wish the programs that fulfil it: one for an instrument, eight for a family;
+        `jaxmusic.data.facts.DRUMS` stands for drums.
+    """
+    wishes = list(asked)
+    sounding = np.unique(notes.track)
+    heard = {facts.DRUMS if notes.drum[t] else int(notes.program[t]) for t in sounding}
+    missing = sum(not (wish & heard) for wish in wishes)
+    return Instruments(missing, len(heard.difference(*wishes)))
+
+
+def main_key(notes: Notes) -> int | None:
+    """The key (tonic + 12 if minor) that holds longest of those inferred, labels left aside."""
+    tick, key = harmony.infer_keys(notes)
+    if not len(key):
+        return None
+    return facts.main_key(notes.replace(labels=Labels(key_tick=tick, key=key)))
+
+
+def key_score(asked: int, found: int) -> float:
+    """Score of a found key by the rules of MIREX's audio key detection.
+
+    1 for the key itself, 0.5 for the key a fifth above in the same mode, 0.3 for the relative key,
+    0.2 for the parallel key, else 0; weights and direction of the fifth as in mir_eval (Raffel et
+    al., "mir_eval: A Transparent Implementation of Common MIR Metrics", ISMIR 2014).
+
+    Args:
+      asked: tonic + 12 if minor.
+      found: likewise.
+    """
+    minor = asked >= 12
+    distance = (found - asked) % 12
+    if minor == (found >= 12):
+        return {0: 1.0, 7: 0.5}.get(distance, 0.0)
+    return {3 if minor else 9: 0.3, 0: 0.2}.get(distance, 0.0)
+
+
+class ChordAgreement(NamedTuple):
+    """Shares of half bars in which the chord is the one asked for; None where there is none to ask.
+
+    Attributes:
+      triads: of half bars asked to have a chord with a major or minor third, or none: the same root
+        and third, or none; a seventh makes no difference (mir_eval's ``majmin``).
+      roots: of all half bars: the same root, or none (mir_eval's ``root``).
+    """
+
+    triads: float | None
+    roots: float | None
+
+
+def chords(notes: Notes, asked: np.ndarray) -> ChordAgreement:
+    """Compares the inferred chord of each half bar with the one asked for.
+
+    Args:
+      notes: the piece.
+      asked: chords (see `jaxmusic.notes.NO_CHORD`) of its half bars from the first on, int [H],
+        H >= 1; begun again from the first where the piece has more.
+    """
+    found = _chord_row(notes)
+    if not len(found):
+        return ChordAgreement(None, None)
+    wanted = np.resize(np.asarray(asked, np.int64), len(found))
+    ours, theirs = _triads(found), _triads(wanted)
+    comparable = theirs >= 0
+    root = np.where(wanted == NO_CHORD, -1, wanted % 12)
+    found_root = np.where(found == NO_CHORD, -1, found % 12)
+    return ChordAgreement(
+        triads=float((ours == theirs)[comparable].mean()) if comparable.any() else None,
+        roots=float((root == found_root).mean()),
+    )
+
+
+def _chord_row(notes: Notes) -> np.ndarray:
+    """Inferred chord of each half bar that begins before the end; empty without pitched notes."""
+    tick, chord = harmony.infer_chords(notes)
+    if not len(chord):
+        return chord.astype(np.int64)
+    line = harmony.half_bars(notes)[:-1]
+    at = np.searchsorted(tick, line[line < notes.end], side="right") - 1
+    return chord[at].astype(np.int64)
+
+
+def _triads(chord: np.ndarray) -> np.ndarray:
+    """0-11 major and 12-23 minor by root, 24 for no chord, -1 for diminished and suspended."""
+    kind = np.array([0, 1, 0, 0, 1, -1, -1, 2])[chord // 12]  # in the order of CHORD_QUALITIES
+    return np.where(kind < 0, -1, np.where(kind == 2, 24, kind * 12 + chord % 12))
+
+
+def density_error(notes: Notes, asked: float) -> float | None:
+    """Levels of density by which the piece is fuller (above 0) or sparser than asked.
+
+    ``level(found) - level(asked)`` with ``level(d) = 2 log2(d) + 2`` for d notes per quarter note,
+    0 to 7: the levels of `jaxmusic.piece.density_level`, not rounded. What lies beyond the last
+    level is on it. None for a piece without notes.
+
+    Args:
+      notes: the piece.
+      asked: notes per quarter note, above 0.
+    """
+    check_aligned(notes)
+    if not len(notes):
+        return None
+    return _level(len(notes) * notes.ticks_per_beat / notes.end) - _level(asked)
+
+
+def _level(per_quarter: float) -> float:
+    return min(max(2 * math.log2(per_quarter) + 2, 0.0), DENSITIES - 1.0)

@@ -1,0 +1,73 @@
+"""Endings: whether a piece comes to rest, or just stops.
+
+What tells the two apart was chosen on real songs beside the same songs cut at a bar line;
+docs/evaluation.md has the figures.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxmusic import harmony
+from jaxmusic.notes import NO_CHORD, TICKS_PER_BEAT, Notes
+
+EIGHTH = TICKS_PER_BEAT // 2
+
+
+class Ending(NamedTuple):
+    """How a piece ends; drums are left out unless they are named, since hits have no length.
+
+    The last sound is the latest end of a note. The final half bar and the final bar are those in
+    which it ends. Final notes are those that end with the last sound, or up to an eighth before it.
+
+    Attributes:
+      tonic: whether the root of the chord inferred for the final half bar is the tonic.
+      bass: whether the lowest note that sounds in the final half bar is the tonic.
+      together: of the tracks that sound in the final bar, the share that have final notes. A piece
+        that is cut while all play has 1, so it says little alone.
+      lengthening: mean duration of final notes by that of all notes.
+      rest: quarter notes between the last onset, drums included, and the last sound; 0 where a
+        drum hit comes later.
+      cut_off: whether a note of less than an eighth lasts to the very end of the piece.
+    """
+
+    tonic: bool
+    bass: bool
+    together: float
+    lengthening: float
+    rest: float
+    cut_off: bool
+
+
+def ending(notes: Notes, key: int | None = None) -> Ending | None:
+    """How an aligned piece ends; None where it has no pitched note.
+
+    Args:
+      notes: the piece (`jaxmusic.beats.align`).
+      key: the key (tonic + 12 if minor) in force at the end; the inferred one if absent, in which
+        the last bass note has a say.
+    """
+    found = harmony.infer(notes)
+    if not len(found.chord):
+        return None
+    tonic = int(found.key[-1] if key is None else key) % 12
+    pitched = ~notes.is_drum
+    onset, pitch, track = (c[pitched] for c in (notes.onset, notes.pitch, notes.track))
+    duration = notes.duration[pitched].astype(np.int64)
+    end = onset + duration
+    last = int(end.max())
+    line = harmony.half_bars(notes)
+    half = int(np.searchsorted(line, last, side="left")) - 1
+    chord = int(found.chord[np.searchsorted(found.chord_tick, line[half], side="right") - 1])
+    final = end >= last - EIGHTH
+    playing = np.unique(track[end > line[half - half % 2]])
+    return Ending(
+        tonic=chord != NO_CHORD and chord % 12 == tonic,
+        bass=int(pitch[end > line[half]].min()) % 12 == tonic,
+        together=float(np.isin(playing, track[final]).mean()),
+        lengthening=float(duration[final].mean() / duration.mean()),
+        rest=max(last - int(notes.onset[-1]), 0) / TICKS_PER_BEAT,
+        cut_off=bool(((end == notes.end) & (duration < EIGHTH)).any()),
+    )

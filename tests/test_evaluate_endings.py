@@ -1,0 +1,116 @@
+"""Endings: a piece that comes to rest beside one that stops."""
+
+import pytest
+
+from jaxmusic.data import starter
+from jaxmusic.errors import UserError
+from jaxmusic.evaluate import endings
+from jaxmusic.notes import make_notes
+
+pytestmark = pytest.mark.quick
+BAR, BEAT, C_MAJOR, A_MINOR = 1920, 480, 0, 21
+TRIADS = {"C": (48, 64, 67), "F": (41, 60, 69), "G": (43, 62, 71), "Am": (45, 60, 64)}
+
+
+def song(*names, last=4, drums=(), lead=(), end=None):
+    """Chords of a bar each, held but the last, which lasts some beats; a lead in other notes.
+
+    Args:
+      names: of `TRIADS`.
+      last: beats that the last chord sounds.
+      drums: beats from the start of the last bar at which a drum is hit.
+      lead: (beat from the start of the last bar, beats) of notes of a second instrument.
+      end: beats from the start of the last bar to the end of the piece.
+    """
+    rows = []
+    for bar, name in enumerate(names):
+        for pitch in TRIADS[name]:
+            # Struck on every beat, but in the last bar.
+            beats = range(4) if bar < len(names) - 1 else range(1)
+            length = BEAT if len(beats) > 1 else int(last * BEAT)
+            rows += [(bar * BAR + b * BEAT, length, pitch, 80, 0) for b in beats]
+    start = (len(names) - 1) * BAR
+    rows += [(start + int(at * BEAT), int(n * BEAT), 76, 80, 1) for at, n in lead]
+    rows += [(start + int(at * BEAT), 40, 36, 80, 2) for at in drums]
+    return make_notes(
+        *zip(*rows),
+        program=(0, 73, 0),
+        drum=(False, False, True),
+        end=start + int(BEAT * (4 if end is None else end)),
+    )
+
+
+FORM = ("C", "F", "G", "C", "Am", "F", "G", "C")
+
+
+def test_a_held_tonic_chord_is_an_ending():
+    found = endings.ending(song(*FORM))
+    # 3 final notes of 4 beats; 3 * 7 * 4 notes of one beat besides.
+    mean = (3 * 4 + 84) / (3 + 84)
+    assert found == endings.Ending(
+        tonic=True,
+        bass=True,
+        together=1.0,
+        lengthening=pytest.approx(4 / mean),
+        rest=4.0,
+        cut_off=False,
+    )
+
+
+def test_a_piece_that_stops_on_the_dominant_is_none():
+    found = endings.ending(song(*FORM[:-1], "G"))
+    assert not found.tonic
+    assert not found.bass
+
+
+def test_a_known_key_decides_what_the_tonic_is():
+    notes = song(*FORM[:-1], "Am")
+    assert endings.ending(notes, key=A_MINOR).tonic
+    assert not endings.ending(notes, key=C_MAJOR).tonic
+    assert not endings.ending(notes, key=C_MAJOR).bass
+
+
+def test_tracks_end_together_within_an_eighth():
+    assert endings.ending(song(*FORM, lead=[(0, 3.5)])).together == 1
+    assert endings.ending(song(*FORM, lead=[(0, 3.4)])).together == 0.5
+
+
+def test_a_track_that_was_silent_before_is_not_asked():
+    assert endings.ending(song(*FORM, lead=[(-1, 1)])).together == 1
+
+
+def test_rest_ends_with_the_last_onset_whoever_plays_it():
+    assert endings.ending(song(*FORM, drums=[0])).rest == 4
+    assert endings.ending(song(*FORM, drums=[0, 3])).rest == 1
+    assert endings.ending(song(*FORM, last=2, drums=[3])).rest == 0
+
+
+def test_a_short_note_up_to_the_very_end_is_cut_off():
+    assert endings.ending(song(*FORM, lead=[(3.75, 0.25)])).cut_off
+    assert not endings.ending(song(*FORM, lead=[(3.5, 0.5)])).cut_off
+    assert not endings.ending(song(*FORM, lead=[(3.75, 0.25)], end=5)).cut_off
+
+
+@pytest.mark.parametrize("drums", [[0, 1, 2], []])
+def test_without_a_pitched_note_there_is_no_ending(drums):
+    rows = [(BEAT * beat, 40, 36, 80, 0) for beat in drums]
+    notes = make_notes(*(zip(*rows) if rows else ([],) * 5), drum=(True,), end=BAR)
+    assert endings.ending(notes) is None
+
+
+def test_one_note_ends_with_itself():
+    found = endings.ending(make_notes([0], [960], [60], [90], [0], end=BAR))
+    assert found.together == found.lengthening == 1
+    assert found.rest == 2
+    assert found.bass
+
+
+def test_songs_made_by_rule_end_on_their_tonic():
+    for notes in starter.corpus(5):
+        found = endings.ending(notes, int(notes.labels.key[-1]))
+        assert found.tonic and found.bass and found.together == 1 and found.lengthening > 2
+
+
+def test_a_piece_that_is_not_aligned_is_refused():
+    with pytest.raises(UserError, match=r"beats\.align"):
+        endings.ending(song(*FORM).replace(ticks_per_beat=96))
