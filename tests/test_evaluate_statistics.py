@@ -67,10 +67,11 @@ def test_what_is_not_defined():
     assert undefined(SILENT) == everything - there
     comparing = {"inter_onsets", "groove_consistency", "groove_similarity", "chord_irregularity"}
     form = {f"structureness_{span}" for span in structure.SPANS}
-    assert undefined(ONE) == comparing | form
+    far = {"bar_similarity_4", "bar_similarity_8"}
+    assert undefined(ONE) == comparing | form | far
     pitched = {"pitch_class_entropy", "scale_consistency", "pitches", "pitch_classes"}
     pitched |= {"pitch_range", "polyphony", "polyphony_rate", "durations", "chord_irregularity"}
-    assert undefined(DRUMS) == pitched | form
+    assert undefined(DRUMS) == pitched | form | {"bar_similarity_8"}
     assert undefined(NO_DRUMS) == set()
 
 

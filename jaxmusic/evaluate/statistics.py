@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from jaxmusic.errors import UserError
-from jaxmusic.evaluate import pitch, rhythm, sound, structure
+from jaxmusic.evaluate import bars, pitch, rhythm, sound, structure
 from jaxmusic.formats.instruments import GM_FAMILIES
-from jaxmusic.notes import TICKS_PER_BEAT, Notes
+from jaxmusic.notes import Notes, check_aligned
 
 Value = float | np.ndarray | None
 """A number, the shares of a histogram (float64 [K]), or None where a statistic is not defined."""
@@ -48,6 +47,15 @@ def _structureness(span: str, words: str) -> Statistic:
         "",
         f"How exactly a passage of {words} comes back elsewhere in the piece, on average.",
         functools.partial(structure.structureness, span=span),
+    )
+
+
+def _bar_similarity(lag: int, words: str) -> Statistic:
+    return Statistic(
+        f"bar similarity, lag {lag}",
+        "",
+        f"How alike bars are that lie {words} bars apart.",
+        lambda notes: bars.similarity(notes, (lag,))[lag],
     )
 
 
@@ -147,6 +155,8 @@ STATISTICS: dict[str, Statistic] = {
     "empty_bars": Statistic(
         "empty bars", "", "The share of bars in which nothing sounds.", rhythm.empty_bars
     ),
+    "bar_similarity_4": _bar_similarity(4, "four"),
+    "bar_similarity_8": _bar_similarity(8, "eight"),
     "chord_irregularity": Statistic(
         "chord irregularity",
         "",
@@ -191,11 +201,7 @@ def measure(notes: Notes) -> dict[str, Value]:
     Raises:
       UserError: the piece is not aligned.
     """
-    if notes.ticks_per_beat != TICKS_PER_BEAT:
-        raise UserError(
-            f"Put the piece on its beats with jaxmusic.beats.align first: it has "
-            f"{notes.ticks_per_beat} ticks in a quarter note instead of {TICKS_PER_BEAT}."
-        )
+    check_aligned(notes)
     return {name: statistic.of(notes) for name, statistic in STATISTICS.items()}
 
 
