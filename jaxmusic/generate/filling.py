@@ -341,7 +341,7 @@ def _window(sizes: np.ndarray, piece: Piece, given: Given, context: int) -> tupl
     else:
         expected = 6 + TOKENS_PER_SLOT * int((~given.slots & (piece.programs >= 0)).sum())
     budget = context - int(sizes[0]) - 3
-    with_writing = cost + marked * int(ROOM * expected + _LAST_NOTE)
+    with_writing = cost + marked * int(max(ROOM * expected, FEWEST_TOKENS) + _LAST_NOTE)
     todo = np.flatnonzero(marked)
     used = np.cumsum(with_writing[todo[0] : todo[-1] + 1])
     fitting = max(int((used <= CORE * budget).sum()), 1)
