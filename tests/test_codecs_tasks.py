@@ -367,7 +367,7 @@ def tasks_of(codec, count, first, most=STEPS):
 
 def test_whatever_is_encoded_is_allowed(walker):
     codec = walker.codec
-    for turn in range(4):
+    for turn in range(2):
         pairs = tasks_of(codec, ROWS, 1000 * turn)
         # A piece's notes may pass its end; composed ones may not.
         what = [holes(*pair)._replace(end=np.int32(0)) for pair in pairs]
@@ -385,7 +385,7 @@ def test_whatever_is_encoded_is_allowed(walker):
 def test_whatever_is_drawn_decodes_and_leaves_alone_what_is_given(walker, silence):
     codec, finished, written = walker.codec, 0, 0
     eos = codec.vocabulary.start["eos"]
-    for turn in range(4):
+    for turn in range(2):
         pairs = tasks_of(codec, ROWS, 5000 + 1000 * turn, most=250)
         prompts = []
         for piece, asked in pairs:
@@ -405,7 +405,7 @@ def test_whatever_is_drawn_decodes_and_leaves_alone_what_is_given(walker, silenc
                 continue
             finished += 1
             written += check_drawn(codec, stream, start, piece, asked, what[row], silence)
-    assert finished > 48 and written > 500
+    assert finished > 24 and written > 250
 
 
 def check_drawn(codec, stream, start, piece, asked, what, silence):
