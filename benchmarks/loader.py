@@ -1,9 +1,9 @@
 """The loader: tokens per second, how full rows are, and what it costs to begin anywhere.
 
-Everything is on: transposition, tempo, loudness, dropped tracks and dropped controls. Without
---data-dir and --dataset all sets of music in --data are prepared into one dataset first, in a
-temporary folder. Tokens are those in rows, padding not counted. The first epoch reads pieces from
-the shards, later ones find them in memory.
+Everything is on: transposition, tempo, loudness, dropped tracks and dropped controls; tasks are in
+measurements of their own. Without --data-dir and --dataset all sets of music in --data are prepared
+into one dataset first, in a temporary folder. Tokens are those in rows, padding not counted. The
+first epoch reads pieces from the shards, later ones find them in memory.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ import tqdm
 from benchmarks.beats import SETS
 from benchmarks.runner import Options, Result, Row
 from jaxmusic.codecs.metrical import MetricalCodec
-from jaxmusic.config import Data, Prepare
+from jaxmusic.config import Data, Prepare, Tasks
 from jaxmusic.data.builder import prepare
 from jaxmusic.data.loader import Loader
 
 CONTEXT, BATCH = 4096, 8
 CONTEXTS = (4096, 8192, 16384)
 CHANGES = Data(tempo_scale=0.1, velocity_scale=0.2, drop_tracks=0.1)
-SPEED, FILL, FAR = 2e6, 0.97, 10**6
+TASKS = Tasks(infill=0.15, accompany=0.15, harmonise=0.15, vary=0.15)
+SPEED, FILL, SHARE, FAR = 2e6, 0.97, 0.7, 10**6
 NAME = "mixed"
 
 
@@ -57,6 +58,7 @@ def run(options: Options) -> Result:
         ]
         for context in CONTEXTS:
             rows.append(_fill(dataclasses.replace(data, context=context)))
+        rows += _tasks(dataclasses.replace(data, threads=1), count, options.repeats)
         rows += _beginning(data, options.repeats)
         rows += _memory(data, count)
     return Result(
@@ -112,6 +114,29 @@ def _fill(data: Data) -> Row:
     fill = float(np.mean([np.count_nonzero(loader.row(g)[-1]) for g in shown]) / data.context)
     of = f"rows of {data.context:,}, after all changes"
     return Row(("share of places filled", of, fill), f"at least {FILL:g}", fill >= FILL)
+
+
+def _tasks(data: Data, count: int, repeats: int) -> list[Row]:
+    """What tasks cost: batches with and without them in turn, in time of the processor."""
+    loaders = [_opened(dataclasses.replace(data, tasks=tasks)) for tasks in (Tasks(), TASKS)]
+    tokens, seconds = np.zeros(2), np.zeros(2)
+    for repeat in range(repeats + 1):
+        for i, loader in enumerate(loaders):
+            start, read = _processor(), 0
+            for step in range(count):
+                read += np.count_nonzero(loader.batch(step).segment)
+            if repeat:  # at first pieces are read from the shards
+                tokens[i] += read
+                seconds[i] += _processor() - start
+    plain, mixed = tokens / seconds
+    fill = tokens / (repeats * count * data.batch * data.context)
+    of = f"four tasks of {TASKS.infill:.0%} each"
+    share = float(mixed / plain)
+    return [
+        Row(("share of the speed without tasks", of, share), f"at least {SHARE:g}", share >= SHARE),
+        Row(("share of places filled", of, float(fill[1]))),
+        Row(("share of places filled", "no tasks", float(fill[0]))),
+    ]
 
 
 def _beginning(data: Data, repeats: int) -> list[Row]:

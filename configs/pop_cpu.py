@@ -11,7 +11,13 @@ from jaxmusic import config
 
 def experiment() -> config.Experiment:
     return config.Experiment(
-        data=config.Data(dataset="pop", context=1024, batch=4),
+        data=config.Data(
+            dataset="pop",
+            context=1024,
+            batch=4,
+            drop_controls=0.15,
+            tasks=config.Tasks(infill=0.1, accompany=0.1, harmonise=0.1, vary=0.05),
+        ),
         model=config.Model(layers=4, width=192, heads=3, kv_heads=3, head_dim=64, hidden=512),
         optimizer=config.Optimizer(learning_rate=3e-3, final=0.05, warmup=100),
         steps=1600,

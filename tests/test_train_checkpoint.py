@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import train_fakes as fakes
 from etils import epath
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from jaxmusic import cli, config
+from jaxmusic.codecs.registry import make_codec
 from jaxmusic.errors import UserError
 from jaxmusic.models import transformer
 from jaxmusic.train import checkpoint, session, trainer, weights
@@ -154,6 +156,27 @@ def test_an_earlier_step_is_exported_on_request(made, tmp_path):
     assert weights.load(tmp_path / "two.safetensors", 2).step == 2
     with pytest.raises(UserError, match="or give 2"):
         weights.load(tmp_path / "two.safetensors", 6)
+
+
+def test_a_model_says_which_controls_it_knows(made, exported, tmp_path):
+    assert weights.load(made).controls == weights.load(exported).controls == ("styles", "chords")
+    # Older ones do not say; they had what nearly all pieces have.
+    old = ("styles", "key", "density", "chords")
+    with safe_open(exported, framework="np") as file:
+        header = {k: v for k, v in file.metadata().items() if k != "controls"}
+    save_file(load_file(exported), tmp_path / "old.safetensors", metadata=header)
+    assert weights.load(tmp_path / "old.safetensors").controls == old
+    for name in ("experiment.json", "codec.json", "data.json"):
+        (tmp_path / name).write_text((made / name).read_text())
+    data = json.loads((tmp_path / "data.json").read_text())
+    del data["controls"]
+    (tmp_path / "data.json").write_text(json.dumps(data))
+    assert runs.read(tmp_path).controls == old
+    (tmp_path / "data.json").write_text(json.dumps(data | {"styles": []}))
+    assert runs.read(tmp_path).controls == old[1:]
+    performance = make_codec(config.Codec(kind="performance"))
+    (tmp_path / "codec.json").write_text(performance.to_json())
+    assert runs.read(tmp_path).controls == ()
 
 
 def test_half_the_size_keeps_what_bfloat16_can(made, exported, tmp_path):

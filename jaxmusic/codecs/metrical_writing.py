@@ -61,31 +61,41 @@ def body(
 def task_body(
     codec: MetricalLayout, piece: Piece, drop: frozenset[str], given: Given
 ) -> np.ndarray:
-    """Tokens from the first bar on [T]: all bars with what is given, then the rest of some."""
-    notes, chords = given.notes(piece), np.repeat(~given.marked | given.chords, 2)
-    shown, hidden = _only(piece, notes, chords), _only(piece, ~notes, ~chords)
-    bars, lines = _bars(codec, piece), piece.bar_step[:-1][given.marked]
-    holes = Run(np.full(len(lines), codec.hole), lines, bars.rank)
-    told = [bars, holes, *_labels(codec, piece, drop), *_music(codec, shown, drop)]
-    again = Run(bars.tokens[given.marked], lines, bars.rank)
-    written = [again, *_music(codec, hidden, drop)]
-    return np.concatenate([_merged(told)[0], [codec.write], _merged(written)[0]])
+    """Tokens from the first bar on [T]: all bars with what is given, then the rest of some.
 
-
-def _only(piece: Piece, notes: np.ndarray, chords: np.ndarray) -> Piece:
-    """The piece with some of its notes (bool [N]) and the chords of some half bars (bool [2 B]).
-
-    A chord that follows one that is left out counts as a change, so it is stated anew.
+    The bars are written as a piece of twice the length: in the first half is what is given, in the
+    second what is not. One silent bar stands between them, the place of the token for writing.
     """
-    return dataclasses.replace(
+    hidden, chords = ~given.notes(piece), np.repeat(~given.marked | given.chords, 2)
+    order, shown = np.argsort(hidden, kind="stable"), len(piece) - int(hidden.sum())
+    end = piece.bar_step[-1]
+    later = end + codec.longest_bar
+    onset = piece.onset[order]
+    onset[shown:] += later
+    # A chord that follows one that is left out counts as a change, so it is stated anew.
+    unknown = np.int16(-1)
+    told, written = np.where(chords, piece.chord, unknown), np.where(chords, unknown, piece.chord)
+    both = dataclasses.replace(
         piece,
-        onset=piece.onset[notes],
-        duration=piece.duration[notes],
-        pitch=piece.pitch[notes],
-        velocity=piece.velocity[notes],
-        slot=piece.slot[notes],
-        chord=np.where(chords, piece.chord, np.int16(-1)),
+        onset=onset,
+        duration=piece.duration[order],
+        pitch=piece.pitch[order],
+        velocity=piece.velocity[order],
+        slot=piece.slot[order],
+        bar_step=np.concatenate([piece.bar_step, piece.bar_step + later]),
+        chord=np.concatenate([told, [unknown, unknown], written]),
     )
+    bars, marked = _bars(codec, piece), given.marked
+    lines = bars.times[marked]
+    runs = [
+        bars,
+        Run(np.full(len(lines), codec.hole), lines, bars.rank),
+        *_labels(codec, piece, drop),
+        Run(np.array([codec.write]), np.array([end]), bars.rank),
+        Run(bars.tokens[marked], lines + later, bars.rank),
+        *_music(codec, both, drop, shown),
+    ]
+    return _merged(runs)[0]
 
 
 def _merged(runs: list[Run]) -> tuple[np.ndarray, np.ndarray]:
@@ -120,8 +130,8 @@ def _labels(codec: MetricalLayout, piece: Piece, drop: frozenset[str]) -> list[R
     return runs
 
 
-def _music(codec: MetricalLayout, piece: Piece, drop: frozenset[str]) -> list[Run]:
-    """Chords, positions and notes."""
+def _music(codec: MetricalLayout, piece: Piece, drop: frozenset[str], anew: int = 0) -> list[Run]:
+    """Chords, positions and notes; from note `anew` on the slot is named anew."""
     start, runs = codec.vocabulary.start, []
     moments = piece.onset[changes(piece.onset, -1)]
     if "chords" not in drop and (piece.chord >= 0).any():
@@ -131,10 +141,10 @@ def _music(codec: MetricalLayout, piece: Piece, drop: frozenset[str]) -> list[Ru
         moments = np.union1d(moments, halves[new])
     place = moments - piece.bar_step[np.searchsorted(piece.bar_step, moments, side="right") - 1]
     runs.append(Run((start["position"] + place - 1)[place > 0], moments[place > 0], 5))
-    return [*runs, Run(*_notes(codec, piece), 7)]
+    return [*runs, Run(*_notes(codec, piece, anew), 7)]
 
 
-def _notes(codec: MetricalLayout, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
+def _notes(codec: MetricalLayout, piece: Piece, anew: int) -> tuple[np.ndarray, np.ndarray]:
     """Tokens of the notes alone [T], and the step each stands at [T]."""
     start = codec.vocabulary.start
     drum = piece.slot == DRUM_SLOT
@@ -146,6 +156,7 @@ def _notes(codec: MetricalLayout, piece: Piece) -> tuple[np.ndarray, np.ndarray]
         pitch = pitch + 128 * slot * ~drum
     else:
         named[pitched] = changes(slot[pitched], -1)
+        named[pitched[np.searchsorted(pitched, anew) :][:1]] = True
     index = codec.duration_index[np.minimum(piece.duration, len(codec.duration_index) - 1)]
     short = (index >= 0) & (piece.duration < len(codec.duration_index))
     holds = np.where(short | drum, 0, (piece.duration - 1) // codec.half)

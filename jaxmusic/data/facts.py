@@ -137,13 +137,14 @@ class Index(NamedTuple):
 
     def states(self, control: str) -> np.ndarray:
         """Bool [P]: pieces that have one of `jaxmusic.codecs.layout.CONTROLS`."""
-        return {
-            "styles": self.style.any(1),
+        known: dict[str, np.ndarray] = {
+            "styles": np.logical_or.reduce(self.style, axis=1),
             "key": self.key >= 0,
             "density": np.ones(len(self), bool),
             "chords": self.chords,
             "sections": self.sections,
-        }[control]
+        }
+        return known[control]
 
     def plays(self, program: int) -> np.ndarray:
         """Bool [P]: pieces in which a program, or `DRUMS`, plays."""

@@ -118,11 +118,11 @@ def given(drawn: Draw, part: Piece, drop: frozenset[str]) -> Given | None:
     return Given(task, np.arange(part.bars) >= first, slots, TASKS[task] == "accompany")
 
 
-def _melody(part: Piece, sounding: int, drop: frozenset[str]) -> list[int]:
+def _melody(part: Piece, sounding: int, drop: frozenset[str]) -> np.ndarray:
     """The slot of the melody; none where there is no melody, or nothing but it."""
     slot = melody_slot(part)
     chords = "chords" not in drop and bool((part.chord >= 0).any())
-    return [slot] if slot >= 0 and (sounding > 1 or chords) else []
+    return np.array([slot] if slot >= 0 and (sounding > 1 or chords) else [], np.int64)
 
 
 def _marked(drawn: Draw, bars: int) -> np.ndarray | None:
