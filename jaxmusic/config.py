@@ -291,7 +291,7 @@ class Controls:
     density: float = 0.0
     """Notes per quarter note, those of all instruments together; 0 leaves it to the model."""
     instruments: str = ""
-    """Names of General MIDI instruments or families and drums, with commas: piano, 2 violins,
+    """Names of General MIDI instruments or families and drums, with commas, as in piano, 2 violins,
     drums. These play and no others. "no drums" alone leaves out the drums."""
     chords: str = ""
     """A progression that is repeated to the end, a bar for each chord: C G/B Am F. Between bar

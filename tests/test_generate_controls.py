@@ -341,7 +341,7 @@ def check(codec, stream, planner):
     notes = planner.finish(stream)
     assert dropped == 0 and len(notes) == codec.onset_tokens[stream].sum() == len(piece)
     meter, tempo = int(piece.meter[0]), int(piece.tempo[0])
-    bars, last, played, allowed = (table[meter, tempo] for table in planner.lengths)
+    bars, last, _, allowed = (table[meter, tempo] for table in planner.lengths)
     assert allowed and piece.bars == bars
     assert (piece.meter == meter).all() and (piece.tempo == tempo).all()
     if wishes.seconds is not None:
@@ -459,21 +459,24 @@ def test_strict_key(walker):
         assert chords.scale(18)[piece.pitch[piece.pitched] % 12].all()
 
 
-@pytest.mark.parametrize("notes", (0.25, 1.0, 2.0, 3.0))
-def test_strict_density(walker, notes):
+@pytest.mark.parametrize(
+    "notes, meter", ((0.25, "1/4"), (0.7, "1/4"), (1.0, "4/4"), (2.0, "4/4"), (3.0, "4/4"))
+)
+def test_strict_density(walker, notes, meter):
+    """Bars of one quarter hold more notes by chance than is asked for, long ones fewer."""
     asked = wish(
         walker.codec,
-        duration="24 bars",
+        duration="48 bars" if meter == "1/4" else "24 bars",
         density=notes,
         strict=True,
-        meter="4/4",
+        meter=meter,
         instruments="piano",
     )
     streams, planner = walker.pieces(asked)
     for stream in streams:
         piece = check(walker.codec, stream, planner)
-        # One note in every third bar there must be, whatever the density.
-        assert density_level(len(piece) / (4 * piece.bars)) == density_level(notes)
+        quarters = piece.bar_step[-1] / 12
+        assert density_level(len(piece) / quarters) == density_level(notes)
 
 
 def test_chance_without_strict(walker):

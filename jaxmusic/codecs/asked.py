@@ -151,10 +151,12 @@ def strict(g: Grammar, s: State, a: Asked, at: Place, ok: Any, debts: Any) -> An
     quarter = g.codec.config.steps_per_beat
     line = a.steps + s.line
     now, notes = line + s.position, a.notes + s.notes
-    end = now + at.after
+    # In the last bar there must be a note.
+    kept = jnp.where(at.after > at.steps - s.position, quarter, 0)
+    in_all = a.most * (now + at.after) - kept
 
     def room(time: Any) -> Any:
-        return (notes + 1) * quarter <= a.most * jnp.minimum(time + quarter, end)
+        return (notes + 1) * quarter <= jnp.minimum(a.most * (time + quarter), in_all)
 
     then = line + _values(g, "position") + 1
     enough = notes * quarter >= a.least * (line + at.steps)

@@ -144,14 +144,17 @@ def _contradiction(seconds: float | None, bars: int, meter: int, tempo: float) -
             "1 %: ask for ten seconds or more, or leave the tempo out"
         )
     need = bars * quarters * 60 / seconds
-    fit = [max(round(seconds * t / 60 / quarters), 1) for t in (tempo or low, tempo or high)]
     ways = [f"tempo {need:.4g}"] if low <= need <= high else []
-    ways.append(f"{fit[0]} bars" if tempo else f"{fit[0] + 1} to {fit[1] - 1} bars")
-    ways.append(f"{'a duration' if tempo else 'another duration'}")
     if tempo:
-        ways[-1] += f" of {bars * quarters * 60 / tempo:.4g} seconds"
+        fit = max(round(seconds * tempo / 60 / quarters), 1)
+        if abs(fit * quarters * 60 / seconds / tempo - 1) <= TEMPO_PLAY:
+            ways.append(f"{fit} bars")
+        ways.append(f"a duration of {bars * quarters * 60 / tempo:.4g} seconds")
+    else:
+        fewest, most = (seconds * t / 60 / quarters for t in (low, high))
+        ways += [f"{math.ceil(fewest)} to {math.floor(most)} bars", "another duration"]
+    said = f"{tempo:g}" if tempo else f"{low:.0f} to {high:.0f}"
     return (
-        f"the form of {bars} bars, the tempo of {f'{tempo:g}' if tempo else f'{low:.0f} to '}"
-        f"{'' if tempo else f'{high:.0f}'} and the duration of {seconds:g} seconds contradict each "
-        f"other: in {num}/{den} write {', '.join(ways[:-1])} or {ways[-1]}"
+        f"the form of {bars} bars, the tempo of {said} and the duration of {seconds:g} seconds "
+        f"contradict each other: in {num}/{den} write {', '.join(ways[:-1])} or {ways[-1]}"
     )
