@@ -9,33 +9,57 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmusic import config
+from jaxmusic.codecs.grammar import Grammar
 from jaxmusic.codecs.layout import CONTROLS
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.codecs.performance import PerformanceCodec
+from jaxmusic.codecs.registry import make_codec
 from jaxmusic.events import Events
 from jaxmusic.generate import decoding, views
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.controls import Wishes
+from jaxmusic.generate.sampler import CHUNK
 from jaxmusic.generate.views import View
 from jaxmusic.models import decode, transformer
 
 CODEC = MetricalCodec()
 CONTEXT = 256
 SHAPE = config.Model(layers=2, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
+extend = jax.jit(decode.extend, static_argnums=0)
 PLAIN = config.Sampling(temperature=1.0, top_p=1.0)
 
 
-@pytest.fixture(scope="module")
-def weights():
-    """Of an untrained model, but for an output that tells its tokens well apart."""
-    _, params = transformer.make(SHAPE, CODEC.vocab_size, 0)
-    made = decode.prepare(SHAPE, params)
-    return made._replace(output=made.output * 20)
+class ChordLover(Grammar):
+    """Allows nothing but a chord in the middle of a bar, and no note at it, wherever it can."""
+
+    def mask(self, s, rules):
+        ok = super().mask(s, rules)
+        half = self.bar_steps[jnp.maximum(s.meter, 0)] // 2
+        position, chord = self.is_a["position"], self.is_a["chord"]
+        middle = ok & position & (self.value + 1 == half) & (s.onsets > 0)
+        opens = sum(self.is_a[name] for name in views.OPENINGS) > 0
+        at_half = s.position == half
+        named = at_half & (s.kind == self.number["position"])
+        said = at_half & (s.kind == self.number["chord"])
+        for wanted in (middle, ok & chord & named, ok & ~opens & said):
+            ok = jnp.where(wanted.any(), wanted, ok)
+        return ok
+
+
+def toy(codec, grammar=None):
+    """A composer with an untrained model, but for an output that tells tokens apart; and both."""
+    _, params = transformer.make(SHAPE, codec.vocab_size, 0)
+    weights = decode.prepare(SHAPE, params)
+    weights = weights._replace(output=20.0 * weights.output)
+    composer = Composer(SHAPE, weights, codec, CONTEXT)
+    if grammar:
+        composer.sampler.grammar = grammar(codec)
+    return composer, weights
 
 
 @pytest.fixture(scope="module")
-def composer(weights):
-    return Composer(SHAPE, weights, CODEC, CONTEXT)
+def composer():
+    return toy(CODEC)[0]
 
 
 def planner(composer, seconds, *seen_as, styles=()):
@@ -74,22 +98,104 @@ def test_styles_of_a_view():
     assert seen.tolist() == [header[0], performed.PAD, 60]
 
 
-def said(weights, stream):
+def said(codec, weights, stream):
     """Log-probabilities after each token of a stream [T, V], read in one go."""
-    events = Events(*(jnp.asarray(e)[None] for e in CODEC.events(stream)))
-    cache = decode.init_cache(SHAPE, 1, len(stream))
-    logits, _ = decode.extend(SHAPE, weights, events, cache, 0)
-    return np.asarray(jax.nn.log_softmax(logits[0]))
+    padded = np.concatenate([stream, np.full(-len(stream) % 64, codec.PAD, np.int32)])
+    events = Events(*(jnp.asarray(e)[None] for e in codec.events(padded)))
+    cache = decode.init_cache(SHAPE, 1, len(padded))
+    logits, _ = extend(SHAPE, weights, events, cache, 0)
+    return np.asarray(jax.nn.log_softmax(logits[0]))[: len(stream)]
 
 
-def after(composer, stream, read, *seen_as):
-    """What all views together said about the last token of a stream, sampled from a prompt.
+@pytest.mark.parametrize("codec_kind", ["metrical", "fused"])
+def test_a_view_says_what_the_model_says_without_the_tokens(codec_kind):
+    """To 1e-4, in prompts and in what is sampled, in this context and the next."""
+    codec = make_codec(config.Codec(kind=codec_kind))
+    composer, weights = toy(codec, ChordLover)
+    kinds = codec.vocabulary.kinds
+    seen_as = (View(2.0), View(-1.0, frozenset(CONTROLS)))
+    plan_of = planner(composer, 1800.0, *seen_as, styles=("pop",))
+    prompts, plan = plan_of.begin(2)
+    sampling = decoding.settings(PLAIN, codec.vocabulary)
+    streams, compared, alone = prompts, 0, 0
+    for turn in range(2):
+        keys = jax.vmap(jax.random.key)(jnp.arange(2) + turn)
+        fill = composer.sampler.fill(prompts, streams, plan_of, plan, keys, sampling)
+        for p in fill:
+            read = np.asarray(p.tokens)[:, : int(p.index)]
+            for row, stream in enumerate(read):
+                waits = codec.vocabulary.kind[stream[-2:]].tolist()
+                if waits == [kinds["position"], kinds["chord"]]:
+                    continue
+                for column, view in enumerate(seen_as):
+                    seen = views.seen(codec, stream, view)
+                    alone += len(views.lonely(codec, stream, view))
+                    found = np.asarray(p.sights.says)[2 * row + column]
+                    wanted = said(codec, weights, seen[seen != codec.PAD])[-1]
+                    np.testing.assert_allclose(found, wanted, atol=1e-4)
+                    compared += 1
+        rows = np.asarray(p.tokens)[:, : int(p.index) + 1]
+        ended = codec.vocabulary.start["eos"]
+        ends = [int(np.argmax(r == ended)) + 1 if ended in r else len(r) for r in rows]
+        assert not all(p.done)
+        streams, prompts, plan = plan_of.go_on([r[:end] for r, end in zip(rows, ends)])
+    assert compared >= 10 and alone > 0
 
-    The log-probabilities of a token under any mask differ by a constant for a whole context, so
-    the sampler's are taken from the place where it keeps them.
-    """
-    plan_of = planner(composer, 60.0, *seen_as)
-    (_, plan), keys = plan_of.begin(1), jax.vmap(jax.random.key)(jnp.arange(1))
+
+def test_a_position_that_names_a_hidden_chord():
+    """Before the chord a view expected either a note at the position or something else."""
+    composer, weights = toy(CODEC)
+    kind, kinds = CODEC.vocabulary.kind, CODEC.vocabulary.kinds
+    stream = CODEC.encode(strategies.random_piece(7, 60, 2))
+    named = (kind[stream[:-1]] == kinds["position"]) & (kind[stream[1:]] == kinds["chord"])
+    places = np.flatnonzero(named)
+    prompt = stream[: places[places > CHUNK][0] + 2]
+    view = View(-1.0, frozenset({"chords"}))
+    before, there = (
+        said(CODEC, weights, seen[seen != CODEC.PAD])[-1]
+        for seen in (views.seen(CODEC, prompt[:-n], view) for n in (2, 1))
+    )
+    opens = np.isin(kind, [kinds[name] for name in views.OPENINGS])
+    expected = np.where(opens, before[prompt[-2]] + there, before)
+    plan_of = planner(composer, 60.0, View(2.0), view)
+    _, plan = plan_of.begin(1)
+    keys = jax.vmap(jax.random.key)(jnp.arange(1))
     sampling = decoding.settings(PLAIN, CODEC.vocabulary)
-    p = next(composer.sampler.fill([stream], [stream], plan_of, plan, keys, sampling))
-    return p
+    # The loop looks up after CHUNK tokens: it is to stand right behind the chord then.
+    sampler = composer.sampler
+    sampler._all_see = lambda forced, looks, ready: len(prompt) - CHUNK
+    p = next(sampler.fill([prompt], [prompt], plan_of, plan, keys, sampling))
+    assert int(p.index) == len(prompt)
+    np.testing.assert_allclose(np.asarray(p.sights.says)[1], expected, atol=1e-4)
+
+
+def test_guidance_of_1_is_no_guidance(composer):
+    """Over several contexts, with prompts of their own for each view."""
+    plain, guided = (
+        composer.compose(planner(composer, 900.0, *seen_as, styles=("pop",)), 3, sampling=PLAIN)[0]
+        for seen_as in (
+            (View(),),
+            (View(1.0), View(0.0, frozenset(CONTROLS))),
+        )
+    )
+    assert len(plain.tokens) > CONTEXT
+    assert np.array_equal(plain.tokens, guided.tokens)
+    assert guided.bits_per_note == pytest.approx(plain.bits_per_note, rel=1e-3)
+
+
+def test_guidance_goes_on_over_the_context(composer):
+    strong = (View(3.0), View(-2.0, frozenset({"styles"})))
+    mixed = (View(0.75, styles=("pop",)), View(0.25, styles=("jazz",)))
+    for seen_as, styles in ((strong, ("pop",)), (mixed, ("pop", "jazz"))):
+        piece, other = composer.compose(
+            planner(composer, 400.0, *seen_as, styles=styles), 3, count=2, sampling=PLAIN
+        )
+        (alone,) = composer.compose(
+            planner(composer, 400.0, *seen_as, styles=styles), 3, sampling=PLAIN
+        )
+        assert np.array_equal(piece.tokens, alone.tokens)
+        assert len(piece.tokens) > CONTEXT
+        for made in (piece, other):
+            _, dropped = CODEC.decode(made.tokens)
+            assert dropped == 0
+            assert made.notes.seconds(made.notes.end) == pytest.approx(400.0)

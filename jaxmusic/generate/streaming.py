@@ -47,7 +47,10 @@ def check(codec: Codec, sampling: config.Sampling) -> None:
 def finished(
     codec: Codec, planner: Any, stream: np.ndarray, total: int, made: int
 ) -> Iterator[Bar]:
-    """The bars of a stream so far that are whole, but for the first `made`.
+    """The bars of a stream so far to which nothing is added any more, but for the first `made`.
+
+    The bar before the one that is open is not among them: where the context is full the open one
+    is drawn anew, and the model may add to the one before it.
 
     Args:
       codec: a codec with bars.
@@ -59,6 +62,7 @@ def finished(
     v = codec.vocabulary
     lines = np.flatnonzero(v.kind[stream] == v.kinds["bar"])
     ended = bool(stream[-1] == v.start["eos"])
+    lines = lines if ended else lines[:-1]
     stop = len(lines) - (not ended)
     if stop <= made:
         return
