@@ -7,7 +7,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
 import numpy as np
@@ -33,7 +33,7 @@ from jaxmusic.train.loss import token_losses
 if TYPE_CHECKING:
     from note_seq import NoteSequence
 
-    Music = NoteSequence | str | os.PathLike[str]
+    Music: TypeAlias = NoteSequence | str | os.PathLike[str]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ import mido
 import pytest
 
 from jaxmusic import cli, config
+from jaxmusic.formats import files
 from jaxmusic.formats.midi import write_midi
 from jaxmusic.notes import make_notes
 
@@ -53,6 +54,8 @@ def test_from_files_to_a_fine_tuned_piece(tmp_path, capsys):
         ["--steps", "2", "--optimizer.warmup", "1", "--eval-every", "1", "--model.layers", "1"],
     )
     small += ["--data.dataset", "mine", "--data.data-dir", data, "--data.context", "256"]
+    for task in ("infill", "accompany", "harmonise", "vary"):
+        small += [f"--data.tasks.{task}", "0.2"]
     small += ["--data.batch", "2", "--model.width", "32", "--model.heads", "2"]
     small += ["--model.kv-heads", "1", "--model.head-dim", "16", "--model.hidden", "64"]
     code, out, _ = run(
@@ -77,6 +80,23 @@ def test_from_files_to_a_fine_tuned_piece(tmp_path, capsys):
     for i in (1, 2):
         assert duration_of(tmp_path / f"song-{i}.mid") == pytest.approx(12.0, abs=0.05)
         assert (tmp_path / f"song-{i}.png").stat().st_size > 5_000
+    given = tmp_path / "midi/a/song 0.MID"
+    prompt = files.read_notes(given)
+    for command, *words in (
+        ("continue", "--bars", "2", "--duration", "0:12"),
+        ("infill", "--bars", "3-4"),
+        ("accompany", "--instruments", "banjo"),
+        ("harmonise",),
+        ("vary", "--keep", "1-6"),
+    ):
+        code, out, err = run(capsys, command, "--model", tuned, given, *words, "--out", target)
+        assert (code, out) == (0, f"wrote {target}\n"), err
+        done = files.read_notes(target)
+        assert done.ticks_per_beat == prompt.ticks_per_beat
+        if command in ("accompany", "harmonise"):
+            assert len(done) > len(prompt) and len(done.program) > len(prompt.program)
+        if command == "continue":
+            assert duration_of(target) == pytest.approx(12.0, abs=0.05)
     lines = [json.loads(line) for line in (tuned / "log.jsonl").read_text().splitlines()]
     assert any("val_loss" in line for line in lines)
 
@@ -117,7 +137,7 @@ def test_train_says_what_is_wrong(toy_run, starter_data, tmp_path, capsys):
     assert not (tmp_path / "run/checkpoints").exists()
 
 
-@pytest.mark.parametrize("duration", ["0", "-1", "abc", "9:99:99", "", "3:00:"])
+@pytest.mark.parametrize("duration", ["0", "-1", "abc", "9:99:99", "3:00:"])
 def test_bad_durations(duration, toy_run, tmp_path, capsys):
     out = tmp_path / "song.mid"
     fails(
@@ -132,6 +152,9 @@ def test_generate_says_what_is_wrong(toy_run, tmp_path, capsys):
     fails(capsys, "generate", "--model", tmp_path, "--out", out, says="run")
     fails(capsys, "generate", "--model", tmp_path / "none", "--out", out, says="none")
     fails(capsys, "generate", *ok, "--out", out, "--style", "jazz", says="jazz")
+    fails(capsys, "generate", *ok, "--out", out, "--meter", "7/9", says="7/9")
+    fails(capsys, "generate", *ok, "--out", out, "--chords", "H7", says="H7")
+    fails(capsys, "generate", *ok, "--out", out, "--instruments", "zither", says="zither")
     fails(capsys, "generate", *ok, "--out", out, "--count", "0", says="count")
     fails(capsys, "generate", *ok, "--out", out, "--temperature", "-1", says="temperature")
     fails(capsys, "generate", *ok, "--out", out, "--top-p", "0", says="top_p")
@@ -140,6 +163,28 @@ def test_generate_says_what_is_wrong(toy_run, tmp_path, capsys):
     fails(capsys, "generate", *ok, "--out", out, "--step", "12345", says="12345")
     fails(capsys, "generate", "--out", out, says="model", code=2)
     assert not out.exists()
+
+
+def test_tasks_say_what_is_wrong(toy_run, tmp_path, capsys):
+    song(tmp_path / "song.mid")
+    here = ["--model", toy_run, tmp_path / "song.mid", "--out", tmp_path / "out.mid"]
+    fails(capsys, "infill", *here, "--bars", "1-2", says="--data.tasks.infill")
+    fails(capsys, "continue", *here, "--bars", "99", says="1 to 8 bars")
+    fails(capsys, "continue", *here, "--tempo", "90", says="leave tempo out")
+    fails(capsys, "continue", "--model", toy_run, tmp_path / "none.mid", says="none.mid")
+    fails(capsys, "infill", *here, says="--bars", code=2)
+    fails(capsys, "vary", *here, says="--keep", code=2)
+    assert not (tmp_path / "out.mid").exists()
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("command", ["generate", "continue", "infill", "accompany"])
+def test_help_names_every_control(command, capsys):
+    code, out, _ = run(capsys, command, "--help")
+    assert code == 0 and f"jaxmusic {command} --model" in out
+    for of in (config.Controls, config.Sampling, config.Output):
+        for field in dataclasses.fields(of):
+            assert f"--{field.name.replace('_', '-')}" in out
 
 
 def test_convert(tmp_path, capsys):

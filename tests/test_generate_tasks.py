@@ -258,6 +258,23 @@ def test_accompany_adds_the_instruments_asked_for(model, song):
     assert {(program, drum) for *_, program, drum in added} == {(33, False), (0, True)}
 
 
+def test_controls_hold_in_what_is_written(model, song):
+    (done,) = model.perform("accompany", melody(song), instruments="bass", key="C", strict=True)
+    bass = only(done.notes, done.notes.program[done.notes.track] == 33)
+    assert len(bass) and set((bass.pitch % 12).tolist()) <= {0, 2, 4, 5, 7, 9, 11}
+    (done,) = model.perform(
+        "continue", song, 3, form="chorus4", chords="C G", instruments="trumpet"
+    )
+    notes, line = done.notes, 3 * 4 * 480
+    assert notes.end == 7 * 4 * 480 and done.bars == 7
+    later = notes.labels.chord_tick >= line
+    assert notes.labels.chord_tick[later].tolist() == [line + i * 4 * 480 for i in range(4)]
+    assert notes.labels.chord[later].tolist() == [0, 7, 0, 7]
+    assert notes.labels.section[notes.labels.section_tick >= line].tolist() == [2]
+    new = only(notes, notes.program[notes.track] == 56)
+    assert len(new) and rows(only(notes, notes.onset < line)) == rows(only(song, song.onset < line))
+
+
 def test_harmonise_writes_chords_and_a_part_that_plays_them(model, song):
     labels = dataclasses.replace(song.labels, **dict.fromkeys(("chord_tick", "chord"), NONE))
     bare = melody(song).replace(labels=labels)

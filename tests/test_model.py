@@ -31,6 +31,25 @@ def test_generate_gives_a_sequence_of_the_asked_length(model, tmp_path):
     assert sorted(n.pitch for n in again.notes) == sorted(n.pitch for n in sequence.notes)
 
 
+def test_generate_takes_controls_as_one_or_by_name(model):
+    wishes = config.Controls(style="pop", duration="0:15", tempo=100, meter="3/4", seed=2)
+    one = model.generate(controls=wishes)
+    assert one == model.generate("pop", 15, 2, tempo=100, meter="3/4")
+    assert one == model.generate(controls=wishes, duration=15.0)
+    assert (one.time_signatures[0].numerator, one.time_signatures[0].denominator) == (3, 4)
+    assert abs(one.tempos[0].qpm / 100 - 1) <= 0.01
+    with pytest.raises(jaxmusic.UserError, match="no control 'speed'"):
+        model.generate(speed=100)
+
+
+def test_bars_are_streamed(model):
+    from jaxmusic.generate import streaming
+
+    bars = list(model.stream("pop", 15.0, 2))
+    assert [bar.number for bar in bars] == list(range(bars[0].total))
+    assert sequences.to_sequence(streaming.join(bars)) == model.generate("pop", 15.0, 2)
+
+
 def test_the_seed_decides(model):
     first, same, other = (model.generate(duration=15.0, seed=s) for s in (3, 3, 4))
     assert first == same

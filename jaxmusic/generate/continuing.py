@@ -101,10 +101,10 @@ class ContinuingPlanner(Planner):
         if wishes.sections or whole is None:
             self.new_bars = len(wishes.sections) or wishes.bars - self.bars_given
             self.last_bar, self.tempo = 0, tempo
-            least = max(1, math.ceil((stop - now) * tempo / 60 / bar))
-            if self.new_bars < least:
+            fewest = max(1, math.ceil((stop - now) * tempo / 60 / bar))
+            if self.new_bars < fewest:
                 raise UserError(
-                    f"Ask for {self.bars_given + least} bars or more: the prompt has "
+                    f"Ask for {self.bars_given + fewest} bars or more: the prompt has "
                     f"{self.bars_given}, and what sounds there has to end."
                 )
             return
@@ -181,7 +181,7 @@ class ContinuingPlanner(Planner):
         """The notes with what changes where the new bars begin, and with their labels."""
         here = [self.tick]
         num, den = meters.METERS[self.meter]
-        labels: dict[str, np.ndarray] = {}
+        labels: dict[str, Any] = {}
         for name in ("key", "chord", "section"):
             old = getattr(whole.labels, f"{name}_tick"), getattr(whole.labels, name)
             at, values = ticks(getattr(added, f"{name}_tick")), getattr(added, name)

@@ -37,6 +37,7 @@ TOKENS_PER_SLOT = 20
 """Tokens that an instrument is expected to take in a bar where nothing else tells."""
 FEWEST_TOKENS = 24
 """A bar needs room for so many tokens to be written at all."""
+COLUMNS = ("onset", "duration", "pitch", "velocity", "slot")
 LISTED = 64
 """Lists of bars to be written and of notes that ring into them have room for so many."""
 _LAST_NOTE = 12  # tokens by which a bar that is full may yet grow
@@ -203,14 +204,14 @@ class WindowPlanner:
         piece, first = self.piece, int(self.piece.bar_step[self.start])
         bar = np.searchsorted(piece.bar_step, piece.onset, side="right") - 1
         other = (bar < self.start) | (bar >= self.stop)
-        names = ("onset", "duration", "pitch", "velocity", "slot")
         part = dataclasses.replace(part, onset=part.onset + first)
-        columns = [
-            np.concatenate([getattr(piece, name)[other], getattr(part, name)]) for name in names
-        ]
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(piece, name)[other], getattr(part, name)])
+            for name in COLUMNS
+        }
         chord = piece.chord.copy()
         chord[2 * self.start : 2 * self.stop] = part.chord
-        joined, _, _ = canonical(*columns, int(piece.bar_step[-1]))
+        joined, _, _ = canonical(**columns, total=int(piece.bar_step[-1]))
         return dataclasses.replace(piece, **joined, chord=chord)
 
 
@@ -319,8 +320,7 @@ def _roomy(found: Holes) -> Holes:
 
 def _only(piece: Piece, rows: np.ndarray) -> Piece:
     """The piece with some of its notes (bool [N]), and chords that may be written to."""
-    names = ("onset", "duration", "pitch", "velocity", "slot")
-    columns: dict[str, Any] = {name: getattr(piece, name)[rows] for name in names}
+    columns: dict[str, Any] = {name: getattr(piece, name)[rows] for name in COLUMNS}
     return dataclasses.replace(piece, **columns, chord=piece.chord.copy())
 
 
@@ -341,7 +341,7 @@ def _window(sizes: np.ndarray, piece: Piece, given: Given, context: int) -> tupl
     else:
         expected = 6 + TOKENS_PER_SLOT * int((~given.slots & (piece.programs >= 0)).sum())
     budget = context - int(sizes[0]) - 3
-    with_writing = cost + marked * int(ROOM * expected + _LAST_NOTE)
+    with_writing = cost + marked * int(max(ROOM * expected, FEWEST_TOKENS) + _LAST_NOTE)
     todo = np.flatnonzero(marked)
     used = np.cumsum(with_writing[todo[0] : todo[-1] + 1])
     fitting = max(int((used <= CORE * budget).sum()), 1)

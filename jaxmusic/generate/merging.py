@@ -179,7 +179,9 @@ def merge(
     merged = make_notes(
         all_["onset"],
         all_["stop"] - all_["onset"],
-        *(all_[name] for name in ("pitch", "velocity", "track")),
+        all_["pitch"],
+        all_["velocity"],
+        all_["track"],
         program=program,
         drum=drum,
     )

@@ -11,6 +11,7 @@ import numpy as np
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.layout import TASKS
+from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.errors import UserError
 from jaxmusic.generate import chords as theory
 from jaxmusic.generate import controls, filling, merging
@@ -150,6 +151,7 @@ def perform(
     wishes = knows.read_for(task, asked)
     if task == "harmonise" and wishes.band.slots is None:
         wishes = dataclasses.replace(wishes, band=controls.instruments.read(HARMONY))
+    assert isinstance(knows.codec, MetricalCodec)  # or `read_for` would have refused
     original = merging.read(notes, knows.codec, knows.normalised)
     wishes = _moved(wishes, original.semitones)
     original = _with_band(task, original, wishes.band)
@@ -162,17 +164,20 @@ def perform(
         return composer.compose(planner, asked.seed, count, sampling, progress)
     given = _given(task, original, str(bars))
     joining = tuple(np.flatnonzero(_new_slots(original)).tolist())
-    return [
-        filling.fill(
-            *(composer, original, given, drop, wishes, joining),
-            seed=int(np.random.SeedSequence((asked.seed, number)).generate_state(1)[0]),
-            sampling=sampling,
-            progress=(lambda bars, total, n=number: progress(n * total + bars, count * total))
-            if progress
-            else None,
+    made = []
+    for number in range(count):
+
+        def report(finished: int, total: int, before: int = number) -> None:
+            if progress:
+                progress(before * total + finished, count * total)
+
+        seed = int(np.random.SeedSequence((asked.seed, number)).generate_state(1)[0])
+        made.append(
+            filling.fill(
+                *(composer, original, given, drop, wishes, joining, seed, sampling, report)
+            )
         )
-        for number in range(count)
-    ]
+    return made
 
 
 def _moved(wishes: Wishes, semitones: int) -> Wishes:
