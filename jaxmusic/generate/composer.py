@@ -211,5 +211,3 @@ def _keys(seed: int, count: int, candidates: int) -> jax.Array:
 
     pieces = jnp.repeat(jnp.arange(count), candidates)
     return jax.vmap(key)(pieces, jnp.tile(jnp.arange(candidates), count))
-
-

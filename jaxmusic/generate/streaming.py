@@ -84,8 +84,7 @@ def join(parts: Sequence[Bar]) -> Notes:
     """The piece that all its bars together are; `parts` holds them all, in order."""
     last = parts[-1].notes
     columns = {
-        name: np.concatenate([getattr(part.notes, name) for part in parts])
-        for name in COLUMNS
+        name: np.concatenate([getattr(part.notes, name) for part in parts]) for name in COLUMNS
     }
     voice = columns["track"].astype(np.int64) * 128 + columns["pitch"]
     order = np.lexsort((columns["onset"], voice))
