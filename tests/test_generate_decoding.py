@@ -139,7 +139,7 @@ def test_kinds_keep_their_share_at_temperatures_of_their_own():
 
 @pytest.mark.quick
 def test_names_of_temperatures_are_those_that_the_codec_has():
-    with pytest.raises(UserError, match="'loudness' here: choose from rhythm, pitch, drums$"):
+    with pytest.raises(UserError, match=r"'loudness' here: choose from rhythm, pitch, drums$"):
         decoding.settings(config.Sampling(temperatures="loudness=1"), VOCABULARY)
 
 

@@ -42,7 +42,9 @@ def contents(tokens):
     bars = int((CODEC.vocabulary.kind[tokens] == CODEC.vocabulary.kinds["bar"]).sum())
     onset = CODEC.onset_tokens[tokens]
     out = [set() for _ in range(bars)]
-    for bar, *where in zip(*(np.asarray(e)[onset] for e in (events.bar, *events[2:3], *events[4:]))):
+    for bar, *where in zip(
+        *(np.asarray(e)[onset] for e in (events.bar, *events[2:3], *events[4:]))
+    ):
         out[bar].add(tuple(int(x) for x in where))
     return out
 
@@ -161,7 +163,9 @@ def test_the_best_of_several(composer):
     assert np.array_equal(everything[0].tokens, plain.tokens)
     assert everything[0].bits_per_note == pytest.approx(plain.bits_per_note, rel=1e-4)
     assert len({piece.tokens.tobytes() for piece in everything}) == 6
-    assert [len(p.notes) for p in most] == [max(len(p.notes) for p in everything[i:i+3]) for i in (0, 3)]
+    assert [len(p.notes) for p in most] == [
+        max(len(p.notes) for p in everything[i : i + 3]) for i in (0, 3)
+    ]
     likeliest = composer.compose(planner, 5, 2, config.Sampling(best_of=3))
     for best, group in zip(likeliest, (everything[:3], everything[3:])):
         assert best.bits_per_note == min(piece.bits_per_note for piece in group)

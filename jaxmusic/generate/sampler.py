@@ -121,7 +121,7 @@ class Sampler:
         room = min(self.context, bucket(ready + CHUNK))
         rows = len(prompts) if looks is None else len(looks.tokens)
         cache = model.init_cache(self.shape, rows, room)
-        width = min(room, -(-(ready + 1) // CHUNK) * CHUNK)
+        width = min(room, max(CHUNK, 1 << ready.bit_length()))  # few widths, few programs
         state, cache, sights = self._extend(
             self.weights, forced[:, :width], cache, plan, ready, looks, rules=planner.rules
         )

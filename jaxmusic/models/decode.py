@@ -38,7 +38,7 @@ class Sight(NamedTuple):
       hidden: bool [B, length], places of the cache that the row does not see.
     """
 
-    index: jax.Array
+    index: Any
     hidden: jax.Array
 
 

@@ -10,6 +10,9 @@ import jax
 
 from jaxmusic import paths
 
+MAX_BYTES = 1 << 30
+"""The programs that were not used for longest are deleted where all together are larger."""
+
 
 def keep_compiled() -> None:
     """Has JAX keep what takes over a second to compile, in ``~/.cache/jaxmusic``.
@@ -17,11 +20,12 @@ def keep_compiled() -> None:
     For programs only: a library must not change the settings of who imports it. A folder set with
     ``JAX_COMPILATION_CACHE_DIR`` is left alone. What is loaded is the very program that was
     compiled before, so that a run that goes on computes the same bits. Machines that share a home
-    folder but not the kind of CPU get folders of their own.
+    folder but not the kind of CPU get folders of their own. No folder grows beyond `MAX_BYTES`.
     """
     if jax.config.values["jax_compilation_cache_dir"]:
         return
     jax.config.update("jax_compilation_cache_dir", str(paths.cache() / _machine()))
+    jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
 
 
 def _machine() -> str:
