@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import math
@@ -116,8 +117,7 @@ class Composer:
             raise UserError("to rank candidates set best_of to 2 or more")
         settings = decoding.settings(sampling, self.codec.vocabulary)
         keys = _keys(seed, count, sampling.best_of)
-        for drafts, _ in self._drafts(planner, keys, settings, progress):
-            pass
+        ((drafts, _),) = collections.deque(self._drafts(planner, keys, settings, progress), 1)
         pieces = [self._finished(planner, draft) for draft in drafts]
         groups = [pieces[i : i + sampling.best_of] for i in range(0, len(pieces), sampling.best_of)]
         return [max(group, key=rank or (lambda c: -c.bits_per_note)) for group in groups]
