@@ -15,7 +15,7 @@ MAX_BYTES = 1 << 30
 
 
 def keep_compiled() -> None:
-    """Has JAX keep what takes over a second to compile, in ``~/.cache/jaxmusic``.
+    """Has JAX keep what takes over a second to compile, in ``~/.cache/jaxmusic/programs``.
 
     For programs only: a library must not change the settings of who imports it. A folder set with
     ``JAX_COMPILATION_CACHE_DIR`` is left alone. What is loaded is the very program that was
@@ -24,7 +24,7 @@ def keep_compiled() -> None:
     """
     if jax.config.values["jax_compilation_cache_dir"]:
         return
-    jax.config.update("jax_compilation_cache_dir", str(paths.cache() / _machine()))
+    jax.config.update("jax_compilation_cache_dir", str(paths.cache() / "programs" / _machine()))
     jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
 
 
