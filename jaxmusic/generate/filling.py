@@ -244,6 +244,8 @@ def fill(
     Raises:
       UserError: a bar does not fit into the model's context, or sampling cannot be so.
     """
+    if given.slots.any():  # a bar is more than what is written of it
+        sampling = dataclasses.replace(sampling, repeats=0)
     piece, marked = _only(original.piece, given.notes(original.piece)), given.marked.copy()
     if not given.chords:
         piece.chord[np.repeat(marked, 2)] = -1

@@ -105,9 +105,10 @@ class Planner:
         return self.codec.vocabulary.kind[stream] == self.codec.vocabulary.kinds["bar"]
 
     def go_on(self, streams: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray], Plan]:
-        """Streams cut to whole bars, prompts for the next stretch, and its plan.
+        """Streams cut where a bar opens, prompts for the next stretch, and its plan.
 
-        A prompt is a header, the running state and the last bars of a piece.
+        A prompt is a header, the running state and the last bars of a piece, and the bar token of
+        the next: or notes might be added to a bar that is done.
         """
         out, prompts, plan = [], [], self._plan(len(streams))
         for row, stream in enumerate(streams):
@@ -116,9 +117,9 @@ class Planner:
                 prompts.append(stream[:2])
                 plan.bars[row] = 0
                 continue
-            stream = stream[: np.flatnonzero(self._is_bar(stream))[-1]]
-            out.append(stream)
-            piece, _ = self.codec.decode(stream)
+            opened = int(np.flatnonzero(self._is_bar(stream))[-1])
+            out.append(stream[: opened + 1])
+            piece, _ = self.codec.decode(stream[:opened])
             total = int(plan.bars[row, piece.meter[0], piece.tempo[0]])
             last = int(plan.last_bar[row, piece.meter[0], piece.tempo[0]])
             piece = dataclasses.replace(piece, bars_after=total - piece.bars)
@@ -126,10 +127,12 @@ class Planner:
             room = self.context // 2 - sizes[0]
             kept = int((np.cumsum(sizes[:0:-1]) <= room).sum())
             first = piece.bars - max(kept, 1)
-            prompts.append(self.codec.encode(piece.part(first, piece.bars)))
+            prompt = self.codec.encode(piece.part(first, piece.bars))
+            prompts.append(np.append(prompt, stream[opened]))
             plan.bars[row], plan.last_bar[row] = total - first, last
             before = piece.onset < piece.bar_step[first]
             plan.asked.first[row] = first
+            plan.asked.given[row] = max(int(plan.asked.given[row]) - first, 0)
             plan.asked.steps[row] = piece.bar_step[first]
             plan.asked.notes[row] = before.sum()
             plan.asked.sounded[row] = (1 << np.unique(piece.slot[before]).astype(np.int32)).sum()

@@ -49,8 +49,7 @@ def finished(
 ) -> Iterator[Bar]:
     """The bars of a stream so far to which nothing is added any more, but for the first `made`.
 
-    The bar before the one that is open is not among them: where the context is full the open one
-    is drawn anew, and the model may add to the one before it.
+    The bar that is open is not among them: where the context is full it is drawn anew.
 
     Args:
       codec: a codec with bars.
@@ -62,7 +61,6 @@ def finished(
     v = codec.vocabulary
     lines = np.flatnonzero(v.kind[stream] == v.kinds["bar"])
     ended = bool(stream[-1] == v.start["eos"])
-    lines = lines if ended else lines[:-1]
     stop = len(lines) - (not ended)
     if stop <= made:
         return
