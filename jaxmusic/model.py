@@ -93,7 +93,9 @@ class MusicModel:
         anywhere = dataclasses.replace(shape, attention="chunked")
         self._graph, _ = jax.eval_shape(lambda: transformer.make(anywhere, codec.vocab_size, 0))
         self._composer = Composer(shape, decode.prepare(shape, params), codec, data.context)
-        self._knows = Knowledge(codec, styles, self.controls, data.tasks, data.normalise)
+        self._knows = Knowledge(
+            *(codec, styles, self.controls, data.tasks, data.normalise, data.drop_controls)
+        )
         self._likelihood = jax.jit(self._row_likelihood)
 
     def generate(

@@ -333,11 +333,16 @@ def test_a_model_says_what_it_was_not_trained_for():
     from jaxmusic.codecs.performance import PerformanceCodec
     from jaxmusic.generate.tasks import Knowledge
 
-    knows = Knowledge(CODEC, ("pop",), ("styles",), config.Tasks(infill=0.1), False)
+    knows = Knowledge(CODEC, ("pop",), ("styles",), config.Tasks(infill=0.1), False, 0.1)
     knows.read_for("infill", config.Controls(style="pop"))
     knows.read_for("continue", config.Controls())
     with pytest.raises(UserError, match=r"data\.tasks\.vary"):
         knows.read_for("vary", config.Controls())
+    knows.read(config.Controls(style="pop", guidance=2.0))
+    always = dataclasses.replace(knows, left_out=0.0)
+    always.read(config.Controls(style="pop"))
+    with pytest.raises(UserError, match=r"data\.drop-controls"):
+        always.read(config.Controls(style="pop", guidance=2.0))
     with pytest.raises(UserError, match="not trained with keys"):
         knows.read(config.Controls(key="Am"))
     with pytest.raises(UserError, match="leave form out"):

@@ -63,6 +63,7 @@ class Knowledge:
       controls: optional controls that it was trained with, of `codecs.layout.CONTROLS`.
       tasks: the chances of the tasks that it was trained for.
       normalised: whether it knows C major and A minor alone.
+      left_out: the chance with which controls were left out while it was trained.
     """
 
     codec: Codec
@@ -70,6 +71,7 @@ class Knowledge:
     controls: tuple[str, ...]
     tasks: config.Tasks
     normalised: bool
+    left_out: float
 
     def read(self, asked: config.Controls) -> Wishes:
         """Reads controls for a piece that is made of nothing else.
@@ -77,9 +79,7 @@ class Knowledge:
         Raises:
           UserError: they cannot be, or the model does not know them.
         """
-        wishes = controls.read(asked, self.codec, self.normalised, self.styles)
-        check_trained(wishes, self.controls)
-        return wishes
+        return self._read(asked, self.normalised)
 
     def read_for(self, task: str, asked: config.Controls) -> Wishes:
         """Reads controls for a task; key and chords are those of the given piece, not moved.
@@ -108,8 +108,16 @@ class Knowledge:
             raise UserError(
                 "give a form or a duration, not both: the form says how many bars follow the prompt"
             )
-        wishes = controls.read(asked, self.codec, False, self.styles)
+        return self._read(asked, False)
+
+    def _read(self, asked: config.Controls, normalised: bool) -> Wishes:
+        wishes = controls.read(asked, self.codec, normalised, self.styles)
         check_trained(wishes, self.controls)
+        if asked.guidance != 1 and not self.left_out:
+            raise UserError(
+                "this model always saw its controls and cannot be guided: leave guidance out, or "
+                "train one with --data.drop-controls 0.15, say"
+            )
         return wishes
 
 
