@@ -25,9 +25,9 @@ from jaxmusic.generate.composer import Composer, Composition
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.merging import Original, merge
 from jaxmusic.generate.planning import SILENT_BARS, asked
-from jaxmusic.meters import METERS, TEMPOS
+from jaxmusic.meters import METERS, TEMPOS, halves
 from jaxmusic.notes import Labels, Notes
-from jaxmusic.piece import Piece, canonical
+from jaxmusic.piece import Piece, canonical, changes
 
 ROOM = 2.0
 """A window leaves room for so many times the tokens that are expected to be written."""
@@ -300,10 +300,8 @@ def _with_chords(original: Original, given: Given, piece: Piece) -> Labels:
     labels = original.notes.labels
     before = original.piece.transpose(-original.semitones)
     chord = np.where(np.repeat(given.marked, 2), piece.chord, before.chord)
-    lines = piece.bar_step
-    half = np.stack([lines[:-1], lines[:-1] + np.diff(lines) // 2], 1).ravel()
-    new = np.flatnonzero(np.diff(chord, prepend=-2) * (chord >= 0))
-    at = np.maximum(original.ticks(half[new]), 0)
+    new = np.flatnonzero(changes(chord, -1) & (chord >= 0))
+    at = np.maximum(original.ticks(halves(piece.bar_step)[new]), 0)
     return dataclasses.replace(
         labels, chord_tick=at.astype(np.int32), chord=chord[new].astype(np.uint8)
     )
