@@ -18,7 +18,7 @@ from jaxmusic.data import starter
 from jaxmusic.errors import UserError
 from jaxmusic.formats import files
 from jaxmusic.formats import sequence as sequences
-from jaxmusic.generate import filling, merging
+from jaxmusic.generate import filling, merging, tasks
 from jaxmusic.generate.composer import Composition
 from jaxmusic.generate.continuing import ContinuingPlanner
 from jaxmusic.generate.controls import read
@@ -107,7 +107,7 @@ def some_given(original, task, seed):
         slots[rng.permutation(np.unique(piece.slot))[: max(len(np.unique(piece.slot)) // 2, 1)]] = 1
     if not marked.any() or (marked.all() and not slots.any()):
         return None
-    return filling.given_of(task, piece, marked, slots)
+    return tasks.given_of(task, piece, marked, slots)
 
 
 def check_refilled(notes, seed, tasks=("infill", "accompany", "harmonise", "vary")):
@@ -159,9 +159,7 @@ def test_a_piece_that_is_written_anew_in_small_windows_is_the_same_piece(song):
 
 def test_infill_sees_both_sides(song):
     original = merging.read(song, CODEC)
-    given = filling.given_of(
-        "infill", original.piece, filling.read_bars("8-9", 16), np.zeros(16, bool)
-    )
+    given = tasks.given_of("infill", original.piece, tasks.read_bars("8-9", 16), np.zeros(16, bool))
     window = filling.WindowPlanner(GRAMMAR, 1500, original.piece, given)
     assert window.start < 7 and window.stop > 9
     assert abs((7 - window.start) - (window.stop - 9)) <= 1

@@ -7,7 +7,6 @@ The first window begins with the first bars to be written; the next one sees the
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,7 +17,6 @@ from jaxmusic import config
 from jaxmusic.codecs import task_grammar
 from jaxmusic.codecs.asked import Asked
 from jaxmusic.codecs.grammar import Grammar, Rules
-from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.tasks import Given, Holes, holes
 from jaxmusic.errors import UserError
 from jaxmusic.generate.composer import Composer, Composition
@@ -41,46 +39,6 @@ COLUMNS = ("onset", "duration", "pitch", "velocity", "slot")
 LISTED = 64
 """Lists of bars to be written and of notes that ring into them have room for so many."""
 _LAST_NOTE = 12  # tokens by which a bar that is full may yet grow
-
-
-def read_bars(text: str, bars: int) -> np.ndarray:
-    """Bool [bars]: which bars of a piece are meant by ``9-16``, ``7`` or ``1-4,9-12``.
-
-    Raises:
-      UserError: that is no list of bars, or the piece does not have them.
-    """
-    chosen = np.zeros(bars, bool)
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        if not match:
-            raise UserError(f"{text!r} does not name bars: write 9-16, 7 or 1-4,9-12")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if not 1 <= first <= last <= bars:
-            raise UserError(
-                f"bars {part.strip()} are not in the piece: it has bars 1 to {bars}, and the "
-                "first one named must not come after the last"
-            )
-        chosen[first - 1 : last] = True
-    return chosen
-
-
-def given_of(task: str, piece: Piece, marked: np.ndarray, slots: np.ndarray) -> Given:
-    """What a task gives of a piece.
-
-    Args:
-      task: infill, accompany, harmonise or vary.
-      piece: the piece, with the instruments that are to be written.
-      marked: bool [B], bars of which something is to be written.
-      slots: bool [16], slots of which nothing is to be written there.
-
-    Raises:
-      UserError: nothing or all of the piece would be written.
-    """
-    if not marked.any():
-        raise UserError("Keep fewer bars: all of the piece is kept, and nothing is left to write.")
-    if marked.all() and not slots.any():
-        raise UserError("Keep some bars: there is nothing to go by where all of them are written.")
-    return Given(TASKS.index(task), marked, slots, chords=task in ("accompany", "vary"))
 
 
 class Plan(NamedTuple):

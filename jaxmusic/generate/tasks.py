@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from jaxmusic import config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.tasks import Given
 from jaxmusic.errors import UserError
 from jaxmusic.generate import chords as theory
 from jaxmusic.generate import controls, filling, merging
@@ -253,15 +255,55 @@ def _headed(task: str, piece: Piece, wishes: Wishes, knows: Knowledge) -> Piece:
     return dataclasses.replace(piece, **changed)
 
 
-def _given(task: str, original: Original, bars: str) -> Any:
+def _given(task: str, original: Original, bars: str) -> Given:
     """What is given of the piece."""
     piece = original.piece
     slots = np.zeros(16, bool)
     marked = np.ones(piece.bars, bool)
     if task == "infill":
-        marked = filling.read_bars(bars, piece.bars)
+        marked = read_bars(bars, piece.bars)
     elif task == "vary":
-        marked = ~filling.read_bars(bars, piece.bars)
+        marked = ~read_bars(bars, piece.bars)
     else:
         slots[original.slot[np.unique(original.notes.track)]] = True
-    return filling.given_of(task, piece, marked, slots)
+    return given_of(task, piece, marked, slots)
+
+
+def read_bars(text: str, bars: int) -> np.ndarray:
+    """Bool [bars]: which bars of a piece are meant by ``9-16``, ``7`` or ``1-4,9-12``.
+
+    Raises:
+      UserError: that is no list of bars, or the piece does not have them.
+    """
+    chosen = np.zeros(bars, bool)
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if not match:
+            raise UserError(f"{text!r} does not name bars: write 9-16, 7 or 1-4,9-12")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 1 <= first <= last <= bars:
+            raise UserError(
+                f"bars {part.strip()} are not in the piece: it has bars 1 to {bars}, and the "
+                "first one named must not come after the last"
+            )
+        chosen[first - 1 : last] = True
+    return chosen
+
+
+def given_of(task: str, piece: Piece, marked: np.ndarray, slots: np.ndarray) -> Given:
+    """What a task gives of a piece.
+
+    Args:
+      task: infill, accompany, harmonise or vary.
+      piece: the piece, with the instruments that are to be written.
+      marked: bool [B], bars of which something is to be written.
+      slots: bool [16], slots of which nothing is to be written there.
+
+    Raises:
+      UserError: nothing or all of the piece would be written.
+    """
+    if not marked.any():
+        raise UserError("Keep fewer bars: all of the piece is kept, and nothing is left to write.")
+    if marked.all() and not slots.any():
+        raise UserError("Keep some bars: there is nothing to go by where all of them are written.")
+    return Given(TASKS.index(task), marked, slots, chords=task in ("accompany", "vary"))
