@@ -72,8 +72,14 @@ class _Draft:
 class Composer:
     """Composes pieces with one model under its codec's grammar; compiled programs are kept."""
 
-    def __init__(self, shape: config.Model, weights: model.Weights, codec: Codec, context: int):
-        """Takes the model's shape, its weights from `models.decode.prepare`, and the context."""
+    def __init__(
+        self, shape: config.Model, weights: model.Weights | None, codec: Codec, context: int
+    ):
+        """Takes the model's shape, its weights from `models.decode.prepare`, and the context.
+
+        Where weights change while the programs are kept, they are None here and set later, as
+        `sampler.weights`.
+        """
         self.codec, self.context = codec, context
         grammar, self._planner = KINDS[codec.config.kind]
         self.grammar = grammar(codec)
