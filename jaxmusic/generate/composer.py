@@ -46,12 +46,14 @@ class Composition:
       bars: their number, or that of seconds where the codec counts these.
       bits_per_note: how surprising its drawn tokens were to the model at temperature 1, among those
         that could follow, in bits for each note; with several views, to all of them together.
+      written: bool [N], which of the notes are new where a piece was given; None for all of them.
     """
 
     notes: Notes
     tokens: np.ndarray
     bars: int
     bits_per_note: float = 0.0
+    written: np.ndarray | None = None
 
 
 @dataclasses.dataclass
