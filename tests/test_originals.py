@@ -1,7 +1,5 @@
 """Composing with --originality: copies are thrown away, original pieces are written."""
 
-import dataclasses
-
 import data_music
 import numpy as np
 import pytest
@@ -9,14 +7,11 @@ import pytest
 from jaxmusic import cli, config, originals
 from jaxmusic.data.builder import prepare_pieces
 from jaxmusic.errors import UserError
-from jaxmusic.evaluate import originality
 from jaxmusic.formats.midi import read_notes, write_midi
 from jaxmusic.generate.composer import Composition
 from jaxmusic.model import MusicModel
 from jaxmusic.notes import make_notes
 from jaxmusic.train import weights
-
-BAR = data_music.BAR
 
 
 @pytest.fixture(scope="module")
@@ -151,23 +146,6 @@ def test_what_was_given_is_no_copy(training):
         judged = originals.judge(composition(piece, piece.track == 3), training)
         assert judged.copied == copied and (not copied or judged.piece == 6)
         assert originals.judge(composition(piece), training).copied
-
-
-@pytest.mark.parametrize("task, bars", [("continue", 4), ("infill", "3-6")])
-def test_tasks_say_what_was_written(toy_run, training, task, bars):
-    model = weights.load(toy_run)
-    tasks = dataclasses.replace(model.experiment.data, tasks=config.Tasks(infill=0.1))
-    experiment = dataclasses.replace(model.experiment, data=tasks)
-    music = MusicModel(experiment, model.codec, model.params, model.styles)
-    song = data_music.tune(400, bars=8)
-    wishes = {"duration": "8 bars"} if task == "continue" else {}
-    (piece,) = music.perform(task, song, bars, **wishes)
-    first, stop = (4, 8) if task == "continue" else (2, 6)
-    inside = (piece.notes.onset >= first * BAR) & (piece.notes.onset < stop * BAR)
-    assert np.array_equal(piece.written, inside)
-    found = originals.written(piece)
-    assert len(found) == inside.sum()
-    assert not originality.find(training, found).copied
 
 
 def test_a_file_needs_the_folder_of_its_training_music(toy_run, tmp_path, capsys, monkeypatch):

@@ -106,6 +106,5 @@ class Hooks:
 
 def _here(x: jax.Array) -> jax.Array:
     """An array on the first device of this process."""
-    if x.is_fully_replicated:
-        return x.addressable_data(0)
-    return jax.device_put(x, jax.local_devices()[0])
+    whole = x.addressable_data(0) if x.is_fully_replicated else x
+    return jax.device_put(whole, jax.local_devices()[0])
