@@ -4,6 +4,8 @@ import dataclasses
 import io
 import math
 import os
+import pathlib
+import re
 import signal
 import types
 import wave
@@ -22,9 +24,10 @@ from jaxmusic.errors import UserError
 from jaxmusic.evaluate.statistics import STATISTICS
 from jaxmusic.formats import audio
 from jaxmusic.formats.midi import read_notes
-from jaxmusic.train import hooks, monitor, samples, session, trainer, weights
+from jaxmusic.train import experiments, hooks, monitor, samples, session, trainer, weights
 from jaxmusic.train.log import read_log
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 SAMPLES = config.Samples(every=2, pieces=2, seconds=6.0, statistics="polyphony pitches")
 
 
@@ -185,6 +188,20 @@ def test_a_hook_of_ones_own_sees_the_weights_that_compose(norm, tmp_path):
     average = jax.tree.leaves(weights.load(tmp_path).params)
     total = sum(float((np.asarray(x) ** 2).sum()) for x in average)
     assert lines[-1]["norm"] == pytest.approx(math.sqrt(total), rel=1e-6)
+
+
+def test_the_hook_in_the_documentation_works(tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "watching.md").read_text()
+    code, _ = re.findall(r"```python\n(\"\"\"pop_cpu.*?)```", text, re.DOTALL)
+    (tmp_path / "pop_norm.py").write_text(code)
+    monkeypatch.setattr(hooks, "HOOKS", dict(hooks.HOOKS))
+    experiment = experiments.load_experiment(str(tmp_path / "pop_norm.py"))
+    hooks.check(experiment)
+    calls = []
+    watch = types.SimpleNamespace(record=lambda step, values: calls.append((step, values)))
+    hook = hooks.HOOKS["norm"](types.SimpleNamespace(monitor=watch))
+    hook(100, {"a": jax.numpy.full(2, 2.0), "b": jax.numpy.ones((1, 1))})
+    assert hook.every == 100 and calls == [(100, {"norm": 3.0})]
 
 
 def test_a_hook_that_fails_is_named_and_the_training_goes_on(norm, tmp_path, monkeypatch, capsys):
