@@ -126,9 +126,7 @@ def evaluate(scorer: Scorer, pieces: Iterable[Any], progress: bool = False) -> L
     codec, vocabulary = scorer.codec, scorer.codec.vocabulary
     total = len(pieces) if isinstance(pieces, Sized) else None
     found = tqdm(scorer.score_all(pieces), "scoring", total, unit=" pieces", disable=not progress)
-    is_note = np.isin(
-        np.arange(len(vocabulary.names)), [vocabulary.kinds[k] for k in codec.onsets()]
-    )
+    is_note = np.isin(vocabulary.names, codec.onsets())
     kinds, spans = len(vocabulary.names), len(SPANS)
     columns: dict[str, list[Any]] = defaultdict(list)
     for scored in found:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -97,12 +98,7 @@ class Scorer:
         self.codec, self.context, self._params = codec, context, params
         # Rows have any width and the platform may be any: only this kernel takes them all.
         anywhere = dataclasses.replace(shape, attention="chunked")
-        graph, _ = jax.eval_shape(lambda: transformer.make(anywhere, codec.vocab_size, 0))
-
-        def losses(params: Any, events: Events, target: Any, segment: Any) -> jax.Array:
-            return token_losses(transformer.apply(graph, params, events, segment), target)
-
-        self._losses: Callable[..., Any] = jax.jit(losses)
+        self._graph, _ = jax.eval_shape(lambda: transformer.make(anywhere, codec.vocab_size, 0))
 
     def score(self, piece: Any) -> Scored:
         """Scores a piece that the codec has quantised."""
@@ -148,8 +144,7 @@ class Scorer:
                     batch[:6, place, :length] = rows[number].events
                     batch[6, place, :length] = rows[number].target
                     batch[7, place, :length] = 1
-                found = self._losses(self._params, Events(*batch[:6]), batch[6], batch[7])
-                waiting.append((some, found))
+                waiting.append((some, _losses(self._graph, self._params, batch)))
         out = [np.zeros(0, np.float32)] * len(rows)
         for some, found in waiting:
             for number, nats in zip(some, np.asarray(found, np.float32)):
@@ -160,3 +155,10 @@ class Scorer:
         """Width of the row that so many tokens are padded to."""
         doubled = max(1 << max(length - 1, 0).bit_length(), SHORTEST)
         return doubled if length > self.context else min(doubled, self.context)
+
+
+@partial(jax.jit, static_argnums=0)  # models of one shape share the program
+def _losses(graph: Any, params: Any, batch: jax.Array) -> jax.Array:
+    """Nats [B, T] of the targets of rows [8, B, T]: events, target, and 1 where there are any."""
+    logits = transformer.apply(graph, params, Events(*batch[:6]), batch[7])
+    return token_losses(logits, batch[6])
