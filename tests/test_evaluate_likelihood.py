@@ -250,7 +250,7 @@ def test_figures_are_those_worked_out_by_hand():
     assert (first["first_bar"], first["last_bar"], first["pieces"]) == (1, 3, 2)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.tuples(st.floats(0.1, 9), st.integers(1, 4), st.integers(1, 70)), max_size=6))
 def test_kinds_and_positions_add_up_to_the_whole(pieces):
     found = likelihood.evaluate(Known(), [known(b, n, bars=bars) for b, n, bars in pieces])
