@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import types
-import typing
-from typing import Any, TypeVar
-
-T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,6 +224,24 @@ class Hosts:
 
 
 @dataclasses.dataclass(frozen=True)
+class Samples:
+    """Short pieces that a run composes with the weights of the moment; see docs/watching.md."""
+
+    every: int = 0
+    """Steps from one time to the next, and once more after the last step; 0 for never."""
+    pieces: int = 3
+    """Pieces each time, always drawn with the same random numbers."""
+    seconds: float = 30.0
+    """Length of each piece."""
+    statistics: str = (
+        "pitch_class_entropy scale_consistency polyphony notes_per_quarter groove_consistency "
+        "bar_similarity_4"
+    )
+    """Statistics of the pieces, and of pieces of the validation split, that are recorded: names of
+    numbers in docs/evaluation.md, separated by spaces."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Experiment:
     """Everything a training run is made of."""
 
@@ -239,6 +251,7 @@ class Experiment:
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     mesh: Mesh = dataclasses.field(default_factory=Mesh)
     hosts: Hosts = dataclasses.field(default_factory=Hosts)
+    samples: Samples = dataclasses.field(default_factory=Samples)
     steps: int = 2000
     """Optimizer steps."""
     accumulate: int = 1
@@ -267,6 +280,8 @@ class Experiment:
     """Steps between lines of the log."""
     trackers: str = "tensorboard"
     """Where the figures go besides the log, several separated by spaces; see docs/watching.md."""
+    hooks: str = "samples"
+    """What looks at the weights now and then, several separated by spaces; see docs/watching.md."""
     resume_from: str = ""
     """Run whose whole state (weights, optimiser, step) a new run goes on from, e.g. to more
     steps."""
@@ -346,48 +361,9 @@ class Output:
     """Also draw the piano roll to this file."""
     step: int = -1
     """Training step of the checkpoint; -1 is the one with the best validation loss."""
-
-
-def to_json(config: Any) -> str:
-    """A dataclass as indented JSON."""
-    return json.dumps(dataclasses.asdict(config), indent=2)
-
-
-def flat(config: Any) -> dict[str, Any]:
-    """Every setting of a dataclass by its name on the command line, as in ``model.layers``."""
-    out: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            out |= {f"{field.name}.{name}": inner for name, inner in flat(value).items()}
-        else:
-            out[field.name] = value
-    return out
-
-
-def from_json(cls: type[T], text: str) -> T:
-    """Reads what `to_json` wrote; raises ValueError on an unknown field or a wrong type."""
-    return _build(cls, json.loads(text), "")
-
-
-def _build(cls: Any, values: Any, where: str) -> Any:
-    if not isinstance(values, dict):
-        raise ValueError(f"{where or cls.__name__} must be an object, not {values!r}")
-    hints = typing.get_type_hints(cls)
-    unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
-    if unknown:
-        names = ", ".join(f.name for f in dataclasses.fields(cls))
-        raise ValueError(f"{where}{unknown[0]} is not a field of {cls.__name__}; it has: {names}")
-    out = {}
-    for name, value in values.items():
-        hint = hints[name]
-        if dataclasses.is_dataclass(hint):
-            out[name] = _build(hint, value, f"{where}{name}.")
-        else:
-            kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-            if float in kinds and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
-            if type(value) not in kinds:
-                raise ValueError(f"{where}{name} must be {hint}, not {value!r}")
-            out[name] = value
-    return cls(**out)
+    originality: int = 0
+    """Refuse pieces that share a passage of so many telling notes or more with any piece of the
+    training music, and compose again; 0 does not look. Different songs hardly ever share 28."""
+    data_dir: str = ""
+    """Folder that holds the training music to look at; empty for the one that the model was
+    trained from."""

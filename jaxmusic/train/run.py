@@ -6,6 +6,7 @@ data.json         name, version and content hash of the dataset, its styles and 
 log.jsonl         losses and speed
 tensorboard/      the same for TensorBoard
 checkpoints/      see `jaxmusic.train.checkpoint`
+samples/          pieces composed on the way, see `jaxmusic.train.samples`
 lock              held by the process that trains
 """
 
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from etils import epath
 
 from jaxmusic import config as configs
-from jaxmusic import leases, locks, paths
+from jaxmusic import leases, locks, paths, settings
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import read_codec
 from jaxmusic.errors import UserError
@@ -36,7 +37,8 @@ COMMITTED = "commit_success.txt"
 """In a bucket, where nothing can be renamed, Orbax writes this last into a checkpoint."""
 FREE = (
     *("eval_every", "eval_batches", "checkpoint_every", "keep", "keep_every", "log_every"),
-    *("watchdog", "profile", "trackers", "optimizer.patience", "mesh.", "hosts."),
+    *("watchdog", "profile", "trackers", "hooks", "samples.", "optimizer.patience"),
+    *("mesh.", "hosts."),
     *("data.data_dir", "data.threads", "data.workers", "model.remat", "model.attention"),
     "accumulate",
 )
@@ -74,7 +76,7 @@ def read(run: str | epath.Path) -> Stored:
     path = folder(run)
     if not (path / EXPERIMENT).exists():
         raise UserError(f"Name the folder of a run: {path} holds no {EXPERIMENT}.")
-    experiment = settings((path / EXPERIMENT).read_text(), path)
+    experiment = read_settings((path / EXPERIMENT).read_text(), path)
     data = json.loads((path / DATA).read_text())
     codec = read_codec((path / CODEC).read_text())
     styles = tuple(data["styles"])
@@ -108,10 +110,10 @@ def steps(run: epath.Path) -> list[int]:
     return sorted(int(name) for name in found)
 
 
-def settings(text: str, path: epath.Path) -> configs.Experiment:
+def read_settings(text: str, path: epath.Path) -> configs.Experiment:
     """The settings of a run or model, from the JSON that was found in `path`."""
     try:
-        return configs.from_json(configs.Experiment, _today(text))
+        return settings.from_json(configs.Experiment, _today(text))
     except ValueError as error:
         raise UserError(
             f"Use the jaxmusic that {path} was made with: this one cannot read its settings "
@@ -140,7 +142,7 @@ def write(run: epath.Path, stored: Stored, hosts: Hosts, patience: float) -> Non
         paths.write_text(run / DATA, json.dumps(data, indent=2))
         paths.write_text(run / CODEC, stored.codec.to_json())
         # What makes the folder a run comes last.
-        paths.write_text(run / EXPERIMENT, configs.to_json(stored.experiment))
+        paths.write_text(run / EXPERIMENT, settings.to_json(stored.experiment))
     hosts.barrier("the description of the run", patience)
     if not (run / EXPERIMENT).exists():
         raise UserError(
@@ -174,7 +176,7 @@ def claim(run: epath.Path, experiment: configs.Experiment) -> Stored | None:
             )
         return None
     stored = read(run)
-    was, wanted = configs.flat(stored.experiment), configs.flat(experiment)
+    was, wanted = settings.flat(stored.experiment), settings.flat(experiment)
     for name, now in wanted.items():
         before = was[name]
         if before != now and not name.startswith(FREE):

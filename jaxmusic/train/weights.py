@@ -20,7 +20,7 @@ from etils import epath
 from flax import nnx
 
 from jaxmusic import config as configs
-from jaxmusic import paths
+from jaxmusic import paths, settings
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import read_codec
 from jaxmusic.errors import UserError
@@ -146,7 +146,7 @@ def export(
     header = {
         "format": "jaxmusic",
         "version": FORMAT,
-        "experiment": configs.to_json(_without_paths(saved.experiment)),
+        "experiment": settings.to_json(_without_paths(saved.experiment)),
         "codec": saved.codec.to_json(),
         "styles": json.dumps(saved.styles),
         "controls": json.dumps(saved.controls),
@@ -157,13 +157,24 @@ def export(
     return saved.step
 
 
+def dataset_of(source: str | epath.PathLike) -> tuple[str, str]:
+    """The dataset that a run or a safetensors file was trained on, and the folder that it lay in.
+
+    A file tells neither the dataset's version nor its folder; the folder is the usual one then.
+    """
+    with _opened(runs.folder(source)) as found:
+        return found.dataset, found.experiment.data.data_dir
+
+
 class _Opened:
     """A run's folder or a file, opened for reading weights."""
 
     def __init__(self, path: epath.Path, file: Any = None):
         self.path, self.file = path, file
         if file is None:
-            self.experiment, self.codec, _, _, self.styles, self.controls = runs.read(path)
+            stored = runs.read(path)
+            self.experiment, self.codec, self.dataset = stored[:3]
+            self.styles, self.controls = stored.styles, stored.controls
             return
         header = file.metadata() or {}
         if header.get("format") != "jaxmusic":
@@ -175,8 +186,9 @@ class _Opened:
                 f"Use a newer jaxmusic: {path} is of version {header['version']} and this one "
                 f"reads version {FORMAT}."
             )
-        self.experiment = runs.settings(header["experiment"], path)
+        self.experiment = runs.read_settings(header["experiment"], path)
         self.codec = read_codec(header["codec"])
+        self.dataset = self.experiment.data.dataset
         self.styles = tuple(json.loads(header["styles"]))
         names = json.loads(header["controls"]) if "controls" in header else None
         self.controls = runs.known_controls(names, self.codec, self.styles)
