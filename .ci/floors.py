@@ -25,7 +25,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     3: ("data", "generate"),
     2: ("codecs", "formats", "models", "parallel"),
     1: (
-        *("config", "notes", "events", "errors", "leases", "locks", "paths", "version"),
+        *("config", "settings", "notes", "events", "errors", "leases", "locks", "paths", "version"),
         *("beats", "beat_grid", "beat_tracking", "meters", "piece", "grid"),
         *("harmony", "harmony_weights", "melody"),
     ),

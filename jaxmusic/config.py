@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import types
-import typing
-from typing import Any, TypeVar
-
-T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -309,6 +303,38 @@ class Controls:
 
 
 @dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """How a model, or a set of songs, is measured."""
+
+    pieces: int = 20
+    """Pieces that the model composes, of which nothing is asked but their length."""
+    duration: str = ""
+    """Length of each of them, as in 3:00; empty: lengths of real pieces, from short ones to long
+    ones."""
+    wishes: int = 10
+    """Pieces that are composed with what as many held-out songs would ask for; 0 for none."""
+    wish_duration: str = "1:00"
+    """Length of each of these."""
+    split: str = "validation"
+    """Held-out pieces by which likelihood, wishes and originality are measured: validation or
+    test."""
+    most: int = 1000
+    """Pieces of the reference, at most; of more, so many are drawn."""
+    shown: int = 3
+    """Pieces of each set that are drawn."""
+    shown_bars: int = 24
+    """Their first bars, in piano rolls."""
+    seed: int = 0
+    """Seeds all that is composed or drawn by chance."""
+    step: int = -1
+    """Training step of the checkpoint; -1 is the one with the best validation loss."""
+    workers: int = 0
+    """Processes that read files; 0 is one for each core."""
+    file_timeout: float = 60.0
+    """Seconds after which a file that is still being read and measured is given up."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Sampling:
     """How the next token is drawn."""
 
@@ -346,80 +372,3 @@ class Output:
     """Also draw the piano roll to this file."""
     step: int = -1
     """Training step of the checkpoint; -1 is the one with the best validation loss."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """How a model, or a set of songs, is measured."""
-
-    pieces: int = 20
-    """Pieces that the model composes, of which nothing is asked but their length."""
-    duration: str = ""
-    """Length of each of them, as in 3:00; empty: lengths of real pieces, from short ones to long
-    ones."""
-    wishes: int = 10
-    """Pieces that are composed with what as many held-out songs would ask for; 0 for none."""
-    wish_duration: str = "1:00"
-    """Length of each of these."""
-    split: str = "validation"
-    """Held-out pieces by which likelihood, wishes and originality are measured: validation or
-    test."""
-    most: int = 1000
-    """Pieces of the reference, at most; of more, so many are drawn."""
-    shown: int = 3
-    """Pieces of each set that are drawn."""
-    shown_bars: int = 24
-    """Their first bars, in piano rolls."""
-    seed: int = 0
-    """Seeds all that is composed or drawn by chance."""
-    step: int = -1
-    """Training step of the checkpoint; -1 is the one with the best validation loss."""
-    workers: int = 0
-    """Processes that read files; 0 is one for each core."""
-    file_timeout: float = 60.0
-    """Seconds after which a file that is still being read and measured is given up."""
-
-
-def to_json(config: Any) -> str:
-    """A dataclass as indented JSON."""
-    return json.dumps(dataclasses.asdict(config), indent=2)
-
-
-def flat(config: Any) -> dict[str, Any]:
-    """Every setting of a dataclass by its name on the command line, as in ``model.layers``."""
-    out: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            out |= {f"{field.name}.{name}": inner for name, inner in flat(value).items()}
-        else:
-            out[field.name] = value
-    return out
-
-
-def from_json(cls: type[T], text: str) -> T:
-    """Reads what `to_json` wrote; raises ValueError on an unknown field or a wrong type."""
-    return _build(cls, json.loads(text), "")
-
-
-def _build(cls: Any, values: Any, where: str) -> Any:
-    if not isinstance(values, dict):
-        raise ValueError(f"{where or cls.__name__} must be an object, not {values!r}")
-    hints = typing.get_type_hints(cls)
-    unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
-    if unknown:
-        names = ", ".join(f.name for f in dataclasses.fields(cls))
-        raise ValueError(f"{where}{unknown[0]} is not a field of {cls.__name__}; it has: {names}")
-    out = {}
-    for name, value in values.items():
-        hint = hints[name]
-        if dataclasses.is_dataclass(hint):
-            out[name] = _build(hint, value, f"{where}{name}.")
-        else:
-            kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-            if float in kinds and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
-            if type(value) not in kinds:
-                raise ValueError(f"{where}{name} must be {hint}, not {value!r}")
-            out[name] = value
-    return cls(**out)

@@ -9,7 +9,7 @@ import data_music
 import mido
 import pytest
 
-from jaxmusic import cli, config
+from jaxmusic import cli, config, settings
 from jaxmusic.formats import files
 from jaxmusic.formats.midi import write_midi
 from jaxmusic.notes import make_notes
@@ -218,11 +218,11 @@ def test_a_checkpoint_of_another_codec(toy_run, tmp_path, capsys):
 
 def test_experiments_survive_json():
     experiment = dataclasses.replace(config.Experiment(), steps=7)
-    assert config.from_json(config.Experiment, config.to_json(experiment)) == experiment
+    assert settings.from_json(config.Experiment, settings.to_json(experiment)) == experiment
     with pytest.raises(ValueError, match="lairs"):
-        config.from_json(config.Experiment, '{"model": {"lairs": 3}}')
+        settings.from_json(config.Experiment, '{"model": {"lairs": 3}}')
     with pytest.raises(ValueError, match="steps"):
-        config.from_json(config.Experiment, '{"steps": "many"}')
+        settings.from_json(config.Experiment, '{"steps": "many"}')
 
 
 @pytest.mark.parametrize("path", sorted(pathlib.Path("configs").glob("*.py")), ids=str)

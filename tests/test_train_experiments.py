@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxmusic import config
+from jaxmusic import config, settings
 from jaxmusic.errors import UserError
 from jaxmusic.models import transformer
 from jaxmusic.train import experiments, optimizer
@@ -15,7 +15,7 @@ def test_each_experiment_makes_sense(name):
     found = experiments.load_experiment(name)
     transformer.check(found.model)
     optimizer.make_schedule(found.optimizer, found.steps)
-    assert config.from_json(config.Experiment, config.to_json(found)) == found
+    assert settings.from_json(config.Experiment, settings.to_json(found)) == found
 
 
 def test_the_library_brings_experiments():

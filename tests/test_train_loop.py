@@ -13,7 +13,7 @@ import pytest
 import train_fakes as fakes
 from etils import epath
 
-from jaxmusic import config
+from jaxmusic import config, settings
 from jaxmusic.errors import UserError
 from jaxmusic.parallel.hosts import Hosts
 from jaxmusic.train import checkpoint, session, trainer, weights
@@ -71,7 +71,7 @@ def test_a_run_learns_and_leaves_what_it_promises(whole):
     assert {"experiment.json", "codec.json", "data.json", "log.jsonl", "tensorboard"} <= {
         p.name for p in path.iterdir()
     }
-    assert config.from_json(config.Experiment, (path / "experiment.json").read_text()) == (
+    assert settings.from_json(config.Experiment, (path / "experiment.json").read_text()) == (
         fakes.experiment()
     )
     saved = weights.load(path)

@@ -16,7 +16,7 @@ import pytest
 import train_fakes as fakes
 from etils import epath
 
-from jaxmusic import cli, config, locks
+from jaxmusic import cli, config, locks, settings
 from jaxmusic.errors import UserError
 from jaxmusic.parallel import peaks
 from jaxmusic.train import (
@@ -343,7 +343,7 @@ def test_steps_of_a_profile():
 def run(tmp_path):
     """A folder with the description of a run of 100 steps."""
     data = {"dataset": "fake:1.0.0", "manifest": "abc", "styles": ["fake"]}
-    (tmp_path / "experiment.json").write_text(config.to_json(fakes.experiment(steps=100)))
+    (tmp_path / "experiment.json").write_text(settings.to_json(fakes.experiment(steps=100)))
     (tmp_path / "codec.json").write_text(fakes.codec().to_json())
     (tmp_path / "data.json").write_text(json.dumps(data))
     return tmp_path

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from jaxmusic import config as configs
+from jaxmusic import settings
 from jaxmusic.data.loader import Loader
 from jaxmusic.version import __version__
 
@@ -27,7 +28,7 @@ def facts(experiment: configs.Experiment, data: Loader, steps: Sequence[int]) ->
     """
     own = [device for device in jax.devices() if device.process_index == jax.process_index()]
     return {
-        **{name: value for name, value in configs.flat(experiment).items() if name not in LOCAL},
+        **{name: value for name, value in settings.flat(experiment).items() if name not in LOCAL},
         "dataset": f"{data.dataset} of content {data.manifest[:12]}",
         "codec": data.codec.fingerprint[:12],
         "last checkpoint in the run's folder": steps[-1] if steps else "none",

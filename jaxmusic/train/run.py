@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from etils import epath
 
 from jaxmusic import config as configs
-from jaxmusic import leases, locks, paths
+from jaxmusic import leases, locks, paths, settings
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import read_codec
 from jaxmusic.errors import UserError
@@ -74,7 +74,7 @@ def read(run: str | epath.Path) -> Stored:
     path = folder(run)
     if not (path / EXPERIMENT).exists():
         raise UserError(f"Name the folder of a run: {path} holds no {EXPERIMENT}.")
-    experiment = settings((path / EXPERIMENT).read_text(), path)
+    experiment = read_settings((path / EXPERIMENT).read_text(), path)
     data = json.loads((path / DATA).read_text())
     codec = read_codec((path / CODEC).read_text())
     styles = tuple(data["styles"])
@@ -108,10 +108,10 @@ def steps(run: epath.Path) -> list[int]:
     return sorted(int(name) for name in found)
 
 
-def settings(text: str, path: epath.Path) -> configs.Experiment:
+def read_settings(text: str, path: epath.Path) -> configs.Experiment:
     """The settings of a run or model, from the JSON that was found in `path`."""
     try:
-        return configs.from_json(configs.Experiment, _today(text))
+        return settings.from_json(configs.Experiment, _today(text))
     except ValueError as error:
         raise UserError(
             f"Use the jaxmusic that {path} was made with: this one cannot read its settings "
@@ -140,7 +140,7 @@ def write(run: epath.Path, stored: Stored, hosts: Hosts, patience: float) -> Non
         paths.write_text(run / DATA, json.dumps(data, indent=2))
         paths.write_text(run / CODEC, stored.codec.to_json())
         # What makes the folder a run comes last.
-        paths.write_text(run / EXPERIMENT, configs.to_json(stored.experiment))
+        paths.write_text(run / EXPERIMENT, settings.to_json(stored.experiment))
     hosts.barrier("the description of the run", patience)
     if not (run / EXPERIMENT).exists():
         raise UserError(
@@ -174,7 +174,7 @@ def claim(run: epath.Path, experiment: configs.Experiment) -> Stored | None:
             )
         return None
     stored = read(run)
-    was, wanted = configs.flat(stored.experiment), configs.flat(experiment)
+    was, wanted = settings.flat(stored.experiment), settings.flat(experiment)
     for name, now in wanted.items():
         before = was[name]
         if before != now and not name.startswith(FREE):

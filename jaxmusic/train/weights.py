@@ -20,7 +20,7 @@ from etils import epath
 from flax import nnx
 
 from jaxmusic import config as configs
-from jaxmusic import paths
+from jaxmusic import paths, settings
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import read_codec
 from jaxmusic.errors import UserError
@@ -146,7 +146,7 @@ def export(
     header = {
         "format": "jaxmusic",
         "version": FORMAT,
-        "experiment": configs.to_json(_without_paths(saved.experiment)),
+        "experiment": settings.to_json(_without_paths(saved.experiment)),
         "codec": saved.codec.to_json(),
         "styles": json.dumps(saved.styles),
         "controls": json.dumps(saved.controls),
@@ -175,7 +175,7 @@ class _Opened:
                 f"Use a newer jaxmusic: {path} is of version {header['version']} and this one "
                 f"reads version {FORMAT}."
             )
-        self.experiment = runs.settings(header["experiment"], path)
+        self.experiment = runs.read_settings(header["experiment"], path)
         self.codec = read_codec(header["codec"])
         self.styles = tuple(json.loads(header["styles"]))
         names = json.loads(header["controls"]) if "controls" in header else None
