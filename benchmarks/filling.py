@@ -30,9 +30,9 @@ from jaxmusic.data.pieces import Pieces
 from jaxmusic.events import Events
 from jaxmusic.generate import filling, merging
 from jaxmusic.models import transformer
+from jaxmusic.models.loss import token_losses
 from jaxmusic.notes import Notes
 from jaxmusic.piece import Piece
-from jaxmusic.train.loss import token_losses
 
 COLUMNS = ("part", "what", "task", "songs", "value")
 SONGS = 20

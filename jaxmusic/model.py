@@ -4,64 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
+import functools
 import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import jax
-import numpy as np
 from tqdm import tqdm
 
 from jaxmusic import beats, config
 from jaxmusic.codecs.base import Codec
-from jaxmusic.data import packing
 from jaxmusic.data.facts import main_key
 from jaxmusic.errors import UserError
-from jaxmusic.events import Events
+from jaxmusic.evaluate.likelihood import Score, Scorer
 from jaxmusic.formats import files
 from jaxmusic.formats import sequence as sequences
 from jaxmusic.generate import tasks
 from jaxmusic.generate.composer import Composer, Composition
 from jaxmusic.generate.streaming import Bar
 from jaxmusic.generate.tasks import Knowledge
-from jaxmusic.models import decode, transformer
+from jaxmusic.models import decode
 from jaxmusic.notes import Notes, semitones_to_c
 from jaxmusic.train import weights
-from jaxmusic.train.loss import token_losses
 
 if TYPE_CHECKING:
     from note_seq import NoteSequence
 
     Music: TypeAlias = NoteSequence | str | os.PathLike[str]
-
-
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """How surprising a piece is to a model.
-
-    Attributes:
-      bits: negative log-likelihood of all its tokens, in bits.
-      notes: notes after quantising.
-      seconds: length of the piece.
-      semitones: how far it was moved, to C major or A minor, for a model that knows these alone.
-      bits_per_note, bits_per_second: bits divided by these.
-    """
-
-    bits: float
-    notes: int
-    seconds: float
-    semitones: int = 0
-
-    @property
-    def bits_per_note(self) -> float:
-        """Bits for each note."""
-        return self.bits / max(self.notes, 1)
-
-    @property
-    def bits_per_second(self) -> float:
-        """Bits for each second of music."""
-        return self.bits / max(self.seconds, 1e-9)
 
 
 class MusicModel:
@@ -89,14 +57,10 @@ class MusicModel:
         self.controls = codec.CONTROLS if controls is None else controls
         self.params = params
         shape, data = experiment.model, experiment.data
-        # Scored rows have any length and any platform, which chunked attention alone can take.
-        anywhere = dataclasses.replace(shape, attention="chunked")
-        self._graph, _ = jax.eval_shape(lambda: transformer.make(anywhere, codec.vocab_size, 0))
         self._composer = Composer(shape, decode.prepare(shape, params), codec, data.context)
         self._knows = Knowledge(
             *(codec, styles, self.controls, data.tasks, data.normalise, data.drop_controls)
         )
-        self._likelihood = jax.jit(self._row_likelihood)
 
     def generate(
         self,
@@ -270,36 +234,35 @@ class MusicModel:
     def _do(self, task: str, music: Music, bars: str | int, options: Any) -> NoteSequence:
         return sequences.to_sequence(self.perform(task, music, bars, **options)[0].notes)
 
-    def score(self, sequence: NoteSequence) -> Score:
-        """How surprising a piece is: its negative log-likelihood under the model.
+    @functools.cached_property
+    def scorer(self) -> Scorer:
+        """Says how likely pieces are that `quantise` gave."""
+        data = self.experiment.data
+        return Scorer(self.experiment.model, self.params, self.codec, data.context)
 
-        The piece is put on its beat grid and quantised first. What is longer than the model's
-        context is read in parts that open with header and running state. A model that was trained
-        with `data.normalise` reads it in C major or A minor, where its key is known.
+    def quantise(self, notes: Notes) -> tuple[Any, int]:
+        """Aligned notes as a piece that this model reads, and how many semitones it was moved.
+
+        A model that was trained with `data.normalise` reads it in C major or A minor, where its
+        key is known. Styles that it was not trained on are left out.
         """
-        notes, _ = beats.align(sequences.from_sequence(sequence))
         piece, _ = self.codec.quantise(notes)
         key = main_key(notes)
         semitones = semitones_to_c(key) if self.experiment.data.normalise and key >= 0 else 0
         piece = piece.transpose(semitones)
-        known = tuple(s for s in piece.styles if s in self.styles)
-        piece = dataclasses.replace(piece, styles=known)
-        nats = 0.0
-        for start, stop in _cuts(self.codec.sizes(piece), self.experiment.data.context):
-            tokens = self.codec.encode(piece.part(start, stop))[: self.experiment.data.context + 1]
-            width = -(-(len(tokens) - 1) // 256) * 256
-            events = self.codec.events(tokens[:-1])
-            padding = (0, width - len(tokens) + 1)
-            rows = Events(*(np.pad(e, padding)[None] for e in events))
-            target = np.pad(tokens[1:], padding)[None]
-            weight = np.pad(np.ones(len(tokens) - 1, np.int32), padding)[None]
-            nats += float(self._likelihood(self.params, rows, target, weight))
-        seconds = float(notes.seconds(notes.end))
-        return Score(nats / math.log(2), len(piece), seconds, semitones)
+        known = tuple(style for style in piece.styles if style in self.styles)
+        return dataclasses.replace(piece, styles=known), semitones
 
-    def _row_likelihood(self, params: Any, events: Events, target: Any, weight: Any) -> Any:
-        logits = transformer.apply(self._graph, params, events, weight)
-        return (token_losses(logits, target) * weight).sum()
+    def score(self, sequence: NoteSequence) -> Score:
+        """How surprising a piece is: its negative log-likelihood under the model.
+
+        The piece is put on its beat grid and quantised first, see `quantise`. What is longer than
+        the model's context is read in windows, see `jaxmusic.evaluate.windows`.
+        """
+        notes, _ = beats.align(sequences.from_sequence(sequence))
+        piece, semitones = self.quantise(notes)
+        found = self.scorer.score(piece)
+        return Score(found.bits, found.notes, float(notes.seconds(notes.end)), semitones)
 
 
 def load(path: str | os.PathLike[str], step: int | None = None) -> MusicModel:
@@ -348,9 +311,3 @@ def _progress(unit: str, shown: bool) -> Iterator[Callable[[int, int], None]]:
             bar.update(finished - bar.n)
 
         yield show
-
-
-def _cuts(sizes: np.ndarray, context: int) -> list[tuple[int, int]]:
-    """Bars of parts that each fit into the context, as (start, stop) pairs."""
-    rows = packing.plan([sizes], context)
-    return sorted(zip(rows.start.tolist(), rows.stop.tolist()))

@@ -18,10 +18,10 @@ import train_fakes as fakes
 from jaxmusic import config
 from jaxmusic.errors import UserError
 from jaxmusic.models import transformer
+from jaxmusic.models.loss import summed_losses, token_losses
 from jaxmusic.parallel.mesh import make_mesh
 from jaxmusic.parallel.sharding import ShardingRules
 from jaxmusic.train import optimizer, spikes, step
-from jaxmusic.train.loss import summed_losses, token_losses
 
 
 def make_program(experiment, devices=None, **options):

@@ -45,6 +45,8 @@ class Codec(abc.ABC):
     """Raised when tokens change their meaning."""
     CONTROLS: ClassVar[tuple[str, ...]] = layout.CONTROLS
     """Optional controls that its streams can state."""
+    UNIT: ClassVar[str] = "bars"
+    """What pieces may be cut at: bars, or seconds."""
     PAD: int
     """The token that fills rows."""
 
@@ -75,6 +77,10 @@ class Codec(abc.ABC):
     @abc.abstractmethod
     def onsets(self) -> tuple[str, ...]:
         """Kinds of tokens that each stand for exactly one note."""
+
+    @abc.abstractmethod
+    def _steps(self) -> str:
+        """Resolution of time in words."""
 
     @abc.abstractmethod
     def quantise(self, notes: Notes) -> tuple[Any, Losses]:
@@ -119,6 +125,11 @@ class Codec(abc.ABC):
     @abc.abstractmethod
     def events(self, tokens: np.ndarray) -> Events:
         """Event tensors of a stream that opens with a header (see `jaxmusic.events.Events`)."""
+
+    @property
+    def resolution(self) -> str:
+        """Of time and loudness, in words; bits compare only where it is the same."""
+        return f"{self._steps()}, {self.config.velocities} levels of loudness"
 
     def with_styles(self: C, names: Sequence[str]) -> C:
         """The same codec with further style names added to its list."""

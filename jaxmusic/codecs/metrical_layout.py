@@ -81,3 +81,6 @@ class MetricalLayout(Codec):
     def onsets(self) -> tuple[str, ...]:
         """Kinds of tokens that each stand for exactly one note."""
         return ("pitch", "drum")
+
+    def _steps(self) -> str:
+        return f"{self.config.steps_per_beat} steps in a quarter note"

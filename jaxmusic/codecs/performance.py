@@ -54,6 +54,7 @@ class PerformanceCodec(Codec):
     KINDS = ("performance",)
     VERSION = 1
     CONTROLS = ("styles",)
+    UNIT = "seconds"
 
     def __init__(
         self,
@@ -78,6 +79,9 @@ class PerformanceCodec(Codec):
     def onsets(self) -> tuple[str, ...]:
         """Kinds of tokens that each stand for exactly one note."""
         return ("note_on",)
+
+    def _steps(self) -> str:
+        return f"{STEPS_PER_SECOND} steps in a second"
 
     def quantise(self, notes: Notes) -> tuple[Performance, Losses]:
         """Puts notes, aligned or as read from a file, on steps of 10 ms as note-seq does.

@@ -19,9 +19,9 @@ from jaxmusic.errors import UserError
 from jaxmusic.events import Batch, Events
 from jaxmusic.models import attention, transformer
 from jaxmusic.models.layout import Layout
+from jaxmusic.models.loss import summed_losses, token_losses
 from jaxmusic.parallel import sharding
 from jaxmusic.train import spikes
-from jaxmusic.train.loss import summed_losses, token_losses
 from jaxmusic.train.optimizer import averaged, make_optimizer, make_schedule
 
 

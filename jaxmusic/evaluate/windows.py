@@ -1,0 +1,115 @@
+"""Windows: how a piece that is longer than a model's context is read, each token scored once.
+
+A window is a part of the piece as training rows have it: a header with the state in force, then
+bars. The first one is scored whole; of the others the bars that no window before them had, and at
+least half of the context stands before these. The last window reaches back as far as it can.
+
+Where bars are so long that a window which opens at a bar line could score less than a quarter of
+its places, a row opens with the header and goes on in the middle of a bar. Nothing is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxmusic.codecs.base import Codec
+from jaxmusic.events import Events
+
+
+class Row(NamedTuple):
+    """What a model reads at once.
+
+    Attributes:
+      events: int32 [L] each, at most as many as the context has places.
+      target: int32 [L], the token that follows each.
+      scored: how many targets count, which are the last ones.
+    """
+
+    events: Events
+    target: np.ndarray
+    scored: int
+
+
+class Reading(NamedTuple):
+    """A piece as rows.
+
+    Attributes:
+      rows: their scored targets one after another are the T tokens of the piece that are scored,
+        which are all but the one that opens the stream.
+      token: int32 [T].
+      bar: int32 [T], number of the bar that each stands in, from 0; -1 in the header.
+    """
+
+    rows: list[Row]
+    token: np.ndarray
+    bar: np.ndarray
+
+
+def read(codec: Codec, piece: Any, context: int) -> Reading:
+    """Lays out a quantised piece for a model of a context of so many tokens, at least 2.
+
+    Where the bars that a window repeats hold no note of a pitch, or a note of a performance lasts
+    longer than they do, the tokens are those of the window and not those of the whole stream: an
+    instrument or a loudness is named once more, or the end of that note is missing.
+    """
+    rows: list[Row] = []
+    bars = [np.zeros(0, np.int32)]
+    for start, first, stop in plan(codec.sizes(piece), context):
+        part = piece.part(start, stop)
+        tokens, sizes = codec.encode(part), codec.sizes(part)[1:]
+        ends = int(tokens[-1] == codec.vocabulary.start["eos"])
+        header = len(tokens) - ends - int(sizes.sum())
+        bar = np.repeat(np.arange(start, stop, dtype=np.int32), sizes)
+        bar = np.concatenate(
+            [np.full(header, -1, np.int32), bar, np.full(ends, stop - 1, np.int32)]
+        )
+        # A bar that other windows had is read and not scored, and so is the header after the first.
+        before = header + int(sizes[: first - start].sum()) if first else 1
+        bars.append(bar[before:])
+        rows += _rows(codec, tokens, header, before, context)
+    target = [np.zeros(0, np.int32), *(row.target[len(row.target) - row.scored :] for row in rows)]
+    return Reading(rows, np.concatenate(target), np.concatenate(bars))
+
+
+def plan(sizes: np.ndarray, context: int) -> list[tuple[int, int, int]]:
+    """Windows of a piece: the bar that each opens with, its first new bar, and its end.
+
+    Args:
+      sizes: int [B + 1], bounds of the tokens of a header and of each bar, see `Codec.sizes`.
+      context: places in a row.
+    """
+    total = np.concatenate([[0], np.cumsum(sizes[1:], dtype=np.int64)])
+    room, count = max(context - int(sizes[0]), 1), len(total) - 1
+    windows, first = [], 0
+    while first < count:
+        start = max(int(np.searchsorted(total, total[first] - room / 2, side="right")) - 1, 0)
+        end = total[start] + room
+        if end < total[first] + room // 4:
+            end = total[first] + room // 2
+        stop = max(int(np.searchsorted(total, end, side="right")) - 1, first + 1)
+        if stop == count:
+            start = min(start, int(np.searchsorted(total, total[stop] - room)))
+        windows.append((start, first, stop))
+        first = stop
+    return windows
+
+
+def _rows(
+    codec: Codec, tokens: np.ndarray, header: int, before: int, context: int
+) -> Iterator[Row]:
+    """Rows of one stream, of which the tokens from `before` on are scored."""
+    events, target = codec.events(tokens[:-1]), tokens[1:]
+    length, at = len(target), before - 1
+    header = min(header, context // 2)
+    room = context - header
+    while at < length:
+        start = max(at - room // 2, header)
+        end = min(start + room, length)
+        if end == length:
+            start = max(length - room, header)
+        columns = np.r_[:header, start:end]
+        yield Row(Events(*(column[columns] for column in events)), target[columns], end - at)
+        at = end
