@@ -124,9 +124,10 @@ def originality(found: Gathered) -> Section:
     longest = sorted(said["ours"]["songs"], key=lambda s: -s["telling"])[:MOST_ROWS]
     each = [
         [escape(s["name"]), number(s["telling"]), number(s["bars"]), page.clock(s["seconds"])]
-        + [percent(s["share"]), escape(s["of"])]
         for s in longest
     ]
+    for row, s in zip(each, longest):
+        row += [percent(s["share"]), escape(s["of"])]
     columns = ("song", "telling notes", "bars", "length", "copied share", "shared with")
     body += page.table("The songs with the longest passages", columns, each, words=(5,))
     body += _longest(found)
