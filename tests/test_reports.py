@@ -42,8 +42,7 @@ class Page(html.parser.HTMLParser):
         for name in ("src", "href", "xlink:href", "data", "action"):
             value = found.get(name, "#")
             assert value.startswith(("#", "data:")), value
-            if value.startswith("#") and tag == "a":
-                self.anchors.append(value[1:])
+        self.anchors += [found["href"][1:]] if tag == "a" else []
         assert not any(name.startswith("on") for name in found)
         if tag == "img":
             assert found["alt"]

@@ -175,9 +175,9 @@ def _statistics(found: Sequence[Entry]) -> Table:
         title = next(k["title"] for k in known if k)
         rows.append(Row(title, tuple(_away(k) for k in known)))
     told = [[near(k) for k in r["statistics"].values()] if r else [] for r in reports]
-    counts = [f"{t.count(True)} of {len(t) - t.count(None)}" if t else NOTHING for t in told]
+    counts = [f"{t.count(False)} of {len(t) - t.count(None)}" if t else NOTHING for t in told]
     if rows:
-        rows.insert(0, Row("not told from real music", tuple(counts)))
+        rows.insert(0, Row("told from real music by", tuple(counts)))
     return Table(
         "Statistics",
         "How many standard deviations of real songs the mean is from theirs, with the floor that "

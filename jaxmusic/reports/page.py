@@ -19,7 +19,7 @@ h1 { font-size: 1.7rem; line-height: 1.2; margin: 1rem 0 .5rem; overflow-wrap: a
 h2 { font-size: 1.35rem; margin: 2.5rem 0 .5rem; padding-top: 1rem;
   border-top: 1px solid var(--line); }
 h3 { font-size: 1.05rem; margin: 1.5rem 0 .25rem; }
-p, ul { max-width: 46rem; }
+p, ul { max-width: 46rem; overflow-wrap: anywhere; }
 a { color: var(--real); }
 nav ul { padding-left: 1.2rem; columns: 15rem; }
 .lead { font-size: 1.05rem; }
@@ -32,16 +32,17 @@ table { border-collapse: collapse; font-size: .925rem; font-variant-numeric: tab
 caption { text-align: left; color: var(--soft); padding-bottom: .4rem; }
 th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
   vertical-align: top; }
+td { white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 thead th { vertical-align: bottom; }
 tbody th { font-weight: 600; min-width: 9rem; max-width: 24rem; overflow-wrap: anywhere; }
-td.words { text-align: left; min-width: 9rem; overflow-wrap: anywhere; }
+td.words { text-align: left; min-width: 9rem; white-space: normal; overflow-wrap: anywhere; }
 .none { color: var(--soft); font-style: italic; }
 figure { margin: 0; padding: .75rem; background: var(--card); border-radius: .5rem;
   min-width: 0; }
 figure svg { display: block; width: 100%; height: auto; color: var(--ink); }
 figure svg text { font-family: inherit !important; }
-figure img { display: block; max-width: none; width: 56rem; background: #fff; }
+figure img { display: block; max-width: none; width: 100%; min-width: 56rem; background: #fff; }
 figure.wide { margin: .75rem 0; max-width: 46rem; }
 figure.paper { margin: .75rem 0; }
 .grid { display: grid; gap: .75rem; margin: .75rem 0;

@@ -24,7 +24,8 @@ SEVERAL = ("#b84a01", "#0a66a9", "#2f9e44", "#b5489a", "#c08a00", "#7a5c45")
 DASHES = ("-", "--", ":", "-.")
 _PAPER = (10, 102, 168)
 """Red, green and blue of likeness in a matrix."""
-_BINS = 24
+_BINS = (6, 24)
+"""Bins of a histogram at least and at most: twice the root of the number of songs."""
 
 
 def distribution(ours: Sequence[float], real: Sequence[float], unit: str, alt: str) -> str:
@@ -35,7 +36,8 @@ def distribution(ours: Sequence[float], real: Sequence[float], unit: str, alt: s
         low, high = float(known.min()), float(known.max())
         if low == high:
             low, high = low - 0.5, high + 0.5
-        edges = np.linspace(low, high, _BINS + 1)
+        count = round(2 * max(len(ours), len(real)) ** 0.5)
+        edges = np.linspace(low, high, int(np.clip(count, *_BINS)) + 1)
         top = 0.0
         for values, colour, filled in ((real, REAL, True), (ours, OURS, False)):
             if len(values) < 2:

@@ -53,7 +53,7 @@ def in_short(report: dict[str, Any]) -> list[str]:
     lines = []
     if known:
         lines.append(
-            f"{sum(known)} of {len(known)} statistics do not tell these songs from real ones."
+            f"{known.count(False)} of {len(known)} statistics tell these songs from real ones."
         )
     for row in furthest(report):
         away = row["distance"]["difference"]
