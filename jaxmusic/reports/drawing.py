@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-import zlib
 from typing import TYPE_CHECKING, Any
 
-from jaxmusic.reports.page import escape
+from jaxmusic.reports.page import NAME, escape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,9 +66,8 @@ class Plot:
         body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
         box = re.findall('viewBox="[^"]*"', body)[0]
         body = re.sub("^<svg[^>]*>", f'<svg {box} role="img" aria-label="{escape(alt)}">', body)
-        # One name for one thing in the whole page.
-        mark = f"p{zlib.crc32((alt + body).encode('utf-8', 'replace')):x}"
-        body = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{mark}-", body)
+        body = re.sub('<g id="[^"]*"', "<g", body)  # nothing refers to a group
+        body = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{NAME}", body)
         for colour, name in _PAGE.items():
             body = body.replace(colour, name)
         return body

@@ -61,8 +61,9 @@ def of_songs(
       UserError: there is nothing in one of them.
     """
     check(options)
-    ours = sets.read(songs, "songs", options, progress)
-    real = sets.read(reference, "reference", options, progress)
+    files = [sets.find(source, options, progress) for source in (songs, reference)]
+    ours = sets.read(files[0], "songs", options, progress)
+    real = sets.read(files[1], "reference", options, progress)
     index = copy_index.build(real, progress)
     matches = figures.longest([index], [(s.name, s.notes) for s in ours.songs], progress)
     others = figures.real_longest(real, max(len(ours), 20), options.seed, progress)

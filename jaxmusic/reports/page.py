@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 NOT_DEFINED = "not defined"
+NAME = "FIGURE-"
+"""Begins names inside of a picture; on a page each picture has a number in its place."""
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --soft: #55595f; --line: #d5d8dc;
   --paper: #ffffff; --card: #f5f6f8; --ours: #b84a00; --real: #0a66a8; }
@@ -73,6 +75,9 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
         f'<p class="lead">{escape(s.lead)}</p>{s.body}</section>\n'
         for s in sections
     )
+    before, *pictures = parts.split("<svg ")
+    numbered = [part.replace(NAME, f"f{number}-") for number, part in enumerate(pictures)]
+    parts = "<svg ".join([before, *numbered])
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

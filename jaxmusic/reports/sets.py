@@ -94,23 +94,33 @@ def measured(named: Iterable[tuple[str, Notes]], what: str, progress: bool = Fal
     return Songs(tuple(measure(name, notes) for name, notes in shown))
 
 
-def read(source: str, what: str, options: config.Evaluation, progress: bool = False) -> Songs:
-    """Reads files, puts each song on its beats and measures it, in processes of their own.
-
-    A file that cannot be read, that crashes its process or that takes too long is skipped. Of more
-    than `options.most` files so many are drawn.
+def find(source: str, options: config.Evaluation, progress: bool = False) -> list[MusicFile]:
+    """Music files of a source; of more than `options.most` so many are drawn.
 
     Args:
       source: a folder, a file, or a glob.
-      what: what they are called in the progress bar.
-      options: how many are taken, and how they are read.
-      progress: show progress bars.
+      options: how many are taken.
+      progress: show how many were found so far.
 
     Raises:
       UserError: there is no such source, or no music file in it.
     """
-    found: Sequence[MusicFile] = sources.find([source], progress)
-    found = drawn(found, options.most, options.seed)
+    return drawn(sources.find([source], progress), options.most, options.seed)
+
+
+def read(
+    found: Sequence[MusicFile], what: str, options: config.Evaluation, progress: bool = False
+) -> Songs:
+    """Reads files, puts each song on its beats and measures it, in processes of their own.
+
+    A file that cannot be read, that crashes its process or that takes too long is skipped.
+
+    Args:
+      found: the files.
+      what: what they are called in the progress bar.
+      options: how they are read.
+      progress: show a progress bar.
+    """
     songs, skipped = [], []
     outcomes = workers.each(found, read_song, options.workers, options.file_timeout)
     shown = tqdm(outcomes, f"reading {what}", len(found), unit=" files", disable=not progress)
