@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -27,10 +24,7 @@ from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.data import catalog, record
 from jaxmusic.data.pieces import Pieces
-from jaxmusic.events import Events
 from jaxmusic.generate import filling, merging
-from jaxmusic.models import transformer
-from jaxmusic.models.loss import token_losses
 from jaxmusic.notes import Notes
 from jaxmusic.piece import Piece
 
@@ -160,30 +154,9 @@ class Bench:
     def score(self, stream: np.ndarray) -> tuple[float, int]:
         """Bits and notes of the written portion of a task stream."""
         weight = written_portion(self.model.codec, stream)
-        losses = self._losses(stream)
+        losses = self.model.scorer.stream(stream)
         notes = int((self.model.codec.onset_tokens[stream] * weight).sum())
         return float((losses * weight[1:]).sum()) / math.log(2), notes
-
-    def _losses(self, stream: np.ndarray) -> np.ndarray:
-        """Nats of each token of a stream but the first [T - 1]."""
-        length = len(stream) - 1
-        padding = (0, -length % 256)
-        events = self.model.codec.events(stream[:-1])
-        rows = Events(*(np.pad(column, padding)[None] for column in events))
-        target = np.pad(stream[1:], padding)[None]
-        segment = np.pad(np.ones(length, np.int32), padding)[None]
-        return np.asarray(self._apply(self.model.params, rows, target, segment))[0, :length]
-
-    @functools.cached_property
-    def _apply(self) -> Callable[..., Any]:
-        shape = dataclasses.replace(self.model.experiment.model, attention="chunked")
-        size = self.model.codec.vocab_size
-        graph, _ = jax.eval_shape(lambda: transformer.make(shape, size, 0))
-
-        def losses(params: Any, events: Events, target: Any, segment: Any) -> Any:
-            return token_losses(transformer.apply(graph, params, events, segment), target)
-
-        return jax.jit(losses)
 
 
 def written_portion(codec: Any, stream: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from jaxmusic import beats, config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.data.facts import main_key
 from jaxmusic.errors import UserError
-from jaxmusic.evaluate.likelihood import Score, Scorer
+from jaxmusic.evaluate.scoring import Score, Scorer
 from jaxmusic.formats import files
 from jaxmusic.formats import sequence as sequences
 from jaxmusic.generate import tasks

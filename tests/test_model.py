@@ -12,7 +12,6 @@ import pytest
 import jaxmusic
 from jaxmusic import beats, config, grid
 from jaxmusic.formats import sequence as sequences
-from jaxmusic.model import _cuts
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +64,11 @@ def test_score_adds_up(model, starter_data):
     assert score.seconds == pytest.approx(float(piece.seconds(piece.end)), rel=1e-3)
     assert score.bits_per_note == pytest.approx(score.bits / score.notes)
     assert score.bits_per_second == pytest.approx(score.bits / score.seconds)
+    # Tokens are scored one by one, and styles that it does not know are left out.
+    read, semitones = model.quantise(beats.align(piece)[0])
+    assert semitones == 0 and set(read.styles) <= set(model.styles)
+    assert model.scorer.score(read).bits == pytest.approx(score.bits)
+    assert model.scorer is model.scorer
     # A model that has hardly learned is near the uniform distribution over the vocabulary.
     aligned, _ = beats.align(piece)
     tokens = len(model.codec.encode(grid.quantise(aligned)[0]))
@@ -102,16 +106,6 @@ def test_a_model_of_c_major_reads_a_piece_there(model):
     bare = jaxmusic.MusicModel(model.experiment, model.codec, model.params, model.styles)
     assert home.score(lower).semitones == 0
     assert home.score(lower).bits == pytest.approx(bare.score(lower).bits, rel=1e-6)
-
-
-def test_cuts_cover_every_bar_once_and_fit():
-    sizes = np.array([10, 30, 20, 80, 5, 5, 200, 5])
-    cuts = _cuts(sizes, 100)
-    assert [b for a, b in cuts[:-1]] == [a for a, b in cuts[1:]]
-    assert cuts[0][0] == 0
-    assert cuts[-1][1] == 7
-    for a, b in cuts:
-        assert b - a == 1 or sizes[0] + sizes[1 + a : 1 + b].sum() <= 100
 
 
 def test_load_takes_a_step_and_refuses_what_is_not_a_run(toy_run, tmp_path):

@@ -37,9 +37,8 @@ class Reading(NamedTuple):
     """A piece as rows.
 
     Attributes:
-      rows: their scored targets one after another are the T tokens of the piece that are scored,
-        which are all but the one that opens the stream.
-      token: int32 [T].
+      rows: their scored targets, one after another, are the tokens.
+      token: int32 [T], the stream of the piece but for the token that opens it.
       bar: int32 [T], number of the bar that each stands in, from 0; -1 in the header.
     """
 
@@ -49,29 +48,32 @@ class Reading(NamedTuple):
 
 
 def read(codec: Codec, piece: Any, context: int) -> Reading:
-    """Lays out a quantised piece for a model of a context of so many tokens, at least 2.
-
-    Where the bars that a window repeats hold no note of a pitch, or a note of a performance lasts
-    longer than they do, the tokens are those of the window and not those of the whole stream: an
-    instrument or a loudness is named once more, or the end of that note is missing.
-    """
+    """Lays out a quantised piece for a model of a context of so many tokens, at least 2."""
+    whole, sizes = codec.encode(piece), codec.sizes(piece)
+    opening, ends = _parts(codec, whole, sizes)
+    line = np.cumsum(np.r_[opening, sizes[1:]])
+    line[-1] += ends
     rows: list[Row] = []
-    bars = [np.zeros(0, np.int32)]
-    for start, first, stop in plan(codec.sizes(piece), context):
-        part = piece.part(start, stop)
-        tokens, sizes = codec.encode(part), codec.sizes(part)[1:]
-        ends = int(tokens[-1] == codec.vocabulary.start["eos"])
-        header = len(tokens) - ends - int(sizes.sum())
-        bar = np.repeat(np.arange(start, stop, dtype=np.int32), sizes)
-        bar = np.concatenate(
-            [np.full(header, -1, np.int32), bar, np.full(ends, stop - 1, np.int32)]
-        )
-        # A bar that other windows had is read and not scored, and so is the header after the first.
-        before = header + int(sizes[: first - start].sum()) if first else 1
-        bars.append(bar[before:])
+    fits = len(whole) - 1 <= context
+    for start, first, stop in [(0, 0, piece.bars)] if fits else plan(sizes, context):
+        tokens, header, before = whole[: line[stop]], opening, 1
+        if first:
+            part = piece.part(start, stop)
+            tokens, bounds = codec.encode(part), codec.sizes(part)
+            header, _ = _parts(codec, tokens, bounds)
+            before = header + int(bounds[1 : 1 + first - start].sum())
+            # A part that opens with silence names an instrument once more, and in a performance
+            # it lacks the ends of notes from before: what is scored is as in the whole stream.
+            tokens = np.concatenate([tokens[:before], whole[line[first] : line[stop]]])
         rows += _rows(codec, tokens, header, before, context)
-    target = [np.zeros(0, np.int32), *(row.target[len(row.target) - row.scored :] for row in rows)]
-    return Reading(rows, np.concatenate(target), np.concatenate(bars))
+    bar = np.repeat(np.r_[-1, : piece.bars].astype(np.int32), np.diff(line, prepend=0))
+    return Reading(rows, whole[1:], bar[1:])
+
+
+def _parts(codec: Codec, tokens: np.ndarray, sizes: np.ndarray) -> tuple[int, int]:
+    """Tokens of the header of a stream, and after its last bar."""
+    ends = int(tokens[-1] == codec.vocabulary.start["eos"])
+    return len(tokens) - ends - int(sizes[1:].sum()), ends
 
 
 def plan(sizes: np.ndarray, context: int) -> list[tuple[int, int, int]]:

@@ -1,0 +1,164 @@
+"""Scoring: the negative log-likelihood of each token of a piece under a model."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxmusic import config
+from jaxmusic.codecs.base import Codec
+from jaxmusic.evaluate import windows
+from jaxmusic.evaluate.windows import Row
+from jaxmusic.events import Events
+from jaxmusic.models import transformer
+from jaxmusic.models.loss import token_losses
+
+TOGETHER = 4
+"""Pieces whose rows are sorted by width together."""
+MOST_ROWS, MOST_PLACES = 4, 4096
+"""Rows that are read at once, at most, and places in them; a longer row is read alone."""
+SHORTEST = 256
+"""Rows are padded to this width, or twice, four times ... as much, up to the context."""
+
+
+class Scored(NamedTuple):
+    """What a piece is to a model: each token once, but for the one that opens the stream.
+
+    Attributes:
+      nats: float32 [T], negative log-likelihood of each token.
+      kind: int32 [T], its kind, an index into ``codec.vocabulary.names``.
+      bar: int32 [T], the bar it stands in, from 0; -1 in the header.
+      notes: notes of the piece.
+      seconds: its length, by the tempos that its tokens say.
+      bars: number of bars (of a performance: seconds begun).
+      styles: names of its styles.
+    """
+
+    nats: np.ndarray
+    kind: np.ndarray
+    bar: np.ndarray
+    notes: int
+    seconds: float
+    bars: int
+    styles: tuple[str, ...]
+
+    @property
+    def bits(self) -> float:
+        """Bits of all tokens."""
+        return float(self.nats.sum(dtype=np.float64)) / math.log(2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """How surprising a piece is to a model.
+
+    Attributes:
+      bits: negative log-likelihood of all its tokens, in bits.
+      notes: notes after quantising.
+      seconds: length of the piece.
+      semitones: how far it was moved, to C major or A minor, for a model that knows these alone.
+      bits_per_note, bits_per_second: bits divided by these.
+    """
+
+    bits: float
+    notes: int
+    seconds: float
+    semitones: int = 0
+
+    @property
+    def bits_per_note(self) -> float:
+        """Bits for each note."""
+        return self.bits / max(self.notes, 1)
+
+    @property
+    def bits_per_second(self) -> float:
+        """Bits for each second of music."""
+        return self.bits / max(self.seconds, 1e-9)
+
+
+class Scorer:
+    """Negative log-likelihoods of pieces under a model.
+
+    Attributes:
+      codec: makes tokens of pieces.
+      context: most tokens that the model sees at once; longer pieces are read in windows, see
+        `jaxmusic.evaluate.windows`.
+    """
+
+    def __init__(self, shape: config.Model, params: Any, codec: Codec, context: int):
+        """Takes parameters as `models.transformer.make` returns them."""
+        self.codec, self.context, self._params = codec, context, params
+        # Rows have any width and the platform may be any: only this kernel takes them all.
+        anywhere = dataclasses.replace(shape, attention="chunked")
+        self._graph, _ = jax.eval_shape(lambda: transformer.make(anywhere, codec.vocab_size, 0))
+
+    def score(self, piece: Any) -> Scored:
+        """Scores a piece that the codec has quantised."""
+        return next(self.score_all([piece]))
+
+    def score_all(self, pieces: Iterable[Any]) -> Iterator[Scored]:
+        """Scores pieces, in their order; rows of several are read at once."""
+        rest = iter(pieces)
+        while some := list(islice(rest, TOGETHER)):
+            readings = [windows.read(self.codec, piece, self.context) for piece in some]
+            nats = iter(self._nats([row for reading in readings for row in reading.rows]))
+            for piece, reading in zip(some, readings):
+                found = [next(nats)[-row.scored :] for row in reading.rows]
+                notes = self.codec.dequantise(piece)
+                yield Scored(
+                    nats=np.concatenate([np.zeros(0, np.float32), *found]),
+                    kind=self.codec.vocabulary.kind[reading.token],
+                    bar=reading.bar,
+                    notes=len(piece),
+                    seconds=float(notes.seconds(notes.end)),
+                    bars=piece.bars,
+                    styles=piece.styles,
+                )
+
+    def stream(self, tokens: np.ndarray) -> np.ndarray:
+        """Nats (float32 [T - 1]) of the tokens of a stream but the first, read as one row."""
+        row = Row(self.codec.events(tokens[:-1]), tokens[1:], len(tokens) - 1)
+        return self._nats([row])[0]
+
+    def _nats(self, rows: list[Row]) -> list[np.ndarray]:
+        """Nats (float32 [L]) of all targets of each row."""
+        by_width = defaultdict(list)
+        for number, row in enumerate(rows):
+            by_width[self._width(len(row.target))].append(number)
+        waiting = []
+        for width, numbers in by_width.items():
+            size = min(max(MOST_PLACES // width, 1), MOST_ROWS)
+            for first in range(0, len(numbers), size):
+                some = numbers[first : first + size]
+                batch = np.zeros((8, size, width), np.int32)
+                for place, number in enumerate(some):
+                    length = len(rows[number].target)
+                    batch[:6, place, :length] = rows[number].events
+                    batch[6, place, :length] = rows[number].target
+                    batch[7, place, :length] = 1
+                waiting.append((some, _losses(self._graph, self._params, batch)))
+        out = [np.zeros(0, np.float32)] * len(rows)
+        for some, found in waiting:
+            for number, nats in zip(some, np.asarray(found, np.float32)):
+                out[number] = nats[: len(rows[number].target)]
+        return out
+
+    def _width(self, length: int) -> int:
+        """Width of the row that so many tokens are padded to."""
+        doubled = max(1 << max(length - 1, 0).bit_length(), SHORTEST)
+        return doubled if length > self.context else min(doubled, self.context)
+
+
+@partial(jax.jit, static_argnums=0)  # models of one shape share the program
+def _losses(graph: Any, params: Any, batch: jax.Array) -> jax.Array:
+    """Nats [B, T] of the targets of rows [8, B, T]: events, target, and 1 where there are any."""
+    logits = transformer.apply(graph, params, Events(*batch[:6]), batch[7])
+    return token_losses(logits, batch[6])
