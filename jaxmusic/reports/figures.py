@@ -44,9 +44,11 @@ def plain(value: Any) -> Any:
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, dict):
-        return {str(name): plain(inner) for name, inner in value.items()}
+        return {plain(str(name)): plain(inner) for name, inner in value.items()}
     if isinstance(value, np.ndarray | list | tuple):
         return [plain(inner) for inner in value]
+    if isinstance(value, str):  # a file system may hold names that are no text
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):

@@ -21,6 +21,8 @@ VERSION = 1
 """Raised when a name in report.json comes to mean something else."""
 TOGETHER = 4
 """Pieces composed side by side."""
+REAL = 100
+"""Real songs, at most, whose longest passages are searched for."""
 SHORTEST, LONGEST = 5.0, 900.0
 """Seconds of a composed piece, where real ones are shorter or longer."""
 
@@ -66,7 +68,7 @@ def of_songs(
     real = sets.read(files[1], "reference", options, progress)
     index = copy_index.build(real, progress)
     matches = figures.longest([index], [(s.name, s.notes) for s in ours.songs], progress)
-    others = figures.real_longest(real, max(len(ours), 20), options.seed, progress)
+    others = figures.real_longest(real, REAL, options.seed, progress)
     report = {
         "kind": "songs",
         "songs": songs,
@@ -74,7 +76,7 @@ def of_songs(
         **_common(ours, real, options, progress),
         "originality": _originality(matches, others),
     }
-    return Gathered(report, ours, real, real, matches)
+    return Gathered(figures.plain(report), ours, real, real, matches)
 
 
 def of_model(
@@ -119,6 +121,8 @@ def of_model(
     likely = likelihood.evaluate(model.scorer, read, progress).as_json()
     indices = copy_index.read(data.dataset, data.data_dir, progress)
     matches = figures.longest(indices, [(p.name, p.notes) for p in free], progress)
+    some = sets.drawn(held_out, REAL, options.seed)
+    others = figures.longest(indices, some, progress)
     run = runs.about(source, model)
     report = {
         "kind": "model",
@@ -127,17 +131,17 @@ def of_model(
         "sampling": settings.flat(sampling),
         **_common(ours, training, options, progress),
         "held_out": figures.about(held),
-        "likelihood": figures.plain(likely),
+        "likelihood": likely,
         "adherence": {
             "controls": adherence.figures(asked, free, held.notes),
             "songs": [piece.name for piece in asked],
             "duration": options.wish_duration,
             "refused": [{"song": name, "reason": reason} for name, reason in refused],
         },
-        "originality": _originality(matches, figures.longest(indices, held_out, progress)),
+        "originality": _originality(matches, others),
     }
     wished = {f"wish {i}": piece.notes for i, piece in enumerate(asked, 1)}
-    return Gathered(report, ours, training, held, matches, wished)
+    return Gathered(figures.plain(report), ours, training, held, matches, wished)
 
 
 def check(options: config.Evaluation) -> None:

@@ -88,9 +88,8 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
 
 
 def escape(text: object) -> str:
-    """Text as HTML; names of files that are no text become readable."""
-    readable = str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return html.escape(readable)
+    """Text as HTML, with what is no text made readable."""
+    return html.escape(str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
 def number(value: float | None, digits: int = 3) -> str:
