@@ -16,6 +16,7 @@ from jaxmusic.errors import UserError
 from jaxmusic.evaluate import wishes
 from jaxmusic.evaluate.statistics import STATISTICS
 from jaxmusic.formats import midi
+from jaxmusic.generate import instruments
 from jaxmusic.notes import make_notes
 from jaxmusic.reports import compare, figures, gather, page, plots, sets, writing
 
@@ -305,6 +306,15 @@ def test_a_song_is_asked_for_as_it_is():
         assert value == pytest.approx(0 if control == "density" else 1, abs=1e-9), control
     chords = grid.quantise(notes)[0].chord
     assert found["chords"].truth.tolist() == chords[: 2 * wishes.BARS].tolist()
+
+
+def test_as_many_instruments_are_asked_for_as_a_song_has():
+    columns = ([0] * 3, [BAR] * 3, [60, 64, 36], [80] * 3, [0, 1, 2])
+    notes = make_notes(*columns, program=[0, 0, 35], drum=[False] * 3)
+    wish = wishes.of_song(notes)["instruments"]
+    assert wish.fields == {"instruments": "2 Acoustic Grand Piano, Fretless Bass"}
+    assert wishes.FIGURES["instruments"][0].of(notes, wish.truth) == 1
+    assert instruments.read(wish.fields["instruments"]).slots == ({0}, {0}, {35})
 
 
 def test_chords_that_were_found_in_the_notes_tell_nothing_of_the_finder():

@@ -8,6 +8,7 @@ keys and chords are known (`finder`).
 
 from __future__ import annotations
 
+import collections
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from jaxmusic.formats.instruments import GM_PROGRAMS
 from jaxmusic.formats.symbols import chord_symbol
 from jaxmusic.grid import quantise
 from jaxmusic.notes import NO_CHORD, PITCH_NAMES, TICKS_PER_BEAT, Notes
+from jaxmusic.piece import PITCHED_SLOTS
 
 WITHIN_SECONDS, WITHIN_TEMPO = 0.05, 0.01
 BARS = 8
@@ -74,11 +76,15 @@ def meter(num: int, den: int) -> Wish:
 def instruments(programs: Iterable[int]) -> Wish:
     """General MIDI programs, and `jaxmusic.data.facts.DRUMS` for drums; each of them and no other.
 
-    Pitched instruments come first, by program.
+    A program that comes several times is asked for as so many instruments, as of a song with a
+    track for each hand: a model that has learned from such songs plays something else on one.
     """
-    chosen = sorted(programs)
-    names = ["drums" if p == facts.DRUMS else GM_PROGRAMS[p] for p in chosen]
-    return Wish({"instruments": ", ".join(names)}, [frozenset({p}) for p in chosen])
+    count = collections.Counter(programs)
+    names = [
+        "drums" if p == facts.DRUMS else f"{n} {GM_PROGRAMS[p]}" if n > 1 else GM_PROGRAMS[p]
+        for p, n in sorted(count.items())
+    ]
+    return Wish({"instruments": ", ".join(names)}, [frozenset({p}) for p in sorted(count)])
 
 
 def key(number: int) -> Wish:
@@ -117,16 +123,18 @@ def of_song(notes: Notes) -> dict[str, Wish]:
     Args:
       notes: an aligned song (`jaxmusic.beats.align`) that has notes.
     """
-    known = facts.facts(notes)
+    known, (piece, _) = facts.facts(notes), quantise(notes)
+    played = piece.programs[:PITCHED_SLOTS]
+    programs = [int(p) for p in played if p >= 0] + [facts.DRUMS] * bool(notes.is_drum.any())
     wishes = {
         "tempo": tempo(known.tempo),
         "meter": meter(*known.meter),
-        "instruments": instruments(known.programs),
+        "instruments": instruments(programs),
         "density": density(len(notes) * TICKS_PER_BEAT / notes.end),
     }
     if known.key >= 0:
         wishes["key"] = key(known.key)
-    chord = quantise(notes)[0].chord.reshape(-1, 2)
+    chord = piece.chord.reshape(-1, 2)
     there = np.flatnonzero(((chord >= 0) & (chord != NO_CHORD)).any(1))
     first = int(there[0]) if len(there) else len(chord)
     unknown = np.flatnonzero((chord[first : first + BARS] < 0).any(1))

@@ -119,13 +119,13 @@ def clock(seconds: float | None) -> str:
     return f"{whole // 60}:{whole % 60:02} min"
 
 
-def interval(found: dict[str, Any], digits: int = 3) -> str:
-    """A value with its 95 % interval, as HTML."""
+def interval(found: dict[str, Any], digits: int = 3, beside: bool = False) -> str:
+    """A value with its 95 % interval, below it or beside it in brackets, as HTML."""
     text = number(found["value"], digits)
     if found["low"] is None or found["high"] is None:
         return text
     low, high = number(found["low"], digits), number(found["high"], digits)
-    return f"{text} <small>{low} to {high}</small>"
+    return f"{text} ({low} to {high})" if beside else f"{text} <small>{low} to {high}</small>"
 
 
 def table(

@@ -165,12 +165,16 @@ def passages(ours: Sequence[float], real: Sequence[float], limit: float, alt: st
 
 def matrix(alike: np.ndarray, alt: str) -> str:
     """A self-similarity matrix [B, B], 0 to 1: the stronger the colour, the more alike."""
+    from matplotlib.ticker import MaxNLocator
+
     with Plot(2.9, 2.9) as plot:
         image = np.zeros((*alike.shape, 4), np.uint8)
         image[..., :3] = _PAPER
         image[..., 3] = np.rint(255 * alike)
         extent = (0.5, len(alike) + 0.5, len(alike) + 0.5, 0.5)
         plot.axes.imshow(image, extent=extent, interpolation="none")
+        for axis in (plot.axes.xaxis, plot.axes.yaxis):
+            axis.set_major_locator(MaxNLocator(6, integer=True))
         plot.axes.set_xlabel("bar")
         plot.axes.set_ylabel("bar")
     return plot.svg(alt)

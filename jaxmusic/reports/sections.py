@@ -63,10 +63,8 @@ def in_short(report: dict[str, Any]) -> list[str]:
             f"deviations {how}."
         )
     if report.get("likelihood"):
-        bits = report["likelihood"]["figures"]["bits_per_note"]
-        lines.append(
-            f"The model needs {page.interval(bits)} bits for a note of a song that it has not seen."
-        )
+        bits = page.interval(report["likelihood"]["figures"]["bits_per_note"], beside=True)
+        lines.append(f"The model needs {bits} bits for a note of a song that it has not seen.")
     ours, real = (report["endings"][side]["tonic"] for side in ("ours", "real"))
     lines.append(f"{percent(ours)} end on the home chord; of real songs {percent(real)}.")
     copied = [report["originality"][side]["copied"] for side in ("ours", "real")]
