@@ -100,7 +100,7 @@ def number(value: float | None, digits: int = 3) -> str:
         return f"{value:,.0f}".replace("-", "−")
     text = f"{value:.{digits}g}"
     if "e" in text:
-        text = f"{value:.{digits}f}"
+        text = f"{value:.{digits}f}".rstrip("0").rstrip(".").replace("-0", "0")
     return text.replace("-", "−")
 
 

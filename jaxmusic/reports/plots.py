@@ -79,7 +79,7 @@ def lines(
     alt: str,
 ) -> str:
     """Two curves over whole numbers: the set's and the reference's."""
-    with Plot(6.4, 2.6) as plot:
+    with Plot(5.0, 2.4) as plot:
         for points, colour, mark in ((real, REAL, "s"), (ours, OURS, "o")):
             if points:
                 plot.axes.plot(*zip(*points), color=colour, marker=mark, ms=4, lw=1.5)
@@ -93,7 +93,7 @@ def lines(
 
 def banded(rows: Sequence[tuple[str, float, float | None, float | None]], label: str, alt: str):
     """Values with intervals, one after another."""
-    with Plot(6.4, 2.6) as plot:
+    with Plot(5.0, 2.4) as plot:
         at = np.arange(len(rows))
         value = np.array([row[1] for row in rows], float)
         ends = [[value[i] if x is None else x for i, x in enumerate(c)] for c in zip(*rows)][2:]
@@ -109,7 +109,7 @@ def banded(rows: Sequence[tuple[str, float, float | None, float | None]], label:
 
 def bars(rows: Sequence[tuple[str, float]], label: str, alt: str) -> str:
     """Values beside one another, the first on top."""
-    with Plot(6.4, 0.5 + 0.22 * max(len(rows), 1)) as plot:
+    with Plot(5.0, 0.5 + 0.22 * max(len(rows), 1)) as plot:
         at = np.arange(len(rows))
         plot.axes.barh(at, [value for _, value in rows], color=OURS)
         plot.axes.set_yticks(at, [name for name, _ in rows])
@@ -122,7 +122,7 @@ def curves(
     named: dict[str, tuple[Sequence[Sequence[float]], Sequence[Sequence[float]]]], alt: str
 ) -> str:
     """Learning curves: for each name [step, loss] pairs of training and of validation."""
-    with Plot(6.4, 3.0) as plot:
+    with Plot(5.0, 2.8) as plot:
         losses = []
         for i, (name, (training, validation)) in enumerate(named.items()):
             colour = SEVERAL[i % len(SEVERAL)] if len(named) > 1 else REAL
@@ -149,7 +149,7 @@ def curves(
 
 def passages(ours: Sequence[float], real: Sequence[float], limit: float, alt: str) -> str:
     """The longest passages of two sets of songs, and the length from which one counts as copied."""
-    with Plot(6.4, 1.8) as plot:
+    with Plot(5.0, 1.8) as plot:
         rng = np.random.default_rng(0)
         for values, colour, row in ((real, REAL, 0), (ours, OURS, 1)):
             off = row + rng.uniform(-0.25, 0.25, len(values))
