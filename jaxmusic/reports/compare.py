@@ -21,6 +21,7 @@ from jaxmusic.train.run import EXPERIMENT
 REPORT = "report"
 """Folder in a run in which its report is looked for."""
 NOTHING = page.NOT_DEFINED
+NONE = "no report"
 
 
 class Entry(NamedTuple):
@@ -154,9 +155,13 @@ def _likelihood(found: Sequence[Entry]) -> Table:
     rows = []
     for key, title in model_sections.FIGURES.items() if known and not note else ():
         cells = [known[e.name]["figures"][key] if e.name in known else None for e in found]
-        rows.append(Row(title, tuple(page.interval(c) if c else NOTHING for c in cells)))
+        rows.append(
+            Row(title, tuple(page.interval(c) if c else missing(e) for c, e in zip(cells, found)))
+        )
     if note:
-        rows = [Row("bits", tuple("not comparable" if e.name in known else NOTHING for e in found))]
+        rows = [
+            Row("bits", tuple("not comparable" if e.name in known else missing(e) for e in found))
+        ]
     return Table(
         "Likelihood",
         "How surprised each is by the same held-out songs, with 95 % intervals: fewer bits are "
@@ -173,9 +178,9 @@ def _statistics(found: Sequence[Entry]) -> Table:
     for name in names:
         known = [r["statistics"].get(name) if r else None for r in reports]
         title = next(k["title"] for k in known if k)
-        rows.append(Row(title, tuple(_away(k) for k in known)))
+        rows.append(Row(title, tuple(_away(k) if k else missing(e) for k, e in zip(known, found))))
     told = [[near(k) for k in r["statistics"].values()] if r else [] for r in reports]
-    counts = [f"{t.count(False)} of {len(t) - t.count(None)}" if t else NOTHING for t in told]
+    counts = [f"{t.count(False)} of {len(t) - t.count(None)}" if t else NONE for t in told]
     if rows:
         rows.insert(0, Row("told from real music by", tuple(counts)))
     return Table(
@@ -186,9 +191,7 @@ def _statistics(found: Sequence[Entry]) -> Table:
     )
 
 
-def _away(row: dict[str, Any] | None) -> str:
-    if row is None:
-        return NOTHING
+def _away(row: dict[str, Any]) -> str:
     away, floor = row["distance"]["difference"], row["floor"]["difference"]
     return f"{page.number(away, 2)} <small>floor {page.number(floor, 2)}</small>"
 
@@ -206,7 +209,7 @@ def _songs(found: Sequence[Entry]) -> Table:
         ("telling notes, most", lambda r: page.number(r["originality"]["ours"]["most"])),
     ]
     rows = [
-        Row(name, tuple(show(e.report) if e.report else NOTHING for e in found))
+        Row(name, tuple(show(e.report) if e.report else NONE for e in found))
         for name, show in kinds
     ]
     return Table(
@@ -225,11 +228,16 @@ def _control(found: Sequence[Entry]) -> Table:
         cells = [
             f"{page.number(k['asked'])} <small>not asked {page.number(k['not_asked'])}</small>"
             if k
-            else NOTHING
-            for k in known
+            else missing(e)
+            for k, e in zip(known, found)
         ]
         rows.append(Row(title, tuple(cells)))
     return Table("Control", "Whether what was asked for was played.", tuple(rows))
+
+
+def missing(entry: Entry) -> str:
+    """What stands for a figure that an entry has not."""
+    return NOTHING if entry.report else NONE
 
 
 def html(found: Sequence[Entry]) -> str:
