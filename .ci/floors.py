@@ -18,7 +18,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     10: ("__init__", "__main__"),
     9: ("cli",),
     8: ("commands",),
-    7: ("quickstart",),
+    7: ("quickstart", "reports"),
     6: ("model", "originals", "planning"),
     5: ("train",),
     4: ("evaluate",),

@@ -9,7 +9,7 @@ from typing import Any
 
 import tyro
 
-from jaxmusic.commands import composing, data, tasks, training
+from jaxmusic.commands import composing, data, evaluating, tasks, training
 from jaxmusic.errors import UserError, explained
 from jaxmusic.version import __version__
 
@@ -24,6 +24,8 @@ COMMANDS = {
     "accompany": tasks.accompany,
     "harmonise": tasks.harmonise,
     "vary": tasks.vary,
+    "evaluate": evaluating.evaluate,
+    "compare": evaluating.compare,
     "export": training.export,
     "convert": data.convert,
     "quickstart": composing.quickstart,

@@ -324,6 +324,38 @@ class Controls:
 
 
 @dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """How a model, or a set of songs, is measured."""
+
+    pieces: int = 20
+    """Pieces that the model composes, of which nothing is asked but their length."""
+    duration: str = ""
+    """Length of each of them, as in 3:00; empty: lengths of real pieces, from short ones to long
+    ones."""
+    wishes: int = 10
+    """Pieces that are composed with what as many held-out songs would ask for; 0 for none."""
+    wish_duration: str = "1:00"
+    """Length of each of these."""
+    split: str = "validation"
+    """Held-out pieces by which likelihood, wishes and originality are measured: validation or
+    test."""
+    most: int = 1000
+    """Pieces of the reference, at most; of more, so many are drawn."""
+    shown: int = 3
+    """Pieces of each set that are drawn."""
+    shown_bars: int = 24
+    """Their first bars, in piano rolls."""
+    seed: int = 0
+    """Seeds all that is composed or drawn by chance."""
+    step: int = -1
+    """Training step of the checkpoint; -1 is the one with the best validation loss."""
+    workers: int = 0
+    """Processes that read files; 0 is one for each core."""
+    file_timeout: float = 60.0
+    """Seconds after which a file that is still being read and measured is given up."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Sampling:
     """How the next token is drawn."""
 

@@ -1,4 +1,4 @@
-"""Workers: processes that examine files, any of which may be lost.
+"""Workers: processes that read files, any of which may be lost.
 
 A native parser may crash or hang on a malformed file. A worker that dies or takes too long is
 replaced, and its file is skipped.
@@ -7,18 +7,24 @@ replaced, and its file is skipped.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from multiprocessing import connection
+from typing import Any, TypeVar
 
 from jaxmusic.config import Prepare
 from jaxmusic.data import processes
 from jaxmusic.data.examine import Kept, Skipped, default_codec, examine_file
 from jaxmusic.data.sources import MusicFile
+
+T = TypeVar("T")
+Work = Callable[[MusicFile], Any]
+"""A function of a module, or a partial one, by whose name other processes find it."""
 
 _START_SECONDS = 120.0
 _AHEAD = 16
@@ -28,13 +34,38 @@ _AHEAD = 16
 def examine_files(
     files: Sequence[MusicFile], config: Prepare
 ) -> Generator[tuple[MusicFile, Kept | Skipped], None, None]:
-    """Examines files in ``config.workers`` processes (0: one for each core), in order.
+    """Examines files in ``config.workers`` processes, see `each`."""
+    work = functools.partial(_examine, config=config)
+    return each(files, work, config.workers, config.file_timeout)
+
+
+def _examine(file: MusicFile, config: Prepare) -> Kept | Skipped:
+    return examine_file(file, config, _codec(config))
+
+
+_codec = functools.lru_cache(default_codec)
+
+
+def each(
+    files: Sequence[MusicFile],
+    work: Callable[[MusicFile], T | Skipped],
+    count: int,
+    timeout: float,
+) -> Generator[tuple[MusicFile, T | Skipped], None, None]:
+    """Does something with each file, in processes of their own.
 
     Whatever happens to a worker, each file comes out once, in the order of `files`.
+
+    Args:
+      files: what to read.
+      work: a function of a module, or a partial one; it is done in other processes, which import
+        that module. It should turn exceptions into `Skipped`: one that escapes costs the worker.
+      count: processes; 0 is one for each core.
+      timeout: seconds after which a file is given up.
     """
-    count = min(config.workers or _cores(), len(files))
-    workers = [_Worker(config) for _ in range(count)]
-    results: dict[int, Kept | Skipped] = {}
+    count = min(count or _cores(), len(files))
+    workers = [_Worker(work, timeout) for _ in range(count)]
+    results: dict[int, T | Skipped] = {}
     sent = done = 0
     try:
         while done < len(files):
@@ -43,7 +74,7 @@ def examine_files(
                     worker.send(sent, files[sent])
                     sent += 1
             for worker in _ready(workers):
-                if (outcome := worker.receive(config)) is not None:
+                if (outcome := worker.receive()) is not None:
                     results[outcome[0]] = outcome[1]
             while done in results:
                 yield files[done], results.pop(done)
@@ -72,8 +103,8 @@ def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
 class _Worker:
     """One process, its two pipes, and the file that it is reading."""
 
-    def __init__(self, config: Prepare):
-        self.config = config
+    def __init__(self, work: Work, timeout: float):
+        self.work, self.timeout = work, timeout
         self._start()
 
     def _start(self) -> None:
@@ -83,7 +114,7 @@ class _Worker:
         self.started = False
         self.index: int | None = None
         self.deadline = time.monotonic() + _START_SECONDS
-        self.outbox.send(self.config)
+        self.outbox.send((self.work, self.timeout))
 
     @property
     def idle(self) -> bool:
@@ -91,15 +122,15 @@ class _Worker:
 
     def send(self, index: int, file: MusicFile) -> None:
         self.index = index
-        self.deadline = time.monotonic() + self.config.file_timeout
+        self.deadline = time.monotonic() + self.timeout
         # If it died while it was idle, the end of its pipe says so too.
         with contextlib.suppress(OSError):
             self.outbox.send(file)
 
-    def receive(self, config: Prepare) -> tuple[int, Kept | Skipped] | None:
+    def receive(self) -> tuple[int, Any] | None:
         """What came: an outcome with the number of its file, or None if it has just started."""
         if not self.inbox.poll():
-            return self._lost("took too long", f"more than {config.file_timeout:g} s")
+            return self._lost("took too long", f"more than {self.timeout:g} s")
         try:
             outcome = self.inbox.recv()
         except (EOFError, OSError):
@@ -134,11 +165,10 @@ class _Worker:
 
 
 def serve(inbox_fd: int, outbox_fd: int) -> None:
-    """The life of a worker: configuration first, then files until the pipe closes."""
+    """The life of a worker: what to do first, then files until the pipe closes."""
     inbox = connection.Connection(inbox_fd, writable=False)
     outbox = connection.Connection(outbox_fd, readable=False)
-    config = inbox.recv()
-    codec = default_codec(config)
+    work, timeout = inbox.recv()
     # Native code complains on standard error about files that are skipped anyway.
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
@@ -152,5 +182,5 @@ def serve(inbox_fd: int, outbox_fd: int) -> None:
             file = inbox.recv()
         except EOFError:
             return
-        signal.alarm(math.ceil(config.file_timeout) + 5)
-        outbox.send(examine_file(file, config, codec))
+        signal.alarm(math.ceil(timeout) + 5)
+        outbox.send(work(file))

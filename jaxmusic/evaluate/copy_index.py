@@ -58,7 +58,10 @@ class Columns(NamedTuple):
 
 
 class Pieces(Protocol):
-    """Pieces by number: a list of them will do."""
+    """Pieces by number: a list of them will do; what has a method `name` as well is asked for it.
+
+    A name is that of the file that a piece comes from.
+    """
 
     def __len__(self) -> int:
         """Number of pieces."""
@@ -127,7 +130,8 @@ class CopyIndex:
 
     def name(self, piece: int) -> str:
         """What a piece is called: its file, or else its number."""
-        return self.pieces.name(piece) if isinstance(self.pieces, Stored) else f"piece {piece}"
+        named = getattr(self.pieces, "name", None)
+        return named(piece) if named else f"piece {piece}"
 
 
 def build(pieces: Pieces, progress: bool = True) -> CopyIndex:

@@ -1,0 +1,243 @@
+"""Wishes: what a piece is asked for, and by which figures it is told whether it was heard.
+
+A control has one or more figures, the first of which is the one to look at. A figure of a piece is
+computed from its notes and the wish's truth by `jaxmusic.evaluate.adherence`; key and chords are
+inferred from notes, so that what they reach stands beside what the finder reaches on songs whose
+keys and chords are known (`finder`).
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxmusic import harmony
+from jaxmusic.data import facts
+from jaxmusic.evaluate import adherence
+from jaxmusic.formats.instruments import GM_PROGRAMS
+from jaxmusic.formats.symbols import chord_symbol
+from jaxmusic.grid import quantise
+from jaxmusic.notes import NO_CHORD, PITCH_NAMES, TICKS_PER_BEAT, Notes
+from jaxmusic.piece import PITCHED_SLOTS
+
+WITHIN_SECONDS, WITHIN_TEMPO = 0.05, 0.01
+BARS = 8
+"""Bars of a song whose chords are asked for."""
+LEARNED = ("key", "density", "chords")
+"""Controls that a model keeps as well as it has learned to; the others hold by construction."""
+
+
+class Wish(NamedTuple):
+    """Something asked for.
+
+    Attributes:
+      fields: fields of `jaxmusic.config.Controls`.
+      truth: what they mean, as the figures of `FIGURES` take it.
+    """
+
+    fields: dict[str, Any]
+    truth: Any
+
+
+class Figure(NamedTuple):
+    """A figure of one piece against a wish's truth.
+
+    Attributes:
+      name: what it is called in a table.
+      of: computes it; None where the piece has none.
+      combine: of the figures of several pieces, makes the one that is told.
+    """
+
+    name: str
+    of: Callable[[Notes, Any], float | None]
+    combine: Callable[[Any], Any] = np.mean
+
+    def over(self, pairs: Iterable[tuple[Notes, Any]]) -> tuple[float | None, int]:
+        """The figure of pieces and truths, None where no piece has one, and how many have."""
+        values = [self.of(notes, truth) for notes, truth in pairs]
+        known = [value for value in values if value is not None]
+        return (float(self.combine(known)) if known else None), len(known)
+
+
+def tempo(qpm: float) -> Wish:
+    """A tempo in quarter notes per minute."""
+    return Wish({"tempo": qpm}, qpm)
+
+
+def meter(num: int, den: int) -> Wish:
+    """A time signature."""
+    return Wish({"meter": f"{num}/{den}"}, (num, den))
+
+
+def instruments(programs: Iterable[int]) -> Wish:
+    """General MIDI programs, and `jaxmusic.data.facts.DRUMS` for drums; each of them and no other.
+
+    A program that comes several times is asked for as so many instruments, as of a song with a
+    track for each hand: a model that has learned from such songs plays something else on one.
+    """
+    count = collections.Counter(programs)
+    names = [
+        "drums" if p == facts.DRUMS else f"{n} {GM_PROGRAMS[p]}" if n > 1 else GM_PROGRAMS[p]
+        for p, n in sorted(count.items())
+    ]
+    return Wish({"instruments": ", ".join(names)}, [frozenset({p}) for p in sorted(count)])
+
+
+def key(number: int) -> Wish:
+    """A key: tonic + 12 if minor."""
+    return Wish({"key": PITCH_NAMES[number % 12] + ("m" if number >= 12 else "")}, number)
+
+
+def chords(half_bars: Sequence[int] | np.ndarray) -> Wish:
+    """A progression: chords (see `jaxmusic.notes.NO_CHORD`) of half bars, int [2 B], B >= 1."""
+    symbols = [chord_symbol(int(chord)) for chord in half_bars]
+    bars = [[a] if a == b else [a, b] for a, b in zip(symbols[::2], symbols[1::2])]
+    if all(len(bar) == 1 for bar in bars):
+        text = " ".join(bar[0] for bar in bars)
+    else:
+        text = f"| {' | '.join(' '.join(bar) for bar in bars)} |"
+    return Wish({"chords": text}, np.asarray(half_bars))
+
+
+def density(per_quarter: float) -> Wish:
+    """Notes per quarter note."""
+    return Wish({"density": per_quarter}, per_quarter)
+
+
+def duration(seconds: float) -> Wish:
+    """A length in seconds."""
+    return Wish({"duration": seconds}, seconds)
+
+
+def of_song(notes: Notes) -> dict[str, Wish]:
+    """What one would ask for to get a piece like a song, by control, without its length.
+
+    Tempo, meter, instruments and density are read off the notes, key and chords off the labels;
+    what is not there is not asked for. Chords are those of the first `BARS` bars from the first
+    chord on, as far as they are known.
+
+    Args:
+      notes: an aligned song (`jaxmusic.beats.align`) that has notes.
+    """
+    known, (piece, _) = facts.facts(notes), quantise(notes)
+    played = piece.programs[:PITCHED_SLOTS]
+    programs = [int(p) for p in played if p >= 0] + [facts.DRUMS] * bool(notes.is_drum.any())
+    wishes = {
+        "tempo": tempo(known.tempo),
+        "meter": meter(*known.meter),
+        "instruments": instruments(programs),
+        "density": density(len(notes) * TICKS_PER_BEAT / notes.end),
+    }
+    if known.key >= 0:
+        wishes["key"] = key(known.key)
+    chord = piece.chord.reshape(-1, 2)
+    there = np.flatnonzero(((chord >= 0) & (chord != NO_CHORD)).any(1))
+    first = int(there[0]) if len(there) else len(chord)
+    unknown = np.flatnonzero((chord[first : first + BARS] < 0).any(1))
+    progression = chord[first : first + (int(unknown[0]) if len(unknown) else BARS)]
+    if len(progression):
+        wishes["chords"] = chords(progression.ravel())
+    return wishes
+
+
+def finder(control: str, songs: Iterable[Notes]) -> list[float | None]:
+    """What each of a control's `FIGURES` finds in songs whose key or chords are labelled.
+
+    The finder sees their notes alone. What it misses of songs, it misses of composed pieces too.
+
+    Args:
+      control: ``key`` or ``chords``.
+      songs: aligned songs with labels.
+    """
+    truth = facts.main_key if control == "key" else lambda notes: quantise(notes)[0].chord
+    pairs = [(notes, truth(notes)) for notes in songs]
+    return [figure.over(pairs)[0] for figure in FIGURES[control]]
+
+
+def annotated(control: str, songs: Sequence[Notes]) -> list[Notes]:
+    """Songs that have keys or chords from elsewhere than their notes; none if nobody can tell.
+
+    A dataset does not say where its labels are from. If those of all songs are, to the tick, what
+    `jaxmusic.harmony` finds in the notes, they were found there, and tell nothing of the finder.
+
+    Args:
+      control: ``key`` or ``chords``.
+      songs: aligned songs of one dataset.
+    """
+    column = "key" if control == "key" else "chord"
+    tick = f"{column}_tick"
+    known = [notes for notes in songs if len(getattr(notes.labels, column))]
+    for notes in known:
+        found, labels = harmony.infer(notes), notes.labels
+        if any(
+            not np.array_equal(getattr(found, name), getattr(labels, name))
+            for name in (column, tick)
+        ):
+            return known
+    return []
+
+
+def _key(score: Callable[[int, int], float]) -> Callable[[Notes, int], float | None]:
+    def of(notes: Notes, asked: int) -> float | None:
+        found = _main_key(notes)
+        return None if found is None else score(asked, found)
+
+    return of
+
+
+@functools.lru_cache(maxsize=1024)  # a piece is compared with many wishes
+def _main_key(notes: Notes) -> int | None:
+    return adherence.main_key(notes)
+
+
+def _levels(notes: Notes, asked: float) -> float | None:
+    error = adherence.density_error(notes, asked)
+    return None if error is None else abs(error)
+
+
+def _within_a_level(notes: Notes, asked: float) -> float | None:
+    error = _levels(notes, asked)
+    return None if error is None else float(error <= 1)
+
+
+def _fills(notes: Notes, seconds: float) -> float:
+    exact = adherence.duration_error(notes, seconds) <= WITHIN_SECONDS
+    return float(exact and adherence.opens_and_closes(notes))
+
+
+FIGURES: dict[str, list[Figure]] = {
+    "duration": [
+        Figure(f"within {WITHIN_SECONDS} s, sounds in the first and last bar", _fills),
+        Figure("off by (s, most)", adherence.duration_error, max),
+    ],
+    "tempo": [
+        Figure(
+            f"within {WITHIN_TEMPO:.0%}",
+            lambda n, t: float(adherence.tempo_error(n, t) <= WITHIN_TEMPO),
+        ),
+        Figure("off by (share, most)", adherence.tempo_error, max),
+    ],
+    "meter": [Figure("all bars in it", lambda n, m: float(adherence.keeps_meter(n, m)))],
+    "instruments": [
+        Figure("every one and no other", lambda n, a: float(adherence.instruments(n, a) == (0, 0))),
+        Figure("silent, per piece", lambda n, a: float(adherence.instruments(n, a).missing)),
+        Figure("others, per piece", lambda n, a: float(adherence.instruments(n, a).others)),
+    ],
+    "key": [
+        Figure("main key is the same", _key(lambda a, b: float(a == b))),
+        Figure("weighted for near keys", _key(adherence.key_score)),
+    ],
+    "chords": [
+        Figure("half bars with the same triad", lambda n, c: adherence.chords(n, c).triads),
+        Figure("half bars with the same root", lambda n, c: adherence.chords(n, c).roots),
+    ],
+    "density": [
+        Figure("off by (levels, mean)", _levels),
+        Figure("within a level", _within_a_level),
+    ],
+}
+"""Figures of each control."""

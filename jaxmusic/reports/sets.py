@@ -1,0 +1,154 @@
+"""Sets of songs: read from files or taken as they are, each with all that is measured of a song."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxmusic import beats, config
+from jaxmusic.data import sources, workers
+from jaxmusic.data.examine import Skipped
+from jaxmusic.data.sources import MusicFile
+from jaxmusic.errors import UserError
+from jaxmusic.evaluate import bars, endings, statistics
+from jaxmusic.evaluate.endings import Ending
+from jaxmusic.evaluate.statistics import Value
+from jaxmusic.formats import files
+from jaxmusic.notes import Notes
+
+
+class Song(NamedTuple):
+    """A song and what is measured of it.
+
+    Attributes:
+      name: its file, or what it is called.
+      notes: the aligned notes.
+      values: `statistics.STATISTICS` by name.
+      ending: how it ends; None without pitched notes.
+      run: bars of the longest run of like bars.
+      likeness: how alike its bars are at each of `bars.LAGS`.
+    """
+
+    name: str
+    notes: Notes
+    values: dict[str, Value]
+    ending: Ending | None
+    run: int
+    likeness: dict[int, float | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Songs:
+    """Songs, and files that are none of them.
+
+    Attributes:
+      songs: in order.
+      skipped: name, reason and detail of each file that could not be used.
+    """
+
+    songs: tuple[Song, ...]
+    skipped: tuple[tuple[str, str, str], ...] = ()
+
+    def __len__(self) -> int:
+        """Number of songs."""
+        return len(self.songs)
+
+    @property
+    def notes(self) -> list[Notes]:
+        """The notes of each song."""
+        return [song.notes for song in self.songs]
+
+    def values(self, name: str) -> list[Value]:
+        """A statistic of each song."""
+        return [song.values[name] for song in self.songs]
+
+    def __getitem__(self, number: int) -> Notes:
+        """The notes of a song, as `jaxmusic.evaluate.copy_index.Pieces` asks for."""
+        return self.songs[number].notes
+
+    def name(self, number: int) -> str:
+        """The name of a song."""
+        return self.songs[number].name
+
+
+def measure(name: str, notes: Notes) -> Song:
+    """Measures an aligned song."""
+    values = statistics.measure(notes)
+    likeness = bars.similarity(notes)
+    return Song(name, notes, values, endings.ending(notes), bars.longest_run(notes), likeness)
+
+
+def measured(named: Iterable[tuple[str, Notes]], what: str, progress: bool = False) -> Songs:
+    """Measures aligned songs.
+
+    Args:
+      named: names and notes; their number, where it is known, ends the progress bar.
+      what: what they are called in the progress bar.
+      progress: show one if it takes over two seconds.
+    """
+    shown = tqdm(named, f"measuring {what}", unit=" songs", delay=2, disable=not progress)
+    return Songs(tuple(measure(name, notes) for name, notes in shown))
+
+
+def find(source: str, options: config.Evaluation, progress: bool = False) -> list[MusicFile]:
+    """Music files of a source; of more than `options.most` so many are drawn.
+
+    Args:
+      source: a folder, a file, or a glob.
+      options: how many are taken.
+      progress: show how many were found so far.
+
+    Raises:
+      UserError: there is no such source, or no music file in it.
+    """
+    return drawn(sources.find([source], progress), options.most, options.seed)
+
+
+def read(
+    found: Sequence[MusicFile], what: str, options: config.Evaluation, progress: bool = False
+) -> Songs:
+    """Reads files, puts each song on its beats and measures it, in processes of their own.
+
+    A file that cannot be read, that crashes its process or that takes too long is skipped.
+
+    Args:
+      found: the files.
+      what: what they are called in the progress bar.
+      options: how they are read.
+      progress: show a progress bar.
+    """
+    songs, skipped = [], []
+    outcomes = workers.each(found, read_song, options.workers, options.file_timeout)
+    shown = tqdm(outcomes, f"reading {what}", len(found), unit=" files", disable=not progress)
+    for file, outcome in shown:
+        if isinstance(outcome, Skipped):
+            skipped.append((file.name, outcome.reason, outcome.detail))
+        else:
+            songs.append(outcome)
+    return Songs(tuple(songs), tuple(skipped))
+
+
+def read_song(file: MusicFile) -> Song | Skipped:
+    """Reads and measures one file; no Python exception gets past it."""
+    try:
+        notes = files.read_notes(file.path)
+    except UserError as error:
+        return Skipped("cannot be read", str(error))
+    except Exception as error:
+        return Skipped("cannot be read", f"{type(error).__name__}: {error}")
+    try:
+        return measure(file.name, beats.align(notes)[0])
+    except Exception as error:
+        return Skipped("cannot be measured", f"{type(error).__name__}: {error}")
+
+
+def drawn(items: Sequence, most: int, seed: int) -> list:
+    """At most so many items, drawn by chance and in their order; the same each time."""
+    if len(items) <= most:
+        return list(items)
+    rows = np.random.default_rng(seed).choice(len(items), most, replace=False)
+    return [items[i] for i in sorted(rows.tolist())]

@@ -1,0 +1,356 @@
+"""Reports: on songs in files, on a model, and runs side by side."""
+
+import html.parser
+import json
+import re
+import shutil
+
+import data_music
+import numpy as np
+import pytest
+
+from jaxmusic import beats, config, grid
+from jaxmusic.cli import main
+from jaxmusic.data import starter
+from jaxmusic.errors import UserError
+from jaxmusic.evaluate import wishes
+from jaxmusic.evaluate.statistics import STATISTICS
+from jaxmusic.formats import midi
+from jaxmusic.generate import instruments
+from jaxmusic.notes import make_notes
+from jaxmusic.reports import compare, figures, gather, page, plots, sets, writing
+
+BAR = 1920
+QUICK = ["--pieces", "2", "--duration", "0:08", "--wishes", "2", "--wish-duration", "0:06"]
+
+
+class Page(html.parser.HTMLParser):
+    """What a reader finds: tags in pairs, pictures with words, tables with headings, no links."""
+
+    EMPTY = ("meta", "img", "br", "path", "use", "image", "rect", "link")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.headings, self.ids, self.text, self.anchors = [], [], [], "", []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+        assert tag not in ("script", "link", "iframe", "object")
+        for name in ("src", "href", "xlink:href", "data", "action"):
+            value = found.get(name, "#")
+            assert value.startswith(("#", "data:")), value
+        self.anchors += [found["href"][1:]] if tag == "a" else []
+        assert not any(name.startswith("on") for name in found)
+        if tag == "img":
+            assert found["alt"]
+        if tag == "svg":
+            assert found["role"] == "img" and found["aria-label"]
+        if tag == "th":
+            assert found["scope"] in ("col", "row")
+        if "id" in found:
+            self.ids.append(found["id"])
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.EMPTY:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in self.EMPTY:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("h1", "h2", "h3"):
+            self.headings.append(data)
+        if self.open and self.open[-1] not in ("style",):
+            self.text += data
+
+
+def read(folder):
+    """A report as JSON, strictly read, and its page, which holds what it must."""
+
+    def refuse(name):
+        raise AssertionError(f"{name} in the JSON")
+
+    report = json.loads((folder / "report.json").read_text(), parse_constant=refuse)
+    text = (folder / "report.html").read_text()
+    shown = Page(text)
+    assert len(shown.ids) == len(set(shown.ids))
+    assert set(shown.anchors) <= set(shown.ids)
+    assert ">None<" not in text
+    assert not re.search(r"\b(nan|inf)\b", shown.text, re.IGNORECASE)
+    assert "http" not in text
+    return report, shown
+
+
+def song(number):
+    return data_music.tune(number, bars=12)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A folder of songs that are hard to measure, and one of reference."""
+    home = tmp_path_factory.mktemp("songs")
+    for i in range(6):
+        midi.write_midi(song(i), home / "reference" / f"tune{i}.mid")
+    odd = home / "odd"
+    midi.write_midi(song(0), odd / "copy <b>&.mid")
+    midi.write_midi(make_notes([0], [BAR], [60], [80], [0], end=BAR), odd / "one note.mid")
+    hits = np.arange(0, 4 * BAR, 480)
+    drums = make_notes(
+        hits, hits * 0 + 60, hits * 0 + 36, hits * 0 + 90, hits * 0, drum=[True], end=4 * BAR
+    )
+    midi.write_midi(drums, odd / "drums.mid")
+    (odd / "broken.mid").write_bytes(b"MThd\0\0\0\6garbage")
+    (odd / "none.abc").write_bytes(b"\0\xff")
+    (home / "empty").mkdir()
+    return home
+
+
+@pytest.fixture(scope="module")
+def odd(folders):
+    """The report on the songs that are hard to measure."""
+    out = folders / "report"
+    evaluate("--songs", folders / "odd", "--reference", folders / "reference", "--out", out)
+    return read(out)
+
+
+def evaluate(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", *map(str, arguments)])
+    assert ended.value.code == 0
+
+
+def test_files_that_cannot_be_read_are_skipped_and_named(odd):
+    report, shown = odd
+    assert report["sets"]["ours"]["songs"] == 3 and report["sets"]["real"]["songs"] == 6
+    skipped = {file["name"]: file["reason"] for file in report["sets"]["ours"]["skipped"]}
+    assert skipped == {"broken.mid": "cannot be read", "none.abc": "cannot be read"}
+    assert "broken.mid" in shown.text and "copy <b>&.mid" in shown.text
+
+
+def test_every_statistic_stands_there_with_its_meaning_and_its_floor(odd):
+    report, shown = odd
+    assert set(report["statistics"]) == set(STATISTICS)
+    for row in report["statistics"].values():
+        assert row["meaning"] in shown.text
+        assert set(row["distance"]) == set(row["floor"]) == {"difference", "divergence", "overlap"}
+    assert report["statistics"]["pitches"]["pieces"] == 2  # drums have none
+    assert report["values"]["ours"]["names"] == ["copy <b>&.mid", "drums.mid", "one note.mid"]
+    assert report["values"]["ours"]["pitches"][1:] == [None, 1]
+    assert "not defined" in shown.text
+
+
+def test_a_copy_is_found_and_shown(odd):
+    report, shown = odd
+    said = report["originality"]
+    (copy, *others) = said["ours"]["songs"]
+    assert copy["of"] == "tune0.mid" and copy["share"] == 1.0
+    assert all(song["telling"] == 0 for song in others)
+    assert "The longest passage" in shown.headings
+    assert len(said["real"]["songs"]) == 1  # a fifth of the reference
+
+
+@pytest.mark.parametrize("kept", ["one note.mid", "broken.mid"])
+def test_sets_of_one_piece_or_none_have_a_report(folders, tmp_path, kept):
+    (tmp_path / "songs").mkdir()
+    shutil.copy(folders / "odd" / kept, tmp_path / "songs")
+    same = str(tmp_path / "songs")
+    options = config.Evaluation(workers=1, shown=1)
+    writing.write(gather.of_songs(same, same, options, False), str(tmp_path / "report"), False)
+    report, shown = read(tmp_path / "report")
+    row = report["statistics"]["groove_consistency"]
+    assert row["distance"] == {"difference": None, "divergence": None, "overlap": None}
+    assert report["repetition"]["ours"]["likeness"]["16"] is None
+    assert report["originality"]["real"]["copied"] is None
+    assert "not defined" in shown.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--songs", "{}/empty", "--reference", "{}/reference"], "There is no music file in"),
+        (["--songs", "{}/odd", "--reference", "{}/nowhere"], "does not exist"),
+        (["--songs", "{}/odd"], "Give --songs and --reference together"),
+        ([], "Give --model RUN, or --songs DIR"),
+        (["--model", "{}", "--songs", "{}/odd"], "Give --model RUN, or --songs DIR"),
+        (["--songs", "{}/odd", "--reference", "{}/odd", "--data", "{}"], "Leave out --data"),
+        (["--songs", "{}/odd", "--reference", "{}/odd", "--split", "train"], "--split to valid"),
+        (["--songs", "{}/odd", "--reference", "{}/odd", "--most", "0"], "--most"),
+        (["--model", "{}/odd"], "Name the folder of a run"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_sentence(folders, tmp_path, capsys, arguments, sentence):
+    words = [word.format(folders) for word in arguments]
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", *words, "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and sentence in said and said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def of_model(toy_run, kept_compiled):
+    """The folder of a report on the tiny run, where compare looks for it."""
+    out = toy_run / "report"
+    evaluate("--model", toy_run, "--out", out, "--shown", "1", *QUICK)
+    return out
+
+
+def test_a_report_on_a_model_has_every_section(of_model, starter_data):
+    report, shown = read(of_model)
+    wanted = ["In short", "Likelihood", "Statistics", "Form", "Notes", "Repetition and endings"]
+    wanted += ["Control", "Originality", "Learning", "How this was made"]
+    assert [h for h in shown.headings if h in wanted] == wanted
+    assert report["sets"]["ours"]["songs"] == 2
+    assert report["run"]["step"] in (3, 6) and report["run"]["parameters"] > 0
+    assert report["run"]["dataset"] == "starter:1.0.0"
+    assert [step for step, _ in report["run"]["validation"]] == [3, 6]
+    assert report["likelihood"]["pieces"] == report["held_out"]["songs"] > 0
+    assert report["likelihood"]["figures"]["bits_per_note"]["value"] > 0
+    written = sorted(path.name for path in (of_model / "pieces").iterdir())
+    assert written[:2] == ["piece-1.mid", "piece-2.mid"]
+    piece = midi.read_notes(of_model / "pieces" / "piece-1.mid")
+    assert float(piece.seconds(piece.end)) == pytest.approx(8, abs=0.01)
+
+
+def test_what_is_built_in_is_kept_and_what_is_inferred_has_a_finder(of_model):
+    report, _ = read(of_model)
+    said = report["adherence"]
+    assert 1 <= len(said["songs"]) + len(said["refused"]) <= 2
+    controls = said["controls"]
+    assert set(controls) >= {"duration", "tempo", "meter", "instruments", "key", "chords"}
+    for name in ("duration", "tempo", "meter", "instruments"):
+        assert controls[name]["exact"] and controls[name]["figures"][0]["asked"] == 1
+    # The starter corpus knows its chords from elsewhere than the notes.
+    assert not controls["chords"]["exact"] and controls["chords"]["figures"][0]["finder"] > 0.9
+    assert controls["duration"]["figures"][0]["not_asked"] is None
+
+
+def test_another_dataset_of_that_name_is_refused(toy_run, tmp_path, capsys):
+    from jaxmusic.data import builder
+
+    options = config.Prepare(name="starter", data_dir=str(tmp_path))
+    builder.prepare_pieces(starter.corpus(20), options, 20, progress=False)
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--model", str(toy_run), "--data", str(tmp_path)])
+    assert "has other content" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def other_run(starter_data, tmp_path_factory):
+    from conftest import toy_experiment
+
+    from jaxmusic.train import trainer
+
+    run = tmp_path_factory.mktemp("runs") / "<other>"
+    trainer.train(toy_experiment(starter_data, seed=3), str(run), progress=False)
+    return run
+
+
+def test_runs_side_by_side(of_model, toy_run, other_run, tmp_path, capsys):
+    out = tmp_path / "both.html"
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", str(toy_run), str(other_run), str(of_model), "--out", str(out)])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert "seed" in said and "warmup" not in said
+    assert "validation loss" in said and "bits for a note" in said
+    shown = Page(out.read_text())
+    assert "<other>" in shown.text and "Settings" in shown.headings
+    assert "http" not in out.read_text()
+
+
+def test_bits_of_other_songs_are_not_compared(of_model, tmp_path):
+    report = json.loads((of_model / "report.json").read_text())
+    report["likelihood"]["notes"] += 1
+    report["run"]["name"] = "changed"
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    found = compare.entries([str(of_model), str(tmp_path)])
+    table = next(t for t in compare.tables(found) if t.title == "Likelihood")
+    assert table.note.startswith("Not comparable. Evaluate toy and changed on the same pieces")
+    assert table.rows == (compare.Row("bits", ("not comparable", "not comparable")),)
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["toy"], "Name two runs"),
+        (["toy", "nowhere"], "holds neither"),
+        (["toy", "toy"], "Name each run once"),
+        (["toy", "old"], "of another version"),
+        (["toy", "text"], "is no JSON"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(toy_run, tmp_path, names, sentence):
+    for name, text in (("old", '{"version": 0}'), ("text", "words")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text(text)
+    places = {"toy": str(toy_run)}
+    with pytest.raises(UserError, match=sentence):
+        compare.entries([places.get(name, str(tmp_path / name)) for name in names])
+
+
+def test_a_song_is_asked_for_as_it_is():
+    notes = next(iter(starter.corpus(1)))
+    found = wishes.of_song(notes)
+    assert set(found) == {"tempo", "meter", "instruments", "density", "key", "chords"}
+    for control in ("tempo", "meter", "instruments", "density"):
+        figure = wishes.FIGURES[control][0]
+        value = figure.of(notes, found[control].truth)
+        assert value == pytest.approx(0 if control == "density" else 1, abs=1e-9), control
+    chords = grid.quantise(notes)[0].chord
+    assert found["chords"].truth.tolist() == chords[: 2 * wishes.BARS].tolist()
+
+
+def test_as_many_instruments_are_asked_for_as_a_song_has():
+    columns = ([0] * 3, [BAR] * 3, [60, 64, 36], [80] * 3, [0, 1, 2])
+    notes = make_notes(*columns, program=[0, 0, 35], drum=[False] * 3)
+    wish = wishes.of_song(notes)["instruments"]
+    assert wish.fields == {"instruments": "2 Acoustic Grand Piano, Fretless Bass"}
+    assert wishes.FIGURES["instruments"][0].of(notes, wish.truth) == 1
+    assert instruments.read(wish.fields["instruments"]).slots == ({0}, {0}, {35})
+
+
+def test_chords_that_were_found_in_the_notes_tell_nothing_of_the_finder():
+    from jaxmusic import harmony
+
+    songs = [beats.align(song(i))[0] for i in range(3)]
+    assert wishes.annotated("chords", songs) == []
+    assert wishes.annotated("chords", [harmony.with_harmony(notes) for notes in songs]) == []
+    known = list(starter.corpus(4))
+    assert wishes.annotated("chords", known) == known
+    assert wishes.finder("chords", known)[0] > 0.9
+
+
+def test_numbers_that_json_lacks_are_not_defined():
+    found = figures.plain({1: np.float64("nan"), "a": (np.inf, np.int64(3), np.ones(2) / 3)})
+    assert found == {"1": None, "a": [None, 3, [0.333333, 0.333333]]}
+    assert page.number(None) == '<span class="none">not defined</span>'
+    said = [page.number(x) for x in (-0.00012, 7e-15, 12345.6, 3, 0.25)]
+    assert said == ["−0.00012", "0", "12,346", "3", "0.25"]
+    assert page.clock(3725) == "1:02 h" and page.clock(65.2) == "1:05 min"
+
+
+def test_of_many_songs_some_are_drawn(folders):
+    options = config.Evaluation(most=2)
+    assert len(sets.find(str(folders / "reference"), options)) == 2
+    assert sets.drawn(range(10), 3, 0) == sets.drawn(range(10), 3, 0)
+
+
+def test_the_same_songs_are_not_told_apart_and_have_the_same_report(folders):
+    options = config.Evaluation(workers=1)
+    same = str(folders / "reference")
+    found = [gather.of_songs(same, same, options, progress=False).report for _ in range(2)]
+    report = json.loads(writing.to_json(found[0]))
+    assert report == found[0] == found[1]
+    for row in report["statistics"].values():
+        assert (row["distance"]["difference"] or 0) == pytest.approx(0, abs=1e-9)
+    values = [float(i) for i in range(9)]
+    one, other = (plots.distribution(values, values, "x", "A & B") for _ in range(2))
+    assert one == other and 'aria-label="A &amp; B"' in one and "var(--ours)" in one
