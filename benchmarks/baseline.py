@@ -68,6 +68,14 @@ def tokens(batches: Iterable[Batch], codec: MetricalCodec) -> Tokens:
     return found._replace(notes=int(notes))
 
 
+def counted(train: loader.Loader, epochs: int) -> tuple[Tokens, Tokens]:
+    """A training split as it is, and with some epochs of transposed pieces besides."""
+    plain = tokens(_progress(train.evaluation(), "reading"), train.codec)
+    steps = epochs * train.rows_per_epoch() // train.data.batch
+    moved = tokens(_progress(map(train.batch, range(steps)), "transposing", steps), train.codec)
+    return plain, Tokens(plain.sequences + moved.sequences, plain.weights + moved.weights, 0)
+
+
 def score(model: ngram.Model, held_out: Tokens) -> float:
     """Nats per note of a model on tokens."""
     logs = np.concatenate(model.log_prob(held_out.sequences))
@@ -92,15 +100,12 @@ def run(options: Options) -> Result:
     data, codec = chosen_data(options)
     train, validation = (loader.Loader(data, codec, split) for split in ("train", "validation"))
     held_out = tokens(validation.evaluation(), validation.codec)
-    plain = tokens(_progress(train.evaluation(), "reading"), train.codec)
-    steps = (options.count or EPOCHS) * train.rows_per_epoch() // data.batch
-    moved = tokens(_progress(map(train.batch, range(steps)), "transposing", steps), train.codec)
-    both = Tokens(plain.sequences + moved.sequences, plain.weights + moved.weights, 0)
+    plain, both = counted(train, options.count or EPOCHS)
     copies = f"and {options.count or EPOCHS} epochs transposed"
     rows, best = [], float("inf")
-    for name, counted in (("as it is", plain), (f"as it is {copies}", both)):
-        size = sum(map(len, counted.sequences))
-        for model, loss in compare(counted, held_out, train.codec.vocab_size).items():
+    for name, split in (("as it is", plain), (f"as it is {copies}", both)):
+        size = sum(map(len, split.sequences))
+        for model, loss in compare(split, held_out, train.codec.vocab_size).items():
             rows.append(Row((model, name, size, round(loss, 4))))
             best = min(best, loss)
     made: tuple[str, ...] = ()

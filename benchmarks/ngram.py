@@ -154,6 +154,43 @@ class Model:
             ]
         return out
 
+    def start(self) -> np.ndarray:
+        """The state before a sequence, for `follow` and `following` (int64 [n - 1])."""
+        numbers = np.full(max(len(self.orders) - 1, 0), -1, np.int64)
+        numbers[:1] = self.vocab_size
+        return numbers
+
+    def follow(self, state: np.ndarray, token: int) -> np.ndarray:
+        """The state after one more token: numbers of the n-grams that end there, -1 if unseen."""
+        out = np.full_like(state, -1)
+        out[:1] = token
+        for k in range(1, len(state)):
+            keys = self.orders[k].keys
+            if state[k - 1] < 0:
+                break
+            key = np.uint64(state[k - 1]) * np.uint64(self.vocab_size + 1) + np.uint64(token)
+            found = int(np.searchsorted(keys, key))
+            if found < len(keys) and keys[found] == key:
+                out[k] = found
+        return out
+
+    def following(self, state: np.ndarray) -> np.ndarray:
+        """Probability of each token after a state (float64 [V]), all above 0."""
+        radix = np.uint64(self.vocab_size + 1)
+        p = np.full(self.vocab_size + 1, 1.0 / self.vocab_size)
+        for order, discount, context in zip(self.orders, self.discounts, (0, *state)):
+            total, *others = order.context[:, max(context, 0)]
+            if context < 0 or total <= 0:
+                break
+            ends = np.array([context, context + 1]).astype(np.uint64) * radix
+            low, high = np.searchsorted(order.keys, ends)
+            tokens = (order.keys[low:high] - ends[0]).astype(np.int64)
+            counts = order.counts[low:high]
+            taken = np.concatenate([[0.0], discount])[np.minimum(counts, 3)]
+            p *= sum(d * n for d, n in zip(discount, others)) / total
+            p[tokens] += (counts - taken) / total
+        return p[:-1]
+
 
 def probabilities(features: np.ndarray, vocab_size: int, discounts: np.ndarray) -> np.ndarray:
     """Probabilities [N] from `Model.features` [n, 5, N] and discounts [n, 3]."""

@@ -184,3 +184,19 @@ def test_the_baseline_counts_nats_of_all_weighted_tokens_for_each_note():
     assert losses["3-grams"] == pytest.approx(expected)
     assert list(losses)[:5] == [f"{order}-grams" for order in (2, 3, 4, 5, 6)]
     assert list(losses.values())[-1] <= min(list(losses.values())[:-1])
+
+
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_walking_from_token_to_token_gives_the_probabilities_of_whole_sequences(order):
+    vocab = 23
+    pieces = random_pieces(19, vocab, pieces=30, length=60)
+    model = ngram.fit(pieces, vocab, order)
+    never = np.random.default_rng(4).integers(0, vocab, 15)
+    for tokens in (pieces[0][:20], never):
+        state, logs = model.start(), []
+        for token in tokens:
+            following = model.following(state)
+            assert following.sum() == pytest.approx(1.0)
+            logs.append(np.log(following[token]))
+            state = model.follow(state, token)
+        assert np.allclose(logs, model.log_prob([tokens])[0])
