@@ -19,7 +19,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     9: ("cli",),
     8: ("commands",),
     7: ("quickstart", "reports"),
-    6: ("model", "planning"),
+    6: ("model", "originals", "planning"),
     5: ("train",),
     4: ("evaluate",),
     3: ("data", "generate"),

@@ -28,4 +28,5 @@ def experiment() -> config.Experiment:
         eval_every=500,
         eval_batches=32,
         checkpoint_every=1000,
+        samples=config.Samples(every=1000),
     )

@@ -224,6 +224,24 @@ class Hosts:
 
 
 @dataclasses.dataclass(frozen=True)
+class Samples:
+    """Short pieces that a run composes with the weights of the moment; see docs/watching.md."""
+
+    every: int = 0
+    """Steps from one time to the next, and once more after the last step; 0 for never."""
+    pieces: int = 3
+    """Pieces each time, always drawn with the same random numbers."""
+    seconds: float = 30.0
+    """Length of each piece."""
+    statistics: str = (
+        "pitch_class_entropy scale_consistency polyphony notes_per_quarter groove_consistency "
+        "bar_similarity_4"
+    )
+    """Statistics of the pieces, and of pieces of the validation split, that are recorded: names of
+    numbers in docs/evaluation.md, separated by spaces."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Experiment:
     """Everything a training run is made of."""
 
@@ -233,6 +251,7 @@ class Experiment:
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     mesh: Mesh = dataclasses.field(default_factory=Mesh)
     hosts: Hosts = dataclasses.field(default_factory=Hosts)
+    samples: Samples = dataclasses.field(default_factory=Samples)
     steps: int = 2000
     """Optimizer steps."""
     accumulate: int = 1
@@ -261,6 +280,8 @@ class Experiment:
     """Steps between lines of the log."""
     trackers: str = "tensorboard"
     """Where the figures go besides the log, several separated by spaces; see docs/watching.md."""
+    hooks: str = "samples"
+    """What looks at the weights now and then, several separated by spaces; see docs/watching.md."""
     resume_from: str = ""
     """Run whose whole state (weights, optimiser, step) a new run goes on from, e.g. to more
     steps."""
@@ -372,3 +393,9 @@ class Output:
     """Also draw the piano roll to this file."""
     step: int = -1
     """Training step of the checkpoint; -1 is the one with the best validation loss."""
+    originality: int = 0
+    """Refuse pieces that share a passage of so many telling notes or more with any piece of the
+    training music, and compose again; 0 does not look. Different songs hardly ever share 28."""
+    data_dir: str = ""
+    """Folder that holds the training music to look at; empty for the one that the model was
+    trained from."""

@@ -7,6 +7,8 @@ import numpy as np
 from jaxmusic.formats.midi import write_midi
 from jaxmusic.notes import Labels, make_notes
 
+BAR = 1920
+
 
 def tune(seed, bars=16, drums=True, styles=(), song="", low=55):
     """A melody with chords and drums on a grid of sixteenths, another for each seed."""
@@ -29,6 +31,22 @@ def tune(seed, bars=16, drums=True, styles=(), song="", low=55):
         end=bars * 1920,
         labels=Labels(styles=tuple(styles), song=song),
     )
+
+
+def planted(host, source, bars, up=0, stretch=1.0, tracks=(0, 1, 2), drop=0.0, at=4, first=6):
+    """A host with bars of a source, from bar `first` on, in place of its own from `at` on."""
+    rng = np.random.default_rng(1)
+    length = round(bars * BAR * stretch)
+    keep = (host.onset < at * BAR) | (host.onset >= at * BAR + length)
+    keep |= ~np.isin(host.track, tracks)
+    rows = (source.onset >= first * BAR) & (source.onset < (first + bars) * BAR)
+    rows &= np.isin(source.track, tracks) & (rng.random(len(source)) >= drop)
+    onset = np.rint((source.onset[rows] - first * BAR) * stretch).astype(int) + at * BAR
+    pitch = source.pitch[rows] + up * ~source.is_drum[rows]
+    new = (onset, np.rint(source.duration[rows] * stretch), pitch, source.velocity[rows])
+    old = (host.onset, host.duration, host.pitch, host.velocity, host.track)
+    columns = [np.concatenate([o[keep], n]) for o, n in zip(old, (*new, source.track[rows]))]
+    return make_notes(*columns, program=host.program, drum=host.drum, tempos=((0, 87.0),))
 
 
 def folder(path, count, start=0, bars=16):

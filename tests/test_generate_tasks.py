@@ -119,6 +119,8 @@ def check_refilled(notes, seed, tasks=("infill", "accompany", "harmonise", "vary
         done, _ = refilled(notes, original, given)
         kept = ~given.marked[original.bar] | given.slots[original.slot[notes.track]]
         assert rows(done.notes) >= rows(only(notes, kept))
+        # What is written anew counts as written even where it is what was there before.
+        assert rows(only(done.notes, ~done.written)) == rows(only(notes, kept))
         for name in ("tempo_tick", "tempo_qpm", "meter_tick", "ticks_per_beat"):
             assert np.array_equal(getattr(done.notes, name), getattr(notes, name))
         # No more is written than was there, and what is written stands where it was missing.
@@ -208,6 +210,7 @@ def test_continue_keeps_the_prompt_and_lasts_as_long_as_asked(continued, song):
     line = 4 * 4 * 480
     prompt = only(song, bars_of(song) <= 4)
     assert rows(only(out, out.onset < line)) == rows(prompt)
+    assert np.array_equal(continued.written, out.onset >= line)
     assert (out.onset >= line).any()
     assert float(out.seconds(out.end)) == pytest.approx(30.0, abs=1e-6)
     assert (out.onset.astype(np.int64) + out.duration <= out.end).all()

@@ -505,7 +505,7 @@ def test_sparklines_and_durations():
 def test_the_tracker_in_the_documentation_works(tmp_path, monkeypatch):
     """The example as it stands, with a stand-in for the service."""
     text = (ROOT / "docs" / "watching.md").read_text()
-    (code,) = re.findall(r"```python\n(\"\"\"pop_cpu.*?)```", text, re.DOTALL)
+    _, code = re.findall(r"```python\n(\"\"\"pop_cpu.*?)```", text, re.DOTALL)
     (tmp_path / "pop_wandb.py").write_text(code)
     calls: list = []
 

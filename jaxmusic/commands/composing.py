@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -38,18 +39,49 @@ def generate(
       output: which checkpoint composes, and what is written.
     """
     wanted = targets(output)
-    music = load(model, output)
-    write_all(
-        music.compose(controls=controls, count=output.count, sampling=sampling, progress=True),
-        wanted,
-    )
+
+    def compose(music: MusicModel, asked: config.Controls) -> list[Composition]:
+        return music.compose(controls=asked, count=output.count, sampling=sampling, progress=True)
+
+    compose_and_write(model, controls, output, wanted, compose)
 
 
-def load(model: str, output: config.Output) -> MusicModel:
-    """The model of a run or a file."""
+def compose_and_write(
+    model: str,
+    controls: config.Controls,
+    output: config.Output,
+    wanted: Sequence[pathlib.Path],
+    compose: Callable[[MusicModel, config.Controls], list[Composition]],
+) -> None:
+    """Composes with a model and writes the pieces that are original enough.
+
+    Raises:
+      UserError: something is not possible, or some pieces are copies; the others are written then.
+    """
     from jaxmusic import model as models
+    from jaxmusic import originals
 
-    return models.load(model, None if output.step < 0 else output.step)
+    limit = output.originality
+    if limit:
+        originals.check(limit)
+        training = originals.training_music(model, output.data_dir)
+    music = models.load(model, None if output.step < 0 else output.step)
+
+    def again(seed: int) -> list[Composition]:
+        return compose(music, dataclasses.replace(controls, seed=seed))
+
+    if not limit:
+        write_all(again(controls.seed), wanted)
+        return
+    pieces = originals.compose(again, training, limit, controls.seed, said=_say)
+    write_all(pieces, wanted)
+    if missing := [number for number, piece in enumerate(pieces, 1) if piece is None]:
+        which = ", ".join(map(str, missing))
+        raise UserError(
+            f"Give another --seed, or a higher --temperature or --originality: piece {which} was "
+            f"not written, as each of {originals.TRIES} tries shared {limit} telling notes or more "
+            "with the training music."
+        )
 
 
 def targets(output: config.Output) -> list[pathlib.Path]:
@@ -65,12 +97,14 @@ def targets(output: config.Output) -> list[pathlib.Path]:
     return [_output(path, suffixes) for path, suffixes in outputs if path]
 
 
-def write_all(pieces: Sequence[Composition], paths: Sequence[pathlib.Path]) -> None:
-    """Writes pieces, with a number in each name where there are several."""
+def write_all(pieces: Sequence[Composition | None], paths: Sequence[pathlib.Path]) -> None:
+    """Writes the pieces that there are, with a number in each name where several are wanted."""
     from jaxmusic.formats import files
 
     for path in paths:
         for number, piece in enumerate(pieces, 1):
+            if piece is None:
+                continue
             target = path if len(pieces) == 1 else path.with_stem(f"{path.stem}-{number}")
             files.write(piece.notes, target)
             print(f"wrote {target}")
@@ -102,6 +136,10 @@ def quickstart(
         from jaxmusic.train import exits
 
         sys.exit(exits.after(signal))
+
+
+def _say(text: str) -> None:
+    print(f"jaxmusic: {text}", file=sys.stderr, flush=True)
 
 
 def _output(path: str, suffixes: tuple[str, ...]) -> pathlib.Path:

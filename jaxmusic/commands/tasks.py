@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from jaxmusic import config
 from jaxmusic.commands import composing
+
+if TYPE_CHECKING:
+    from jaxmusic.generate.composer import Composition
+    from jaxmusic.model import MusicModel
 
 Model = Annotated[str, tyro.conf.arg(metavar="RUN")]
 Song = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
@@ -168,10 +172,10 @@ def _do(
 
     wanted = composing.targets(output)
     notes = files.read_notes(song)
-    music = composing.load(model, output)
-    composing.write_all(
-        music.perform(
-            *(task, notes, bars, output.count), sampling=sampling, progress=True, controls=controls
-        ),
-        wanted,
-    )
+
+    def perform(music: MusicModel, asked: config.Controls) -> list[Composition]:
+        return music.perform(
+            *(task, notes, bars, output.count), sampling=sampling, progress=True, controls=asked
+        )
+
+    composing.compose_and_write(model, controls, output, wanted, perform)

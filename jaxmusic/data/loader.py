@@ -22,6 +22,7 @@ from jaxmusic.data.pieces import MEMORY
 from jaxmusic.data.stream import SEGMENT, TARGET, NoPieces, Stream, empty_row
 from jaxmusic.errors import UserError
 from jaxmusic.events import Batch, Events
+from jaxmusic.notes import Notes
 
 _AHEAD = 8
 """Batches that are read ahead."""
@@ -161,6 +162,11 @@ class Loader:
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_AHEAD * share)
         rows = grain.MapDataset.source(source).to_iter_dataset(options if threads else None)
         return iter(rows.batch(share, drop_remainder=True, batch_fn=_stack))
+
+    def examples(self, count: int) -> list[Notes]:
+        """Up to `count` pieces as they are stored, always the same, as many of each dataset."""
+        share = -(-count // len(self.streams))
+        return [notes for s in self.streams for notes in s.examples(share)][:count]
 
     def evaluation(self) -> Iterator[Batch]:
         """All of the split once, unchanged: [batch, context]; empty rows fill the last batch.

@@ -146,6 +146,11 @@ class Stream:
         """Row r of the plan without random cuts, with nothing changed (int32 [8, context])."""
         return self._write(self._parts(self.plan(None), r, None))
 
+    def examples(self, count: int) -> list[Notes]:
+        """Up to `count` pieces as they are stored, always the same ones."""
+        order = generator(0, -1, -2).permutation(self.pieces)
+        return [self._pieces.notes(int(self._chosen[i])) for i in order[:count]]
+
     def _write(self, parts: list[Part]) -> np.ndarray:
         out = empty_row(self._codec, self._data.context)
         at = 0

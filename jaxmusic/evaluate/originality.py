@@ -18,7 +18,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxmusic.data.lines import Lines
-from jaxmusic.errors import UserError
 from jaxmusic.evaluate import surprise
 from jaxmusic.evaluate.copy_index import CopyIndex
 from jaxmusic.evaluate.passages import Passage, Way, passages
@@ -150,25 +149,6 @@ def find(training: Sequence[CopyIndex], notes: Notes) -> Match:
                 best = _match(index, notes, passage, telling, (start, end), int(mine.sum()))
     pitched = int((~notes.is_drum).sum())
     return dataclasses.replace(best, share=float(inside.sum()) / max(pitched, 1))
-
-
-def check(match: Match, longest: int) -> None:
-    """Refuses a piece that shares too long a passage.
-
-    Args:
-      match: what `find` found.
-      longest: telling notes that a passage may have; `COPIED` is what real songs keep to.
-
-    Raises:
-      UserError: it has more, or the limit is not above 0.
-    """
-    if longest < 1:
-        raise UserError(f"Give originality a number of notes above 0, not {longest}.")
-    if match.telling > longest:
-        raise UserError(
-            f"Draw with another seed or raise originality above {longest}, for the piece copies: "
-            + match.describe()
-        )
 
 
 def _told(index: CopyIndex, found: Sequence[Passage]) -> list[tuple[Passage, float]]:

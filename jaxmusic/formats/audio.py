@@ -52,14 +52,32 @@ def write_wav(notes: Notes, path: str | os.PathLike[str]) -> None:
     Raises:
       UserError: a package that makes the sound is missing, or the path cannot be written to.
     """
-    samples = np.rint(render(notes) * 32767).astype("<i2")
+    save(path, encoded(notes))
+
+
+def encoded(notes: Notes, rate: int = RATE, channels: int = 2) -> bytes:
+    """A WAV file of a piece, 16 bits, see `render`.
+
+    Args:
+      notes: the piece.
+      rate: samples per second.
+      channels: 2 for stereo, 1 for the mean of both sides.
+    """
+    sound = render(notes)
+    if channels == 1:
+        sound = sound.mean(axis=1, keepdims=True)
+    if rate != RATE:
+        import soxr
+
+        sound = soxr.resample(sound, RATE, rate)
+    samples = np.rint(sound.clip(-1, 1) * 32767).astype("<i2")
     data = io.BytesIO()
     with wave.open(data, "wb") as file:
-        file.setnchannels(2)
+        file.setnchannels(channels)
         file.setsampwidth(2)
-        file.setframerate(RATE)
+        file.setframerate(rate)
         file.writeframes(samples.tobytes())
-    save(path, data.getvalue())
+    return data.getvalue()
 
 
 def _play(notes: Notes) -> np.ndarray:

@@ -50,9 +50,14 @@ def draw(notes: Notes, path: str | os.PathLike[str], title: str = "") -> None:
     suffix = epath.Path(path).suffix.lower()
     if suffix not in (".png", ".svg", ".pdf"):
         raise UserError(f"{path} cannot be drawn: choose a name that ends in .png, .svg or .pdf.")
+    save(path, encoded(notes, suffix, title))
+
+
+def encoded(notes: Notes, suffix: str = ".png", title: str = "") -> bytes:
+    """The file that `draw` writes."""
     data = io.BytesIO()
     _figure(notes, title).savefig(data, format=suffix[1:], dpi=_DOTS_PER_INCH)
-    save(path, data.getvalue())
+    return data.getvalue()
 
 
 def _figure(notes: Notes, title: str) -> Figure:

@@ -46,12 +46,14 @@ class Composition:
       bars: their number, or that of seconds where the codec counts these.
       bits_per_note: how surprising its drawn tokens were to the model at temperature 1, among those
         that could follow, in bits for each note; with several views, to all of them together.
+      written: bool [N], which of the notes are new where a piece was given; None for all of them.
     """
 
     notes: Notes
     tokens: np.ndarray
     bars: int
     bits_per_note: float = 0.0
+    written: np.ndarray | None = None
 
 
 @dataclasses.dataclass
@@ -72,8 +74,14 @@ class _Draft:
 class Composer:
     """Composes pieces with one model under its codec's grammar; compiled programs are kept."""
 
-    def __init__(self, shape: config.Model, weights: model.Weights, codec: Codec, context: int):
-        """Takes the model's shape, its weights from `models.decode.prepare`, and the context."""
+    def __init__(
+        self, shape: config.Model, weights: model.Weights | None, codec: Codec, context: int
+    ):
+        """Takes the model's shape, its weights from `models.decode.prepare`, and the context.
+
+        Where weights change while the programs are kept, they are None here and set later, as
+        `sampler.weights`.
+        """
         self.codec, self.context = codec, context
         grammar, self._planner = KINDS[codec.config.kind]
         self.grammar = grammar(codec)

@@ -21,7 +21,7 @@ from jaxmusic.codecs.tasks import Given, Holes, holes
 from jaxmusic.errors import UserError
 from jaxmusic.generate.composer import Composer, Composition
 from jaxmusic.generate.controls import Wishes
-from jaxmusic.generate.merging import Original, merge
+from jaxmusic.generate.merging import Original, added, merge
 from jaxmusic.generate.planning import SILENT_BARS, asked
 from jaxmusic.meters import METERS, TEMPOS, halves
 from jaxmusic.notes import Labels, Notes
@@ -230,7 +230,8 @@ def fill(
         marked = marked.copy()
         marked[planner.start : planner.stop] &= ~planner.given.marked
     notes = _finished(composer, original, given, piece)
-    return Composition(notes, np.concatenate(tokens), total, bits / max(onsets, 1))
+    written = added(notes, original, _kept(original, given))
+    return Composition(notes, np.concatenate(tokens), total, bits / max(onsets, 1), written)
 
 
 def _finished(composer: Composer, original: Original, given: Given, piece: Piece) -> Notes:
@@ -243,14 +244,18 @@ def _finished(composer: Composer, original: Original, given: Given, piece: Piece
     onset = original.ticks(notes.onset // unit)
     stop = original.ticks((notes.onset + notes.duration) // unit)
     notes = notes.replace(onset=onset, duration=np.maximum(stop - onset, 1))
-    kept = ~given.marked[original.bar] | given.slots[original.slot[original.notes.track]]
     end = max(original.notes.end, int(original.ticks(piece.bar_step[-1])))
     end = min(end, max(original.notes.end, int((onset + notes.duration).max(initial=0))))
-    whole = merge(original, kept, notes, np.flatnonzero(piece.programs >= 0), end)
+    whole = merge(original, _kept(original, given), notes, np.flatnonzero(piece.programs >= 0), end)
     labels = original.notes.labels
     if not given.chords and (len(labels.chord) or given.slots.any()):
         whole = whole.replace(labels=_with_chords(original, given, piece))
     return whole
+
+
+def _kept(original: Original, given: Given) -> np.ndarray:
+    """Bool [N]: the notes of the original that are given."""
+    return ~given.marked[original.bar] | given.slots[original.slot[original.notes.track]]
 
 
 def _with_chords(original: Original, given: Given, piece: Piece) -> Labels:

@@ -194,6 +194,17 @@ def merge(
     )
 
 
+def added(whole: Notes, original: Original, kept: np.ndarray) -> np.ndarray:
+    """Bool: which rows of what `merge` made of these were not given."""
+
+    def keys(notes: Notes) -> np.ndarray:
+        # No two notes of a track begin at once on one pitch, or `merge` leaves the new one out.
+        voice = notes.track.astype(np.int64) * 128 + notes.pitch
+        return voice << 32 | notes.onset
+
+    return ~np.isin(keys(whole), keys(original.notes)[kept])
+
+
 def _tracks(
     original: Original, written: Notes, slots: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

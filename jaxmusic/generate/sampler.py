@@ -72,7 +72,7 @@ class Sampler:
     def __init__(
         self,
         shape: config.Model,
-        weights: model.Weights,
+        weights: model.Weights | None,
         codec: Codec,
         context: int,
         grammar: Any,

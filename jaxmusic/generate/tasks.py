@@ -171,7 +171,11 @@ def perform(
         planner = ContinuingPlanner(
             composer.grammar, composer.context, wishes, original, int(bars or 0), drop
         )
-        return composer.compose(planner, asked.seed, count, sampling, progress)
+        found = composer.compose(planner, asked.seed, count, sampling, progress)
+        return [
+            dataclasses.replace(c, written=merging.added(c.notes, original, planner.kept))
+            for c in found
+        ]
     given = _given(task, original, str(bars))
     joining = tuple(np.flatnonzero(_new_slots(original)).tolist())
     made = []

@@ -9,6 +9,7 @@ data        waiting for batches
 starting    opening the data, making or restoring the state
 compiling   compiling the step
 validating  measuring the loss on the validation split
+composing   composing samples, and what other hooks do
 saving      waiting for checkpoints; most of the writing goes on beside the steps
 profiling   starting and writing a profile
 lost        all that a process did after the checkpoint from which the next one went on
@@ -23,8 +24,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 PARTS = (
-    *("training", "data", "starting", "compiling", "validating", "saving"),
-    *("profiling", "lost", "down"),
+    *("training", "data", "starting", "compiling", "validating"),
+    *("composing", "saving", "profiling", "lost", "down"),
 )
 FIELD = "time/"
 """What the name of a part begins with in a line of the log."""

@@ -7,7 +7,7 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -215,6 +215,21 @@ class Monitor:
             val_loss_per_note=found.loss_per_note,
             val_bits_per_note=found.loss_per_note / math.log(2),
         )
+
+    def record(self, step: int, values: Mapping[str, float | str]) -> None:
+        """Records further figures of a step, by name, in the log and in all trackers."""
+        self._write(step, **values)
+
+    @property
+    def shows_media(self) -> bool:
+        """Whether a tracker takes pictures and sound."""
+        return any(isinstance(tracker, trackers.ShowsMedia) for tracker in self._others)
+
+    def media(self, step: int, name: str, suffix: str, data: bytes) -> None:
+        """Hands a picture (.png) or sound (.wav) to the trackers that take them."""
+        for tracker in self._others:
+            if isinstance(tracker, trackers.ShowsMedia):
+                tracker.media(step, name, suffix, data)
 
     def close(self) -> None:
         """Writes how the process ends, and closes everything."""

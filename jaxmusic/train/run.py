@@ -6,6 +6,7 @@ data.json         name, version and content hash of the dataset, its styles and 
 log.jsonl         losses and speed
 tensorboard/      the same for TensorBoard
 checkpoints/      see `jaxmusic.train.checkpoint`
+samples/          pieces composed on the way, see `jaxmusic.train.samples`
 lock              held by the process that trains
 """
 
@@ -36,7 +37,8 @@ COMMITTED = "commit_success.txt"
 """In a bucket, where nothing can be renamed, Orbax writes this last into a checkpoint."""
 FREE = (
     *("eval_every", "eval_batches", "checkpoint_every", "keep", "keep_every", "log_every"),
-    *("watchdog", "profile", "trackers", "optimizer.patience", "mesh.", "hosts."),
+    *("watchdog", "profile", "trackers", "hooks", "samples.", "optimizer.patience"),
+    *("mesh.", "hosts."),
     *("data.data_dir", "data.threads", "data.workers", "model.remat", "model.attention"),
     "accumulate",
 )

@@ -43,6 +43,8 @@ class Session:
       saved: step of the last checkpoint.
       found: validation at `step`, if there was one.
       train_step: the compiled train step.
+      validation: the validation split; None where the run does not validate.
+      hosts: all processes of the run.
       watchdog: told of all that moves.
     """
 
@@ -57,6 +59,7 @@ class Session:
         began = time.time()
         stored = runs.claim(run, experiment)
         self.run, self.experiment, self.watchdog = run, experiment, watchdog
+        self.hosts = hosts
         self._shape = (experiment.data.batch, experiment.data.context)
         self._open_data(stored)
         if stored is None:
@@ -111,9 +114,9 @@ class Session:
             if source:
                 codec = _inherited(source, codec)
         self.data = Loader(data, codec, "train", experiment.seed)
-        self._validation = None
+        self.validation: Loader | None = None
         if experiment.eval_every:
-            self._validation = Loader(data, self.data.codec, "validation", experiment.seed)
+            self.validation = Loader(data, self.data.codec, "validation", experiment.seed)
 
     def _start(self) -> tuple[State, dict[str, Any], str]:
         """The state to start from, what was saved with it, and where it comes from in words."""
@@ -161,9 +164,9 @@ class Session:
 
     def validate(self, step: int, params: dict[str, jax.Array]) -> Validation:
         """Measures the loss on the first batches of the validation split; at the end on all."""
-        assert self._validation is not None
+        assert self.validation is not None
         experiment = self.experiment
-        batches = iter(self._validation.evaluation())
+        batches = iter(self.validation.evaluation())
         if step < experiment.steps:
             batches = itertools.islice(batches, experiment.eval_batches)
         nll = weight = notes = 0.0
@@ -178,6 +181,10 @@ class Session:
         found = Validation(float(nll / max(weight, 1)), float(nll / max(notes, 1)), float(first))
         self.monitor.validation(step, found)
         return found
+
+    def wait(self, what: str) -> None:
+        """Waits until all processes are there; `what` names the place, and no other before."""
+        self.hosts.barrier(what, _patience(self.experiment))
 
     def save(self, step: int, state: State, found: Validation | None) -> None:
         """Starts to save a checkpoint."""

@@ -1,14 +1,18 @@
 """Trackers: what the figures of a run are written to.
 
 A tracker is a class with `record` and `close`, made from the run's folder, its experiment and the
-steps made so far. JSON lines are always written, as the run itself reads them; which others there
-are, `config.Experiment.trackers` names. Another one joins by its entry in `TRACKERS`.
+steps made so far; if it has `media`, it is given pictures and sound as well. JSON lines are always
+written, as the run itself reads them; which others there are, `config.Experiment.trackers` names.
+Another one joins by its entry in `TRACKERS`.
 """
 
 from __future__ import annotations
 
+import io
+import struct
+import wave
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from etils import epath
 
@@ -28,6 +32,14 @@ class Tracker(Protocol):
 
     def close(self) -> None:
         """Writes what is left; nothing is recorded afterwards."""
+
+
+@runtime_checkable
+class ShowsMedia(Protocol):
+    """What a tracker does besides, if it can."""
+
+    def media(self, step: int, name: str, suffix: str, data: bytes) -> None:
+        """Takes a file of a step: a picture (suffix .png) or sound (.wav)."""
 
 
 class JsonLines:
@@ -64,6 +76,27 @@ class TensorBoard:
         for name, value in values.items():
             if not isinstance(value, str):
                 self._board.add_scalar(name, value, step)
+
+    def media(self, step: int, name: str, suffix: str, data: bytes) -> None:
+        """Adds a picture or sound, as the bytes of its file."""
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        if suffix == ".png":
+            width, height = struct.unpack(">II", data[16:24])
+            picture = {"width": width, "height": height, "colorspace": 4}
+            value = Summary.Value(
+                tag=name, image=Summary.Image(encoded_image_string=data, **picture)
+            )
+        else:
+            with wave.open(io.BytesIO(data)) as file:
+                sound = {
+                    "sample_rate": file.getframerate(),
+                    "num_channels": file.getnchannels(),
+                    "length_frames": file.getnframes(),
+                    "content_type": "audio/wav",
+                }
+            value = Summary.Value(tag=name, audio=Summary.Audio(encoded_audio_string=data, **sound))
+        self._board.file_writer.add_summary(Summary(value=[value]), step)
 
     def close(self) -> None:
         """Writes the rest."""

@@ -10,6 +10,7 @@ from etils import epath
 from jaxmusic import config as configs
 from jaxmusic.errors import UserError
 from jaxmusic.parallel.hosts import Hosts
+from jaxmusic.train import hooks
 from jaxmusic.train import monitor as monitors
 from jaxmusic.train import run as runs
 from jaxmusic.train.session import Session
@@ -84,7 +85,7 @@ def train(
     ):
         session = Session(experiment, path, progress, hosts, watchdog)
         try:
-            result = _loop(session, stop)
+            result = _loop(session, hooks.Hooks(session), stop)
         except BaseException:
             # To close the checkpoints would wait for the other processes.
             if not hosts.several:
@@ -94,7 +95,7 @@ def train(
         return result
 
 
-def _loop(session: Session, stop: Stop) -> Result:
+def _loop(session: Session, looking: hooks.Hooks, stop: Stop) -> Result:
     experiment, monitor = session.experiment, session.monitor
     state, step, found = session.state, session.step, session.found
     batches = session.data.iterate(step, *session.rows())
@@ -109,6 +110,8 @@ def _loop(session: Session, stop: Stop) -> Result:
         if _due(step, experiment.eval_every, experiment.steps):
             with session.aside("validating"):
                 found = session.validate(step, state.weights)
+        # Before the checkpoint: what a run goes on from has been looked at.
+        looking.after(step, state.weights)
         if _due(step, experiment.checkpoint_every, experiment.steps):
             with session.aside("saving"):
                 session.save(step, state, found)
@@ -138,5 +141,6 @@ def _check(experiment: configs.Experiment) -> None:
         if getattr(experiment, name) < 1:
             raise UserError(f"Set {name} to at least 1, not {getattr(experiment, name)}.")
     monitors.check(experiment)
+    hooks.check(experiment)
     if experiment.eval_every < 0:
         raise UserError("Set eval_every to at least 1, or to 0 for no validation.")

@@ -157,13 +157,24 @@ def export(
     return saved.step
 
 
+def dataset_of(source: str | epath.PathLike) -> tuple[str, str]:
+    """The dataset that a run or a safetensors file was trained on, and the folder that it lay in.
+
+    A file tells neither the dataset's version nor its folder; the folder is the usual one then.
+    """
+    with _opened(runs.folder(source)) as found:
+        return found.dataset, found.experiment.data.data_dir
+
+
 class _Opened:
     """A run's folder or a file, opened for reading weights."""
 
     def __init__(self, path: epath.Path, file: Any = None):
         self.path, self.file = path, file
         if file is None:
-            self.experiment, self.codec, _, _, self.styles, self.controls = runs.read(path)
+            stored = runs.read(path)
+            self.experiment, self.codec, self.dataset = stored[:3]
+            self.styles, self.controls = stored.styles, stored.controls
             return
         header = file.metadata() or {}
         if header.get("format") != "jaxmusic":
@@ -177,6 +188,7 @@ class _Opened:
             )
         self.experiment = runs.read_settings(header["experiment"], path)
         self.codec = read_codec(header["codec"])
+        self.dataset = self.experiment.data.dataset
         self.styles = tuple(json.loads(header["styles"]))
         names = json.loads(header["controls"]) if "controls" in header else None
         self.controls = runs.known_controls(names, self.codec, self.styles)

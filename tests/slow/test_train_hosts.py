@@ -84,6 +84,21 @@ def same(a, b):
         np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
 
 
+@pytest.mark.parametrize("axis", ["replica", "fsdp"])
+def test_samples_of_two_processes(cache, tmp_path, axis):
+    """The first composes where it has all parameters; where they are split, nobody does."""
+    settings = ("steps=3", "eval_every=0", "data.context=256", "samples.every=2")
+    settings += ("samples.pieces=1", "samples.seconds=4.0", "mesh.fsdp=1", f"mesh.{axis}=2")
+    run = tmp_path / "run"
+    with hosts_fakes.pair(run, cache, settings) as processes:
+        assert [process.wait() for process in processes] == [0, 0], processes[0].said
+        said = [process.said for process in processes]
+    made = sorted(str(p.relative_to(run / "samples")) for p in (run / "samples").rglob("*.mid"))
+    assert made == (["step-2/1.mid", "step-3/1.mid"] if axis == "replica" else [])
+    assert ("Nothing comes of the hooks samples" in said[0]) == (axis == "fsdp")
+    assert "went wrong" not in said[0] and "hooks" not in said[1]
+
+
 @pytest.mark.parametrize("fault", ["kill", "stop"])
 @pytest.mark.parametrize("victim", [0, 1])
 def test_one_of_two_is_lost(whole, cache, tmp_path, fault, victim):

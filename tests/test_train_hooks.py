@@ -1,0 +1,302 @@
+"""Hooks: samples on the way, hooks of one's own, and a training that neither of them changes."""
+
+import dataclasses
+import io
+import math
+import os
+import pathlib
+import re
+import signal
+import types
+import wave
+
+import jax
+import numpy as np
+import pytest
+import train_fakes as fakes
+from conftest import toy_experiment
+from PIL import Image
+from tensorboardX.proto.event_pb2 import Event
+
+from jaxmusic import config
+from jaxmusic.data import starter
+from jaxmusic.errors import UserError
+from jaxmusic.evaluate.statistics import STATISTICS
+from jaxmusic.formats import audio
+from jaxmusic.formats.midi import read_notes
+from jaxmusic.train import experiments, hooks, monitor, samples, session, trainer, weights
+from jaxmusic.train.log import read_log
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SAMPLES = config.Samples(every=2, pieces=2, seconds=6.0, statistics="polyphony pitches")
+
+
+def params(run):
+    return [np.asarray(x) for x in jax.tree.leaves(weights.load(run, 6).params)]
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def events(run):
+    """All events of a run for TensorBoard: length, its checksum, content, its checksum."""
+    for file in sorted((run / "tensorboard").iterdir(), key=lambda p: p.stat().st_mtime):
+        data = io.BytesIO(file.read_bytes())
+        while head := data.read(12):
+            yield Event.FromString(data.read(int.from_bytes(head[:8], "little")))
+            data.read(4)
+
+
+@pytest.fixture(scope="module")
+def watched(starter_data, tmp_path_factory, kept_compiled):
+    """A run with samples that was stopped after step 5, though it had a checkpoint of step 3.
+
+    Sound cannot be made in the first start.
+    """
+    run = tmp_path_factory.mktemp("watched") / "run"
+    experiment = dataclasses.replace(toy_experiment(starter_data), samples=SAMPLES)
+    notes, sizes = [], []
+
+    class Samples(samples.Samples):
+        def __call__(self, step, params):
+            super().__call__(step, params)
+            assert self._composer.sampler.weights is None
+            sizes.append((step, self._composer.sampler._sample._cache_size()))
+            if step == 4 and len(sizes) == 2:
+                raise KeyboardInterrupt
+
+    def silent(*args):
+        raise UserError("Sound needs soxr.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(monitor.Monitor, "note", lambda self, text: notes.append(text))
+        patch.setitem(hooks.HOOKS, "samples", Samples)
+        with patch.context() as inner:
+            inner.setattr(audio, "encoded", silent)
+            with pytest.raises(KeyboardInterrupt):
+                trainer.train(experiment, run, progress=False)
+        stale = run / "samples" / "step-5"
+        stale.mkdir()
+        (run / "samples" / "step-2" / "mine.txt").write_text("kept")
+        trainer.train(experiment, run, progress=False)
+    return run, notes, sizes
+
+
+def test_samples_do_not_change_the_training(watched, toy_run):
+    assert same(params(watched[0]), params(toy_run))
+    losses = [
+        [(x["step"], x.get("loss"), x.get("val_loss")) for x in read_log(run)]
+        for run in (watched[0], toy_run)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_samples_are_in_the_folder_once(watched):
+    run, *_ = watched
+    files = sorted(str(p.relative_to(run / "samples")) for p in (run / "samples").rglob("*.mid"))
+    assert files == [f"step-{step}/{i}.mid" for step in (2, 4, 6) for i in (1, 2)]
+    assert not (run / "samples" / "step-5").exists()
+    assert (run / "samples" / "step-2" / "mine.txt").exists()
+    for file in files:
+        notes = read_notes(run / "samples" / file)
+        assert float(notes.seconds(notes.end)) == pytest.approx(6, abs=0.01)
+
+
+def test_samples_are_those_of_the_weights_of_their_step(watched, toy_run):
+    """The first piece is the one that the checkpoint composes with the seed of the run."""
+    from jaxmusic.model import load
+
+    (piece,) = load(watched[0], 6).compose(duration=6.0, seed=0, count=1)
+    made = read_notes(watched[0] / "samples" / "step-6" / "1.mid")
+    assert np.array_equal(made.pitch, piece.notes.pitch)
+    assert np.array_equal(made.onset, piece.notes.onset)
+
+
+def test_programs_are_compiled_the_first_time(watched):
+    sizes = watched[2]
+    assert [step for step, _ in sizes] == [2, 4, 4, 6]
+    assert sizes[0][1] == sizes[1][1] == 1 and sizes[2][1] == sizes[3][1] == 1
+
+
+def test_statistics_of_samples_and_of_real_music_are_recorded(watched, starter_data):
+    run, *_ = watched
+    lines = [x for x in read_log(run, events=True) if "samples/polyphony" in x]
+    assert [x["step"] for x in lines] == [2, 4, 6]
+    for line in lines:
+        made = [read_notes(run / "samples" / f"step-{line['step']}" / f"{i}.mid") for i in (1, 2)]
+        for name in ("polyphony", "pitches"):
+            mean = np.mean([STATISTICS[name].of(notes) for notes in made])
+            assert line[f"samples/{name}"] == pytest.approx(mean)
+        assert line["real/polyphony"] == lines[0]["real/polyphony"] > 1
+        assert line["time/composing"] > 0
+    assert lines[-1]["real/pitches"] == lines[0]["real/pitches"] > 3
+
+
+def test_tensorboard_gets_pictures_and_sound(watched):
+    run, notes, _ = watched
+    seen = {}
+    for event in events(run):
+        for value in event.summary.value:
+            seen.setdefault(value.tag, []).append((event.step, value))
+    assert [step for step, _ in seen["samples/polyphony"]] == [2, 4, 4, 6]
+    for i in (1, 2):
+        pictures = seen[f"samples/{i}/picture"]
+        assert [step for step, _ in pictures] == [2, 4, 4, 6]
+        image = pictures[0][1].image
+        assert Image.open(io.BytesIO(image.encoded_image_string)).size == (
+            image.width,
+            image.height,
+        )
+    (_, last) = seen["samples/1/sound"][-1]
+    assert [step for step, _ in seen["samples/1/sound"]] == [4, 6]  # the second start has sound
+    with wave.open(io.BytesIO(last.audio.encoded_audio_string)) as file:
+        assert file.getframerate() == last.audio.sample_rate == samples.RATE
+        assert 6 <= file.getnframes() / file.getframerate() <= 8 and file.getnchannels() == 1
+    without = [text for text in notes if "without sound" in text]
+    assert len(without) == 1 and without[0].endswith("Sound needs soxr.")
+
+
+class Norm:
+    """A hook of one's own; it fails where it is told to."""
+
+    every = 3
+
+    def __init__(self, session):
+        self.session, self.fails = session, os.environ.get("NORM_FAILS", "")
+
+    def __call__(self, step, params):
+        if self.fails:
+            raise OSError(28, "No space left on device", "/full")
+        total = sum(float((x**2).sum()) for x in params.values())
+        self.session.monitor.record(step, {"norm": math.sqrt(total)})
+
+
+@pytest.fixture
+def norm(monkeypatch):
+    monkeypatch.setattr(session, "Loader", fakes.FakeLoader)
+    monkeypatch.setitem(hooks.HOOKS, "norm", Norm)
+    optimizer = dataclasses.replace(fakes.experiment().optimizer, ema=0.5)
+    changes = {"hooks": "samples norm", "trackers": "", "eval_every": 0, "steps": 7}
+    return fakes.experiment(optimizer=optimizer, checkpoint_every=7, **changes)
+
+
+def test_a_hook_of_ones_own_sees_the_weights_that_compose(norm, tmp_path):
+    trainer.train(norm, tmp_path, progress=False)
+    lines = [x for x in read_log(tmp_path, events=True) if "norm" in x]
+    assert [x["step"] for x in lines] == [3, 6, 7]
+    average = jax.tree.leaves(weights.load(tmp_path).params)
+    total = sum(float((np.asarray(x) ** 2).sum()) for x in average)
+    assert lines[-1]["norm"] == pytest.approx(math.sqrt(total), rel=1e-6)
+
+
+def test_the_hook_in_the_documentation_works(tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "watching.md").read_text()
+    code, _ = re.findall(r"```python\n(\"\"\"pop_cpu.*?)```", text, re.DOTALL)
+    (tmp_path / "pop_norm.py").write_text(code)
+    monkeypatch.setattr(hooks, "HOOKS", dict(hooks.HOOKS))
+    experiment = experiments.load_experiment(str(tmp_path / "pop_norm.py"))
+    hooks.check(experiment)
+    calls = []
+    watch = types.SimpleNamespace(record=lambda step, values: calls.append((step, values)))
+    hook = hooks.HOOKS["norm"](types.SimpleNamespace(monitor=watch))
+    hook(100, {"a": jax.numpy.full(2, 2.0), "b": jax.numpy.ones((1, 1))})
+    assert hook.every == 100 and calls == [(100, {"norm": 3.0})]
+
+
+def test_a_hook_that_fails_is_named_and_the_training_goes_on(norm, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("NORM_FAILS", "1")
+    assert trainer.train(norm, tmp_path, progress=True).step == 7
+    shown = [x for x in capsys.readouterr().err.splitlines() if "training goes on" in x]
+    assert len(shown) == 1
+    assert shown[0].endswith("after step 3 this went wrong in norm: No space left on device: /full")
+    failed = [x for x in read_log(tmp_path, events=True) if "hook_failed" in x]
+    assert [x["step"] for x in failed] == [3, 6, 7]
+    assert failed[0]["hook_failed"] == "norm: No space left on device: /full"
+
+
+def test_a_signal_ends_the_run_after_the_hook(norm, tmp_path, monkeypatch):
+    class Stopping(Norm):
+        def __call__(self, step, params):
+            super().__call__(step, params)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setitem(hooks.HOOKS, "norm", Stopping)
+    result = trainer.train(norm, tmp_path, progress=False)
+    assert result.step == 3 and result.signal == signal.SIGTERM
+
+
+def stub(several, first, replicated, calls):
+    """What `Hooks` needs of a session of several processes."""
+    array = types.SimpleNamespace(
+        is_fully_replicated=replicated, addressable_data=lambda i: np.float32(i + 7)
+    )
+    aside = session.Session.aside
+    nothing = types.SimpleNamespace(aside=lambda doing: memoryview(b""), note=calls.append)
+    found = types.SimpleNamespace(
+        experiment=fakes.experiment(hooks="norm"),
+        step=0,
+        state=types.SimpleNamespace(weights={"token": array}),
+        hosts=types.SimpleNamespace(several=several, first=first),
+        monitor=nothing,
+        watchdog=nothing,
+        wait=calls.append,
+    )
+    found.aside = types.MethodType(aside, found)
+    return found
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("first", [True, False])
+def test_of_several_processes_the_first_looks_and_the_others_wait(monkeypatch, first):
+    calls = []
+
+    class Looking(Norm):
+        def __call__(self, step, params):
+            calls.append((step, params))
+
+    monkeypatch.setitem(hooks.HOOKS, "norm", Looking)
+    found = stub(True, first, True, calls)
+    looking = hooks.Hooks(found)
+    for step in (1, 2, 3):
+        looking.after(step, found.state.weights)
+    looked = [(3, {"token": 7.0})] if first else []
+    assert calls == [*looked, "the hooks after step 3"]
+
+
+@pytest.mark.quick
+def test_weights_that_no_process_has_are_not_looked_at(monkeypatch):
+    monkeypatch.setitem(hooks.HOOKS, "norm", Norm)
+    calls = []
+    found = stub(True, True, False, calls)
+    looking = hooks.Hooks(found)
+    looking.after(3, found.state.weights)
+    assert len(calls) == 1 and "norm" in calls[0] and "jaxmusic generate" in calls[0]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"hooks": "samples mine"}, "jaxmusic.train.hooks.HOOKS"),
+        ({"samples": config.Samples(every=-1)}, "samples.every"),
+        ({"samples": config.Samples(pieces=0)}, "samples.pieces"),
+        ({"samples": config.Samples(seconds=0.0)}, "1 to 3600 seconds"),
+        ({"samples": config.Samples(statistics="polyphony beauty")}, "not 'beauty'"),
+        ({"samples": config.Samples(statistics="durations")}, "not 'durations'"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_made(tmp_path, changes, words):
+    with pytest.raises(UserError, match=words):
+        trainer.train(fakes.experiment(**changes), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run" / "experiment.json").exists()
+
+
+@pytest.mark.quick
+def test_the_beginning_of_a_piece():
+    whole = next(starter.corpus(1, seed=3))
+    part = samples.beginning(whole, 10.0)
+    assert float(part.seconds(part.end)) == pytest.approx(10, abs=0.01)
+    assert (part.onset + part.duration).max() <= part.end and 0 < len(part) < len(whole)
+    assert np.array_equal(part.onset, whole.onset[: len(part)])
+    assert samples.beginning(whole, 1e4) is whole
