@@ -37,8 +37,8 @@ def toy_run(starter_data: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
     return run
 
 
-def toy_experiment(data_dir: pathlib.Path, **changes):
-    """Six steps of a tiny model; changes are other settings."""
+def toy_experiment(data_dir: pathlib.Path):
+    """Six steps of a tiny model."""
     from jaxmusic import config
 
     return config.Experiment(
@@ -50,7 +50,6 @@ def toy_experiment(data_dir: pathlib.Path, **changes):
         eval_batches=2,
         checkpoint_every=3,
         log_every=1,
-        **changes,
     )
 
 

@@ -21,7 +21,8 @@ from jaxmusic.notes import make_notes
 from jaxmusic.reports import compare, figures, gather, page, plots, sets, writing
 
 BAR = 1920
-QUICK = ["--pieces", "2", "--duration", "0:08", "--wishes", "2", "--wish-duration", "0:06"]
+QUICK = ["--pieces", "1", "--duration", "0:08", "--wishes", "2", "--wish-duration", "0:06"]
+QUICK += ["--shown", "1", "--most", "8"]
 
 
 class Page(html.parser.HTMLParser):
@@ -198,7 +199,7 @@ def test_what_cannot_be_is_said_in_a_sentence(folders, tmp_path, capsys, argumen
 def of_model(toy_run, kept_compiled):
     """The folder of a report on the tiny run, where compare looks for it."""
     out = toy_run / "report"
-    evaluate("--model", toy_run, "--out", out, "--shown", "1", *QUICK)
+    evaluate("--model", toy_run, "--out", out, *QUICK)
     return out
 
 
@@ -207,14 +208,14 @@ def test_a_report_on_a_model_has_every_section(of_model, starter_data):
     wanted = ["In short", "Likelihood", "Statistics", "Form", "Notes", "Repetition and endings"]
     wanted += ["Control", "Originality", "Learning", "How this was made"]
     assert [h for h in shown.headings if h in wanted] == wanted
-    assert report["sets"]["ours"]["songs"] == 2
+    assert report["sets"]["ours"]["songs"] == 1
     assert report["run"]["step"] in (3, 6) and report["run"]["parameters"] > 0
     assert report["run"]["dataset"] == "starter:1.0.0"
     assert [step for step, _ in report["run"]["validation"]] == [3, 6]
     assert report["likelihood"]["pieces"] == report["held_out"]["songs"] > 0
     assert report["likelihood"]["figures"]["bits_per_note"]["value"] > 0
     written = sorted(path.name for path in (of_model / "pieces").iterdir())
-    assert written[:2] == ["piece-1.mid", "piece-2.mid"]
+    assert written[:2] == ["piece-1.mid", "wish-1.mid"]
     piece = midi.read_notes(of_model / "pieces" / "piece-1.mid")
     assert float(piece.seconds(piece.end)) == pytest.approx(8, abs=0.01)
 
@@ -242,14 +243,15 @@ def test_another_dataset_of_that_name_is_refused(toy_run, tmp_path, capsys):
     assert "has other content" in capsys.readouterr().err
 
 
-@pytest.fixture(scope="module")
-def other_run(starter_data, tmp_path_factory):
-    from conftest import toy_experiment
-
-    from jaxmusic.train import trainer
-
-    run = tmp_path_factory.mktemp("runs") / "<other>"
-    trainer.train(toy_experiment(starter_data, seed=3), str(run), progress=False)
+@pytest.fixture
+def other_run(toy_run, tmp_path):
+    """A run with another seed, as far as its folder says."""
+    run = tmp_path / "<other>"
+    run.mkdir()
+    for name in ("codec.json", "data.json", "log.jsonl"):
+        shutil.copy(toy_run / name, run)
+    settings = json.loads((toy_run / "experiment.json").read_text())
+    (run / "experiment.json").write_text(json.dumps(settings | {"seed": 3}))
     return run
 
 
