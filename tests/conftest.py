@@ -2,8 +2,23 @@
 
 import os
 import pathlib
+import shutil
+import tempfile
 
 import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keeps programs that were compiled, for all tests, workers and processes of this session.
+
+    Most of the suite's time goes to compiling, and many tests need the same programs.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:  # as for the workers, which inherit it
+        return
+    folder = tempfile.mkdtemp(prefix="jaxmusic-programs-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")
@@ -13,6 +28,12 @@ def music() -> pathlib.Path:
     if not folder or not pathlib.Path(folder).is_dir():
         pytest.skip("JAXMUSIC_DATA does not name a folder of real music")
     return pathlib.Path(folder)
+
+
+@pytest.fixture
+def unoptimised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the processes of a test compile in half the time, to programs that take longer to run."""
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -51,23 +72,3 @@ def toy_experiment(data_dir: pathlib.Path):
         checkpoint_every=3,
         log_every=1,
     )
-
-
-@pytest.fixture(scope="module")
-def kept_compiled(tmp_path_factory: pytest.TempPathFactory):
-    """Keeps compiled programs for a module's tests: they would compile the same ones again."""
-    import jax
-    from jax.experimental.compilation_cache import compilation_cache
-
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()

@@ -21,12 +21,10 @@ def free_port():
         return server.getsockname()[1]
 
 
-def environment(cache, **more):
-    """Variables for the processes; `cache` is a folder for compiled programs."""
+def environment(**more):
+    """Variables for the processes."""
     return os.environ | {
         "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONPATH": str(SCRIPT.parents[1]),
         **more,
@@ -58,12 +56,11 @@ class Process:
 
 
 @contextlib.contextmanager
-def pair(run, cache, settings=(), own=((), ()), faults=("", ""), where=((), ()), names=None):
+def pair(run, settings=(), own=((), ()), faults=("", ""), where=((), ()), names=None):
     """Two processes of one run.
 
     Args:
       run: the run's folder.
-      cache: a folder for compiled programs.
       settings: arguments for both.
       own: arguments for each.
       faults: what happens to each, see `train_fakes.FakeLoader.before`.
@@ -76,7 +73,6 @@ def pair(run, cache, settings=(), own=((), ()), faults=("", ""), where=((), ()),
     try:
         for index in (0, 1):
             variables = environment(
-                cache,
                 JAX_COORDINATOR_ADDRESS=f"{names or 'localhost'}:{port}",
                 JAX_NUM_PROCESSES="2",
                 JAX_PROCESS_ID=str(index),

@@ -1,4 +1,4 @@
-"""Twenty steps of one training run on any mesh and any number of processes, as a program.
+"""Some steps of one training run on any mesh and any number of processes, as a program.
 
 Tests start it by `run`, as the number of devices and the width of floats are settled once for a
 process. It trains as `jaxmusic.train.trainer` does, and prints each case's losses and rows as JSON.
@@ -20,7 +20,7 @@ def case(mesh=(1, 1, 1, 1), accumulate=1, remat="products", **settings):
     return {"mesh": mesh, "accumulate": accumulate, "remat": remat, "optimizer": settings}
 
 
-def run(data_dir, cases, dtype="float32", devices=8, processes=1, timeout=600):
+def run(data_dir, cases, dtype="float32", devices=8, processes=1, timeout=600, steps=STEPS):
     """Losses and rows of every case.
 
     Args:
@@ -30,9 +30,10 @@ def run(data_dir, cases, dtype="float32", devices=8, processes=1, timeout=600):
       devices: of each process.
       processes: how many compute together.
       timeout: seconds.
+      steps: of the run.
 
     Returns:
-      For each case {"losses": [STEPS], "rows": [STEPS][rows], "blocks": [processes], "dtypes"}; a
+      For each case {"losses": [steps], "rows": [steps][rows], "blocks": [processes], "dtypes"}; a
       row is a hash, a block which of how many blocks of rows a process has read, and the types are
       those of all floats of the state and the loss.
     """
@@ -40,7 +41,7 @@ def run(data_dir, cases, dtype="float32", devices=8, processes=1, timeout=600):
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     order = {"data_dir": str(data_dir), "dtype": dtype, "devices": devices, "cases": cases}
-    order |= {"processes": processes, "port": port}
+    order |= {"processes": processes, "port": port, "steps": steps}
     program = [sys.executable, __file__]
     running = [
         subprocess.Popen(
@@ -113,7 +114,7 @@ def train(order, mesh, accumulate, remat, optimizer):
         ),
         optimizer=config.Optimizer(**settings | optimizer),
         mesh=config.Mesh(*mesh),
-        steps=STEPS,
+        steps=order["steps"],
         accumulate=accumulate,
         z_loss=1e-4,
     )
@@ -125,7 +126,7 @@ def train(order, mesh, accumulate, remat, optimizer):
     block = sharding.process_rows(program.batch, shape)
     batches = loader.iterate(0, *block)
     state, losses, rows = program.initial(), [], []
-    for _ in range(STEPS):
+    for _ in range(order["steps"]):
         batch = next(batches)
         rows.append([hashlib.sha256(row.tobytes()).hexdigest()[:16] for row in batch.events.token])
         placed = jax.tree.map(

@@ -20,7 +20,7 @@ def results(tmp_path, monkeypatch):
 @pytest.mark.skipif(
     importlib.util.find_spec("transformers") is None, reason="Transformers is not installed"
 )
-def test_both_sides_at_toy_size(results):
+def test_both_sides_at_toy_size(results, unoptimised):
     options = runner.Options(size="toy", repeats=1)
     record = runner.run("gpu", options)
     assert record == json.loads((results / "gpu.json").read_text())

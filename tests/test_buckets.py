@@ -67,7 +67,7 @@ def losses(run):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, kept_compiled):
+def whole(tmp_path_factory):
     """The same run on local disk."""
     path = tmp_path_factory.mktemp("whole")
     fakes.train(path)

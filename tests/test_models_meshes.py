@@ -121,9 +121,9 @@ def run(program):
     assert done.stdout.strip() == "equal", done.stderr[-3000:]
 
 
-def test_every_kernel_is_the_same_on_every_mesh():
+def test_every_kernel_is_the_same_on_every_mesh(unoptimised):
     run(KERNELS)
 
 
-def test_logits_and_gradients_agree_in_float64_on_every_mesh():
+def test_logits_and_gradients_agree_in_float64_on_every_mesh(unoptimised):
     run(MODEL)

@@ -30,7 +30,7 @@ def fake_data(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, kept_compiled):
+def made(tmp_path_factory):
     """A finished run."""
     path = tmp_path_factory.mktemp("made") / "run"
     fakes.train(path)

@@ -170,13 +170,8 @@ def test_a_second_interrupt_acts_as_outside_but_an_echo_does_not(monkeypatch):
             time.sleep(1)
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("compiled")
-
-
-def run_alone(tmp_path, cache, *arguments, fault=""):
-    variables = hosts_fakes.environment(cache, FAULT=fault, FAULT_MARK=str(tmp_path / "fault"))
+def run_alone(tmp_path, *arguments, fault=""):
+    variables = hosts_fakes.environment(FAULT=fault, FAULT_MARK=str(tmp_path / "fault"))
     command = [sys.executable, str(hosts_fakes.SCRIPT), str(tmp_path / "run"), *arguments]
     return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
 
@@ -185,8 +180,8 @@ def run_alone(tmp_path, cache, *arguments, fault=""):
     "fault, code",
     [("3 term", 75), ("3 usr1", 75), ("3 int", 130), ("3 crash", exits.CRASHED)],
 )
-def test_the_exit_code_says_what_to_do_next(tmp_path, cache, fault, code):
-    done = run_alone(tmp_path, cache, fault=fault)
+def test_the_exit_code_says_what_to_do_next(tmp_path, fault, code):
+    done = run_alone(tmp_path, fault=fault)
     assert done.returncode == code, done.stderr
     if code == exits.CRASHED:
         assert "RuntimeError: something unforeseen" in done.stderr
@@ -194,8 +189,8 @@ def test_the_exit_code_says_what_to_do_next(tmp_path, cache, fault, code):
         assert "Saved at step" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_run_that_stands_still_says_where_and_is_started_again(tmp_path, cache):
-    done = run_alone(tmp_path, cache, "watchdog=3", "--restarts", "1", fault="3 hang")
+def test_a_run_that_stands_still_says_where_and_is_started_again(tmp_path):
+    done = run_alone(tmp_path, "watchdog=3", "--restarts", "1", fault="3 hang")
     assert done.returncode == 0, done.stderr
     assert "stood still: no step has ended for 3 s; the stacks above show where" in done.stderr
     assert "training ended with code 70 (it stood still): starting again" in done.stderr
@@ -204,7 +199,7 @@ def test_a_run_that_stands_still_says_where_and_is_started_again(tmp_path, cache
         assert "train_fakes.py" in text and "in before" in text
 
 
-def test_a_mistake_is_one_sentence(tmp_path, cache):
-    done = run_alone(tmp_path, cache, "steps=0", "--restarts", "3")
+def test_a_mistake_is_one_sentence(tmp_path):
+    done = run_alone(tmp_path, "steps=0", "--restarts", "3")
     assert done.returncode == exits.MISTAKE
     assert "Set steps to at least 1" in done.stderr and "starting again" not in done.stderr

@@ -27,15 +27,10 @@ HERE = "localhost"
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("compiled")
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory, cache):
+def whole(tmp_path_factory):
     """A run of two processes that nothing disturbed."""
     run = tmp_path_factory.mktemp("whole") / "run"
-    with hosts_fakes.pair(run, cache) as processes:
+    with hosts_fakes.pair(run) as processes:
         codes = [process.wait() for process in processes]
         said = [process.said for process in processes]
     assert codes == [0, 0], "\n".join(said)
@@ -46,11 +41,11 @@ def params(run):
     return [np.asarray(x) for x in jax.tree.leaves(weights.load(run, fakes.STEPS).params)]
 
 
-def test_two_processes_train_the_same_as_one(whole, cache, tmp_path):
+def test_two_processes_train_the_same_as_one(whole, tmp_path):
     run, said = whole
     one = tmp_path / "one"
     flags = "--xla_force_host_platform_device_count=2"
-    variables = hosts_fakes.environment(cache, XLA_FLAGS=flags)
+    variables = hosts_fakes.environment(XLA_FLAGS=flags)
     command = [sys.executable, str(hosts_fakes.SCRIPT), str(one)]
     subprocess.run(command, env=variables, check=True, capture_output=True)
     for a, b in zip(params(run), params(one), strict=True):
@@ -64,9 +59,9 @@ def test_two_processes_train_the_same_as_one(whole, cache, tmp_path):
     assert [x["step"] for x in read_log(run) if "loss" in x] == [1, 2, 3, 4, 5, 6]
 
 
-def test_what_differs_between_hosts_is_named_on_all_of_them(cache, tmp_path):
+def test_what_differs_between_hosts_is_named_on_all_of_them(tmp_path):
     own = ((), ("optimizer.learning_rate=0.5", "data.threads=7"))
-    with hosts_fakes.pair(tmp_path / "run", cache, own=own) as processes:
+    with hosts_fakes.pair(tmp_path / "run", own=own) as processes:
         assert [process.wait() for process in processes] == [exits.MISTAKE] * 2
         for process in processes:
             assert re.search(
@@ -78,24 +73,23 @@ def test_what_differs_between_hosts_is_named_on_all_of_them(cache, tmp_path):
     assert not (tmp_path / "run" / "experiment.json").exists()
 
 
-def test_sigterm_to_one_of_two_saves_on_both(whole, cache, tmp_path, monkeypatch):
+def test_sigterm_to_one_of_two_saves_on_both(whole, tmp_path, monkeypatch):
     run = tmp_path / "run"
     # JAX looks once a second whether the signal has come: the steps must take longer.
     monkeypatch.setenv("PACE", "1")
-    with hosts_fakes.pair(run, cache, faults=("", "1 term")) as processes:
+    with hosts_fakes.pair(run, faults=("", "1 term")) as processes:
         assert [process.wait() for process in processes] == [exits.SAVED] * 2, processes[1].said
         assert re.search(r"Saved at step [2345]\b", processes[0].said)
     monkeypatch.delenv("PACE")
-    with hosts_fakes.pair(run, cache) as processes:
+    with hosts_fakes.pair(run) as processes:
         assert [process.wait() for process in processes] == [0, 0], processes[1].said
     for a, b in zip(params(run), params(whole[0]), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_process_whose_peer_never_comes_ends_with_a_sentence(cache, tmp_path, index):
+def test_a_process_whose_peer_never_comes_ends_with_a_sentence(tmp_path, index):
     variables = hosts_fakes.environment(
-        cache,
         JAX_COORDINATOR_ADDRESS=f"localhost:{hosts_fakes.free_port()}",
         JAX_NUM_PROCESSES="2",
         JAX_PROCESS_ID=str(index),
@@ -109,10 +103,9 @@ def test_a_process_whose_peer_never_comes_ends_with_a_sentence(cache, tmp_path, 
     assert f"waiting for process {1 - index}" in done.stderr
 
 
-def test_sigterm_before_anything_has_begun_is_no_crash(cache, tmp_path):
+def test_sigterm_before_anything_has_begun_is_no_crash(tmp_path):
     with socket.create_server(("", 0)) as server:
         variables = hosts_fakes.environment(
-            cache,
             JAX_COORDINATOR_ADDRESS=f"localhost:{server.getsockname()[1]}",
             JAX_NUM_PROCESSES="2",
             JAX_PROCESS_ID="1",
@@ -129,11 +122,11 @@ def test_sigterm_before_anything_has_begun_is_no_crash(cache, tmp_path):
     assert "jaxmusic: stopped; run the same command again" in waiting.said
 
 
-def test_a_run_that_another_start_writes_to_is_one_sentence_everywhere(cache, tmp_path):
+def test_a_run_that_another_start_writes_to_is_one_sentence_everywhere(tmp_path):
     run = tmp_path / "run"
     with (
         runs.locked(epath.Path(run), hosts.Hosts()),
-        hosts_fakes.pair(run, cache) as processes,
+        hosts_fakes.pair(run) as processes,
     ):
         assert [process.wait() for process in processes] == [exits.MISTAKE] * 2
         for process in processes:

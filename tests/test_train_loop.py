@@ -27,7 +27,7 @@ def fake_data(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, kept_compiled):
+def whole(tmp_path_factory):
     """A run that nothing disturbed."""
     path = tmp_path_factory.mktemp("whole") / "run"
     return path, fakes.train(path)

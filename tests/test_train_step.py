@@ -342,9 +342,11 @@ def test_spikes_are_left_out_and_do_not_become_usual(guarded, built):
     assert float(metrics.skipped) == 0 and int(state.usual.updates) == 1
     loss, norm = float(metrics.nll / metrics.weight), float(metrics.grad_norm)
     np.testing.assert_allclose(state.usual.mean, [loss, norm], rtol=1e-6)
-    # As if losses had been much lower for long.
+    # As if losses had been much lower for long; put where the program has it, or it would be
+    # compiled again.
+    places = jax.tree.map(lambda x: x.sharding, state.usual)
     low = spikes.Usual(jnp.array(100), jnp.array([loss / 2, norm]), jnp.array([0.01, 0.01]))
-    state = state._replace(usual=low)
+    state = state._replace(usual=jax.device_put(low, places))
     before = jax.device_get(state)
     for times in (1, 2):
         state, metrics = guarded.train(state, batch)
@@ -352,7 +354,7 @@ def test_spikes_are_left_out_and_do_not_become_usual(guarded, built):
         want = before._replace(step=before.step + times, skipped=np.int32(times))
         jax.tree.map(np.testing.assert_array_equal, jax.device_get(state), want)
     usual = before.usual._replace(mean=np.array([loss, norm], np.float32))
-    state, metrics = guarded.train(state._replace(usual=jax.tree.map(jnp.asarray, usual)), batch)
+    state, metrics = guarded.train(state._replace(usual=jax.device_put(usual, places)), batch)
     assert float(metrics.skipped) == 0 and int(state.usual.updates) == 101
     assert not np.array_equal(state.params["token"], before.params["token"])
 
@@ -426,7 +428,7 @@ SHARDED = """
 """
 
 
-def test_each_device_holds_its_share_whatever_the_optimizer():
+def test_each_device_holds_its_share_whatever_the_optimizer(unoptimised):
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(SHARDED)],
         env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -437,12 +439,15 @@ def test_each_device_holds_its_share_whatever_the_optimizer():
     assert done.stdout.strip() == "sharded", done.stderr[-3000:]
 
 
-def test_the_mathematics_are_the_same_on_any_mesh_and_number_of_processes(starter_data):
+def test_the_mathematics_are_the_same_on_any_mesh_and_number_of_processes(
+    starter_data, unoptimised
+):
     """In short; tests/slow/test_same_mathematics.py goes through all of them."""
     case = mathematics.case
     meshes = [case(), case((1, 2, 2, 2), 4, "nothing")]
-    one, other = mathematics.run(starter_data, meshes, "float64")
-    (shared,) = mathematics.run(starter_data, [case((1, 1, 2, 1))], "float64", 1, processes=2)
+    few = {"dtype": "float64", "steps": 10}
+    one, other = mathematics.run(starter_data, meshes, **few)
+    (shared,) = mathematics.run(starter_data, [case((1, 1, 2, 1))], devices=1, processes=2, **few)
     assert one["dtypes"] == ["float64"] and one["losses"][-1] < one["losses"][0] - 1
     for each in (other, shared):
         np.testing.assert_allclose(each["losses"], one["losses"], rtol=1e-8)

@@ -24,14 +24,9 @@ SETTINGS = (f"steps={STEPS}", "checkpoint_every=2", "eval_every=10")
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("compiled")
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory, cache):
+def whole(tmp_path_factory):
     run = tmp_path_factory.mktemp("whole") / "run"
-    with hosts_fakes.pair(run, cache, SETTINGS) as processes:
+    with hosts_fakes.pair(run, SETTINGS) as processes:
         assert [process.wait() for process in processes] == [0, 0], processes[0].said
     return run
 
@@ -101,11 +96,11 @@ def test_samples_of_two_processes(cache, tmp_path, axis):
 
 @pytest.mark.parametrize("fault", ["kill", "stop"])
 @pytest.mark.parametrize("victim", [0, 1])
-def test_one_of_two_is_lost(whole, cache, tmp_path, fault, victim):
+def test_one_of_two_is_lost(whole, tmp_path, fault, victim):
     run, faults = tmp_path / "run", ["", ""]
     faults[victim] = f"7 {fault}"
     settings = (*SETTINGS, "--restarts", "2")
-    with hosts_fakes.pair(run, cache, settings, faults=faults) as processes:
+    with hosts_fakes.pair(run, settings, faults=faults) as processes:
         survivor = processes[1 - victim]
         until(lambda: (tmp_path / f"fault-{victim}").exists(), *processes)
         since = time.time()
@@ -119,13 +114,13 @@ def test_one_of_two_is_lost(whole, cache, tmp_path, fault, victim):
     same(run, whole)
 
 
-def test_a_link_is_cut(whole, cache, tmp_path, namespaces):
+def test_a_link_is_cut(whole, tmp_path, namespaces):
     run = tmp_path / "run"
     settings = (*SETTINGS, "--restarts", "2")
     with contextlib.ExitStack() as stack:
         stack.enter_context(pytest.MonkeyPatch.context()).setenv("PACE", "0.5")
         processes = stack.enter_context(
-            hosts_fakes.pair(run, cache, settings, where=namespaces, names="jma")
+            hosts_fakes.pair(run, settings, where=namespaces, names="jma")
         )
         until(lambda: max(runs.steps(run), default=0) >= 6, *processes)
         _ip("-n jmb link set jmb0 down")

@@ -20,12 +20,8 @@ KILLS = 20
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    return os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "PYTHONPATH": str(SCRIPT.parents[1]),
-    }
+def environment():
+    return os.environ | {"PYTHONPATH": str(SCRIPT.parents[1])}
 
 
 def start(run, environment):
