@@ -59,6 +59,11 @@ def check(piece, duration):
     assert piece.bars == decoded.bars == bars
     steps = (bars - 1) * meters.bar_length(meter, 12) + (last or meters.bar_length(meter, 12))
     assert notes.end == steps * 40
+    # It comes to rest: what begins last has an eighth to sound, or the half bar.
+    whole = meters.bar_length(meter, 12)
+    short, half = last or whole, whole // 2
+    onset = int(notes.onset.max()) // 40 - (steps - short)
+    assert onset <= short - min(6, short // 2) or onset == half
     # Played at a tempo that is the one the model chose, but for what makes it fit.
     assert notes.tempo_qpm[0] == pytest.approx(steps / 12 * 60 / duration)
     left = values[kinds == CODEC.vocabulary.kinds["bar"]]

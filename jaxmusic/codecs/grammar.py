@@ -250,6 +250,9 @@ class Grammar:
         # Of a last bar that is short, too.
         half = jnp.where(writing, steps, self.bar_steps[jnp.maximum(s.meter, 0)]) // 2
         half_bar = (s.position == 0) | (s.position == half)
+        # A piece comes to rest: in its last eighth nothing begins but on its last half bar's line.
+        rest = jnp.minimum(self.codec.config.steps_per_beat // 2, steps // 2)
+        latest = steps - jnp.where(composing & (left == 0), rest, 1)
         # Voices, slot by slot and pitch by pitch, ascend at each position.
         voice = value if self.codec.fused else s.slot * 128 + value
         last_voice = jnp.where(s.slot_here < 0, -1, s.slot_here * 128 + s.pitch)
@@ -270,7 +273,7 @@ class Grammar:
             "bar": (left > 0) & (value == next_bar) & closes,
             "eos": (left == 0) & closes,
             "position": (value + 1 > s.position)
-            & (value + 1 < steps)
+            & ((value + 1 <= latest) | ((value + 1 == half) & (half < steps)))
             & ((playable > 0) | (chords & (value + 1 == half))),
             "slot": jnp.where(
                 header,
