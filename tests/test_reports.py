@@ -196,7 +196,7 @@ def test_what_cannot_be_is_said_in_a_sentence(folders, tmp_path, capsys, argumen
 
 
 @pytest.fixture(scope="module")
-def of_model(toy_run, kept_compiled):
+def of_model(toy_run):
     """The folder of a report on the tiny run, where compare looks for it."""
     out = toy_run / "report"
     evaluate("--model", toy_run, "--out", out, *QUICK)

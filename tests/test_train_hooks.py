@@ -49,7 +49,7 @@ def events(run):
 
 
 @pytest.fixture(scope="module")
-def watched(starter_data, tmp_path_factory, kept_compiled):
+def watched(starter_data, tmp_path_factory):
     """A run with samples that was stopped after step 5, though it had a checkpoint of step 3.
 
     Sound cannot be made in the first start.

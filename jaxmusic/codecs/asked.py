@@ -143,7 +143,8 @@ def strict(g: Grammar, s: State, a: Asked, at: Place, ok: Any, debts: Any) -> An
     """Of the tokens that may follow, those that keep chords and key, and of these the density.
 
     The number of notes is held between what `Asked.least` and `Asked.most` allow up to each
-    moment, give or take a quarter, and at the least at each bar line and at the most at the end.
+    moment, give or take a quarter, and at the least at each bar line and in the last bar, and at
+    the most at the end.
     A step that would leave nothing is not taken.
     """
     tones = a.tones[jnp.where(s.chord < 0, a.tones.shape[0] - 1, s.chord)]
@@ -161,7 +162,7 @@ def strict(g: Grammar, s: State, a: Asked, at: Place, ok: Any, debts: Any) -> An
     then = line + _values(g, "position") + 1
     enough = notes * quarter >= a.least * (line + at.steps)
     by_kind = {
-        "position": room(then) & (notes * quarter >= a.least * (then - quarter)),
+        "position": room(then) & (notes * quarter >= a.least * (then - kept)),
         "slot": room(now),
         "pitch": room(now) | (s.kind == g.number["slot"]),
         "drum": room(now),
