@@ -77,6 +77,9 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body leave together and at once, or each answer waits 40 ms for the client's kernel.
+    wbufsize = -1
+    disable_nagle_algorithm = True
     store: Store
 
     def log_message(self, *args):
