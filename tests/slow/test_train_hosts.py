@@ -80,12 +80,12 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("axis", ["replica", "fsdp"])
-def test_samples_of_two_processes(cache, tmp_path, axis):
+def test_samples_of_two_processes(tmp_path, axis):
     """The first composes where it has all parameters; where they are split, nobody does."""
     settings = ("steps=3", "eval_every=0", "data.context=256", "samples.every=2")
     settings += ("samples.pieces=1", "samples.seconds=4.0", "mesh.fsdp=1", f"mesh.{axis}=2")
     run = tmp_path / "run"
-    with hosts_fakes.pair(run, cache, settings) as processes:
+    with hosts_fakes.pair(run, settings) as processes:
         assert [process.wait() for process in processes] == [0, 0], processes[0].said
         said = [process.said for process in processes]
     made = sorted(str(p.relative_to(run / "samples")) for p in (run / "samples").rglob("*.mid"))
