@@ -41,14 +41,7 @@ class Both(NamedTuple):
 
 def cut(notes: Notes, bar: int) -> Notes:
     """The first bars of an aligned piece; notes that sound on are cut at the bar line."""
-    line = int(harmony.half_bars(notes)[2 * bar])
-    kept = notes.onset < line
-    columns = ("onset", "pitch", "velocity", "track")
-    return notes.replace(
-        **{name: getattr(notes, name)[kept] for name in columns},
-        duration=np.minimum(notes.duration[kept], line - notes.onset[kept]),
-        end=line,
-    )
+    return notes.until(int(harmony.half_bars(notes)[2 * bar]))
 
 
 def measure(pieces: Iterable[Notes]) -> Both:

@@ -122,6 +122,14 @@ class Notes:
         """A copy with some fields replaced."""
         return dataclasses.replace(self, **fields)  # type: ignore[arg-type]
 
+    def until(self, end: int) -> Notes:
+        """The part before a tick; notes that sound on end there. Labels are those of the whole."""
+        rows = self.onset < end
+        columns = ("onset", "duration", "pitch", "velocity", "track")
+        kept = {name: getattr(self, name)[rows] for name in columns}
+        kept["duration"] = np.minimum(kept["duration"], end - kept["onset"])
+        return self.replace(**kept, end=end)
+
 
 def check_aligned(notes: Notes) -> None:
     """Raises UserError for a piece whose ticks are not those of `jaxmusic.beats.align`."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import pathlib
-import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -185,10 +183,7 @@ def roll(notes: Notes, bars: int, title: str, alt: str) -> str:
     piece, _ = quantise(notes)
     if piece.bars > bars:
         notes = dequantise(piece.part(0, bars))
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "roll.png"
-        picture.draw(notes, path, title)
-        data = base64.b64encode(path.read_bytes()).decode()
+    data = base64.b64encode(picture.encoded(notes, ".png", title)).decode()
     return f'<img src="data:image/png;base64,{data}" alt="{escape(alt)}">'
 
 

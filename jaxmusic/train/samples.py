@@ -6,7 +6,6 @@ pictures and sound, and measured beside real music of the same length.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -150,13 +149,7 @@ def beginning(notes: Notes, seconds: float) -> Notes:
     """The first so many seconds of an aligned piece; notes that sound on end there."""
     ticks = np.arange(notes.end + 1)
     end = max(int(np.searchsorted(notes.seconds(ticks), seconds, side="right")) - 1, 1)
-    if end >= notes.end:
-        return notes
-    rows = notes.onset < end
-    columns = ("onset", "duration", "pitch", "velocity", "track")
-    kept = {name: getattr(notes, name)[rows] for name in columns}
-    kept["duration"] = np.minimum(kept["duration"], end - kept["onset"])
-    return dataclasses.replace(notes, **kept, end=end)
+    return notes if end >= notes.end else notes.until(end)
 
 
 def _mean(name: str, pieces: Sequence[Notes]) -> float | None:
