@@ -102,22 +102,19 @@ def redrawn(
 ) -> Iterator[dict[str, Distances]]:
     """Distances of sets whose pieces are drawn anew, with replacement, so many times."""
     rng = np.random.default_rng(0)
-    theirs = {name: _known(values) for name, values in reference.items()}
+    theirs = {name: distance.known(values) for name, values in reference.items()}
     for _ in tqdm(range(times), "drawing pieces anew", delay=2, leave=False):
         found: dict[str, Distances] = {}
         for title, values in sets.items():
             count = len(next(iter(values.values())))
             chosen = rng.integers(0, count, count)
             found[title] = {
-                name: distance.distance(_known([values[name][i] for i in chosen]), theirs[name])
+                name: distance.distance(
+                    distance.known([values[name][i] for i in chosen]), theirs[name]
+                )
                 for name in statistics.STATISTICS
             }
         yield found
-
-
-def _known(values: Sequence[statistics.Value]) -> np.ndarray:
-    known = [np.atleast_1d(value) for value in values if value is not None]
-    return np.array(known, np.float64).reshape(len(known), -1 if known else 1)
 
 
 def table(sets: Mapping[str, Values], reference: Values, redraws: int = REDRAWS) -> list[Row]:

@@ -84,7 +84,7 @@ def compare(
 
 def compare_one(pieces: Sequence[Value], reference: Sequence[Value]) -> Comparison:
     """Compares values of one statistic; pieces without a value are left out."""
-    ours, theirs = _known(pieces), _known(reference)
+    ours, theirs = known(pieces), known(reference)
     return Comparison(
         len(ours),
         len(theirs),
@@ -192,7 +192,7 @@ def _drawn(values: np.ndarray) -> np.ndarray:
     return values[np.random.default_rng(0).choice(len(values), MOST, replace=False)]
 
 
-def _known(values: Sequence[Value]) -> np.ndarray:
-    """Defined values, float64 [N, K]."""
-    known = [np.atleast_1d(value) for value in values if value is not None]
-    return np.array(known, np.float64).reshape(len(known), -1 if known else 1)
+def known(values: Sequence[Value]) -> np.ndarray:
+    """Values of a statistic that are defined, as `distance` takes them: float64 [N, K]."""
+    defined = [np.atleast_1d(value) for value in values if value is not None]
+    return np.array(defined, np.float64).reshape(len(defined), -1 if defined else 1)
