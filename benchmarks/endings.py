@@ -91,14 +91,17 @@ def run(options: Options) -> Result:
         ]
     if options.run:
         model = jaxmusic.load(options.folder("run"))
-        controls = config.Controls(duration=DURATION)
-        pieces = songs.compose(model, controls, count or PIECES, progress=True)
-        both = measure(pieces)
-        ours = cells("composed", both.whole)
         stops = cells("", groups[songs.real_set(model)].cut)
-        closes = bool(ours[5] > stops[5] and ours[6] > stops[6])
-        rows.append(Row(ours, "closes more often than what is cut", closes))
-        rows.append(Row(cells("composed, cut", both.cut)))
+        for name, ending in (("composed", True), ("composed with --no-ending", False)):
+            controls = config.Controls(duration=DURATION, ending=ending)
+            both = measure(songs.compose(model, controls, count or PIECES, progress=True))
+            ours = cells(name, both.whole)
+            closes = bool(ours[5] > stops[5] and ours[6] > stops[6])
+            rows += [
+                Row(ours, *(("closes more often than what is cut", closes) if ending else ())),
+                Row(cells(f"{name}, by the key it has", both.known)),
+                Row(cells(f"{name}, cut", both.cut)),
+            ]
         notes.append(f"Composed: pieces of {DURATION:g} s from step {model.step} of the run.")
     return Result(COLUMNS, tuple(rows), tuple(notes))
 

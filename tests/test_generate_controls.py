@@ -379,7 +379,28 @@ def check(codec, stream, planner):
     if band.drums is not None:
         assert (piece.programs[DRUM_SLOT] >= 0) == band.drums
     assert not band.without & set(piece.programs[:DRUM_SLOT].tolist())
+    if wishes.ending:
+        check_close(piece, bool(wishes.chords), meters.bar_length(meter, 12) // 2, notes.end // 40)
     return piece
+
+
+def check_close(piece, asked_chords, half, end):
+    """The last bar comes to rest."""
+    line = int(piece.bar_step[-2])
+    final = line + half if half < end - line else line
+    last = piece.onset.max()
+    assert last in (line, final)
+    there = piece.pitched & (piece.onset == last)
+    assert there.any() == (piece.programs[:DRUM_SLOT] >= 0).any()
+    assert (piece.onset[there] + piece.duration[there] == end).all()
+    key, chord = int(piece.key[-1]), int(piece.chord[-1])
+    if asked_chords:
+        key = int(piece.chord[half_of(piece, last)])
+    elif key >= 0 and chord >= 0:
+        assert chord in (key, key + 36)  # with a seventh or without
+    if key >= 0 and key != NO_CHORD and there.any():
+        assert piece.pitch[there].min() % 12 == key % 12
+        assert set((piece.pitch[there].astype(int) - key) % 12) <= set(CHORD_TONES[key // 12])
 
 
 ASKED = (
@@ -399,6 +420,9 @@ ASKED = (
         "chords": "C | F G",
     },
     {"style": "pop=2 jazz=1", "duration": "0:30", "density": 1.0, "form": "verse16"},
+    {"duration": "7 bars", "key": "F# minor", "meter": "5/8"},
+    {"duration": "3 bars", "key": "A", "strict": True, "density": 1.0, "instruments": "3 pianos"},
+    {"duration": "2 bars", "key": "Eb", "ending": False},
 )
 
 

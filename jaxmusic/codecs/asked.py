@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 
+from jaxmusic.codecs import closing
 from jaxmusic.piece import DRUM_SLOT, PITCHED_SLOTS
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Asked(NamedTuple):
       sounded: a bit for each slot that sounds before the stream.
       deadline: bar of the stream, from 1, at the line of which the last instruments enter.
       given: bars at the start of the stream that come as they are.
+      ending: 1 where the last bar has to come to rest, see `jaxmusic.codecs.closing`.
     """
 
     styled: Any
@@ -58,6 +60,7 @@ class Asked(NamedTuple):
     sounded: Any
     deadline: Any
     given: Any
+    ending: Any
 
 
 class Place(NamedTuple):
@@ -66,14 +69,15 @@ class Place(NamedTuple):
     steps: Any  # in the open bar
     half: Any  # step at which the second half of the bar begins
     after: Any  # steps of the piece after the last position
+    last: Any  # whether the open bar is the last of a piece that is composed
 
 
-def gates(g: Grammar, s: State, a: Asked, at: Place) -> tuple[Any, Any]:
+def gates(g: Grammar, s: State, a: Asked, at: Place) -> tuple[Any, Any, Any]:
     """The tokens that what is asked leaves where a stream stands, and those that pay a debt.
 
     Returns:
-      Bool [vocabulary] twice. A debt is what a bar still needs before it may close: a chord in its
-      second half, an instrument that has to enter.
+      Bool [vocabulary] three times. A debt is what a bar still needs before it may close: a chord
+      in its second half, an instrument that has to enter; and, apart from these, the last notes.
     """
     bar = a.first + s.bar - 1
     section = a.sections[jnp.clip(bar, 0, a.sections.shape[0] - 1)]
@@ -103,9 +107,12 @@ def gates(g: Grammar, s: State, a: Asked, at: Place) -> tuple[Any, Any]:
         "pitch": waits & (pitch_slot == lowest) & g.codec.fused,
         "drum": waits & (lowest == DRUM_SLOT),
     }
-    written = _vector(g, body, True) | (s.bar <= a.given)
+    close = closing.close(s, a, at)
+    body_ends = _vector(g, closing.gates(g, s, a, at, close), True)
+    written = (_vector(g, body, True) & body_ends) | (s.bar <= a.given)
     may = jnp.where(s.bar > 0, written, _vector(g, _header(g, s, a), True))
-    return may, _vector(g, debts, False) & (s.bar > a.given)
+    drawn, last = s.bar > a.given, closing.debts(g, close)
+    return may, _vector(g, debts, False) & drawn, _vector(g, last, False) & drawn
 
 
 def _header(g: Grammar, s: State, a: Asked) -> dict[str, Any]:
@@ -140,29 +147,42 @@ def _missing(s: State, a: Asked) -> tuple[Any, Any]:
 
 
 def strict(g: Grammar, s: State, a: Asked, at: Place, ok: Any, debts: Any) -> Any:
-    """Of the tokens that may follow, those that keep chords and key, and of these the density.
+    """Of the tokens that may follow, those that close, keep chords and key, and then the density.
 
     The number of notes is held between what `Asked.least` and `Asked.most` allow up to each
     moment, give or take a quarter, and at the least at each bar line and in the last bar, and at
     the most at the end.
     A step that would leave nothing is not taken.
     """
+    close = closing.close(s, a, at)
+    ok = _narrowed(ok, _vector(g, {"pitch": closing.tones(g, s, a, close)}, True))
     tones = a.tones[jnp.where(s.chord < 0, a.tones.shape[0] - 1, s.chord)]
     ok = _narrowed(ok, _vector(g, {"pitch": tones[_values(g, "pitch") % 128 % 12]}, True))
     quarter = g.codec.config.steps_per_beat
     line = a.steps + s.line
     now, notes = line + s.position, a.notes + s.notes
-    # In the last bar there must be a note.
-    kept = jnp.where(at.after > at.steps - s.position, quarter, 0)
-    in_all = a.most * (now + at.after) - kept
+    end = now + at.after
+    # In the last bar there must be a note, and perhaps another to close.
+    before = at.after > at.steps - s.position
+    kept = quarter * (before.astype(jnp.int32) + ((a.ending > 0) & ~close.final))
+    # A last bar that comes to rest has few notes: those before have to make up for them.
+    body = jnp.where(a.ending > 0, jnp.maximum(end - at.steps, end // 2), end)
+
+    def share(time: Any) -> Any:
+        return jnp.minimum(time * (end / body), end)
 
     def room(time: Any) -> Any:
-        return (notes + 1) * quarter <= jnp.minimum(a.most * (time + quarter), in_all)
+        return (notes + 1) * quarter <= jnp.minimum(
+            a.most * (share(time) + quarter), a.most * end - kept
+        )
 
-    then = line + _values(g, "position") + 1
-    enough = notes * quarter >= a.least * (line + at.steps)
+    step = _values(g, "position") + 1
+    then = line + step
+    have = (notes + (close.here & ~close.final)) * quarter
+    enough = have >= a.least * share(line + at.steps)
+    due = share(then) - quarter * before
     by_kind = {
-        "position": room(then) & (notes * quarter >= a.least * (then - kept)),
+        "position": (room(then) | (close.here & (step == close.line))) & (have >= a.least * due),
         "slot": room(now),
         "pitch": room(now) | (s.kind == g.number["slot"]),
         "drum": room(now),

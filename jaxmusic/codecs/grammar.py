@@ -115,6 +115,8 @@ class State(NamedTuple):
     written: Any  # bars opened after the token for writing, -1 before it
     sounded: Any  # a bit for each slot that has a note
     notes: Any  # onsets in all bars
+    lowest: Any  # pitch at this position, 128 for none
+    shortest: Any  # duration at this position, FAR for none
 
 
 class Grammar:
@@ -193,6 +195,7 @@ class Grammar:
         slot = when("pitch", value // 128, s.slot) if self.codec.fused else s.slot
         meter = when("meter", value, when("hmeter", value, s.meter))
         voice = when("drum", DRUM_SLOT, jnp.maximum(slot, 0))
+        lasted = s.held + self.duration[token]
         new = State(
             kind=kind.astype(jnp.int32),
             token=jnp.asarray(token, jnp.int32),
@@ -220,6 +223,8 @@ class Grammar:
             written=s.written,
             sounded=jnp.where(onset, s.sounded | (1 << voice), s.sounded),
             notes=s.notes + onset,
+            lowest=jnp.where(moved, 128, when("pitch", jnp.minimum(s.lowest, value % 128), s.lowest)),
+            shortest=jnp.where(moved, FAR, when("note", jnp.minimum(s.shortest, lasted), s.shortest)),
         )
         return task_grammar.advance(s, new, kind == n["write"], bar, rules)
 
@@ -293,11 +298,11 @@ class Grammar:
             ok = ok & (~is_a[name] | gate)
         ending, wanted = is_a["bar"] | is_a["eos"], ok
         if rules.asked is not None:
-            at = asked.Place(steps, half, remaining)
-            may, debts = asked.gates(self, s, rules.asked, at)
+            at = asked.Place(steps, half, remaining, composing & (left == 0))
+            may, debts, rest = asked.gates(self, s, rules.asked, at)
             ok = ok & may
             wanted = asked.strict(self, s, rules.asked, at, ok, debts)
-            ending = jnp.where((ok & ending).any(), ending, debts)
+            ending = jnp.where((ok & ending).any(), ending, debts | rest)
         ending = ok & ending
         full = (s.tokens >= rules.tokens) & (s.bar > 0) & ending.any()
         return jnp.where(full, ending, wanted)

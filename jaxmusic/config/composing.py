@@ -35,6 +35,9 @@ class Controls:
     (e.g. 2) does away with what is as likely without them, at twice the work."""
     strict: bool = False
     """Allow only notes that keep key, chords and density."""
+    ending: bool = True
+    """Bring the last bar to rest: its last notes are those of the tonic chord and are held to the
+    end. Otherwise the model ends the piece as it likes."""
     seed: int = 0
     """The same seed gives the same piece on the same device."""
 

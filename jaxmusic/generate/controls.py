@@ -48,6 +48,7 @@ class Wishes:
       sections: section of each bar; empty for any.
       guidance: how far to go towards styles, key, density, chords and sections; 1 is as learned.
       strict: whether notes must keep key, chords and density.
+      ending: whether the last bar has to come to rest.
       semitones: how far what is composed is moved in the end. Key and chords are as before that.
     """
 
@@ -64,6 +65,7 @@ class Wishes:
     sections: tuple[int, ...] = ()
     guidance: float = 1.0
     strict: bool = False
+    ending: bool = True
     semitones: int = 0
 
     @property
@@ -135,6 +137,7 @@ def read(
         sections=sections,
         guidance=_guidance(controls.guidance),
         strict=controls.strict,
+        ending=controls.ending,
         semitones=-up,
     )
     if wishes.guidance != 1 and not wishes.learned:

@@ -175,6 +175,7 @@ def asked(wishes: Wishes, tempos: np.ndarray) -> Asked:
         "pitched": -1 if band.slots is None else len(band.slots),
         "drums": -1 if band.drums is None else int(band.drums),
         "loop": len(wishes.chords),
+        "ending": int(wishes.ending),
     }
     number |= dict.fromkeys(("first", "steps", "notes", "sounded", "deadline", "given"), 0)
     return Asked(
