@@ -195,7 +195,7 @@ class Grammar:
         slot = when("pitch", value // 128, s.slot) if self.codec.fused else s.slot
         meter = when("meter", value, when("hmeter", value, s.meter))
         voice = when("drum", DRUM_SLOT, jnp.maximum(slot, 0))
-        lasted = s.held + self.duration[token]
+        lowest, shortest = jnp.where(moved, 128, s.lowest), jnp.where(moved, FAR, s.shortest)
         new = State(
             kind=kind.astype(jnp.int32),
             token=jnp.asarray(token, jnp.int32),
@@ -223,8 +223,8 @@ class Grammar:
             written=s.written,
             sounded=jnp.where(onset, s.sounded | (1 << voice), s.sounded),
             notes=s.notes + onset,
-            lowest=jnp.where(moved, 128, when("pitch", jnp.minimum(s.lowest, value % 128), s.lowest)),
-            shortest=jnp.where(moved, FAR, when("note", jnp.minimum(s.shortest, lasted), s.shortest)),
+            lowest=when("pitch", jnp.minimum(lowest, value % 128), lowest),
+            shortest=when("note", jnp.minimum(shortest, s.held + self.duration[token]), shortest),
         )
         return task_grammar.advance(s, new, kind == n["write"], bar, rules)
 
