@@ -138,6 +138,10 @@ class Sampler:
             None if None in repeats else jax.tree.map(lambda *x: jnp.stack(x), *repeats),
             sights,
         )
+        if state.kind.committed:  # as all of it will be after the first turn: one program for both
+            rest = p._replace(state=None, cache=None, sights=None)
+            rest = jax.device_put(rest, state.kind.sharding)
+            p = rest._replace(state=state, cache=cache, sights=sights)
         while True:
             stop = min(int(p.index) + CHUNK, room - 1)
             p = self._sample(
