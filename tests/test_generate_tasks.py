@@ -259,6 +259,15 @@ def test_accompany_adds_the_instruments_asked_for(model, song):
     assert {(program, drum) for *_, program, drum in added} == {(33, False), (0, True)}
 
 
+def test_instruments_join_a_piece_that_ends_on_a_bar_line(model):
+    """What is given ends where others would enter, and what is to be written begins with a bar."""
+    bar = 4 * 480
+    lead = make_notes([0, 480, bar], [480, 480, bar], [60, 64, 60], [80] * 3, [0] * 3)
+    (done,) = model.perform("accompany", lead, instruments="bass, drums")
+    assert rows(done.notes) > rows(lead)
+    assert set(zip(done.notes.program, done.notes.drum)) == {(0, False), (33, False), (0, True)}
+
+
 def test_controls_hold_in_what_is_written(model, song):
     (done,) = model.perform("accompany", melody(song), instruments="bass", key="C", strict=True)
     bass = only(done.notes, done.notes.program[done.notes.track] == 33)

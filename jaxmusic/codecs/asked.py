@@ -143,7 +143,8 @@ def _missing(s: State, a: Asked) -> tuple[Any, Any]:
     declared = (1 << s.instruments) - 1 + s.drums * (1 << DRUM_SLOT)
     missing = declared & ~(s.sounded | a.sounded)
     lowest = jnp.argmax((missing >> jnp.arange(DRUM_SLOT + 1)) & 1)
-    return lowest, (s.bar >= a.deadline) & (s.position == 0) & (missing != 0)
+    here = (s.position == 0) & (s.written != 0)  # between what is given and written is no bar
+    return lowest, here & (s.bar >= a.deadline) & (missing != 0)
 
 
 def strict(g: Grammar, s: State, a: Asked, at: Place, ok: Any, debts: Any) -> Any:
