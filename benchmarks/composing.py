@@ -30,7 +30,7 @@ BATCHES = (1, 8)
 ON_GPU = (1, 64)
 
 
-def composer(dtype: str = throughput.MODEL.dtype) -> Composer:
+def composer() -> Composer:
     """Of an untrained model."""
     codec, shape = MetricalCodec(), throughput.MODEL
     _, params = transformer.make(shape, codec.vocab_size, 0)

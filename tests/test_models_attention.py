@@ -222,3 +222,24 @@ def test_flash_can_be_written_for_triton(width, dtype):
         traced = jax.jit(jax.grad(loss, (0, 1, 2))).trace(q, k, k, segment)
         text = traced.lower(lowering_platforms=("cuda",)).as_text()
     assert text.count("gpu.triton") == 3
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    ("length", "heads", "kv_heads", "width"),
+    [(128, 1, 1, 16), (384, 4, 2, 32), (1024, 3, 3, 64), (640, 8, 2, 128), (256, 2, 1, 256)],
+)
+def test_flash_on_a_gpu(length, heads, kv_heads, width, dtype):
+    """Compiled; sums of a GPU's matrix units are coarser than those of the interpreter."""
+    if jax.default_backend() != "gpu":
+        pytest.skip("there is no GPU")
+    q, k, v, segment = packed(length, heads, kv_heads, width)
+    q, k, v = (x.astype(dtype) for x in (q, k, v))
+    with jax.default_matmul_precision("highest"):
+        exact = (x.astype(jnp.float32) for x in (q, k, v))
+        want = value_and_gradients(lambda *x: attention.attend(*x, segment, kernel="plain"), *exact)
+    got = value_and_gradients(lambda *x: attention.attend(*x, segment, kernel="flash"), q, k, v)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert a.dtype == dtype
+        off = jnp.linalg.norm((a.astype(jnp.float32) - b).ravel()) / jnp.linalg.norm(b.ravel())
+        assert off < (2e-2 if dtype == jnp.bfloat16 else 2e-3)
