@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-import jaxmusic
 from benchmarks import songs
 from benchmarks.endings import cut
 from benchmarks.runner import Options, Result, Row, in_parts
@@ -83,7 +82,7 @@ class Bench:
     @functools.cached_property
     def model(self) -> Any:
         """The run's model."""
-        return jaxmusic.load(self.options.folder("run"))
+        return self.options.model()
 
     @property
     def count(self) -> int:

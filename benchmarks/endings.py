@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-import jaxmusic
 from benchmarks import songs
 from benchmarks.runner import Options, Result, Row
 from jaxmusic import config, harmony
@@ -90,7 +89,7 @@ def run(options: Options) -> Result:
             Row(cells(f"{name}, cut", both.cut)),
         ]
     if options.run:
-        model = jaxmusic.load(options.folder("run"))
+        model = options.model()
         stops = cells("", groups[songs.real_set(model)].cut)
         for name, ending in (("composed", True), ("composed with --no-ending", False)):
             controls = config.Controls(duration=DURATION, ending=ending)

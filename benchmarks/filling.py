@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-import jaxmusic
 from benchmarks.endings import cut
 from benchmarks.runner import Options, Result, Row, chosen_data, in_parts
 from jaxmusic import config
@@ -67,7 +66,7 @@ class Bench:
 
     def __init__(self, options: Options):
         """Loads the run and opens its dataset."""
-        self.model = jaxmusic.load(options.folder("run"))
+        self.model = options.model()
         self.count = options.count or SONGS
         data, _ = chosen_data(options)
         found = catalog.open_dataset(data.dataset, data.data_dir)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from tqdm import tqdm
 
-import jaxmusic
 from benchmarks import baseline, markov, songs
 from benchmarks.runner import Options, Result, Row, chosen_data
 from jaxmusic import config
@@ -163,7 +162,7 @@ def table(sets: Mapping[str, Values], reference: Values, redraws: int = REDRAWS)
 
 def run(options: Options) -> Result:
     """Makes the sets with a run's model and dataset, and compares them."""
-    model = jaxmusic.load(options.folder("run"))
+    model = options.model()
     data, codec = chosen_data(options)
     stored = catalog.open_dataset(data.dataset, data.data_dir)
     train, real = (_notes(Pieces(stored.path, split, codec)) for split in ("train", "test"))

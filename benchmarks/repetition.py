@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-import jaxmusic
 from benchmarks import songs
 from benchmarks.runner import Options, Result, Row
 from jaxmusic import config
@@ -99,7 +98,7 @@ def run(options: Options) -> Result:
     }
     rows, notes = [Row(cells(name, found)) for name, found in groups.items()], []
     if options.run:
-        model = jaxmusic.load(options.folder("run"))
+        model = options.model()
         controls = config.Controls(duration=DURATION)
         made = measure(songs.compose(model, controls, options.count or PIECES, progress=True))
         name = songs.real_set(model)

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import jaxmusic
 from jaxmusic import config
 from jaxmusic.codecs.metrical import MetricalCodec
 
@@ -43,7 +44,7 @@ class Options:
       data: folder of real music; from JAXMUSIC_DATA unless given.
       data_dir: folder of prepared datasets.
       dataset: name of a prepared dataset.
-      run: folder of a training run.
+      run: folder of a training run, or, where only its model counts, a file exported from it.
       step: step of an early checkpoint of the run; 0 is its first.
       repeats: how often each side of a comparison is timed.
       count: how many files, pieces or seeds are taken; 0 is the benchmark's own number.
@@ -78,6 +79,11 @@ class Options:
             flag = "--" + name.replace("_", "-")
             raise SystemExit(f"Give {flag} a folder that exists (it is {value or 'not set'!r}).")
         return path
+
+    def model(self) -> jaxmusic.MusicModel:
+        """The model of `run`; exits with a sentence if it is not there."""
+        file = pathlib.Path(self.run).expanduser()
+        return jaxmusic.load(file if file.is_file() else self.folder("run"))
 
     def command(self, name: str) -> str:
         """The command that runs one benchmark with these options; paths become capital words."""

@@ -161,7 +161,7 @@ def run(options: Options) -> Result:
     """Composes, writes, reads again and measures."""
     import jaxmusic
 
-    model = jaxmusic.load(options.folder("run"))
+    model = options.model()
     style = model.styles[0] if model.styles else None
     files, seconds = [], []
     count = options.count or SEEDS
