@@ -194,6 +194,7 @@ def test_auto_goes_by_the_mesh(platform, kernel):
         ({}, 1000, on("tpu"), r"data\.context to a multiple of 128, or .* 1000 tokens"),
         ({}, 640, on("gpu", 2), r"data\.context to a multiple of 256.* on 2 devices"),
         ({"head_dim": 48}, 128, on("gpu"), r"model\.head_dim to one of 16, .*no heads of width 48"),
+        ({"head_dim": 256}, 128, on("gpu"), r"model\.dtype to bfloat16, .* float32 heads"),
         ({"dtype": "float64"}, 128, on("tpu"), "to chunked: splash attention has no float64"),
     ],
 )
@@ -231,6 +232,8 @@ def test_flash_can_be_written_for_triton(width, dtype):
 )
 def test_flash_on_a_gpu(length, heads, kv_heads, width, dtype):
     """Compiled; sums of a GPU's matrix units are coarser than those of the interpreter."""
+    if width == 256 and dtype == jnp.float32:
+        pytest.skip("there is no room for it, which is refused")
     if jax.default_backend() != "gpu":
         pytest.skip("there is no GPU")
     q, k, v, segment = packed(length, heads, kv_heads, width)

@@ -145,6 +145,11 @@ def _check_shape(name: str, length: int, width: int, dtype: str, layout: Layout 
             f"Set model.head_dim to one of {', '.join(map(str, FLASH_WIDTHS))}, or "
             f"model.attention to chunked: flash attention has no heads of width {width}."
         )
+    if name == "flash" and width == FLASH_WIDTHS[-1] and dtype == "float32":
+        raise UserError(
+            "Set model.dtype to bfloat16, or model.attention to chunked: a GPU has no room for "
+            f"blocks of float32 heads of width {width}."
+        )
 
 
 def _bind(
