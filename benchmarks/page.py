@@ -44,7 +44,7 @@ def render(out: pathlib.Path) -> None:
         "`benchmarks/results`; edits by hand are lost. `benchmarks/README.md` says how to run "
         "them. Each table is one run on the machine it names."
     ]
-    for path in sorted(runner.RESULTS.glob("*.json")):
+    for path in sorted(runner.RESULTS.glob("*.json"), key=lambda path: path.stem):
         record = json.loads(path.read_text())
         on = record["machine"]
         packages = ", ".join(f"{k} {v}" for k, v in on["packages"].items())
