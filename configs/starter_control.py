@@ -3,7 +3,7 @@
 Reads the dataset `starter`. Two thousand songs are some 12.5 million tokens, of which 2,400
 steps of 4,096 tokens see three quarters; a row of 1,024 tokens is some twelve bars of a band.
 Chords, keys and sections of these songs are known, so what is asked for can be compared with the
-truth.
+truth. On an H100, `--data.batch 16 --steps 16000 --data.workers 6` takes two and a half minutes.
 """
 
 from jaxmusic import config
