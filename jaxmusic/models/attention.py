@@ -25,6 +25,8 @@ BLOCK = 128
 """Rows of tokens come in blocks of this size for splash and flash."""
 FLASH_WIDTHS = (16, 32, 64, 128, 256)
 """Widths of a head that flash can take."""
+FLASH_BYTES = 512
+"""Bytes of a head for which a GPU's shared memory has room: 256 in bfloat16, 128 in float32."""
 
 
 def attend(
@@ -140,15 +142,17 @@ def _check_shape(name: str, length: int, width: int, dtype: str, layout: Layout 
             f"{name} attention cannot cut {length} tokens into blocks of {BLOCK} on "
             f"{ways} device{'s' * (ways > 1)}."
         )
-    if name == "flash" and width not in FLASH_WIDTHS:
+    if name != "flash":
+        return
+    if width not in FLASH_WIDTHS:
         raise UserError(
             f"Set model.head_dim to one of {', '.join(map(str, FLASH_WIDTHS))}, or "
             f"model.attention to chunked: flash attention has no heads of width {width}."
         )
-    if name == "flash" and width == FLASH_WIDTHS[-1] and dtype == "float32":
+    if width * jnp.dtype(dtype).itemsize > FLASH_BYTES:
         raise UserError(
             "Set model.dtype to bfloat16, or model.attention to chunked: a GPU has no room for "
-            f"blocks of float32 heads of width {width}."
+            f"blocks of {dtype} heads of width {width}."
         )
 
 
