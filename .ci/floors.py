@@ -15,27 +15,27 @@ from typing import NamedTuple
 
 PACKAGE = "jaxmusic"
 FLOORS: dict[int, tuple[str, ...]] = {
-    10: ("__init__", "__main__"),
-    9: ("cli",),
-    8: ("commands",),
-    7: ("quickstart", "reports"),
-    6: ("model", "originals", "planning"),
-    5: ("train",),
-    4: ("evaluate",),
-    3: ("data", "generate"),
-    2: ("codecs", "formats", "models", "parallel"),
-    1: (
-        *("config", "settings", "notes", "events", "errors", "leases", "locks", "paths", "version"),
-        *("beats", "beat_grid", "beat_tracking", "meters", "piece", "grid"),
-        *("harmony", "harmony_weights", "melody"),
-    ),
+    10: ("cli",),
+    9: ("commands",),
+    8: ("quickstart", "reports"),
+    7: ("model", "originals", "planning"),
+    6: ("train",),
+    5: ("evaluate",),
+    4: ("data", "generate", "runs"),
+    3: ("codecs", "formats"),
+    2: ("cluster", "models", "music", "parallel"),
+    1: ("config", "core", "version"),
 }
 """Rooms of each floor: modules and folders of the package."""
-FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
+DOORS = ("__init__", "__main__")
+"""Front doors, above all floors."""
+FLOOR = dict.fromkeys(DOORS, max(FLOORS) + 1) | {
+    room: floor for floor, rooms in FLOORS.items() for room in rooms
+}
 
 HEAVY = ("note_seq", "matplotlib", "tensorflow_datasets", "tensorflow", "torch", "grain", "orbax")
 """Packages that take long to import: only inside the functions that need them."""
-WITHOUT_JAX = ("data", "formats", "commands", "cli", *FLOORS[1])
+WITHOUT_JAX = ("cli", "commands", "config", "core", "data", "formats", "music")
 """Rooms whose modules do not import JAX at the top: worker processes and `--help` start at once."""
 JAX = ("jax", "jaxlib", "flax", "optax")
 

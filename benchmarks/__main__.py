@@ -9,7 +9,7 @@ import pathlib
 import sys
 
 from benchmarks import page, runner
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 
 PAGE = runner.FOLDER.parent / "docs" / "benchmarks.md"
 

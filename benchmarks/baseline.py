@@ -18,10 +18,10 @@ import tqdm
 from benchmarks import ngram
 from benchmarks.runner import Options, Result, Row, chosen_data
 from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.core.events import Batch
 from jaxmusic.data import loader
-from jaxmusic.events import Batch
+from jaxmusic.runs import folder as runs
 from jaxmusic.train import monitor
-from jaxmusic.train import run as runs
 
 ORDERS = (2, 3, 4, 5, 6)
 EPOCHS = 4

@@ -3,7 +3,7 @@
     python benchmarks/beats.py DATA_FOLDER [--limit N] [--json FILE]
 
 Rows are named ``set/grid``: ``file`` are the file's own quarters, ``estimate`` is
-`jaxmusic.beats.align` without labels, ``labels`` with POP909's ``beat_midi.txt``. Beat and downbeat
+`music.beats.align` without labels, ``labels`` with POP909's ``beat_midi.txt``. Beat and downbeat
 F-measures (70 ms) compare with that file; ``downbeat_f_audio`` with ``beat_audio.txt`` on the songs
 where its beats agree with the MIDI file's, ``downbeat_f_both`` with ``beat_midi.txt`` on those
 among them where the two annotations agree with each other. ``over_0.2`` is the share of pieces
@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from jaxmusic.beats import BeatLabels, align
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.annotations import read_beats
 from jaxmusic.formats.midi import read_notes
-from jaxmusic.notes import Notes
+from jaxmusic.music.beats import BeatLabels, align
+from jaxmusic.music.notes import Notes
 
 SETS = {
     "pop909": "pop909/POP909/*/[0-9]*.mid",

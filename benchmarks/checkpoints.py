@@ -21,13 +21,13 @@ import tqdm
 from benchmarks.runner import Options, Result, Row
 from benchmarks.startup import size
 from jaxmusic import config as configs
-from jaxmusic import paths
 from jaxmusic.codecs.metrical import MetricalCodec
-from jaxmusic.events import Batch, Events
+from jaxmusic.core import paths
+from jaxmusic.core.events import Batch, Events
+from jaxmusic.models.mesh import make_mesh
 from jaxmusic.parallel.hosts import Hosts
-from jaxmusic.parallel.mesh import make_mesh
-from jaxmusic.train import checkpoint, weights
-from jaxmusic.train import run as runs
+from jaxmusic.runs import checkpoint, weights
+from jaxmusic.runs import folder as runs
 from jaxmusic.train.step import Program, make_program
 
 MODEL = configs.Model(layers=14, width=768, heads=12, kv_heads=12, hidden=2048)

@@ -17,12 +17,13 @@ from tqdm import tqdm
 from benchmarks import songs
 from benchmarks.endings import cut
 from benchmarks.runner import Options, Result, Row, in_parts
-from jaxmusic import config, harmony
+from jaxmusic import config
 from jaxmusic.data.facts import DRUMS
 from jaxmusic.evaluate import wishes
 from jaxmusic.evaluate.wishes import FIGURES, Figure, Wish
 from jaxmusic.formats.instruments import GM_PROGRAMS
-from jaxmusic.notes import Notes
+from jaxmusic.music import harmony
+from jaxmusic.music.notes import Notes
 
 COLUMNS = ("control", "measure", "how", "pieces", "value")
 DURATIONS = {"0:10": 10, "0:30": 30, "1:00": 60, "3:00": 180, "5:00": 300, "10:00": 600}

@@ -19,11 +19,11 @@ import tqdm
 
 from benchmarks import beats
 from benchmarks.runner import Options, Result, Row
-from jaxmusic.beats import align
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import songs
-from jaxmusic.errors import UserError
 from jaxmusic.formats.midi import read_notes
-from jaxmusic.notes import Notes, make_notes
+from jaxmusic.music.beats import align
+from jaxmusic.music.notes import Notes, make_notes
 
 PIECES = 200
 """Pieces altered unless --count says otherwise; one half loses notes, the other a track."""

@@ -13,9 +13,10 @@ import numpy as np
 
 from benchmarks import songs
 from benchmarks.runner import Options, Result, Row
-from jaxmusic import config, harmony
+from jaxmusic import config
 from jaxmusic.evaluate import endings
-from jaxmusic.notes import Notes
+from jaxmusic.music import harmony
+from jaxmusic.music.notes import Notes
 
 PIECES = 40
 """Pieces composed by the run unless --count says otherwise."""

@@ -24,8 +24,8 @@ from jaxmusic.codecs.tasks import Given
 from jaxmusic.data import catalog, record
 from jaxmusic.data.pieces import Pieces
 from jaxmusic.generate import filling, merging
-from jaxmusic.notes import Notes
-from jaxmusic.piece import Piece
+from jaxmusic.music.notes import Notes
+from jaxmusic.music.piece import Piece
 
 COLUMNS = ("part", "what", "task", "songs", "value")
 SONGS = 20

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.llama import VOCAB, llama
 from jaxmusic import config as configs
-from jaxmusic.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Batch, Events
+from jaxmusic.core.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Batch, Events
 
 MARK = "@"
 PARTS = 4
@@ -148,9 +148,9 @@ def jaxmusic(size: str, repeats: int) -> tuple[dict[str, Any], Trial, tuple[str,
 
     import jax
 
+    from jaxmusic.cluster.peaks import peak_flops
     from jaxmusic.models import transformer
-    from jaxmusic.parallel.mesh import make_mesh
-    from jaxmusic.parallel.peaks import peak_flops
+    from jaxmusic.models.mesh import make_mesh
     from jaxmusic.train.step import make_program
 
     # The same small programs are compiled again for every trial.

@@ -12,13 +12,13 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.runner import Options, Result, Row, peer
-from jaxmusic import harmony
-from jaxmusic.beats import BeatLabels, align
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import starter
-from jaxmusic.errors import UserError
 from jaxmusic.formats.annotations import read_beats, read_keys
 from jaxmusic.formats.midi import read_notes
-from jaxmusic.notes import CHORD_QUALITIES, NO_CHORD, PITCH_NAMES, Notes
+from jaxmusic.music import harmony
+from jaxmusic.music.beats import BeatLabels, align
+from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, PITCH_NAMES, Notes
 
 GOAL_OVERLAP, GOAL_MS = 0.78, 3.0
 SONGS = 100

@@ -18,7 +18,7 @@ from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.data import loader
 from jaxmusic.generate import controls, decoding
 from jaxmusic.generate.planning import Planner, rules
-from jaxmusic.notes import Notes
+from jaxmusic.music.notes import Notes
 
 ORDER = 4
 """The order that `benchmarks.baseline` finds best on POP909."""

@@ -13,12 +13,12 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.runner import Options, Result, Row
-from jaxmusic import beat_grid
 from jaxmusic.data import labelling
 from jaxmusic.data.sources import Known
 from jaxmusic.evaluate import bars, distance, statistics
 from jaxmusic.formats.midi import read_notes
-from jaxmusic.notes import Notes
+from jaxmusic.music import beat_grid
+from jaxmusic.music.notes import Notes
 
 SONGS = "pop909/POP909/*/[0-9]*.mid"
 LAGS = (3, 5)

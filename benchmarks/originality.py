@@ -20,7 +20,7 @@ from jaxmusic.data.catalog import open_dataset
 from jaxmusic.evaluate import copy_index
 from jaxmusic.evaluate.copy_index import CopyIndex, Stored
 from jaxmusic.evaluate.originality import COPIED, Match, find
-from jaxmusic.notes import Notes, make_notes
+from jaxmusic.music.notes import Notes, make_notes
 
 PIECES = 100
 """Copies planted of each length and kind unless --count says otherwise."""

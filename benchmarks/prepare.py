@@ -18,10 +18,11 @@ import tqdm
 
 from benchmarks import runner
 from benchmarks.runner import Options, Result, Row
-from jaxmusic import beats, config, grid
+from jaxmusic import config
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.data import cleaning
 from jaxmusic.formats import midi
+from jaxmusic.music import beats, grid
 
 FILES = 20
 """Files timed unless --count says otherwise."""

@@ -22,7 +22,7 @@ from jaxmusic.data import catalog
 from jaxmusic.data.pieces import Pieces
 from jaxmusic.evaluate import distance, rhythm, statistics
 from jaxmusic.evaluate.distance import Distance
-from jaxmusic.notes import TICKS_PER_BEAT, Notes
+from jaxmusic.music.notes import TICKS_PER_BEAT, Notes
 
 SHUFFLED, KEYS, MARKOV, MODEL, REAL = SETS = (
     *("shuffled notes", "random keys", "Markov model", "trained model", "real music"),

@@ -18,7 +18,7 @@ from benchmarks.runner import Options, Result, Row
 from jaxmusic import config
 from jaxmusic.evaluate import bars
 from jaxmusic.formats.midi import read_notes
-from jaxmusic.notes import TICKS_PER_BEAT, Notes
+from jaxmusic.music.notes import TICKS_PER_BEAT, Notes
 
 PIECES = 40
 """Pieces composed by the run unless --count says otherwise."""

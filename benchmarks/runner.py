@@ -104,7 +104,7 @@ def chosen_data(options: Options) -> tuple[config.Data, MetricalCodec]:
     """Data and codec of the run, or the library's defaults without one; other options win."""
     data, codec = config.Data(), MetricalCodec()
     if options.run:
-        from jaxmusic.train import run as runs
+        from jaxmusic.runs import folder as runs
 
         stored = runs.read(options.folder("run"))
         data = dataclasses.replace(stored.experiment.data, dataset=stored.dataset)

@@ -14,8 +14,8 @@ from benchmarks.runner import Options, Result, Row, chosen_data
 from jaxmusic.data import catalog, record
 from jaxmusic.data.pieces import Pieces
 from jaxmusic.evaluate import pitch
-from jaxmusic.notes import Notes
-from jaxmusic.train import run as runs
+from jaxmusic.music.notes import Notes
+from jaxmusic.runs import folder as runs
 
 PIECES = 20
 """Samples of each model unless --count says otherwise."""

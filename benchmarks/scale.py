@@ -24,7 +24,6 @@ import tqdm
 from etils import epath
 
 from benchmarks.runner import Options, Result, Row
-from jaxmusic import harmony
 from jaxmusic.config import Prepare
 from jaxmusic.data import (
     builder,
@@ -40,6 +39,7 @@ from jaxmusic.data.building import Build
 from jaxmusic.data.examine import Kept, default_codec, examine_file
 from jaxmusic.data.sources import NOTHING, MusicFile
 from jaxmusic.formats import midi
+from jaxmusic.music import harmony
 
 GOAL = 150.0
 LAKH = 176_581

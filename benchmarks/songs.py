@@ -9,11 +9,12 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.beats import SETS
-from jaxmusic import beats, config
+from jaxmusic import config
 from jaxmusic.data import labelling, starter
 from jaxmusic.data.sources import Known
 from jaxmusic.formats.midi import read_notes
-from jaxmusic.notes import Notes
+from jaxmusic.music import beats
+from jaxmusic.music.notes import Notes
 
 STARTER_SONGS = 400
 """Songs made by rule, unless --count says otherwise."""

@@ -24,7 +24,7 @@ import optax
 
 from benchmarks.llama import VOCAB, llama
 from jaxmusic import config as configs
-from jaxmusic.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
+from jaxmusic.core.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
 from jaxmusic.models import decode, transformer
 
 MODEL = configs.Model(layers=7)

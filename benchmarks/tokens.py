@@ -19,14 +19,14 @@ from benchmarks import runner
 from benchmarks.beats import SETS
 from benchmarks.prepare import Peer
 from benchmarks.runner import Options, Result, Row
-from jaxmusic import beat_grid, beats, harmony
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.config import Codec
+from jaxmusic.core.errors import UserError
 from jaxmusic.data.sources import MusicFile, find
-from jaxmusic.errors import UserError
 from jaxmusic.formats import midi, sequence
-from jaxmusic.notes import Notes
-from jaxmusic.piece import Losses
+from jaxmusic.music import beat_grid, beats, harmony
+from jaxmusic.music.notes import Notes
+from jaxmusic.music.piece import Losses
 
 CODEC, FUSED = MetricalCodec(), MetricalCodec(Codec(kind="fused"))
 GRID = CODEC.config

@@ -12,9 +12,10 @@ import statistics
 import tempfile
 
 from benchmarks.runner import Options, Result, Row
-from jaxmusic.train import experiments, trainer
-from jaxmusic.train.goodput import FIELD
-from jaxmusic.train.log import read_log
+from jaxmusic.runs import experiments
+from jaxmusic.runs.goodput import FIELD
+from jaxmusic.runs.log import read_log
+from jaxmusic.train import trainer
 
 STEPS = 100
 MOST = 0.01

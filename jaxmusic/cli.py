@@ -10,7 +10,7 @@ from typing import Any
 import tyro
 
 from jaxmusic.commands import composing, data, evaluating, tasks, training
-from jaxmusic.errors import UserError, explained
+from jaxmusic.core.errors import UserError, explained
 from jaxmusic.version import __version__
 
 COMMANDS = {

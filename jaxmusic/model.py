@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tqdm import tqdm
 
-from jaxmusic import beats, config
+from jaxmusic import config
 from jaxmusic.codecs.base import Codec
+from jaxmusic.core.errors import UserError
 from jaxmusic.data.facts import main_key
-from jaxmusic.errors import UserError
 from jaxmusic.evaluate.scoring import Score, Scorer
 from jaxmusic.formats import files
 from jaxmusic.formats import sequence as sequences
@@ -23,8 +23,9 @@ from jaxmusic.generate.composer import Composer, Composition
 from jaxmusic.generate.streaming import Bar
 from jaxmusic.generate.tasks import Knowledge
 from jaxmusic.models import decode
-from jaxmusic.notes import Notes, semitones_to_c
-from jaxmusic.train import weights
+from jaxmusic.music import beats
+from jaxmusic.music.notes import Notes, semitones_to_c
+from jaxmusic.runs import weights
 
 if TYPE_CHECKING:
     from note_seq import NoteSequence

@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxmusic import beats
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.evaluate import copy_index, originality
 from jaxmusic.evaluate.copy_index import CopyIndex
 from jaxmusic.evaluate.originality import Match
 from jaxmusic.generate.composer import Composition
-from jaxmusic.notes import Notes
-from jaxmusic.train import weights
+from jaxmusic.music import beats
+from jaxmusic.music.notes import Notes
+from jaxmusic.runs import weights
 
 TRIES = 5
 """Seeds that are tried for a piece."""

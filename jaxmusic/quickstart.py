@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from jaxmusic import config
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 
 DURATION = 180.0
 """Seconds of the piece that is composed."""
@@ -35,7 +35,8 @@ def quickstart(
       UserError: as `prepare`, `train` and `load` do.
     """
     from jaxmusic.data import builder, starter
-    from jaxmusic.train import experiments, trainer
+    from jaxmusic.runs import experiments
+    from jaxmusic.train import trainer
 
     if not 0 < minutes <= 10_000:
         raise UserError(f"minutes must be more than 0, not {minutes:g}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from jaxmusic.formats.midi import write_midi
-from jaxmusic.notes import Labels, make_notes
+from jaxmusic.music.notes import Labels, make_notes
 
 BAR = 1920
 

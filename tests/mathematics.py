@@ -101,8 +101,8 @@ def train(order, mesh, accumulate, remat, optimizer):
     from jaxmusic import config
     from jaxmusic.codecs.registry import make_codec
     from jaxmusic.data.loader import Loader
-    from jaxmusic.parallel import sharding
-    from jaxmusic.parallel.mesh import make_mesh
+    from jaxmusic.models import sharding
+    from jaxmusic.models.mesh import make_mesh
     from jaxmusic.train.step import make_program
 
     settings = {"learning_rate": 1e-2, "warmup": 4, "spike": 6.0, "ema": 0.9}

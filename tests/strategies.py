@@ -7,14 +7,15 @@ import dataclasses
 import numpy as np
 from hypothesis import strategies as st
 
-from jaxmusic import config, grid
+from jaxmusic import config
 from jaxmusic.codecs.layout import BARS_LEFT, DEFAULT_STYLES, TASKS, bars_left_index
 from jaxmusic.codecs.performance import PerformanceCodec
 from jaxmusic.codecs.performance_notes import Performance
 from jaxmusic.codecs.tasks import Given
-from jaxmusic.meters import METERS, TEMPOS
-from jaxmusic.notes import CHORD_COUNT, SECTIONS, TICKS_PER_BEAT, Labels, Notes, make_notes
-from jaxmusic.piece import Piece
+from jaxmusic.music import grid
+from jaxmusic.music.meters import METERS, TEMPOS
+from jaxmusic.music.notes import CHORD_COUNT, SECTIONS, TICKS_PER_BEAT, Labels, Notes, make_notes
+from jaxmusic.music.piece import Piece
 
 
 def _labels(rng: np.random.Generator, end: int) -> Labels:

@@ -7,10 +7,10 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from jaxmusic import beat_grid, beat_tracking, beats, notes
-from jaxmusic.beats import BeatLabels, align
-from jaxmusic.errors import UserError
-from jaxmusic.notes import Labels, Notes, make_notes
+from jaxmusic.core.errors import UserError
+from jaxmusic.music import beat_grid, beat_tracking, beats, notes
+from jaxmusic.music.beats import BeatLabels, align
+from jaxmusic.music.notes import Labels, Notes, make_notes
 
 BAR = 4 * 480
 NOTE_FIELDS = ("onset", "duration", "pitch", "velocity", "track")

@@ -12,8 +12,8 @@ from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.data import starter
-from jaxmusic.grid import quantise
-from jaxmusic.notes import PITCH_NAMES, make_notes
+from jaxmusic.music.grid import quantise
+from jaxmusic.music.notes import PITCH_NAMES, make_notes
 
 BAR, BEAT = 1920, 480
 

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import baseline, ngram
 from jaxmusic.codecs.metrical import MetricalCodec
-from jaxmusic.events import Batch, Events
+from jaxmusic.core.events import Batch, Events
 
 
 def random_pieces(seed: int, vocab: int, pieces: int, length: int) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.data import starter
 from jaxmusic.evaluate import rhythm, statistics
 from jaxmusic.evaluate.distance import Distance
-from jaxmusic.notes import make_notes
+from jaxmusic.music.notes import make_notes
 
 BEAT = 480
 

@@ -16,20 +16,22 @@ import numpy as np
 import pytest
 import train_fakes as fakes
 
-from jaxmusic import config, leases, paths
+from jaxmusic import config
 from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.core import leases, paths
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import catalog, mirror
 from jaxmusic.data.builder import prepare, prepare_pieces
 from jaxmusic.data.loader import Loader
-from jaxmusic.errors import UserError
-from jaxmusic.train import checkpoint, journal, session, trainer, weights
-from jaxmusic.train import run as runs
+from jaxmusic.runs import checkpoint, journal, weights
+from jaxmusic.runs import folder as runs
+from jaxmusic.train import session, trainer
 from jaxmusic.train.monitor import read_log
 
 SCRIPT = pathlib.Path(fakes.__file__)
 HOLDER = """
 import time
-from jaxmusic import leases, paths
+from jaxmusic.core import leases, paths
 leases.BEAT = leases.SETTLE = 0.1
 with leases.leased(paths.absolute("gs://bucket/lost"), "busy"):
     print("held", flush=True)

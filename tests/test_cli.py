@@ -9,10 +9,11 @@ import data_music
 import mido
 import pytest
 
-from jaxmusic import cli, config, settings
+from jaxmusic import cli, config
+from jaxmusic.core import settings
 from jaxmusic.formats import files
 from jaxmusic.formats.midi import write_midi
-from jaxmusic.notes import make_notes
+from jaxmusic.music.notes import make_notes
 
 
 def run(capsys, *argv):
@@ -227,6 +228,6 @@ def test_experiments_survive_json():
 
 @pytest.mark.parametrize("path", sorted(pathlib.Path("configs").glob("*.py")), ids=str)
 def test_configs_load_by_name_and_by_path(path):
-    from jaxmusic.train.experiments import load_experiment
+    from jaxmusic.runs.experiments import load_experiment
 
     assert load_experiment(path.stem) == load_experiment(str(path))

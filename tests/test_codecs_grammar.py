@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import strategies
 
-from jaxmusic import config, grid, meters
+from jaxmusic import config
 from jaxmusic.codecs.grammar import FAR, Grammar, Rules
 from jaxmusic.codecs.layout import BARS_LEFT
 from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.music import grid, meters
 
 STEPS = 512
 ROWS = 16
@@ -100,8 +101,8 @@ def test_whatever_is_encoded_is_allowed(walker, size):
 
 
 def test_real_files_are_allowed(walker, music):
-    from jaxmusic import beats
     from jaxmusic.formats.midi import read_notes
+    from jaxmusic.music import beats
 
     pieces = []
     for name in ("pop909", "multitrack_pop", "mutopia", "groove", "nottingham", "freedoom"):

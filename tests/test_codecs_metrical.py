@@ -10,7 +10,7 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmusic import config, grid
+from jaxmusic import config
 from jaxmusic.codecs.layout import (
     CONTROLS,
     DEFAULT_STYLES,
@@ -19,9 +19,10 @@ from jaxmusic.codecs.layout import (
 )
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.codecs.registry import make_codec, read_codec
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import midi_bytes
-from jaxmusic.notes import SECTIONS, Labels, make_notes
+from jaxmusic.music import grid
+from jaxmusic.music.notes import SECTIONS, Labels, make_notes
 
 CODEC = MetricalCodec()
 CODECS = {
@@ -315,8 +316,8 @@ def test_bars_left():
 
 
 def test_real_files(music):
-    from jaxmusic import beats
     from jaxmusic.formats.midi import read_notes
+    from jaxmusic.music import beats
 
     for name in ("pop909", "multitrack_pop", "mutopia", "groove", "nottingham"):
         files = sorted(p for p in (music / name).rglob("*") if p.suffix == ".mid")

@@ -15,8 +15,8 @@ from jaxmusic.codecs.layout import DEFAULT_STYLES
 from jaxmusic.codecs.performance import PerformanceCodec
 from jaxmusic.codecs.performance_notes import Performance, levels, performance_tokens, steps
 from jaxmusic.codecs.registry import read_codec
-from jaxmusic.errors import UserError
-from jaxmusic.notes import Labels, make_notes
+from jaxmusic.core.errors import UserError
+from jaxmusic.music.notes import Labels, make_notes
 
 CODECS = {v: PerformanceCodec(config.Codec(velocities=v, kind="performance")) for v in (8, 16, 32)}
 CODEC = CODECS[32]

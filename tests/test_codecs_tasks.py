@@ -17,10 +17,10 @@ from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.codecs.task_grammar import hole
 from jaxmusic.codecs.tasks import Given, Holes, holes
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import midi_bytes
-from jaxmusic.meters import METERS_BY_NAME, bar_length
-from jaxmusic.piece import Piece
+from jaxmusic.music.meters import METERS_BY_NAME, bar_length
+from jaxmusic.music.piece import Piece
 
 WRITTEN = TASKS[1:]
 CODECS = {

@@ -8,8 +8,8 @@ import data_music
 import pytest
 
 from jaxmusic.config import Prepare
+from jaxmusic.core.errors import UserError
 from jaxmusic.data.builder import prepare
-from jaxmusic.errors import UserError
 
 BEAM = importlib.util.find_spec("apache_beam") is not None
 needs_beam = pytest.mark.skipif(not BEAM, reason="needs the extra beam: pip install -e .[beam]")

@@ -6,12 +6,12 @@ import data_music
 import numpy as np
 import pytest
 
-from jaxmusic.beats import Fit
 from jaxmusic.config import Prepare
 from jaxmusic.data import cleaning
 from jaxmusic.data.builder import prepare_pieces
 from jaxmusic.formats import midi
-from jaxmusic.notes import make_notes
+from jaxmusic.music.beats import Fit
+from jaxmusic.music.notes import make_notes
 
 RULES = Prepare()
 

@@ -23,12 +23,12 @@ import pytest
 from jaxmusic import cli
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.config import Prepare
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import catalog, dataset_labels, datasets, downloading, record, tfds_builders
 from jaxmusic.data.builder import prepare
 from jaxmusic.data.downloading import Archive
 from jaxmusic.data.pieces import Pieces
 from jaxmusic.data.sources import NOTHING, MusicFile, find
-from jaxmusic.errors import UserError
 from jaxmusic.formats.midi import write_midi
 
 
@@ -216,7 +216,7 @@ def test_a_full_disk_while_unpacking_leaves_nothing(server, options, tmp_path, m
 
 
 def test_two_downloads_at_once(server, tmp_path):
-    from jaxmusic import locks
+    from jaxmusic.core import locks
 
     home = tmp_path / "downloads" / "x"
     home.mkdir(parents=True)

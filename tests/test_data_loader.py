@@ -10,11 +10,11 @@ import pytest
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.config import Data, Prepare
+from jaxmusic.core.errors import UserError
+from jaxmusic.core.events import Batch
 from jaxmusic.data import catalog, pieces
 from jaxmusic.data.builder import prepare, prepare_pieces
 from jaxmusic.data.loader import Loader
-from jaxmusic.errors import UserError
-from jaxmusic.events import Batch
 
 CONTEXT, BATCH = 256, 4
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.config import Data, Prepare
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import catalog, facts, mixture
 from jaxmusic.data.builder import prepare_pieces
 from jaxmusic.data.loader import Loader
 from jaxmusic.data.mixture import Member, Mixture, block
-from jaxmusic.errors import UserError
 
 CONTEXT, BATCH = 256, 8
 EVERYTHING = dict(tempo_scale=0.1, velocity_scale=0.2, drop_tracks=0.3)

@@ -14,16 +14,16 @@ import pytest
 
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.config import Prepare
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import building, catalog, measuring, record, workers
 from jaxmusic.data.builder import prepare, prepare_pieces
 from jaxmusic.data.pieces import Pieces
 from jaxmusic.data.sources import find
-from jaxmusic.errors import UserError
 from jaxmusic.formats.midi import write_midi
 from jaxmusic.formats.score_writing import write_musicxml
-from jaxmusic.grid import quantise
-from jaxmusic.notes import make_notes
-from jaxmusic.piece import Losses
+from jaxmusic.music.grid import quantise
+from jaxmusic.music.notes import make_notes
+from jaxmusic.music.piece import Losses
 
 
 @pytest.fixture(scope="module")

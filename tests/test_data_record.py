@@ -9,12 +9,12 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmusic.beats import Fit
 from jaxmusic.config import Data, Prepare
 from jaxmusic.data import cleaning, record, songs
 from jaxmusic.data.augmentation import CONTROLS, Change, alter, draw
 from jaxmusic.data.splits import SPLITS, assign
-from jaxmusic.notes import Labels, make_notes, semitones_to_c
+from jaxmusic.music.beats import Fit
+from jaxmusic.music.notes import Labels, make_notes, semitones_to_c
 
 FIT = Fit("estimate", 1.25, 15.5, 0.03)
 

@@ -7,10 +7,10 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxmusic.core.errors import UserError
 from jaxmusic.data.facts import DRUMS, Facts, Index, facts
 from jaxmusic.data.selection import parse
-from jaxmusic.errors import UserError
-from jaxmusic.notes import Labels, make_notes
+from jaxmusic.music.notes import Labels, make_notes
 
 WALTZ = Facts(
     *(90.0, 32, 64.0, 300, 2, 300 / 64),

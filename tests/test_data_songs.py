@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import dedup
-from jaxmusic import beats
 from jaxmusic.data import similarity, songs
 from jaxmusic.data.splits import LEFT_OUT, assign
 from jaxmusic.formats.midi import read_notes
-from jaxmusic.notes import make_notes
+from jaxmusic.music import beats
+from jaxmusic.music.notes import make_notes
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import starter
-from jaxmusic.errors import UserError
-from jaxmusic.notes import CHORD_COUNT, CHORD_QUALITIES, NO_CHORD, SECTIONS, TICKS_PER_BEAT
+from jaxmusic.music.notes import CHORD_COUNT, CHORD_QUALITIES, NO_CHORD, SECTIONS, TICKS_PER_BEAT
 
 STEP = TICKS_PER_BEAT // 12
 TONES = {"maj": (0, 4, 7), "min": (0, 3, 7), "7": (0, 4, 7, 10), "maj7": (0, 4, 7, 11)}

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.config import Codec, Data, Prepare
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import facts
 from jaxmusic.data.builder import prepare_pieces
 from jaxmusic.data.loader import Loader
-from jaxmusic.errors import UserError
-from jaxmusic.meters import TEMPOS
-from jaxmusic.notes import Labels, semitones_to_c
-from jaxmusic.piece import DRUM_SLOT
+from jaxmusic.music.meters import TEMPOS
+from jaxmusic.music.notes import Labels, semitones_to_c
+from jaxmusic.music.piece import DRUM_SLOT
 
 CODEC = MetricalCodec()
 OTHERS = (make_codec(Codec(kind="fused")), make_codec(Codec(velocities=32, kind="performance")))

@@ -16,13 +16,14 @@ from jaxmusic.codecs.layout import CONTROLS, TASKS
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.config import Codec, Data, Prepare, Tasks
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import builder, measuring, starter, tasks
 from jaxmusic.data.loader import Loader
-from jaxmusic.errors import UserError
-from jaxmusic.melody import melody_slot
-from jaxmusic.notes import make_notes
-from jaxmusic.train import run as runs
-from jaxmusic.train import trainer, weights
+from jaxmusic.music.melody import melody_slot
+from jaxmusic.music.notes import make_notes
+from jaxmusic.runs import folder as runs
+from jaxmusic.runs import weights
+from jaxmusic.train import trainer
 
 CODEC = streams.CODEC
 PIECES = streams.PIECES

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import starter
 from jaxmusic.data.facts import DRUMS
-from jaxmusic.errors import UserError
 from jaxmusic.evaluate import adherence
-from jaxmusic.grid import quantise
-from jaxmusic.notes import CHORD_QUALITIES, NO_CHORD, PITCH_NAMES, make_notes
+from jaxmusic.music.grid import quantise
+from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, PITCH_NAMES, make_notes
 
 pytestmark = pytest.mark.quick
 BAR, BEAT = 1920, 480

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from jaxmusic import beats
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.evaluate import bars
 from jaxmusic.formats.annotations import read_beats
 from jaxmusic.formats.midi import read_notes
-from jaxmusic.notes import make_notes
+from jaxmusic.music import beats
+from jaxmusic.music.notes import make_notes
 
 pytestmark = pytest.mark.quick
 BAR = 1920

@@ -2,10 +2,10 @@
 
 import pytest
 
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import starter
-from jaxmusic.errors import UserError
 from jaxmusic.evaluate import endings
-from jaxmusic.notes import make_notes
+from jaxmusic.music.notes import make_notes
 
 pytestmark = pytest.mark.quick
 BAR, BEAT, C_MAJOR, A_MINOR = 1920, 480, 0, 21

@@ -19,7 +19,7 @@ from jaxmusic.codecs.registry import make_codec
 from jaxmusic.evaluate import likelihood, windows
 from jaxmusic.evaluate.likelihood import Scored, Scorer
 from jaxmusic.models import transformer
-from jaxmusic.notes import make_notes
+from jaxmusic.music.notes import make_notes
 
 METRICAL = MetricalCodec()
 FUSED = MetricalCodec(config.Codec(kind="fused"))

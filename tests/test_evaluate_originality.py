@@ -7,13 +7,13 @@ import data_music
 import numpy as np
 import pytest
 
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import starter
 from jaxmusic.data.catalog import open_dataset
 from jaxmusic.data.lines import Lines
-from jaxmusic.errors import UserError
 from jaxmusic.evaluate import copy_index, originality, surprise
 from jaxmusic.evaluate.passages import passages
-from jaxmusic.notes import make_notes
+from jaxmusic.music.notes import make_notes
 
 BAR = data_music.BAR
 planted = data_music.planted

@@ -6,12 +6,12 @@ import hypothesis
 import numpy as np
 import pytest
 
-from jaxmusic import beats
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.evaluate import pitch, rhythm, sound, statistics, structure
 from jaxmusic.formats.midi import read_notes
 from jaxmusic.formats.symbols import chord_number
-from jaxmusic.notes import NO_CHORD, Notes, make_notes
+from jaxmusic.music import beats
+from jaxmusic.music.notes import NO_CHORD, Notes, make_notes
 from tests import strategies
 from tests.data_music import tune
 
@@ -203,7 +203,7 @@ def test_a_long_piece_is_compared_in_blocks(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.quick
 def test_pieces_that_are_not_aligned_are_refused():
-    with pytest.raises(UserError, match=r"jaxmusic.beats.align"):
+    with pytest.raises(UserError, match=r"jaxmusic.music.beats.align"):
         statistics.measure(ONE.replace(ticks_per_beat=384))
 
 

@@ -3,10 +3,10 @@ import pathlib
 import numpy as np
 import pytest
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.annotations import NEAREST, read_beats, read_chords, read_keys
 from jaxmusic.formats.symbols import chord_number
-from jaxmusic.notes import CHORD_QUALITIES, NO_CHORD
+from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD
 
 
 def written(folder: pathlib.Path, text: str) -> pathlib.Path:

@@ -6,9 +6,9 @@ import wave
 import numpy as np
 import pytest
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.audio import RATE, render, write_wav
-from jaxmusic.notes import make_notes
+from jaxmusic.music.notes import make_notes
 
 pytest.importorskip("midirenderer")
 pytest.importorskip("soxr")

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from etils import epath
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats import files
 from jaxmusic.formats.sequence import from_sequence, to_sequence
-from jaxmusic.notes import make_notes
+from jaxmusic.music.notes import make_notes
 
 NOTES = make_notes([0, 480], [480, 480], [60, 64], [80, 90], [0, 0], program=[4])
 

@@ -13,11 +13,11 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmusic import grid
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import read_notes, write_midi
 from jaxmusic.formats.symbols import chord_number, chord_symbol, fifths_key, key_fifths
-from jaxmusic.notes import CHORD_COUNT, Labels, make_notes
+from jaxmusic.music import grid
+from jaxmusic.music.notes import CHORD_COUNT, Labels, make_notes
 
 TEMPOS = st.floats(5.0, 900.0)
 METERS = st.tuples(st.integers(1, 15), st.sampled_from([1, 2, 4, 8, 16]))
@@ -319,7 +319,7 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
 
 READ_ALL = """
 import pathlib, sys
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import read_notes
 for line in sys.stdin:
     try:

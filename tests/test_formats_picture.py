@@ -5,12 +5,12 @@ import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats import picture
 from jaxmusic.formats.instruments import DRUMS, GM_PROGRAMS, drum_name, track_names
 from jaxmusic.formats.layout import bars_of, lay_out
 from jaxmusic.formats.midi import read_notes
-from jaxmusic.notes import Labels, make_notes
+from jaxmusic.music.notes import Labels, make_notes
 
 
 def piece(bars=8, **fields):

@@ -6,9 +6,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats import score
-from jaxmusic.notes import NO_CHORD
+from jaxmusic.music.notes import NO_CHORD
 
 LIEDER, SUITE, BOOKS = "openscore_lieder", "lilypond_musicxml_suite", "abc_nottingham"
 

@@ -8,11 +8,11 @@ import pytest
 import strategies
 from hypothesis import given, settings
 
-from jaxmusic import beats, grid
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats import files, midi, notation, spelling
 from jaxmusic.formats.score_writing import musicxml_text, write_musicxml
-from jaxmusic.notes import NO_CHORD, Labels, Notes, make_notes
+from jaxmusic.music import beats, grid
+from jaxmusic.music.notes import NO_CHORD, Labels, Notes, make_notes
 
 SONG = make_notes(
     # A melody with a pick-up, a triplet and a note over the bar line, drums, and a piano.

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import read_notes
 from jaxmusic.formats.sequence import from_sequence, sequence_class, to_sequence
-from jaxmusic.notes import CHORD_COUNT, SECTIONS, Labels, make_notes
+from jaxmusic.music.notes import CHORD_COUNT, SECTIONS, Labels, make_notes
 
 COLUMNS = (
     *("onset", "duration", "pitch", "velocity", "track", "program", "drum"),

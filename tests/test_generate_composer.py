@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmusic import config, meters
+from jaxmusic import config
 from jaxmusic.codecs.layout import BARS_LEFT, bars_left_index
 from jaxmusic.codecs.metrical import MetricalCodec
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import write_midi
 from jaxmusic.generate import decoding
 from jaxmusic.generate.composer import Composer
@@ -17,6 +17,7 @@ from jaxmusic.generate.length import check_duration, whole_bars
 from jaxmusic.generate.planning import SILENT_BARS
 from jaxmusic.generate.sampler import CHUNK
 from jaxmusic.models import decode, transformer
+from jaxmusic.music import meters
 
 CODEC = MetricalCodec()
 CONTEXT = 256

@@ -7,18 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmusic import config, meters
+from jaxmusic import config
 from jaxmusic.codecs.grammar import Grammar
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.codecs.performance import PerformanceCodec
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.generate import chords, controls, form, instruments
 from jaxmusic.generate.controls import Wishes, read
 from jaxmusic.generate.planning import Planner
 from jaxmusic.generate.views import View
-from jaxmusic.harmony import key_of_chords
-from jaxmusic.notes import CHORD_TONES, NO_CHORD, SECTIONS
-from jaxmusic.piece import DENSITIES, DRUM_SLOT, density_level, density_range
+from jaxmusic.music import meters
+from jaxmusic.music.harmony import key_of_chords
+from jaxmusic.music.notes import CHORD_TONES, NO_CHORD, SECTIONS
+from jaxmusic.music.piece import DENSITIES, DRUM_SLOT, density_level, density_range
 
 CODEC = MetricalCodec()
 PERFORMANCE = PerformanceCodec()

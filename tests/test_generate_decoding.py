@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmusic import config, meters
+from jaxmusic import config
 from jaxmusic.codecs.vocabulary import Vocabulary
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.generate import decoding
 from jaxmusic.generate.length import TEMPO_PLAY, check_duration, parse_duration, whole_bars
+from jaxmusic.music import meters
 
 SIZE = 50
 VOCABULARY = Vocabulary((("pitch", 10), ("drum", 15), ("position", 25)))

@@ -11,7 +11,7 @@ from jaxmusic import config
 from jaxmusic.codecs.grammar import Grammar, Rules
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.codecs.performance import PerformanceCodec
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.generate import repetition, streaming
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.controls import Wishes

@@ -14,8 +14,8 @@ import jaxmusic
 from jaxmusic import config
 from jaxmusic.codecs.grammar import Grammar
 from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import starter
-from jaxmusic.errors import UserError
 from jaxmusic.formats import files
 from jaxmusic.formats import sequence as sequences
 from jaxmusic.generate import filling, merging, tasks
@@ -23,7 +23,7 @@ from jaxmusic.generate.composer import Composition
 from jaxmusic.generate.continuing import ContinuingPlanner
 from jaxmusic.generate.controls import read
 from jaxmusic.models import transformer
-from jaxmusic.notes import make_notes
+from jaxmusic.music.notes import make_notes
 
 CODEC = MetricalCodec()
 GRAMMAR = Grammar(CODEC)

@@ -14,7 +14,7 @@ from jaxmusic.codecs.layout import CONTROLS
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.codecs.performance import PerformanceCodec
 from jaxmusic.codecs.registry import make_codec
-from jaxmusic.events import Events
+from jaxmusic.core.events import Events
 from jaxmusic.generate import decoding, views
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.controls import Wishes

@@ -8,11 +8,11 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmusic import meters
-from jaxmusic.grid import dequantise, quantise
-from jaxmusic.meters import METERS, TEMPOS
-from jaxmusic.notes import NO_CHORD, Labels, make_notes
-from jaxmusic.piece import DRUM_SLOT, Losses
+from jaxmusic.music import meters
+from jaxmusic.music.grid import dequantise, quantise
+from jaxmusic.music.meters import METERS, TEMPOS
+from jaxmusic.music.notes import NO_CHORD, Labels, make_notes
+from jaxmusic.music.piece import DRUM_SLOT, Losses
 
 BEAT = 480
 

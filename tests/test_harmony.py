@@ -7,12 +7,12 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from jaxmusic import beats, grid, harmony
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import starter
-from jaxmusic.errors import UserError
 from jaxmusic.formats.annotations import read_beats, read_chords, read_keys
 from jaxmusic.formats.symbols import chord_number, chord_symbol
-from jaxmusic.notes import CHORD_QUALITIES, NO_CHORD, Labels, Notes, make_notes
+from jaxmusic.music import beats, grid, harmony
+from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, Labels, Notes, make_notes
 from tests import strategies
 
 SONG = "C G Am F C Dm G7 C"

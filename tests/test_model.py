@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import jaxmusic
-from jaxmusic import beats, config, grid
+from jaxmusic import config
 from jaxmusic.formats import sequence as sequences
+from jaxmusic.music import beats, grid
 
 
 @pytest.fixture(scope="module")

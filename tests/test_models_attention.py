@@ -10,8 +10,10 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError
-from jaxmusic.models import attention, chunked, flash, layout, remat
+from jaxmusic.core.errors import UserError
+from jaxmusic.models import layout, remat
+from jaxmusic.models.attention import chunked, flash
+from jaxmusic.models.attention import kernels as attention
 
 PALLAS = ("splash", "flash")
 

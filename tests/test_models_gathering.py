@@ -33,8 +33,8 @@ def made():
     from jaxmusic import config
     from jaxmusic.models.gathering import gathered
     from jaxmusic.models.layout import Layout
-    from jaxmusic.parallel import sharding
-    from jaxmusic.parallel.mesh import make_mesh
+    from jaxmusic.models import sharding
+    from jaxmusic.models.mesh import make_mesh
     from jaxmusic.planning.collectives import collectives
     mesh, rules = make_mesh(config.Mesh()), sharding.ShardingRules()
     layout = Layout(mesh, functools.partial(sharding.spec, rules, mesh=mesh))

@@ -12,10 +12,11 @@ START = """
     import jax.numpy as jnp
     import numpy as np
     from jaxmusic import config as configs
-    from jaxmusic.events import Events
-    from jaxmusic.models import attention, transformer
+    from jaxmusic.core.events import Events
+    from jaxmusic.models.attention import kernels as attention
+    from jaxmusic.models import transformer
     from jaxmusic.models.layout import Layout
-    from jaxmusic.parallel import mesh as meshes, sharding
+    from jaxmusic.models import mesh as meshes, sharding
 
     rules = sharding.ShardingRules()
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxmusic import config as configs
-from jaxmusic.events import MAX_PITCHES
+from jaxmusic.core.events import MAX_PITCHES
 from jaxmusic.models import position
 
 pytestmark = pytest.mark.quick

@@ -8,7 +8,7 @@ import pytest
 
 from jaxmusic import config as configs
 from jaxmusic.codecs import registry
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.models import presets, transformer
 
 COUNTS = {

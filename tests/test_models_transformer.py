@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError
-from jaxmusic.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
+from jaxmusic.core.errors import UserError
+from jaxmusic.core.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
 from jaxmusic.models import decode, transformer
 
 SMALL = configs.Model(layers=2, width=32, heads=4, kv_heads=2, head_dim=16, hidden=48)

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from jaxmusic import cli, config, originals
+from jaxmusic.core.errors import UserError
 from jaxmusic.data.builder import prepare_pieces
-from jaxmusic.errors import UserError
 from jaxmusic.formats.midi import read_notes, write_midi
 from jaxmusic.generate.composer import Composition
 from jaxmusic.model import MusicModel
-from jaxmusic.notes import make_notes
-from jaxmusic.train import weights
+from jaxmusic.music.notes import make_notes
+from jaxmusic.runs import weights
 
 
 @pytest.fixture(scope="module")

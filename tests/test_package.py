@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 import jaxmusic
-from jaxmusic import beats, cli, config, grid, meters
+from jaxmusic import cli, config
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.codecs.performance import PerformanceCodec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.formats import midi
 from jaxmusic.generate import length
-from jaxmusic.notes import Notes, make_notes
+from jaxmusic.music import beats, grid, meters
+from jaxmusic.music.notes import Notes, make_notes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "jaxmusic").rglob("*.py"))
@@ -106,7 +107,10 @@ def test_imports_point_down(floors):
         ({"data/x.py": "if 1:\n  import jax.numpy"}, "data does without jax"),
         ({"train/x.py": "from . import y"}, "imports are absolute"),
         ({"attic.py": ""}, "room attic has no floor"),
-        ({"notes.py": "from jaxmusic import grid", "grid.py": "import jaxmusic.notes"}, "circle"),
+        (
+            {"notes.py": "from jaxmusic import grid", "grid.py": "import jaxmusic.music.notes"},
+            "circle",
+        ),
     ],
 )
 def test_floors_find_what_is_wrong(floors, tmp_path, files, found):
@@ -125,7 +129,7 @@ def test_floors_allow_what_is_right(floors, tmp_path):
     (package / "data").mkdir(parents=True)
     (package / "notes.py").write_text("import numpy\n")
     (package / "data" / "a.py").write_text(
-        "from typing import TYPE_CHECKING\nfrom jaxmusic.notes import Notes\n"
+        "from typing import TYPE_CHECKING\nfrom jaxmusic.music.notes import Notes\n"
         "from jaxmusic.data import b\nif TYPE_CHECKING:\n  from note_seq import NoteSequence\n"
         "def f():\n  import note_seq, jax\n"
     )

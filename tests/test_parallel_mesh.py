@@ -8,9 +8,9 @@ from flax import nnx
 from jax.sharding import PartitionSpec
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError
-from jaxmusic.parallel import mesh as meshes
-from jaxmusic.parallel import sharding
+from jaxmusic.core.errors import UserError
+from jaxmusic.models import mesh as meshes
+from jaxmusic.models import sharding
 
 RULES = sharding.ShardingRules()
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError
-from jaxmusic.parallel import topology
+from jaxmusic.cluster import topology
+from jaxmusic.core.errors import UserError
 from jaxmusic.planning import ahead, collectives, plan, roofline
 from jaxmusic.planning import text as plan_text
-from jaxmusic.train import experiments
+from jaxmusic.runs import experiments
 
 AXES = {"replica": 2, "fsdp": 4, "context": 1, "tensor": 1}
 TOY = configs.Experiment(

@@ -9,15 +9,16 @@ import data_music
 import numpy as np
 import pytest
 
-from jaxmusic import beats, config, grid
+from jaxmusic import config
 from jaxmusic.cli import main
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import starter
-from jaxmusic.errors import UserError
 from jaxmusic.evaluate import wishes
 from jaxmusic.evaluate.statistics import STATISTICS
 from jaxmusic.formats import midi
 from jaxmusic.generate import instruments
-from jaxmusic.notes import make_notes
+from jaxmusic.music import beats, grid
+from jaxmusic.music.notes import make_notes
 from jaxmusic.reports import compare, figures, gather, page, plots, sets, writing
 
 BAR = 1920
@@ -320,7 +321,7 @@ def test_as_many_instruments_are_asked_for_as_a_song_has():
 
 
 def test_chords_that_were_found_in_the_notes_tell_nothing_of_the_finder():
-    from jaxmusic import harmony
+    from jaxmusic.music import harmony
 
     songs = [beats.align(song(i))[0] for i in range(3)]
     assert wishes.annotated("chords", songs) == []

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import train_fakes as fakes
 
-from jaxmusic.errors import UserError
-from jaxmusic.train import checkpoint, session, trainer, weights
-from jaxmusic.train import run as runs
+from jaxmusic.core.errors import UserError
+from jaxmusic.runs import checkpoint, weights
+from jaxmusic.runs import folder as runs
+from jaxmusic.train import session, trainer
 from jaxmusic.train.monitor import read_log
 
 

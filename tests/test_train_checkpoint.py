@@ -16,12 +16,13 @@ from safetensors.numpy import load_file, save_file
 
 from jaxmusic import cli, config
 from jaxmusic.codecs.registry import make_codec
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.models import transformer
-from jaxmusic.train import checkpoint, session, trainer, weights
-from jaxmusic.train import run as runs
+from jaxmusic.models.params import named
+from jaxmusic.runs import checkpoint, weights
+from jaxmusic.runs import folder as runs
+from jaxmusic.train import session, trainer
 from jaxmusic.train.monitor import read_log
-from jaxmusic.train.step import named
 
 
 @pytest.fixture(autouse=True)

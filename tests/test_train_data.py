@@ -10,11 +10,12 @@ import pytest
 import train_fakes as fakes
 
 from jaxmusic import config
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import builder, starter
 from jaxmusic.data.loader import Loader
-from jaxmusic.errors import UserError
-from jaxmusic.train import run as runs
-from jaxmusic.train import session, trainer, weights
+from jaxmusic.runs import folder as runs
+from jaxmusic.runs import weights
+from jaxmusic.train import session, trainer
 
 
 @pytest.fixture(scope="module")

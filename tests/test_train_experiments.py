@@ -2,10 +2,12 @@
 
 import pytest
 
-from jaxmusic import config, settings
-from jaxmusic.errors import UserError
+from jaxmusic import config
+from jaxmusic.core import settings
+from jaxmusic.core.errors import UserError
 from jaxmusic.models import transformer
-from jaxmusic.train import experiments, optimizer
+from jaxmusic.runs import experiments
+from jaxmusic.train import optimizer
 
 pytestmark = pytest.mark.quick
 

@@ -19,13 +19,14 @@ from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
 from jaxmusic import config
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import starter
-from jaxmusic.errors import UserError
 from jaxmusic.evaluate.statistics import STATISTICS
 from jaxmusic.formats import audio
 from jaxmusic.formats.midi import read_notes
-from jaxmusic.train import experiments, hooks, monitor, samples, session, trainer, weights
-from jaxmusic.train.log import read_log
+from jaxmusic.runs import experiments, weights
+from jaxmusic.runs.log import read_log
+from jaxmusic.train import hooks, monitor, samples, session, trainer
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SAMPLES = config.Samples(every=2, pieces=2, seconds=6.0, statistics="polyphony pitches")

@@ -16,11 +16,12 @@ import train_fakes as fakes
 from etils import epath
 
 from jaxmusic import config
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.parallel import hosts, lines
 from jaxmusic.parallel import roll as rolls
-from jaxmusic.train import exits, weights
-from jaxmusic.train import run as runs
+from jaxmusic.runs import folder as runs
+from jaxmusic.runs import weights
+from jaxmusic.train import exits
 from jaxmusic.train.monitor import read_log
 
 HERE = "localhost"

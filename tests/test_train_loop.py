@@ -13,11 +13,13 @@ import pytest
 import train_fakes as fakes
 from etils import epath
 
-from jaxmusic import config, settings
-from jaxmusic.errors import UserError
+from jaxmusic import config
+from jaxmusic.core import settings
+from jaxmusic.core.errors import UserError
 from jaxmusic.parallel.hosts import Hosts
-from jaxmusic.train import checkpoint, session, trainer, weights
-from jaxmusic.train import run as runs
+from jaxmusic.runs import checkpoint, weights
+from jaxmusic.runs import folder as runs
+from jaxmusic.train import session, trainer
 from jaxmusic.train.monitor import read_log
 
 

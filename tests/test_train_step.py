@@ -16,11 +16,11 @@ import pytest
 import train_fakes as fakes
 
 from jaxmusic import config
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.models import transformer
 from jaxmusic.models.loss import summed_losses, token_losses
-from jaxmusic.parallel.mesh import make_mesh
-from jaxmusic.parallel.sharding import ShardingRules
+from jaxmusic.models.mesh import make_mesh
+from jaxmusic.models.sharding import ShardingRules
 from jaxmusic.train import optimizer, spikes, step
 
 
@@ -386,7 +386,7 @@ SHARDED = """
     import optax
     import train_fakes as fakes
     from jaxmusic import config
-    from jaxmusic.parallel.mesh import make_mesh
+    from jaxmusic.models.mesh import make_mesh
     from jaxmusic.train import optimizer, step
 
     jax.config.update("jax_num_cpu_devices", 8)

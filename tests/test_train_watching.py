@@ -16,21 +16,13 @@ import pytest
 import train_fakes as fakes
 from etils import epath
 
-from jaxmusic import cli, config, locks, settings
-from jaxmusic.errors import UserError
-from jaxmusic.parallel import peaks
-from jaxmusic.train import (
-    experiments,
-    goodput,
-    monitor,
-    profiling,
-    session,
-    status,
-    status_text,
-    trackers,
-    trainer,
-)
-from jaxmusic.train.log import read_log
+from jaxmusic import cli, config
+from jaxmusic.cluster import peaks
+from jaxmusic.core import locks, settings
+from jaxmusic.core.errors import UserError
+from jaxmusic.runs import experiments, goodput, status, status_text
+from jaxmusic.runs.log import read_log
+from jaxmusic.train import monitor, profiling, session, trackers, trainer
 from jaxmusic.train.meter import Meter
 from jaxmusic.train.step import Metrics
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxmusic import config
 from jaxmusic.codecs.metrical import MetricalCodec
-from jaxmusic.events import Batch, Events
+from jaxmusic.core.events import Batch, Events
 from jaxmusic.train import supervisor
 
 STEPS = 6

@@ -22,10 +22,11 @@ if cluster:
 import train_fakes as fakes  # noqa: E402
 from jax.experimental import multihost_utils  # noqa: E402
 
-from jaxmusic import config, paths  # noqa: E402
-from jaxmusic.parallel.mesh import make_mesh  # noqa: E402
-from jaxmusic.train import checkpoint  # noqa: E402
-from jaxmusic.train import run as runs  # noqa: E402
+from jaxmusic import config  # noqa: E402
+from jaxmusic.core import paths  # noqa: E402
+from jaxmusic.models.mesh import make_mesh  # noqa: E402
+from jaxmusic.runs import checkpoint  # noqa: E402
+from jaxmusic.runs import folder as runs  # noqa: E402
 from jaxmusic.train.step import make_program  # noqa: E402
 
 experiment = fakes.experiment(

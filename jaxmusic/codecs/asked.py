@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax.numpy as jnp
 
 from jaxmusic.codecs import closing
-from jaxmusic.piece import DRUM_SLOT, PITCHED_SLOTS
+from jaxmusic.music.piece import DRUM_SLOT, PITCHED_SLOTS
 
 if TYPE_CHECKING:
     from jaxmusic.codecs.grammar import Grammar, State

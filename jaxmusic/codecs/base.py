@@ -14,10 +14,10 @@ from jaxmusic.codecs import layout
 from jaxmusic.codecs.layout import MAX_STYLES
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.codecs.vocabulary import Vocabulary
-from jaxmusic.errors import UserError
-from jaxmusic.events import Events
-from jaxmusic.notes import Notes
-from jaxmusic.piece import Losses
+from jaxmusic.core.errors import UserError
+from jaxmusic.core.events import Events
+from jaxmusic.music.notes import Notes
+from jaxmusic.music.piece import Losses
 
 C = TypeVar("C", bound="Codec")
 
@@ -124,7 +124,7 @@ class Codec(abc.ABC):
 
     @abc.abstractmethod
     def events(self, tokens: np.ndarray) -> Events:
-        """Event tensors of a stream that opens with a header (see `jaxmusic.events.Events`)."""
+        """Event tensors of a stream that opens with a header (see `core.events.Events`)."""
 
     @property
     def resolution(self) -> str:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmusic.codecs.layout import MAX_HOLD
-from jaxmusic.notes import CHORD_COUNT, CHORD_QUALITIES, CHORD_TONES, NO_CHORD
+from jaxmusic.music.notes import CHORD_COUNT, CHORD_QUALITIES, CHORD_TONES, NO_CHORD
 
 if TYPE_CHECKING:
     from jaxmusic.codecs.asked import Asked, Place

@@ -15,14 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmusic import meters
 from jaxmusic.codecs import asked, task_grammar
 from jaxmusic.codecs.layout import BARS_LEFT, MAX_HOLD
 from jaxmusic.codecs.metrical import MetricalCodec
-from jaxmusic.events import Events
-from jaxmusic.meters import METERS
-from jaxmusic.notes import SECTIONS
-from jaxmusic.piece import DRUM_PITCHES, DRUM_SLOT, PITCHED_SLOTS
+from jaxmusic.core.events import Events
+from jaxmusic.music import meters
+from jaxmusic.music.meters import METERS
+from jaxmusic.music.notes import SECTIONS
+from jaxmusic.music.piece import DRUM_PITCHES, DRUM_SLOT, PITCHED_SLOTS
 
 FAR = 1 << 20
 """More bars than any piece has."""

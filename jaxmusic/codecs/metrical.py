@@ -16,24 +16,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxmusic import grid
 from jaxmusic.codecs import metrical_events, metrical_reading, metrical_writing
 from jaxmusic.codecs.metrical_layout import MetricalLayout
 from jaxmusic.codecs.tasks import Given
-from jaxmusic.events import Events
-from jaxmusic.notes import Notes
-from jaxmusic.piece import Losses, Piece
+from jaxmusic.core.events import Events
+from jaxmusic.music import grid
+from jaxmusic.music.notes import Notes
+from jaxmusic.music.piece import Losses, Piece
 
 
 class MetricalCodec(MetricalLayout):
     """Quantised pieces to tokens and back; its tables are those of `MetricalLayout`."""
 
     def quantise(self, notes: Notes) -> tuple[Piece, Losses]:
-        """Aligned notes on this codec's grid, see `jaxmusic.grid.quantise`."""
+        """Aligned notes on this codec's grid, see `jaxmusic.music.grid.quantise`."""
         return grid.quantise(notes, self.config.steps_per_beat, self.config.velocities)
 
     def dequantise(self, piece: Piece) -> Notes:
-        """The notes of a piece, see `jaxmusic.grid.dequantise`."""
+        """The notes of a piece, see `jaxmusic.music.grid.dequantise`."""
         return grid.dequantise(piece)
 
     def header(self, piece: Piece, drop: frozenset[str] = frozenset()) -> list[int]:
@@ -62,7 +62,7 @@ class MetricalCodec(MetricalLayout):
         return np.concatenate([[header], np.bincount(bar, minlength=piece.bars)]).astype(np.int32)
 
     def events(self, tokens: np.ndarray) -> Events:
-        """Event tensors of a stream that opens with a header (see `jaxmusic.events.Events`)."""
+        """Event tensors of a stream that opens with a header (see `core.events.Events`)."""
         return metrical_events.events(self, tokens)
 
     def decode(self, tokens: np.ndarray) -> tuple[Piece, int]:

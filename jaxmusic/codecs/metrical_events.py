@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from jaxmusic.codecs.metrical_layout import MetricalLayout
-from jaxmusic.events import Events
-from jaxmusic.piece import DRUM_PITCHES, DRUM_SLOT
+from jaxmusic.core.events import Events
+from jaxmusic.music.piece import DRUM_PITCHES, DRUM_SLOT
 
 
 def events(codec: MetricalLayout, tokens: np.ndarray) -> Events:
-    """Event tensors of a stream that opens with a header (see `jaxmusic.events.Events`)."""
+    """Event tensors of a stream that opens with a header (see `jaxmusic.core.events.Events`)."""
     tokens = np.asarray(tokens, np.int32)
     v, count = codec.vocabulary, len(tokens)
     # Whole indices and a byte for each kind: several times faster than what they stand for.

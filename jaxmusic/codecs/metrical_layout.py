@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxmusic import config, meters
+from jaxmusic import config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.layout import (
     BARS_LEFT,
@@ -17,10 +17,11 @@ from jaxmusic.codecs.layout import (
     TASK_ROOM,
 )
 from jaxmusic.codecs.tasks import HOLE, WRITE
-from jaxmusic.errors import UserError
-from jaxmusic.meters import METERS, TEMPOS
-from jaxmusic.notes import CHORD_COUNT
-from jaxmusic.piece import DENSITIES, DRUM_PITCHES, PITCHED_SLOTS
+from jaxmusic.core.errors import UserError
+from jaxmusic.music import meters
+from jaxmusic.music.meters import METERS, TEMPOS
+from jaxmusic.music.notes import CHORD_COUNT
+from jaxmusic.music.piece import DENSITIES, DRUM_PITCHES, PITCHED_SLOTS
 
 
 class MetricalLayout(Codec):

@@ -7,9 +7,9 @@ import numpy as np
 from jaxmusic.codecs.layout import BARS_LEFT, SECTION_ROOM, TASKS
 from jaxmusic.codecs.metrical_events import events, marked_bars
 from jaxmusic.codecs.metrical_layout import MetricalLayout
-from jaxmusic.meters import TEMPOS
-from jaxmusic.notes import SECTIONS
-from jaxmusic.piece import DRUM_SLOT, Piece, canonical
+from jaxmusic.music.meters import TEMPOS
+from jaxmusic.music.notes import SECTIONS
+from jaxmusic.music.piece import DRUM_SLOT, Piece, canonical
 
 _WRITTEN = ("bar", "chord", "position", "slot", "pitch", "hold", "note", "drum")
 """What may stand after the token for writing."""

@@ -33,10 +33,10 @@ from jaxmusic.codecs.performance_notes import (
     steps,
 )
 from jaxmusic.codecs.tasks import Given
-from jaxmusic.errors import UserError
-from jaxmusic.events import Events
-from jaxmusic.notes import Labels, Notes, make_notes
-from jaxmusic.piece import Losses
+from jaxmusic.core.errors import UserError
+from jaxmusic.core.events import Events
+from jaxmusic.music.notes import Labels, Notes, make_notes
+from jaxmusic.music.piece import Losses
 
 DEFAULT_VELOCITY = 100
 """Loudness of notes before any velocity token, as note-seq has it."""
@@ -179,7 +179,7 @@ class PerformanceCodec(Codec):
         return tokens, np.concatenate([step, silence])
 
     def events(self, tokens: np.ndarray) -> Events:
-        """Event tensors of a stream; time counts steps of 10 ms (see `jaxmusic.events.Events`)."""
+        """Event tensors of a stream; time counts steps of 10 ms (see `core.events.Events`)."""
         tokens = np.asarray(tokens, np.int32)
         value = self.vocabulary.value[tokens]
         shift = (tokens >= SHIFT) & (tokens < VELOCITY)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxmusic.codecs.layout import TASK_ROOM
 from jaxmusic.codecs.performance import PerformanceCodec
 from jaxmusic.codecs.performance_notes import MAX_SHIFT, STEPS_PER_SECOND
-from jaxmusic.events import Events
+from jaxmusic.core.events import Events
 
 FAR = 1 << 20
 """More steps than any performance has."""

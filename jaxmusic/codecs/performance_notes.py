@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxmusic import piece
-from jaxmusic.notes import Notes
+from jaxmusic.music import piece
+from jaxmusic.music.notes import Notes
 
 STEPS_PER_SECOND = 100
 MAX_SHIFT = 100

@@ -8,7 +8,7 @@ from jaxmusic import config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.codecs.performance import PerformanceCodec
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 
 CODECS: dict[str, type[Codec]] = {
     kind: codec for codec in (MetricalCodec, PerformanceCodec) for kind in codec.KINDS

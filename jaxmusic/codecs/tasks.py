@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmusic.codecs.layout import TASKS
-from jaxmusic.piece import Piece
+from jaxmusic.music.piece import Piece
 
 HOLE = len(TASKS)
 """Value of the task token that marks a bar of which something is to be written."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from jaxmusic import config
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 
 
 def evaluate(

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxmusic import config
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 
 
 def train(argv: Sequence[str]) -> int:
@@ -59,7 +59,7 @@ def train(argv: Sequence[str]) -> int:
 
 def plan(argv: Sequence[str]) -> int:
     """Plans memory, traffic and time of training: `jaxmusic plan CONFIG --topology v5e:16x16`."""
-    from jaxmusic.parallel.topology import compile_elsewhere
+    from jaxmusic.cluster.topology import compile_elsewhere
 
     compile_elsewhere()
     from jaxmusic.planning import plan as planning
@@ -120,7 +120,7 @@ def status(
       json: print one JSON object on a line for each run.
       watch: show it anew every two seconds, until Ctrl-C.
     """
-    from jaxmusic.train import status_text
+    from jaxmusic.runs import status_text
 
     return status_text.show(run_folders, json, watch)
 
@@ -145,7 +145,7 @@ def export(
       step: training step of the checkpoint; the one with the best validation loss if absent.
       dtype: float32 keeps every bit, bfloat16 takes half the room.
     """
-    from jaxmusic.train import weights
+    from jaxmusic.runs import weights
 
     made = weights.export(run, out, step, dtype)
     print(f"wrote {out}: the model of {run} at step {made}")
@@ -153,7 +153,7 @@ def export(
 
 def _experiment(argv: Sequence[str]) -> tuple[config.Experiment, Sequence[str]]:
     """The experiment that is named first, and the other arguments."""
-    from jaxmusic.train import experiments
+    from jaxmusic.runs import experiments
 
     if not argv or argv[0].startswith("-"):
         if not set(argv) & {"-h", "--help"}:

@@ -17,8 +17,8 @@ import numpy as np
 
 from jaxmusic.codecs.layout import CONTROLS
 from jaxmusic.config import Data
-from jaxmusic.errors import UserError
-from jaxmusic.notes import Notes
+from jaxmusic.core.errors import UserError
+from jaxmusic.music.notes import Notes
 
 
 class Change(NamedTuple):

@@ -15,10 +15,10 @@ from collections.abc import Generator, Sequence
 from etils import epath
 
 from jaxmusic.config import Prepare
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import workers
 from jaxmusic.data.examine import Kept, Skipped
 from jaxmusic.data.sources import MusicFile
-from jaxmusic.errors import UserError
 
 BATCH = 256
 """Files in a part: a machine that is lost costs the work of so many."""

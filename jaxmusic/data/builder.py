@@ -14,16 +14,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from etils import epath
 from tqdm import tqdm
 
-from jaxmusic import paths
 from jaxmusic.config import Prepare
+from jaxmusic.core import paths
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import catalog, dataset_labels, datasets, mirror, record, selection
 from jaxmusic.data.building import REPORT, Build
 from jaxmusic.data.examine import default_codec, examine_piece
 from jaxmusic.data.sources import MusicFile, find
 from jaxmusic.data.summary import Summary
 from jaxmusic.data.workers import examine_files
-from jaxmusic.errors import UserError
-from jaxmusic.notes import Notes
+from jaxmusic.music.notes import Notes
 
 PREPARATION = 3
 """Raised when reading, aligning or cleaning change so that datasets should be made again."""

@@ -20,6 +20,7 @@ from etils import epath
 from tqdm import tqdm
 
 from jaxmusic.config import Data, Prepare
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import catalog, measuring, songs
 from jaxmusic.data.examine import Kept, Skipped, default_codec
 from jaxmusic.data.facts import Facts, Index
@@ -28,7 +29,6 @@ from jaxmusic.data.pieces import Pieces
 from jaxmusic.data.splits import SPLITS, TWIN, assign
 from jaxmusic.data.summary import Summary
 from jaxmusic.data.writing import write_shards
-from jaxmusic.errors import UserError
 
 REPORT = "skipped.tsv"
 _BUILDING = ".building"

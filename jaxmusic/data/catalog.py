@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from jaxmusic import locks, paths
+from jaxmusic.core import locks, paths
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import mirror, record
-from jaxmusic.errors import UserError
 
 CONFIG = "notes"
 SUMMARY = "summary.json"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxmusic.beats import Fit
 from jaxmusic.config import Prepare
-from jaxmusic.notes import Notes
+from jaxmusic.music.beats import Fit
+from jaxmusic.music.notes import Notes
 
 
 def too_few_notes(notes: Notes, config: Prepare) -> str | None:

@@ -7,9 +7,9 @@ import pathlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from jaxmusic.core.errors import UserError
 from jaxmusic.data.sources import NOTHING, Known, MusicFile
 from jaxmusic.data.splits import SPLITS
-from jaxmusic.errors import UserError
 
 LabelReader = Callable[[pathlib.Path, list[MusicFile]], list[MusicFile]]
 """Of a dataset's folder and its files: the same files with what is known of them."""

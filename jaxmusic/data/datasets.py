@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 
 from jaxmusic.config import Prepare
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import dataset_labels, downloading
 from jaxmusic.data.dataset_labels import LabelReader
 from jaxmusic.data.downloading import Archive
 from jaxmusic.data.sources import MusicFile, find
-from jaxmusic.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

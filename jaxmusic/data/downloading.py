@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from jaxmusic import locks
-from jaxmusic.errors import UserError
+from jaxmusic.core import locks
+from jaxmusic.core.errors import UserError
 
 FOLDER = "downloads"
 _TRIES = 4  # TFDS's own ten take minutes, in which it says nothing

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmusic import beats, harmony
-from jaxmusic.beat_grid import pulse_error
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.config import Prepare
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import cleaning, facts, labelling, record, selection, songs
 from jaxmusic.data.sources import NOTHING, Known, MusicFile
-from jaxmusic.errors import UserError
-from jaxmusic.notes import TICKS_PER_BEAT, Notes
-from jaxmusic.piece import Losses
+from jaxmusic.music import beats, harmony
+from jaxmusic.music.beat_grid import pulse_error
+from jaxmusic.music.notes import TICKS_PER_BEAT, Notes
+from jaxmusic.music.piece import Losses
 
 
 class Kept(NamedTuple):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmusic.notes import NO_CHORD, Notes
+from jaxmusic.music.notes import NO_CHORD, Notes
 
 VERSION = 2
 """Raised when a fact comes to mean something else, so that indices are made anew."""

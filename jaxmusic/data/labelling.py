@@ -6,11 +6,11 @@ import dataclasses
 
 import numpy as np
 
-from jaxmusic import beats
-from jaxmusic.beat_grid import ticks_at
+from jaxmusic.core.errors import UserError
 from jaxmusic.data.sources import NOTHING, Known
-from jaxmusic.errors import UserError
-from jaxmusic.notes import Notes
+from jaxmusic.music import beats
+from jaxmusic.music.beat_grid import ticks_at
+from jaxmusic.music.notes import Notes
 
 # A labelled grid is worse than an estimated one if onsets lie further from its 12ths of a beat by
 # more than this share and by more than so many milliseconds: labels also know the bar lines.

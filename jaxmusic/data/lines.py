@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmusic.data.similarity import mixed
-from jaxmusic.notes import TICKS_PER_BEAT, Notes
+from jaxmusic.music.notes import TICKS_PER_BEAT, Notes
 
 RUN = 7
 """Intervals in a run. A piece that lost a tenth of its notes has 0.9 ** 8 = 43 % of its runs left,

@@ -13,6 +13,8 @@ import numpy as np
 
 from jaxmusic.codecs.base import Codec
 from jaxmusic.config import Data
+from jaxmusic.core.errors import UserError
+from jaxmusic.core.events import Batch, Events
 from jaxmusic.data import augmentation, mixture, selection, tasks
 from jaxmusic.data.augmentation import generator
 from jaxmusic.data.catalog import Dataset, open_dataset
@@ -20,9 +22,7 @@ from jaxmusic.data.feeding import Order, feed
 from jaxmusic.data.mixture import Member, Mixture
 from jaxmusic.data.pieces import MEMORY
 from jaxmusic.data.stream import SEGMENT, TARGET, NoPieces, Stream, empty_row
-from jaxmusic.errors import UserError
-from jaxmusic.events import Batch, Events
-from jaxmusic.notes import Notes
+from jaxmusic.music.notes import Notes
 
 _AHEAD = 8
 """Batches that are read ahead."""

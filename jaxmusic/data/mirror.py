@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from etils import epath
 
-from jaxmusic import locks, paths
-from jaxmusic.errors import UserError
+from jaxmusic.core import locks, paths
+from jaxmusic.core.errors import UserError
 
 FILES = "files.json"
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxmusic.core.errors import UserError
 from jaxmusic.data.augmentation import generator
-from jaxmusic.errors import UserError
 
 MOST = 4096
 """Rows in the longest block."""

@@ -12,7 +12,7 @@ from etils import epath
 from jaxmusic.codecs.base import Codec
 from jaxmusic.data import record
 from jaxmusic.data.augmentation import Change
-from jaxmusic.notes import Notes
+from jaxmusic.music.notes import Notes
 
 MEMORY = 2**29
 """Bytes of pieces that one split keeps."""

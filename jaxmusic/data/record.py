@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxmusic.beats import Fit
-from jaxmusic.notes import TICKS_PER_BEAT, Labels, Notes
+from jaxmusic.music.beats import Fit
+from jaxmusic.music.notes import TICKS_PER_BEAT, Labels, Notes
 
 FORMAT = 1
 """Raised when older readers would misread a record; the first number of a dataset's version."""

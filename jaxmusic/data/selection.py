@@ -25,10 +25,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from jaxmusic.core.errors import UserError
 from jaxmusic.data.facts import DRUMS, NUMBERS, Facts, Index
-from jaxmusic.errors import UserError
 from jaxmusic.formats.instruments import GM_FAMILIES, GM_PROGRAMS
-from jaxmusic.notes import PITCH_NAMES
+from jaxmusic.music.notes import PITCH_NAMES
 
 FIELDS = ("style", *NUMBERS, "meter", "key", "has")
 Test = Callable[[Index], np.ndarray]

@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxmusic.data.lines import RUN, Lines, runs, steps
 from jaxmusic.data.similarity import ALIKE, MELODY, UNCLEAR, VERSIONS, Index
-from jaxmusic.notes import Notes
+from jaxmusic.music.notes import Notes
 
 SIZE = 1024
 """Hashes that a piece keeps at most, of 8 bytes each."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from etils import epath
 from tqdm import tqdm
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats import score
 from jaxmusic.formats.files import READABLE as SUFFIXES
 

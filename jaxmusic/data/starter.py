@@ -16,17 +16,17 @@ from typing import TypeVar
 
 import numpy as np
 
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import starter_style as tables
 from jaxmusic.data.starter_style import SIXTEENTH, Event
-from jaxmusic.errors import UserError
-from jaxmusic.notes import TICKS_PER_BEAT, Labels, Notes, make_notes
+from jaxmusic.music.notes import TICKS_PER_BEAT, Labels, Notes, make_notes
 
 T = TypeVar("T")
 TICKS = TICKS_PER_BEAT // 12
 SWING = np.array([0, 1, 2, 4, 4, 5, 8, 8, 8, 10, 10, 11])
 """Where a swung song puts each grid step of a beat: sixteenths move on, triplets stay."""
 LETTERS = "IVCBO"
-"""Letters of forms, in the order of `jaxmusic.notes.SECTIONS`."""
+"""Letters of forms, in the order of `jaxmusic.music.notes.SECTIONS`."""
 
 Melody = list[tuple[int, int, int]]
 """Start and length in sixteenths, pitch."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 
-from jaxmusic.notes import CHORD_QUALITIES, CHORD_TONES
+from jaxmusic.music.notes import CHORD_QUALITIES, CHORD_TONES
 
 Event = tuple[int, int, int, int]
 """Start and length in grid steps (12 in a beat), pitch, accent (added to the velocity)."""
@@ -195,7 +195,7 @@ def hits(rhythm: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def chord_number(token: str, tonic: int, minor: bool) -> int:
-    """Number of a chord (see `jaxmusic.notes`) written as its degree, ``7`` or ``s`` behind it."""
+    """Number of a chord (see `music.notes`) written as its degree, ``7`` or ``s`` behind it."""
     semitones, triad, seventh = (MINOR if minor else MAJOR)[token[0]]
     quality = {"": triad, "7": seventh, "s": "sus4"}[token[1:]]
     return CHORD_QUALITIES.index(quality) * 12 + (tonic + semitones) % 12

@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from jaxmusic.codecs.base import Codec
 from jaxmusic.config import Data
+from jaxmusic.core.errors import UserError
+from jaxmusic.core.events import Events
 from jaxmusic.data import augmentation, measuring, tasks
 from jaxmusic.data.augmentation import UNCHANGED, Change, generator
 from jaxmusic.data.catalog import Dataset
@@ -22,9 +24,7 @@ from jaxmusic.data.packing import Rows, Sizes, plan
 from jaxmusic.data.parts import Part, cut, cut_as_task, fit
 from jaxmusic.data.pieces import Pieces
 from jaxmusic.data.selection import Where
-from jaxmusic.errors import UserError
-from jaxmusic.events import Events
-from jaxmusic.notes import Notes, semitones_to_c
+from jaxmusic.music.notes import Notes, semitones_to_c
 
 _PLANS = 3
 TARGET = len(Events._fields)

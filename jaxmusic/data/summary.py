@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from jaxmusic.data.examine import Kept
-from jaxmusic.piece import Losses
+from jaxmusic.music.piece import Losses
 
 
 @dataclasses.dataclass

@@ -16,9 +16,9 @@ import numpy as np
 from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.config import Tasks
-from jaxmusic.errors import UserError
-from jaxmusic.melody import melody_slot
-from jaxmusic.piece import DRUM_SLOT, Piece
+from jaxmusic.core.errors import UserError
+from jaxmusic.music.melody import melody_slot
+from jaxmusic.music.piece import DRUM_SLOT, Piece
 
 _NUMBERS = 24
 _AFTER = 1 / 3
@@ -84,7 +84,7 @@ def given(drawn: Draw, part: Piece, drop: frozenset[str]) -> Given | None:
       half of the part, and which stands anywhere.
     - accompany: some of the instruments that sound, but not all: one alone, all but the drums, all
       but one, or any number of them, each as often.
-    - harmonise: the melody (`jaxmusic.melody.melody_slot`).
+    - harmonise: the melody (`jaxmusic.music.melody.melody_slot`).
     - vary: all but two to four runs of bars that are about half of the part.
 
     Accompany and harmonise write in all bars, or one time in three in those after some first bars,

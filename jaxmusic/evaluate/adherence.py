@@ -1,10 +1,10 @@
 """How well a piece keeps what was asked for: length, tempo, meter, instruments, harmony, density.
 
-All functions take an aligned piece (`jaxmusic.beats.align`); what a model composed is one. None
+All functions take an aligned piece (`music.beats.align`); what a model composed is one. None
 stands for a measure that has no meaning for a piece, such as the key of drums alone.
 
 Duration, tempo, meter and instruments are read off the piece. Key and chords are not: they are
-inferred from its notes (`jaxmusic.harmony`), so a figure for them is one of the piece and the
+inferred from its notes (`jaxmusic.music.harmony`), so a figure for them is one of the piece and the
 finder together, and stands beside the finder's own on music whose key and chords are known.
 """
 
@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmusic import harmony
 from jaxmusic.data import facts
-from jaxmusic.notes import NO_CHORD, Labels, Notes, check_aligned
-from jaxmusic.piece import DENSITIES
+from jaxmusic.music import harmony
+from jaxmusic.music.notes import NO_CHORD, Labels, Notes, check_aligned
+from jaxmusic.music.piece import DENSITIES
 
 
 def duration_error(notes: Notes, seconds: float) -> float:
@@ -127,7 +127,7 @@ def chords(notes: Notes, asked: np.ndarray) -> ChordAgreement:
 
     Args:
       notes: the piece.
-      asked: chords (see `jaxmusic.notes.NO_CHORD`) of its half bars from the first on, int [H],
+      asked: chords (see `music.notes.NO_CHORD`) of its half bars from the first on, int [H],
         H >= 1; begun again from the first where the piece has more.
     """
     found = _chord_row(notes)
@@ -164,7 +164,7 @@ def density_error(notes: Notes, asked: float) -> float | None:
     """Levels of density by which the piece is fuller (above 0) or sparser than asked.
 
     ``level(found) - level(asked)`` with ``level(d) = 2 log2(d) + 2`` for d notes per quarter note,
-    0 to 7: the levels of `jaxmusic.piece.density_level`, not rounded. What lies beyond the last
+    0 to 7: the levels of `music.piece.density_level`, not rounded. What lies beyond the last
     level is on it. None for a piece without notes.
 
     Args:

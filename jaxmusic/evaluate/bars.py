@@ -1,6 +1,6 @@
 """Repetition: how alike the bars of a piece are at each distance, and how long one bar goes on.
 
-Bars are those of an aligned piece (`jaxmusic.beats.align`), notes are quantised to 12 steps in a
+Bars are those of an aligned piece (`music.beats.align`), notes are quantised to 12 steps in a
 quarter note. Two bars are compared by what begins in them, as sets.
 """
 
@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from jaxmusic.grid import quantise
-from jaxmusic.notes import Notes, check_aligned
-from jaxmusic.piece import DRUM_SLOT, Piece
+from jaxmusic.music.grid import quantise
+from jaxmusic.music.notes import Notes, check_aligned
+from jaxmusic.music.piece import DRUM_SLOT, Piece
 
 LAGS = tuple(range(1, 17))
 """Distances in bars at which bars are compared."""

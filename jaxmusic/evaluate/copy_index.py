@@ -21,12 +21,12 @@ import numpy as np
 from etils import epath
 from tqdm import tqdm
 
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import mixture, record
 from jaxmusic.data.catalog import open_dataset
 from jaxmusic.data.lines import Lines, runs
-from jaxmusic.errors import UserError
 from jaxmusic.evaluate.surprise import Counts, grams
-from jaxmusic.notes import Notes
+from jaxmusic.music.notes import Notes
 
 VERSION = 1
 """Raised when an index comes to mean something else, so that indices are made anew."""

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmusic import harmony
-from jaxmusic.notes import NO_CHORD, TICKS_PER_BEAT, Notes
+from jaxmusic.music import harmony
+from jaxmusic.music.notes import NO_CHORD, TICKS_PER_BEAT, Notes
 
 EIGHTH = TICKS_PER_BEAT // 2
 
@@ -45,7 +45,7 @@ def ending(notes: Notes, key: int | None = None) -> Ending | None:
     """How an aligned piece ends; None where it has no pitched note.
 
     Args:
-      notes: the piece (`jaxmusic.beats.align`).
+      notes: the piece (`jaxmusic.music.beats.align`).
       key: the key (tonic + 12 if minor) in force at the end; the inferred one if absent, in which
         the last bass note has a say.
     """

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.evaluate.scoring import Scored, Scorer
 
 __all__ = ["Likelihood", "Scored", "Scorer", "check_comparable", "evaluate"]

@@ -21,8 +21,8 @@ from jaxmusic.data.lines import Lines
 from jaxmusic.evaluate import surprise
 from jaxmusic.evaluate.copy_index import CopyIndex
 from jaxmusic.evaluate.passages import Passage, Way, passages
-from jaxmusic.meters import bar_lines
-from jaxmusic.notes import TICKS_PER_BEAT, Notes
+from jaxmusic.music.meters import bar_lines
+from jaxmusic.music.notes import TICKS_PER_BEAT, Notes
 
 BITS_PER_NOTE = 4.0
 """Bits of surprise that make one telling note: about what a melody's note has."""
@@ -128,7 +128,7 @@ def find(training: Sequence[CopyIndex], notes: Notes) -> Match:
 
     Args:
       training: indices, from `copy_index.read` or `copy_index.build`.
-      notes: an aligned piece (`jaxmusic.beats.align`), not necessarily a whole one.
+      notes: an aligned piece (`jaxmusic.music.beats.align`), not necessarily a whole one.
 
     Returns:
       A match without notes where nothing is shared: for pieces without notes, of drums alone, or

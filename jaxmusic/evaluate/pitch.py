@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxmusic.notes import Notes
+from jaxmusic.music.notes import Notes
 
 _MAJOR = (0, 2, 4, 5, 7, 9, 11)
 _SCALES = np.stack([np.isin(np.arange(12), np.add(_MAJOR, tonic) % 12) for tonic in range(12)])

@@ -1,7 +1,7 @@
 """Statistics of time: how dense a piece is, how long its notes are, and how alike its bars move.
 
 Drums count like all other notes, except where durations are compared. Onsets go to the nearest of
-12 steps in a quarter note, as in `jaxmusic.grid.quantise`.
+12 steps in a quarter note, as in `jaxmusic.music.grid.quantise`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmusic.meters import bar_lines
-from jaxmusic.notes import TICKS_PER_BEAT, Notes
+from jaxmusic.music.meters import bar_lines
+from jaxmusic.music.notes import TICKS_PER_BEAT, Notes
 
 STEPS_PER_BEAT = 12
 _STEP = TICKS_PER_BEAT // STEPS_PER_BEAT

@@ -15,9 +15,9 @@ import numpy as np
 
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
+from jaxmusic.core.events import Events
 from jaxmusic.evaluate import windows
 from jaxmusic.evaluate.windows import Row
-from jaxmusic.events import Events
 from jaxmusic.models import transformer
 from jaxmusic.models.loss import token_losses
 

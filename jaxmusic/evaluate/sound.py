@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxmusic.notes import TICKS_PER_BEAT, Notes
+from jaxmusic.music.notes import TICKS_PER_BEAT, Notes
 
 _DRUMS = 128
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from jaxmusic.evaluate import bars, pitch, rhythm, sound, structure
 from jaxmusic.formats.instruments import GM_FAMILIES
-from jaxmusic.notes import Notes, check_aligned
+from jaxmusic.music.notes import Notes, check_aligned
 
 Value = float | np.ndarray | None
 """A number, the shares of a histogram (float64 [K]), or None where a statistic is not defined."""

@@ -6,9 +6,9 @@ import functools
 
 import numpy as np
 
-from jaxmusic import harmony
 from jaxmusic.evaluate import rhythm
-from jaxmusic.notes import NO_CHORD, Notes
+from jaxmusic.music import harmony
+from jaxmusic.music.notes import NO_CHORD, Notes
 
 SPANS = {"short": (3.0, 8.0), "medium": (8.0, 15.0), "long": (15.0, np.inf)}
 """Lengths of passages in seconds, the second excluded, as Wu and Yang (2020) have them."""
@@ -24,7 +24,7 @@ def chord_irregularity(notes: Notes, chords: np.ndarray | None = None) -> float 
 
     Args:
       notes: an aligned piece.
-      chords: int [C], its chords in order, see `jaxmusic.notes.NO_CHORD`. Without them they are
+      chords: int [C], its chords in order, see `music.notes.NO_CHORD`. Without them they are
         inferred from the notes, whatever the labels say, so that all pieces are measured alike.
     """
     if chords is None:

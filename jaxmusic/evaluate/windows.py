@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmusic.codecs.base import Codec
-from jaxmusic.events import Events
+from jaxmusic.core.events import Events
 
 
 class Row(NamedTuple):

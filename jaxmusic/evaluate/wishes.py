@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmusic import harmony
 from jaxmusic.data import facts
 from jaxmusic.evaluate import adherence
 from jaxmusic.formats.instruments import GM_PROGRAMS
 from jaxmusic.formats.symbols import chord_symbol
-from jaxmusic.grid import quantise
-from jaxmusic.notes import NO_CHORD, PITCH_NAMES, TICKS_PER_BEAT, Notes
-from jaxmusic.piece import PITCHED_SLOTS
+from jaxmusic.music import harmony
+from jaxmusic.music.grid import quantise
+from jaxmusic.music.notes import NO_CHORD, PITCH_NAMES, TICKS_PER_BEAT, Notes
+from jaxmusic.music.piece import PITCHED_SLOTS
 
 WITHIN_SECONDS, WITHIN_TEMPO = 0.05, 0.01
 BARS = 8
@@ -93,7 +93,7 @@ def key(number: int) -> Wish:
 
 
 def chords(half_bars: Sequence[int] | np.ndarray) -> Wish:
-    """A progression: chords (see `jaxmusic.notes.NO_CHORD`) of half bars, int [2 B], B >= 1."""
+    """A progression: chords (see `music.notes.NO_CHORD`) of half bars, int [2 B], B >= 1."""
     symbols = [chord_symbol(int(chord)) for chord in half_bars]
     bars = [[a] if a == b else [a, b] for a, b in zip(symbols[::2], symbols[1::2])]
     if all(len(bar) == 1 for bar in bars):
@@ -121,7 +121,7 @@ def of_song(notes: Notes) -> dict[str, Wish]:
     chord on, as far as they are known.
 
     Args:
-      notes: an aligned song (`jaxmusic.beats.align`) that has notes.
+      notes: an aligned song (`jaxmusic.music.beats.align`) that has notes.
     """
     known, (piece, _) = facts.facts(notes), quantise(notes)
     played = piece.programs[:PITCHED_SLOTS]
@@ -162,7 +162,7 @@ def annotated(control: str, songs: Sequence[Notes]) -> list[Notes]:
     """Songs that have keys or chords from elsewhere than their notes; none if nobody can tell.
 
     A dataset does not say where its labels are from. If those of all songs are, to the tick, what
-    `jaxmusic.harmony` finds in the notes, they were found there, and tell nothing of the finder.
+    `music.harmony` finds in the notes, they were found there, and tell nothing of the finder.
 
     Args:
       control: ``key`` or ``chords``.

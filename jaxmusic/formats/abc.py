@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import believable_meter, believable_tempo
 from jaxmusic.formats.score_bars import meters_of
 from jaxmusic.formats.score_words import abc_key, chord_of, labels, song_title
-from jaxmusic.notes import Notes, make_notes
+from jaxmusic.music.notes import Notes, make_notes
 
 _SECONDS = 10.0  # a tune takes milliseconds
 _CHORD, _BAR, _KEY = 110, 111, 112  # controllers that no instrument listens to

@@ -8,10 +8,10 @@ import re
 import numpy as np
 from etils import epath
 
-from jaxmusic.beats import BeatLabels
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.symbols import chord_number
-from jaxmusic.notes import NO_CHORD
+from jaxmusic.music.beats import BeatLabels
+from jaxmusic.music.notes import NO_CHORD
 
 NEAREST = {
     **{"": "maj", "maj": "maj", "maj6": "maj", "6": "maj", "aug": "maj"},
@@ -20,7 +20,7 @@ NEAREST = {
     **{"dim": "dim", "dim7": "dim", "hdim7": "dim"},
     **{"sus4": "sus4", "sus2": "sus4", "sus4(b7)": "sus4", "sus4(b7,9)": "sus4"},
 }
-"""Quality of `jaxmusic.notes.CHORD_QUALITIES` that stands for each quality of an annotation: the
+"""Quality of `music.notes.CHORD_QUALITIES` that stands for each quality of an annotation: the
 one on the same root that shares most notes, the triad where several do; sus2, without a third like
 sus4, is taken for that."""
 _OVERLAP = 1e-3  # seconds: annotations are rounded

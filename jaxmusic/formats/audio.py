@@ -12,10 +12,10 @@ import wave
 import numpy as np
 from tqdm import tqdm
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import midi_bytes
 from jaxmusic.formats.saving import save
-from jaxmusic.notes import Notes
+from jaxmusic.music.notes import Notes
 
 RATE = 44_100
 """Samples per second."""

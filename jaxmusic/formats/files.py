@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from etils import epath
 
-from jaxmusic import beats
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats import audio, midi, picture, score, score_writing, sequence
-from jaxmusic.notes import Notes
+from jaxmusic.music import beats
+from jaxmusic.music.notes import Notes
 
 if TYPE_CHECKING:
     from note_seq import NoteSequence
@@ -60,7 +60,7 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> N
     """Reads a piece from one file and writes it to another, each by its suffix.
 
     From MIDI to a score the piece is put on the beats and bars of its music first, see
-    `jaxmusic.beats.align`, because played notes make no readable score on a file's own bars.
+    `jaxmusic.music.beats.align`, because played notes make no readable score on a file's own bars.
 
     Raises:
       UserError: one cannot be read or the other cannot be written.

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from jaxmusic.formats.instruments import DRUMS, OTHER_DRUM, drum_name
-from jaxmusic.notes import Notes
+from jaxmusic.music.notes import Notes
 
 _LANE = 2.4  # semitones that a row of drums is as high as
 _BEATS = 96  # quarter notes in a system, about: 24 bars of 4/4

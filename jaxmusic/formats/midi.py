@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.saving import save
 from jaxmusic.formats.symbols import chord_number, chord_symbol, fifths_key, key_fifths
-from jaxmusic.notes import SECTIONS, Labels, Notes, make_notes
+from jaxmusic.music.notes import SECTIONS, Labels, Notes, make_notes
 
 SLOWEST, FASTEST = 4.0, 1000.0
 """Tempos in quarter notes per minute outside of which a file is not believed."""

@@ -13,11 +13,11 @@ import zlib
 
 import numpy as np
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.musicxml_part import Bar, Part, Row, Track
 from jaxmusic.formats.score_bars import WHOLE, meters_of, play_order
 from jaxmusic.formats.score_words import labels, song_title
-from jaxmusic.notes import Notes, make_notes
+from jaxmusic.music.notes import Notes, make_notes
 
 _MOST_BYTES = 2**28
 _LATEST = 2**31 - 1

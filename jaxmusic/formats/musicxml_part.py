@@ -12,7 +12,7 @@ from jaxmusic.formats.instruments import GM_PROGRAMS
 from jaxmusic.formats.midi import believable_meter, believable_tempo
 from jaxmusic.formats.score_bars import Signs, to_ticks
 from jaxmusic.formats.score_words import KINDS, STEPS, key_number, section_number, transpose_key
-from jaxmusic.notes import NO_CHORD
+from jaxmusic.music.notes import NO_CHORD
 
 DEFAULT_VELOCITY = 80
 _DRUM_CHANNEL = "10"

@@ -10,12 +10,12 @@ import numpy as np
 from etils import epath
 from tqdm import tqdm
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.instruments import drum_name, track_names
 from jaxmusic.formats.layout import Layout, lay_out
 from jaxmusic.formats.saving import save
 from jaxmusic.formats.symbols import chord_symbol
-from jaxmusic.notes import PITCH_NAMES, SECTIONS, Notes
+from jaxmusic.music.notes import PITCH_NAMES, SECTIONS, Notes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ def draw(notes: Notes, path: str | os.PathLike[str], title: str = "") -> None:
 
     Bars are numbered below each system and seconds above it. A track is a colour, the louder the
     note the stronger; drums have rows of their own at the bottom. Chords, sections and key are
-    shown where the labels know them. Align the notes first, see `jaxmusic.beats.align`, or the
+    shown where the labels know them. Align the notes first, see `music.beats.align`, or the
     bars are those of the file.
 
     Raises:

@@ -7,7 +7,7 @@ import uuid
 
 from etils import epath
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 
 
 def save(path: str | os.PathLike[str], data: bytes) -> None:

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from etils import epath
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats import abc, musicxml
-from jaxmusic.notes import Notes
+from jaxmusic.music.notes import Notes
 
 SUFFIXES = (".musicxml", ".mxl", ".xml", ".abc")
 _MOST_BYTES = 2**26

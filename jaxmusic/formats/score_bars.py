@@ -6,8 +6,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from jaxmusic.errors import UserError
-from jaxmusic.notes import TICKS_PER_BEAT
+from jaxmusic.core.errors import UserError
+from jaxmusic.music.notes import TICKS_PER_BEAT
 
 WHOLE = 4 * TICKS_PER_BEAT
 """Ticks of a whole note."""

@@ -10,7 +10,7 @@ import numpy as np
 from jaxmusic.formats.notation import BEAT, Bar
 from jaxmusic.formats.spelling import fifths_of, spell
 from jaxmusic.formats.symbols import chord_symbol
-from jaxmusic.notes import NO_CHORD, PITCH_NAMES, SECTIONS, Notes
+from jaxmusic.music.notes import NO_CHORD, PITCH_NAMES, SECTIONS, Notes
 
 _KINDS = (
     *("major", "minor", "dominant", "major-seventh"),

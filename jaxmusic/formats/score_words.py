@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxmusic.notes import CHORD_QUALITIES, NO_CHORD, SECTIONS, Labels
+from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, SECTIONS, Labels
 
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 """Semitones of the natural notes above C."""

@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 from etils import epath
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats import notation, score_drums
 from jaxmusic.formats.instruments import track_names
 from jaxmusic.formats.musicxml_part import FORTE
@@ -22,7 +22,7 @@ from jaxmusic.formats.score_bars import WHOLE, meter_of
 from jaxmusic.formats.score_signs import above, bar_of, steps_of, tag
 from jaxmusic.formats.spelling import accidental, clef, fifths_of, hands, spell
 from jaxmusic.formats.symbols import key_fifths
-from jaxmusic.notes import Notes
+from jaxmusic.music.notes import Notes
 
 _HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import believable_meter, believable_tempo
 from jaxmusic.formats.symbols import chord_number, chord_symbol
-from jaxmusic.notes import SECTIONS, TICKS_PER_BEAT, Labels, Notes, make_notes
+from jaxmusic.music.notes import SECTIONS, TICKS_PER_BEAT, Labels, Notes, make_notes
 
 if TYPE_CHECKING:
     from note_seq import NoteSequence
@@ -49,7 +49,7 @@ def to_sequence(notes: Notes) -> NoteSequence:
 
     Its ticks_per_quarter are those of the notes, instruments are the indices of tracks, and
     total_time is the piece's end. Key signatures, chord symbols, sections (by their index into
-    `jaxmusic.notes.SECTIONS`), styles (as genres) and song (as title) come from the labels.
+    `jaxmusic.music.notes.SECTIONS`), styles (as genres) and song (as title) come from the labels.
     """
     sequence: Any = sequence_class()()
     labels = notes.labels
@@ -102,7 +102,7 @@ def from_sequence(sequence: NoteSequence) -> Notes:
     Each (instrument, program, is_drum) is a track. Times are rounded to the nearest of
     ticks_per_quarter ticks, 480 where the sequence does not say; a rounded tempo change moves
     nothing that follows it by more than that. Without a tempo it is 120 quarter notes per minute.
-    Chords without a number, see `jaxmusic.notes.NO_CHORD`, and sections without a name are left
+    Chords without a number, see `music.notes.NO_CHORD`, and sections without a name are left
     out, and so are the tempos and meters that `read_notes` leaves out.
 
     Raises:

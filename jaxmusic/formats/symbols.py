@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from jaxmusic.notes import NO_CHORD, PITCH_NAMES
+from jaxmusic.music.notes import NO_CHORD, PITCH_NAMES
 
 _SUFFIXES = ("", "m", "7", "maj7", "m7", "dim", "sus4")  # in the order of notes.CHORD_QUALITIES
 _ALIASES = dict(maj=0, M=0, min=1, M7=3, min7=4, o=5, sus=6) | {"-": 1, "-7": 4, "°": 5}
@@ -13,7 +13,7 @@ _LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
 def chord_symbol(chord: int) -> str:
-    """Chord number, see `jaxmusic.notes.NO_CHORD`, as a symbol such as ``Am7``; N.C. is none."""
+    """Chord number, see `music.notes.NO_CHORD`, as a symbol such as ``Am7``; N.C. is none."""
     if chord == NO_CHORD:
         return "N.C."
     quality, root = divmod(int(chord), 12)

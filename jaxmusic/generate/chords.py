@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 
-from jaxmusic.errors import UserError
-from jaxmusic.notes import CHORD_COUNT, CHORD_QUALITIES, CHORD_TONES, NO_CHORD
+from jaxmusic.core.errors import UserError
+from jaxmusic.music.notes import CHORD_COUNT, CHORD_QUALITIES, CHORD_TONES, NO_CHORD
 
 LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 SIGNS = {"#": 1, "♯": 1, "b": -1, "♭": -1}

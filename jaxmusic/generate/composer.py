@@ -17,14 +17,14 @@ from jaxmusic import config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.grammar import Grammar
 from jaxmusic.codecs.performance_grammar import PerformanceGrammar
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.generate import decoding, streaming
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.performing import PerformancePlanner
 from jaxmusic.generate.planning import Planner
 from jaxmusic.generate.sampler import Sampler
 from jaxmusic.models import decode as model
-from jaxmusic.notes import Notes
+from jaxmusic.music.notes import Notes
 
 KINDS: dict[str, tuple[Any, Any]] = {
     "metrical": (Grammar, Planner),

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from jaxmusic import meters
 from jaxmusic.codecs.grammar import Grammar
 from jaxmusic.codecs.layout import bars_left_index
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.generate.controls import DURATION, Wishes
 from jaxmusic.generate.length import SHORTEST, whole_bars
 from jaxmusic.generate.merging import Original, merge
 from jaxmusic.generate.planning import Plan, Planner
-from jaxmusic.notes import Labels, Notes
+from jaxmusic.music import meters
+from jaxmusic.music.notes import Labels, Notes
 
 STEADY_BARS = 4
 """The tempo in force is the mean over up to so many bars before."""

@@ -9,15 +9,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxmusic import config, harmony, meters
+from jaxmusic import config
 from jaxmusic.codecs.base import Codec
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.generate import chords, instruments
 from jaxmusic.generate.form import read_form
 from jaxmusic.generate.length import check_duration, lengths, parse_bars, parse_duration
 from jaxmusic.generate.views import View
-from jaxmusic.notes import semitones_to_c
-from jaxmusic.piece import density_level
+from jaxmusic.music import harmony, meters
+from jaxmusic.music.notes import semitones_to_c
+from jaxmusic.music.piece import density_level
 
 DURATION = 180.0
 """Seconds of a piece of which nothing else is said."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxmusic import config
 from jaxmusic.codecs.vocabulary import Vocabulary
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 
 LEVELS, ROUNDS = 8, 8
 """The search that stands in for a sort tells LEVELS ** ROUNDS probabilities apart."""

@@ -18,14 +18,14 @@ from jaxmusic.codecs import task_grammar
 from jaxmusic.codecs.asked import Asked
 from jaxmusic.codecs.grammar import Grammar, Rules
 from jaxmusic.codecs.tasks import Given, Holes, holes
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.generate.composer import Composer, Composition
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.merging import Original, added, merge
 from jaxmusic.generate.planning import SILENT_BARS, asked
-from jaxmusic.meters import METERS, TEMPOS, halves
-from jaxmusic.notes import Labels, Notes
-from jaxmusic.piece import Piece, canonical, changes
+from jaxmusic.music.meters import METERS, TEMPOS, halves
+from jaxmusic.music.notes import Labels, Notes
+from jaxmusic.music.piece import Piece, canonical, changes
 
 ROOM = 2.0
 """A window leaves room for so many times the tokens that are expected to be written."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from jaxmusic.errors import UserError
-from jaxmusic.notes import SECTIONS
+from jaxmusic.core.errors import UserError
+from jaxmusic.music.notes import SECTIONS
 
 ALIASES = {
     "refrain": "chorus",

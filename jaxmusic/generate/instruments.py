@@ -6,9 +6,9 @@ import dataclasses
 import difflib
 import re
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.instruments import GM_FAMILIES, GM_PROGRAMS
-from jaxmusic.piece import PITCHED_SLOTS
+from jaxmusic.music.piece import PITCHED_SLOTS
 
 DRUM_NAMES = ("drums", "drum", "drum kit", "drum set", "percussion")
 SHORT_NAMES: dict[str, tuple[int, ...]] = {

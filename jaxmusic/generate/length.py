@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmusic import meters
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
+from jaxmusic.music import meters
 
 TEMPO_PLAY = 0.01
 """Share by which the tempo may be moved to make whole bars fill a duration."""

@@ -10,13 +10,13 @@ import dataclasses
 
 import numpy as np
 
-from jaxmusic import beats, harmony
-from jaxmusic.beat_grid import ticks_at
 from jaxmusic.codecs.metrical import MetricalCodec
-from jaxmusic.errors import UserError
-from jaxmusic.grid import slots_of_tracks
-from jaxmusic.notes import TICKS_PER_BEAT, Notes, make_notes, semitones_to_c
-from jaxmusic.piece import DRUM_SLOT, PITCHED_SLOTS, Piece, canonical
+from jaxmusic.core.errors import UserError
+from jaxmusic.music import beats, harmony
+from jaxmusic.music.beat_grid import ticks_at
+from jaxmusic.music.grid import slots_of_tracks
+from jaxmusic.music.notes import TICKS_PER_BEAT, Notes, make_notes, semitones_to_c
+from jaxmusic.music.piece import DRUM_SLOT, PITCHED_SLOTS, Piece, canonical
 
 VOICES = 1.5
 """Chords are found in notes of which at least so many sound at once, on average."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from jaxmusic.codecs.performance_grammar import PerformanceGrammar, Rules
 from jaxmusic.codecs.performance_notes import NOTE_OFF, SHIFT, STEPS_PER_SECOND, VELOCITY
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.generate.controls import Wishes
-from jaxmusic.notes import Notes
+from jaxmusic.music.notes import Notes
 
 SILENT_SECONDS = 4
 """No more seconds than this pass without an onset."""

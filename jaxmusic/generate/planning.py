@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmusic import meters
 from jaxmusic.codecs.asked import Asked
 from jaxmusic.codecs.grammar import Grammar, Rules
 from jaxmusic.generate.controls import Wishes, fitting_tones
 from jaxmusic.generate.length import lengths
-from jaxmusic.notes import Notes
-from jaxmusic.piece import PITCHED_SLOTS, density_range
+from jaxmusic.music import meters
+from jaxmusic.music.notes import Notes
+from jaxmusic.music.piece import PITCHED_SLOTS, density_range
 
 SILENT_BARS = 2
 """No more bars than this in a row pass without an onset."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
-from jaxmusic.events import Events
+from jaxmusic.core.events import Events
 from jaxmusic.generate import decoding, repetition, views
 from jaxmusic.generate.views import View
 from jaxmusic.models import decode as model

@@ -11,8 +11,8 @@ import numpy as np
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.layout import bars_left_index
-from jaxmusic.errors import UserError
-from jaxmusic.notes import Notes
+from jaxmusic.core.errors import UserError
+from jaxmusic.music.notes import Notes
 
 COLUMNS = ("onset", "duration", "pitch", "velocity", "track")
 

@@ -14,7 +14,7 @@ from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.codecs.tasks import Given
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.generate import chords as theory
 from jaxmusic.generate import controls, filling, merging
 from jaxmusic.generate.composer import Composer, Composition
@@ -22,8 +22,8 @@ from jaxmusic.generate.continuing import ContinuingPlanner
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.instruments import Band
 from jaxmusic.generate.merging import Original
-from jaxmusic.notes import Notes
-from jaxmusic.piece import DRUM_SLOT, Piece
+from jaxmusic.music.notes import Notes
+from jaxmusic.music.piece import DRUM_SLOT, Piece
 
 ALWAYS = ("guidance", "strict", "seed")
 TAKES = {

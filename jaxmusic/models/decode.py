@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxmusic import config as configs
-from jaxmusic.events import Events
+from jaxmusic.core.events import Events
 from jaxmusic.models import position, transformer
 from jaxmusic.models.numerics import HIDDEN, wide
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError
-from jaxmusic.events import MAX_PITCHES
+from jaxmusic.core.errors import UserError
+from jaxmusic.core.events import MAX_PITCHES
 from jaxmusic.models.numerics import wide
 
 PARTS = ("index", "time", "pitch")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.models import transformer
 
 VOCAB_SIZE = 1_500

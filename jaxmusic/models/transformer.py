@@ -10,9 +10,10 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError
-from jaxmusic.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
-from jaxmusic.models import attention, position
+from jaxmusic.core.errors import UserError
+from jaxmusic.core.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
+from jaxmusic.models import position
+from jaxmusic.models.attention import kernels as attention
 from jaxmusic.models.gathering import gathered
 from jaxmusic.models.layout import Layout, constrain
 from jaxmusic.models.numerics import wide

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.parallel.lines import Lines, called, listed
 from jaxmusic.parallel.roll import host_lines, join_lines
 

@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.parallel.lines import BEAT, LINGER, Line, Lost, called, hang_up, listed
 
 BACKLOG = 1024

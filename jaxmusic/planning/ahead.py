@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxmusic import config as configs
+from jaxmusic.cluster.topology import Topology
 from jaxmusic.codecs.base import Codec
-from jaxmusic.errors import UserError
-from jaxmusic.parallel.topology import Topology
+from jaxmusic.core.errors import UserError
 from jaxmusic.planning.estimate import Memory
 from jaxmusic.train.step import lowered, make_program
 

@@ -10,8 +10,8 @@ import optax
 
 from jaxmusic import config as configs
 from jaxmusic.models import transformer
+from jaxmusic.models.params import axes_of, named
 from jaxmusic.train.optimizer import make_optimizer
-from jaxmusic.train.step import axes_of, named
 
 Shape = dict[str, int]
 """Devices along each axis of the mesh."""

@@ -14,13 +14,13 @@ from typing import Any
 import jax
 
 from jaxmusic import config as configs
+from jaxmusic.cluster import topology as topologies
+from jaxmusic.cluster.topology import Topology
 from jaxmusic.codecs.registry import make_codec
-from jaxmusic.models import attention, transformer
+from jaxmusic.models import sharding, transformer
+from jaxmusic.models.attention import kernels as attention
+from jaxmusic.models.mesh import AXES, make_mesh, mesh_shape
 from jaxmusic.models.remat import POLICIES
-from jaxmusic.parallel import sharding
-from jaxmusic.parallel import topology as topologies
-from jaxmusic.parallel.mesh import AXES, make_mesh, mesh_shape
-from jaxmusic.parallel.topology import Topology
 from jaxmusic.planning import ahead, estimate, roofline
 from jaxmusic.planning.collectives import Collective, collectives
 from jaxmusic.planning.estimate import Memory, Shape
@@ -122,7 +122,7 @@ def plan(
 
     Args:
       experiment: the experiment.
-      name: such as v5e:16x16 or h100:8; see `jaxmusic.parallel.topology.parse`.
+      name: such as v5e:16x16 or h100:8; see `jaxmusic.cluster.topology.parse`.
       slices: slices of TPUs.
       progress: is told what is being done.
 

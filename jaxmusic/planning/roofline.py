@@ -15,8 +15,8 @@ from typing import Any
 import jax
 
 from jaxmusic import config as configs
+from jaxmusic.cluster.topology import NODE, Topology
 from jaxmusic.models import transformer
-from jaxmusic.parallel.topology import NODE, Topology
 from jaxmusic.planning.collectives import Collective
 
 Shape = dict[str, int]

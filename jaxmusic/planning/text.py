@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 from jaxmusic import config as configs
+from jaxmusic.cluster.topology import CHIPS
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.models import transformer
-from jaxmusic.parallel.topology import CHIPS
 from jaxmusic.planning import estimate
 from jaxmusic.planning.plan import Plan, in_words
 from jaxmusic.planning.roofline import Roofline

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from jaxmusic import config
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.evaluate import wishes
 from jaxmusic.evaluate.wishes import FIGURES, LEARNED, Wish
 from jaxmusic.generate.length import parse_bars, parse_duration
 from jaxmusic.model import MusicModel
-from jaxmusic.notes import Notes
+from jaxmusic.music.notes import Notes
 from jaxmusic.reports.figures import plain
 from jaxmusic.reports.real import Named
 from jaxmusic.reports.sets import drawn

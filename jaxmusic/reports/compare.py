@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from jaxmusic import paths
-from jaxmusic.errors import UserError
+from jaxmusic.core import paths
+from jaxmusic.core.errors import UserError
 from jaxmusic.evaluate import likelihood
 from jaxmusic.reports import model_sections, page, plots, runs
 from jaxmusic.reports.gather import VERSION
 from jaxmusic.reports.page import Section, escape
 from jaxmusic.reports.sections import near
 from jaxmusic.reports.writing import JSON
-from jaxmusic.train.run import EXPERIMENT
+from jaxmusic.runs.folder import EXPERIMENT
 
 REPORT = "report"
 """Folder in a run in which its report is looked for."""

@@ -18,7 +18,7 @@ from jaxmusic.evaluate.copy_index import CopyIndex
 from jaxmusic.evaluate.endings import Ending
 from jaxmusic.evaluate.originality import Match
 from jaxmusic.evaluate.statistics import STATISTICS
-from jaxmusic.notes import Notes
+from jaxmusic.music.notes import Notes
 from jaxmusic.reports.sets import Song, Songs, drawn
 
 ENDINGS = {

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from jaxmusic import config, settings
-from jaxmusic.errors import UserError
+from jaxmusic import config
+from jaxmusic.core import settings
+from jaxmusic.core.errors import UserError
 from jaxmusic.evaluate import copy_index
 from jaxmusic.evaluate.originality import COPIED, Match
 from jaxmusic.reports import figures, sets

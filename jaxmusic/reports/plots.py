@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxmusic.formats import picture
-from jaxmusic.grid import dequantise, quantise
-from jaxmusic.notes import Notes
+from jaxmusic.music.grid import dequantise, quantise
+from jaxmusic.music.notes import Notes
 from jaxmusic.reports.drawing import INK, OURS, REAL, Plot
 from jaxmusic.reports.page import escape
 

@@ -10,14 +10,14 @@ from etils import epath
 from tqdm import tqdm
 
 from jaxmusic import config
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import facts, mixture, selection
 from jaxmusic.data.catalog import open_dataset
-from jaxmusic.errors import UserError
 from jaxmusic.evaluate.copy_index import Stored
 from jaxmusic.model import MusicModel
-from jaxmusic.notes import Notes
-from jaxmusic.train import run as runs
-from jaxmusic.train.weights import SUFFIX
+from jaxmusic.music.notes import Notes
+from jaxmusic.runs import folder as runs
+from jaxmusic.runs.weights import SUFFIX
 
 Named = tuple[str, Notes]
 

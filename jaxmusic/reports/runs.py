@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from jaxmusic import settings
-from jaxmusic.errors import UserError
+from jaxmusic.core import settings
+from jaxmusic.core.errors import UserError
 from jaxmusic.model import MusicModel
 from jaxmusic.models import transformer
 from jaxmusic.reports.figures import plain
-from jaxmusic.train import run as runs
-from jaxmusic.train.log import read_log
-from jaxmusic.train.weights import SUFFIX
+from jaxmusic.runs import folder as runs
+from jaxmusic.runs.log import read_log
+from jaxmusic.runs.weights import SUFFIX
 
 MOST_POINTS = 400
 """Points of a learning curve; of more, the means of neighbours are told."""

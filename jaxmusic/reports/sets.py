@@ -9,16 +9,17 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from jaxmusic import beats, config
+from jaxmusic import config
+from jaxmusic.core.errors import UserError
 from jaxmusic.data import sources, workers
 from jaxmusic.data.examine import Skipped
 from jaxmusic.data.sources import MusicFile
-from jaxmusic.errors import UserError
 from jaxmusic.evaluate import bars, endings, statistics
 from jaxmusic.evaluate.endings import Ending
 from jaxmusic.evaluate.statistics import Value
 from jaxmusic.formats import files
-from jaxmusic.notes import Notes
+from jaxmusic.music import beats
+from jaxmusic.music.notes import Notes
 
 
 class Song(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 
 from jaxmusic.reports.compare import Entry, tables
 from jaxmusic.reports.sections import in_short
-from jaxmusic.train.status_text import sparkline
+from jaxmusic.runs.status_text import sparkline
 
 WIDTH = 100
 CURVE = 24

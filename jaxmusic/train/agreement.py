@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from jaxmusic import config as configs
-from jaxmusic import settings
+from jaxmusic.core import settings
 from jaxmusic.data.loader import Loader
 from jaxmusic.version import __version__
 

@@ -8,7 +8,7 @@ import platform
 
 import jax
 
-from jaxmusic import paths
+from jaxmusic.core import paths
 
 MAX_BYTES = 1 << 30
 """The programs that were not used for longest are deleted where all together are larger."""

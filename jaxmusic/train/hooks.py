@@ -13,7 +13,7 @@ from typing import Protocol
 import jax
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError, explained
+from jaxmusic.core.errors import UserError, explained
 from jaxmusic.train import samples
 from jaxmusic.train.session import Session
 

@@ -15,11 +15,12 @@ from etils import epath
 from tqdm import tqdm
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError
+from jaxmusic.cluster import peaks
+from jaxmusic.core.errors import UserError
 from jaxmusic.models import transformer
-from jaxmusic.parallel import peaks
-from jaxmusic.train import goodput, profiling, trackers
-from jaxmusic.train.log import read_log
+from jaxmusic.runs import goodput
+from jaxmusic.runs.log import read_log
+from jaxmusic.train import profiling, trackers
 from jaxmusic.train.meter import Meter
 from jaxmusic.train.step import Metrics
 

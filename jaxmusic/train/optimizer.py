@@ -10,7 +10,7 @@ import optax
 from optax.contrib import MuonDimensionNumbers
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 
 Axes = Mapping[str, tuple[str, ...]]
 """Names of the axes of each parameter, by its name."""

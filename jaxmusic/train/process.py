@@ -12,11 +12,11 @@ from types import FrameType
 from typing import NoReturn
 
 from jaxmusic import config as configs
-from jaxmusic.errors import explained
+from jaxmusic.core.errors import explained
 from jaxmusic.parallel import hosts
 from jaxmusic.parallel.lines import LINGER, Lost
+from jaxmusic.runs import folder as runs
 from jaxmusic.train import exits, trainer
-from jaxmusic.train import run as runs
 from jaxmusic.train.signals import ASKED
 from jaxmusic.train.watchdog import Watchdog, leave
 

@@ -10,7 +10,7 @@ import tempfile
 import jax
 from etils import epath
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 
 FOLDER = "profile"
 

@@ -15,15 +15,15 @@ import numpy as np
 from etils import epath
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError, explained
+from jaxmusic.core.errors import UserError, explained
 from jaxmusic.evaluate.statistics import STATISTICS, mean_and_deviation
 from jaxmusic.formats import audio, files, picture
 from jaxmusic.generate import length
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.tasks import Knowledge
 from jaxmusic.models import decode, transformer
-from jaxmusic.notes import Notes
-from jaxmusic.train.step import unnamed
+from jaxmusic.models.params import unnamed
+from jaxmusic.music.notes import Notes
 
 if TYPE_CHECKING:
     from jaxmusic.train.session import Session

@@ -16,16 +16,18 @@ from etils import epath
 from jaxmusic import config as configs
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import make_codec
+from jaxmusic.core.errors import UserError
+from jaxmusic.core.events import Batch
 from jaxmusic.data.loader import Loader
-from jaxmusic.errors import UserError
-from jaxmusic.events import Batch
-from jaxmusic.parallel import sharding
+from jaxmusic.models import sharding
+from jaxmusic.models.mesh import make_mesh
 from jaxmusic.parallel.hosts import Hosts
-from jaxmusic.parallel.mesh import make_mesh
-from jaxmusic.train import agreement, checkpoint, weights
-from jaxmusic.train import run as runs
+from jaxmusic.runs import checkpoint, weights
+from jaxmusic.runs import folder as runs
+from jaxmusic.runs.state import State
+from jaxmusic.train import agreement
 from jaxmusic.train.monitor import Monitor, Validation
-from jaxmusic.train.step import State, lowered, make_program
+from jaxmusic.train.step import lowered, make_program
 from jaxmusic.train.watchdog import ASIDE, Watchdog
 
 

@@ -11,49 +11,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError
-from jaxmusic.events import Batch, Events
-from jaxmusic.models import attention, transformer
+from jaxmusic.core.errors import UserError
+from jaxmusic.core.events import Batch, Events
+from jaxmusic.models import sharding, transformer
+from jaxmusic.models.attention import kernels as attention
 from jaxmusic.models.layout import Layout
 from jaxmusic.models.loss import summed_losses, token_losses
-from jaxmusic.parallel import sharding
+from jaxmusic.models.params import axes_of, named, unnamed
+from jaxmusic.runs.state import State
 from jaxmusic.train import spikes
 from jaxmusic.train.optimizer import averaged, make_optimizer, make_schedule
-
-
-class State(NamedTuple):
-    """All that a run carries from one step to the next.
-
-    Attributes:
-      params: arrays by name, float32 (float64 for a model of that type).
-      opt_state: state of the optimiser.
-      step: int32 [], steps made; also the position in the data, as each step reads one batch.
-      skipped: int32 [], steps whose update was left out because it was not finite or stood out.
-      average: running average of `params`, of the same names; empty without `optimizer.ema`.
-      usual: what losses and gradients are like; None without `optimizer.spike`.
-    """
-
-    params: dict[str, jax.Array]
-    opt_state: Any
-    step: jax.Array
-    skipped: jax.Array
-    average: dict[str, jax.Array]
-    usual: spikes.Usual | None
-
-    @property
-    def weights(self) -> dict[str, jax.Array]:
-        """The parameters that are validated and that compose: the average, where there is one."""
-        return self.average or self.params
-
-    def starting_from(self, params: dict[str, jax.Array]) -> State:
-        """A first state with other parameters, which become part of it."""
-        # A copy, as the step uses up the buffers of either.
-        average = {name: jnp.copy(params[name]) for name in self.average}
-        return self._replace(params=params, average=average)
 
 
 class Metrics(NamedTuple):
@@ -113,26 +83,6 @@ def lowered(program: Program, data: configs.Data) -> jax.stages.Lowered:
     weight = jax.ShapeDtypeStruct(row.shape, np.float32, sharding=program.batch)
     batch = Batch(Events(*[row] * len(Events._fields)), row, row, weight)
     return program.train.lower(program.state, batch)
-
-
-def named(params: nnx.State) -> dict[str, Any]:
-    """Parameters as a flat dictionary, such as ``{"layers.query": ...}``."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(params)
-    return {
-        ".".join(part.key for part in path if isinstance(part, jax.tree_util.DictKey)): leaf
-        for path, leaf in flat
-    }
-
-
-def unnamed(like: nnx.State, values: dict[str, Any]) -> nnx.State:
-    """The reverse of `named`, for parameters of the same shape as `like`."""
-    return jax.tree.unflatten(jax.tree.structure(like), [values[name] for name in named(like)])
-
-
-def axes_of(params: nnx.State) -> dict[str, tuple[str, ...]]:
-    """Names of the axes of each parameter, by its name."""
-    variables = jax.tree.leaves(params, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
-    return dict(zip(named(params), [v.get_metadata()["axes"] for v in variables]))
 
 
 def _beside(opt_state: Any, params: Any, where: dict[str, NamedSharding], everywhere: Any) -> Any:

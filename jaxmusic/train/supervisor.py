@@ -14,8 +14,8 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
+from jaxmusic.runs import folder as runs
 from jaxmusic.train import exits
-from jaxmusic.train import run as runs
 
 PAUSE, LONGEST = 5.0, 300.0
 """Seconds before the first start anew; each further one without progress waits twice as long, up

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from jaxmusic import config as configs
 from jaxmusic.codecs.registry import make_codec
-from jaxmusic.events import Batch, Events
-from jaxmusic.parallel.mesh import make_mesh
+from jaxmusic.core.events import Batch, Events
+from jaxmusic.models.mesh import make_mesh
 from jaxmusic.train.step import make_program
 
 STEPS = 3

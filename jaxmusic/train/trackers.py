@@ -17,9 +17,9 @@ from typing import Protocol, runtime_checkable
 from etils import epath
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError
-from jaxmusic.train import journal
-from jaxmusic.train.log import LOG
+from jaxmusic.core.errors import UserError
+from jaxmusic.runs import journal
+from jaxmusic.runs.log import LOG
 
 TENSORBOARD = "tensorboard"
 

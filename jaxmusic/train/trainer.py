@@ -8,11 +8,11 @@ import jax
 from etils import epath
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.parallel.hosts import Hosts
+from jaxmusic.runs import folder as runs
 from jaxmusic.train import hooks
 from jaxmusic.train import monitor as monitors
-from jaxmusic.train import run as runs
 from jaxmusic.train.session import Session
 from jaxmusic.train.signals import Stop
 from jaxmusic.train.watchdog import Watchdog

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import strategies
 
-from jaxmusic import beats, config
+from jaxmusic import config
 from jaxmusic.codecs.layout import BARS_LEFT, bars_left_index
 from jaxmusic.codecs.metrical import MetricalCodec
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import read_notes, write_midi
+from jaxmusic.music import beats
 
 SETS = (
     *("pop909", "mutopia", "piano_midi_de", "giantmidi", "groove"),

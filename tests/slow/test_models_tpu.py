@@ -21,10 +21,11 @@ PROGRAM = """
     import jax.numpy as jnp
     from jax.experimental import topologies
     from jaxmusic import config as configs
-    from jaxmusic.events import Events
-    from jaxmusic.models import attention, transformer
+    from jaxmusic.core.events import Events
+    from jaxmusic.models.attention import kernels as attention
+    from jaxmusic.models import transformer
     from jaxmusic.models.layout import Layout
-    from jaxmusic.parallel import mesh as meshes, sharding
+    from jaxmusic.models import mesh as meshes, sharding
 
     shape, width, remat = json.loads(sys.argv[1])
     devices = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2").devices

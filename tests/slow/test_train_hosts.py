@@ -16,8 +16,8 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import hosts_fakes
 
-from jaxmusic.train import run as runs
-from jaxmusic.train import weights
+from jaxmusic.runs import folder as runs
+from jaxmusic.runs import weights
 
 STEPS = 20
 SETTINGS = (f"steps={STEPS}", "checkpoint_every=2", "eval_every=10")

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxmusic.train import run as runs
-from jaxmusic.train import weights
+from jaxmusic.runs import folder as runs
+from jaxmusic.runs import weights
 from jaxmusic.train.monitor import read_log
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "train_fakes.py"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jaxmusic.notes import TICKS_PER_BEAT, Labels, Notes
+from jaxmusic.music.notes import TICKS_PER_BEAT, Labels, Notes
 
 _SIXTEENTH = 0.25
 _OVERHANG = 1 / 8

@@ -6,7 +6,7 @@ import pathlib
 import runpy
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 
 
 def names() -> list[str]:

@@ -5,7 +5,7 @@ codec.json        the codec with its styles
 data.json         name, version and content hash of the dataset, its styles and controls
 log.jsonl         losses and speed
 tensorboard/      the same for TensorBoard
-checkpoints/      see `jaxmusic.train.checkpoint`
+checkpoints/      see `jaxmusic.runs.checkpoint`
 samples/          pieces composed on the way, see `jaxmusic.train.samples`
 lock              held by the process that trains
 """
@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from etils import epath
 
 from jaxmusic import config as configs
-from jaxmusic import leases, locks, paths, settings
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import read_codec
-from jaxmusic.errors import UserError
+from jaxmusic.core import leases, locks, paths, settings
+from jaxmusic.core.errors import UserError
 
 if TYPE_CHECKING:
     # It imports JAX, and to look at a run takes none.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxmusic.notes import NO_CHORD
+from jaxmusic.music.notes import NO_CHORD
 
 PITCHED_SLOTS = 15
 DRUM_SLOT = 15

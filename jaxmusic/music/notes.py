@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 
 TICKS_PER_BEAT = 480
 """Ticks per quarter note of every aligned piece: divisible by 12, 24 and 32 steps."""
@@ -67,7 +67,7 @@ class Notes:
     """A piece as columns on one integer time base.
 
     Times are in ticks from the start of the piece. As read from a file they are the file's own
-    ticks; after `jaxmusic.beats.align` there are `TICKS_PER_BEAT` ticks in every quarter note,
+    ticks; after `music.beats.align` there are `TICKS_PER_BEAT` ticks in every quarter note,
     beats and bar lines are those of the music, and the tempo map still gives the same seconds.
 
     Attributes:
@@ -132,10 +132,10 @@ class Notes:
 
 
 def check_aligned(notes: Notes) -> None:
-    """Raises UserError for a piece whose ticks are not those of `jaxmusic.beats.align`."""
+    """Raises UserError for a piece whose ticks are not those of `jaxmusic.music.beats.align`."""
     if notes.ticks_per_beat != TICKS_PER_BEAT:
         raise UserError(
-            f"Put the piece on its beats with jaxmusic.beats.align first: it has "
+            f"Put the piece on its beats with jaxmusic.music.beats.align first: it has "
             f"{notes.ticks_per_beat} ticks in a quarter note instead of {TICKS_PER_BEAT}."
         )
 

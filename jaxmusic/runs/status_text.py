@@ -8,9 +8,9 @@ import textwrap
 import time
 from collections.abc import Sequence
 
-from jaxmusic.errors import UserError
-from jaxmusic.train import status as statuses
-from jaxmusic.train.status import Status
+from jaxmusic.core.errors import UserError
+from jaxmusic.runs import status as statuses
+from jaxmusic.runs.status import Status
 
 BAR, CURVE = 30, 40
 """Columns of the progress bar and of a loss curve."""

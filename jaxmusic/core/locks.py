@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 
 ATTEMPTS = 5
 """How often a lock is tried to be taken."""

@@ -15,10 +15,10 @@ from typing import Any
 import jax
 from etils import epath
 
-from jaxmusic import paths
-from jaxmusic.errors import UserError
-from jaxmusic.train import run as runs
-from jaxmusic.train.step import State
+from jaxmusic.core import paths
+from jaxmusic.core.errors import UserError
+from jaxmusic.runs import folder as runs
+from jaxmusic.runs.state import State
 from jaxmusic.version import __version__
 
 FOLDER = runs.CHECKPOINTS

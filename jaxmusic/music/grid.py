@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxmusic.meters import METERS, TEMPOS, bar_lines, halves
-from jaxmusic.notes import NO_CHORD, TICKS_PER_BEAT, Labels, Notes, make_notes
-from jaxmusic.piece import (
+from jaxmusic.music.meters import METERS, TEMPOS, bar_lines, halves
+from jaxmusic.music.notes import NO_CHORD, TICKS_PER_BEAT, Labels, Notes, make_notes
+from jaxmusic.music.piece import (
     DRUM_PITCHES,
     DRUM_SLOT,
     PITCHED_SLOTS,

@@ -20,14 +20,14 @@ from etils import epath
 from flax import nnx
 
 from jaxmusic import config as configs
-from jaxmusic import paths, settings
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import read_codec
-from jaxmusic.errors import UserError
+from jaxmusic.core import paths, settings
+from jaxmusic.core.errors import UserError
 from jaxmusic.models import transformer
-from jaxmusic.train import checkpoint
-from jaxmusic.train import run as runs
-from jaxmusic.train.step import named, unnamed
+from jaxmusic.models.params import named, unnamed
+from jaxmusic.runs import checkpoint
+from jaxmusic.runs import folder as runs
 
 SUFFIX = ".safetensors"
 FORMAT = "1"

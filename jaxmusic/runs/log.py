@@ -1,7 +1,7 @@
 """The log of a run, `log.jsonl`: what its lines say, and how they are read without JAX.
 
 Every line has the steps made, the seconds that the run took (without the times in which nothing
-ran), the time since 1970, and the clock of `jaxmusic.train.goodput`. Lines with a `loss` tell of
+ran), the time since 1970, and the clock of `jaxmusic.runs.goodput`. Lines with a `loss` tell of
 training, lines with a `val_loss` of a validation; the others are events: a process took the run up
 (`start`), the loop waited for a checkpoint (`checkpoint_seconds`), or a process ended in good order
 (`end`).
@@ -13,8 +13,8 @@ from typing import Any
 
 from etils import epath
 
-from jaxmusic.train import journal
-from jaxmusic.train import run as runs
+from jaxmusic.runs import folder as runs
+from jaxmusic.runs import journal
 
 LOG = "log.jsonl"
 

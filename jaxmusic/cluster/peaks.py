@@ -7,7 +7,7 @@ float32; what NVIDIA states with sparsity is halved.
 
 from __future__ import annotations
 
-from jaxmusic.parallel.topology import CHIPS
+from jaxmusic.cluster.topology import CHIPS
 
 TPUS = {
     "TPU v2": 22.5e12,

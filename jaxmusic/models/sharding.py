@@ -11,7 +11,7 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 
 Axes = tuple[str | None, ...]
 """Name of each axis of an array: a field of `ShardingRules`, or None for one never split."""

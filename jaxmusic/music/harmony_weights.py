@@ -1,4 +1,4 @@
-"""Weights of `jaxmusic.harmony`, fitted to music whose chords and keys are known.
+"""Weights of `jaxmusic.music.harmony`, fitted to music whose chords and keys are known.
 
 Maximum likelihood of two conditional random fields (Lafferty et al. 2001), with a little weight
 decay. Chords, every half bar alike: every second song of POP909 with its ``chord_midi.txt`` (where

@@ -12,10 +12,10 @@ from typing import Any
 
 from etils import epath
 
-from jaxmusic import locks, paths
-from jaxmusic.train import goodput
-from jaxmusic.train import run as runs
-from jaxmusic.train.log import LOG, read_log
+from jaxmusic.core import locks, paths
+from jaxmusic.runs import folder as runs
+from jaxmusic.runs import goodput
+from jaxmusic.runs.log import LOG, read_log
 
 Lines = list[dict[str, Any]]
 
@@ -67,7 +67,7 @@ class Status:
       losses: (step, training loss) of each line.
       val_losses: (step, validation loss) of each line.
       skipped: updates left out.
-      parts: seconds of each part of the wall time, see `jaxmusic.train.goodput`.
+      parts: seconds of each part of the wall time, see `jaxmusic.runs.goodput`.
       goodput: share of it spent on steps that were kept.
       checkpoints: its checkpoints.
     """

@@ -4,7 +4,7 @@ A conditional random field over half bars: the evidence for a chord is linear in
 seen from the chord's root, plus how common the chord is in the key; chords and keys stay unless
 the notes say otherwise (Viterbi's algorithm). Pitch classes are counted from that of the first
 note, so that a transposed piece gets, to the bit, transposed chords and keys. Weights and what
-they were fitted on: `jaxmusic.harmony_weights`.
+they were fitted on: `jaxmusic.music.harmony_weights`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmusic import harmony_weights as fitted
-from jaxmusic.meters import bar_lines, halves
-from jaxmusic.notes import (
+from jaxmusic.music import harmony_weights as fitted
+from jaxmusic.music.meters import bar_lines, halves
+from jaxmusic.music.notes import (
     CHORD_COUNT,
     CHORD_TONES,
     NO_CHORD,
@@ -43,7 +43,7 @@ _CHORDS_IN_KEYS = np.pad(
 
 
 class Harmony(NamedTuple):
-    """Chords and keys of a piece, as in `jaxmusic.notes.Labels`; all empty without pitched notes.
+    """Chords and keys of a piece, as in `music.notes.Labels`; all empty without pitched notes.
 
     Attributes:
       key_tick, key: int32 and uint8 [K], where each key begins, the first at 0.
@@ -60,7 +60,7 @@ def infer(notes: Notes) -> Harmony:
     """Infers chords and keys together.
 
     Args:
-      notes: an aligned piece (`jaxmusic.beats.align`); drums are left aside, and so are labels.
+      notes: an aligned piece (`music.beats.align`); drums are left aside, and so are labels.
 
     Returns:
       Chords that change at bar lines and in the middle of bars, keys that change at bar lines.

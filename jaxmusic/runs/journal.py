@@ -12,7 +12,7 @@ from typing import Any
 
 from etils import epath
 
-from jaxmusic import paths
+from jaxmusic.core import paths
 
 INTERVAL = 30.0
 """Seconds between uploads of a journal that lies in a bucket."""

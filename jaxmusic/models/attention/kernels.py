@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError
-from jaxmusic.models.chunked import chunked
+from jaxmusic.core.errors import UserError
+from jaxmusic.models.attention.chunked import chunked
 from jaxmusic.models.layout import Layout
 from jaxmusic.models.numerics import HIDDEN, wide
 
@@ -162,12 +162,12 @@ def _bind(
     """The function of a kernel, what it takes besides its inputs, and how that is split."""
     # Pallas takes long to import, and a CPU never needs it.
     if name == "splash":
-        from jaxmusic.models import splash
+        from jaxmusic.models.attention import splash
 
         kernel, where = splash.make(heads, length, layout, interpret)
         return splash.splash, (kernel,), (where,)
     if name == "flash":
-        from jaxmusic.models import flash
+        from jaxmusic.models.attention import flash
 
         return functools.partial(flash.flash, interpret=interpret), (), ()
     return chunked if name == "chunked" else plain, (), ()

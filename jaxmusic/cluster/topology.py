@@ -18,7 +18,7 @@ import math
 import os
 import re
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 
 GIB = 2**30
 

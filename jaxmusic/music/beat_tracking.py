@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from jaxmusic.beat_grid import grid_phase
-from jaxmusic.notes import Notes
+from jaxmusic.music.beat_grid import grid_phase
+from jaxmusic.music.notes import Notes
 
 _LONGEST = 8.0  # beats of a note's length that count
 _MANY_BEATS = 250

@@ -11,8 +11,9 @@ import dataclasses
 
 import numpy as np
 
-from jaxmusic import beat_tracking
-from jaxmusic.beat_grid import (
+from jaxmusic.core.errors import UserError
+from jaxmusic.music import beat_tracking
+from jaxmusic.music.beat_grid import (
     EARLY,
     PULSES,
     STEPS_PER_BEAT,
@@ -26,8 +27,7 @@ from jaxmusic.beat_grid import (
     warp,
     with_bars,
 )
-from jaxmusic.errors import UserError
-from jaxmusic.notes import Notes
+from jaxmusic.music.notes import Notes
 
 _DEFAULT_QPM = 120.0
 _CLOSEST = 0.02  # seconds between two labelled beats

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from etils import epath
 from tqdm import tqdm
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 
 EXTRAS = {"gs": "gcs", "s3": "s3"}
 """Kinds of buckets, and the extra of this package that brings the client for it."""

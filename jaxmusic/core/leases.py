@@ -17,7 +17,7 @@ from typing import Any
 
 from etils import epath
 
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 
 BEAT = 20.0
 """Seconds between signs of life of the holder of a lease."""

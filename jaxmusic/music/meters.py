@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxmusic.notes import TICKS_PER_BEAT, Notes
+from jaxmusic.music.notes import TICKS_PER_BEAT, Notes
 
 METERS = (
     *((4, 4), (3, 4), (2, 4), (6, 8), (12, 8), (2, 2), (3, 2), (5, 4), (6, 4)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxmusic.piece import DRUM_SLOT, Piece
+from jaxmusic.music.piece import DRUM_SLOT, Piece
 
 
 def melody_slot(piece: Piece) -> int:

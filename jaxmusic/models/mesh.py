@@ -11,7 +11,7 @@ from jax.experimental.mesh_utils import create_device_mesh
 from jax.sharding import AxisType
 
 from jaxmusic import config as configs
-from jaxmusic.errors import UserError
+from jaxmusic.core.errors import UserError
 
 AXES = ("replica", "fsdp", "context", "tensor")
 

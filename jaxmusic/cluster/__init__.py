@@ -1,0 +1,1 @@
+"""The machines and processes of a run."""

@@ -1,0 +1,1 @@
+"""Notes, pieces, beats, bars, chords and keys."""
