@@ -30,7 +30,7 @@ from jaxmusic.runs import checkpoint, weights
 from jaxmusic.runs import folder as runs
 from jaxmusic.train.step import Program, make_program
 
-MODEL = configs.Model(layers=14, width=768, heads=12, kv_heads=12, hidden=2048)
+MODEL = configs.Transformer(layers=14, width=768, heads=12, kv_heads=12, hidden=2048)
 """About 100 million parameters."""
 CONTEXT = 4096
 """Tokens of a step: one row."""

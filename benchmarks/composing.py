@@ -18,7 +18,7 @@ from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.generate import decoding
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.controls import Wishes
-from jaxmusic.models import decode, transformer
+from jaxmusic.models import transformer
 
 CONTEXT = 4096
 TOKENS = 3072
@@ -33,8 +33,8 @@ ON_GPU = (1, 64)
 def composer() -> Composer:
     """Of an untrained model."""
     codec, shape = MetricalCodec(), throughput.MODEL
-    _, params = transformer.make(shape, codec.vocab_size, 0)
-    return Composer(shape, decode.prepare(shape, params), codec, CONTEXT)
+    params = transformer.init(shape, codec.vocab_size, 0)
+    return Composer(shape, params, codec, CONTEXT)
 
 
 def ours(composer: Composer, batch: int, tokens: int) -> Callable[[], int]:

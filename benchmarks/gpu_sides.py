@@ -51,7 +51,7 @@ class Shape(NamedTuple):
 def shape(size: str) -> Shape:
     """The preset of that name in rows of 4,096, or "toy", which shows on any CPU that all runs."""
     if size == "toy":
-        toy = configs.Model(2, 64, 2, 1, 32, 128, dtype="bfloat16")
+        toy = configs.Transformer(2, 64, 2, 1, 32, 128, dtype="bfloat16")
         return Shape(toy, 128, (1, 2), ("products",), 0.05)
     from jaxmusic.models import presets
 
@@ -149,7 +149,7 @@ def jaxmusic(size: str, repeats: int) -> tuple[dict[str, Any], Trial, tuple[str,
     import jax
 
     from jaxmusic.cluster.peaks import peak_flops
-    from jaxmusic.models import transformer
+    from jaxmusic.models import base
     from jaxmusic.models.mesh import make_mesh
     from jaxmusic.train.step import make_program
 
@@ -162,8 +162,8 @@ def jaxmusic(size: str, repeats: int) -> tuple[dict[str, Any], Trial, tuple[str,
         "device": kind,
         "context": context,
         "peak": peak_flops(kind),
-        "parameters": transformer.num_parameters(model, VOCAB),
-        "flops": transformer.flops_per_token(model, VOCAB, context),
+        "parameters": base.num_parameters(model, VOCAB),
+        "flops": base.of(model).flops(model, VOCAB, context),
     }
 
     def trial(remat: str, batch: int) -> dict[str, Any]:

@@ -25,9 +25,9 @@ import optax
 from benchmarks.llama import VOCAB, llama
 from jaxmusic import config as configs
 from jaxmusic.core.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
-from jaxmusic.models import decode, transformer
+from jaxmusic.models import base, decode, transformer
 
-MODEL = configs.Model(layers=7)
+MODEL = configs.Transformer(layers=7)
 """About 6.4 million parameters with a vocabulary of 1,500."""
 
 
@@ -54,7 +54,7 @@ def run(
         sides["training"]["pytorch"] = peer_training(model, batch, context)
         sides["generation"]["pytorch"] = peer_generation(model, generated)
     result: dict[str, Any] = {
-        "parameters": transformer.num_parameters(MODEL, VOCAB),
+        "parameters": base.num_parameters(MODEL, VOCAB),
         "shape": f"B{batch} x T{context}, float32",
         "training": measure(sides["training"], batch * context, rounds),
         "generation": measure(sides["generation"], generated, rounds),
@@ -91,11 +91,11 @@ def our_training(batch: int, context: int) -> Callable[[], Any]:
     sizes = (VOCAB, context, MAX_POSITIONS, 64, MAX_SLOTS, MAX_PITCHES)
     events = Events(*(rng.integers(0, n, (batch, context), np.int32) for n in sizes))
     target = rng.integers(0, VOCAB, (batch, context), np.int32)
-    graphdef, params = transformer.make(MODEL, VOCAB, 0)
+    params = transformer.init(MODEL, VOCAB, 0)
     optimizer = optax.adamw(1e-3, b2=0.98, weight_decay=0.1)
 
     def loss(params: Any, events: Events, target: jax.Array) -> jax.Array:
-        logits = transformer.apply(graphdef, params, events, jnp.ones_like(target))
+        logits = transformer.apply(params, MODEL, events, jnp.ones_like(target)).logits
         return optax.softmax_cross_entropy_with_integer_labels(logits, target).mean()
 
     @partial(jax.jit, donate_argnums=0)
@@ -116,7 +116,7 @@ def our_training(batch: int, context: int) -> Callable[[], Any]:
 
 def our_generation(count: int) -> Callable[[], Any]:
     """A call samples `count` tokens at batch 1 in one compiled loop over the cache."""
-    _, params = transformer.make(MODEL, VOCAB, 0)
+    params = transformer.init(MODEL, VOCAB, 0)
     weights = decode.prepare(MODEL, params)
 
     def event(token: jax.Array, index: jax.Array) -> Events:
@@ -130,7 +130,7 @@ def our_generation(count: int) -> Callable[[], Any]:
             index, tokens, cache, key = carry
             key, draw = jax.random.split(key)
             token = jax.lax.dynamic_slice(tokens, (0, index), (1, 1))
-            logits, cache = decode.step(MODEL, weights, event(token, index), cache, index)
+            logits, cache = decode.feed(MODEL, weights, cache, event(token, index))
             # One uniform number against the summed shares: a draw from the softmax.
             sums = jnp.cumsum(jax.nn.softmax(logits), axis=-1)
             token = jnp.sum(sums < jax.random.uniform(draw), axis=-1, dtype=jnp.int32)[:, None]
@@ -143,7 +143,7 @@ def our_generation(count: int) -> Callable[[], Any]:
             )
 
         tokens = jnp.zeros((1, count + 1), jnp.int32)
-        start = (jnp.int32(0), tokens, decode.init_cache(MODEL, 1, count), key)
+        start = (jnp.int32(0), tokens, decode.begin(MODEL, 1, count), key)
         return jax.lax.while_loop(lambda carry: carry[0] < count, body, start)[1]
 
     return lambda: sample(weights, jax.random.key(1)).block_until_ready()

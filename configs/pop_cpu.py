@@ -18,7 +18,7 @@ def experiment() -> config.Experiment:
             drop_controls=0.15,
             tasks=config.Tasks(infill=0.1, accompany=0.1, harmonise=0.1, vary=0.05),
         ),
-        model=config.Model(layers=4, width=192, heads=3, kv_heads=3, head_dim=64, hidden=512),
+        model=config.Transformer(layers=4, width=192, heads=3, kv_heads=3, head_dim=64, hidden=512),
         optimizer=config.Optimizer(learning_rate=3e-3, final=0.05, warmup=100),
         steps=1600,
         eval_every=200,

@@ -13,7 +13,7 @@ from jaxmusic import config
 def experiment() -> config.Experiment:
     return config.Experiment(
         data=config.Data(dataset="pop", context=4096, batch=32, threads=8),
-        model=config.Model(
+        model=config.Transformer(
             layers=14,
             width=768,
             heads=12,

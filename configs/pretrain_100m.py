@@ -21,7 +21,7 @@ def experiment() -> config.Experiment:
         ),
         steps=8000,
         accumulate=2,
-        z_loss=1e-4,
+        objective=config.CrossEntropy(z_loss=1e-4),
         eval_every=500,
         eval_batches=32,
         checkpoint_every=500,

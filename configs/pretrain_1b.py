@@ -23,7 +23,7 @@ def experiment() -> config.Experiment:
         ),
         mesh=config.Mesh(replica=16, fsdp=16),
         steps=5000,
-        z_loss=1e-4,
+        objective=config.CrossEntropy(z_loss=1e-4),
         eval_every=250,
         checkpoint_every=250,
         keep_every=1000,

@@ -21,7 +21,7 @@ def experiment() -> config.Experiment:
             learning_rate=4e-4, warmup=1000, schedule="wsd", b2=0.95, spike=6.0
         ),
         steps=14_000,
-        z_loss=1e-4,
+        objective=config.CrossEntropy(z_loss=1e-4),
         eval_every=500,
         eval_batches=32,
         checkpoint_every=500,

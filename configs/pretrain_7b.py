@@ -20,7 +20,7 @@ def experiment() -> config.Experiment:
         ),
         mesh=config.Mesh(replica=4, fsdp=32),
         steps=68_000,
-        z_loss=1e-4,
+        objective=config.CrossEntropy(z_loss=1e-4),
         eval_every=1000,
         checkpoint_every=500,
         keep_every=10_000,

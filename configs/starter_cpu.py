@@ -15,7 +15,7 @@ def experiment() -> config.Experiment:
             drop_controls=0.15,
             tasks=config.Tasks(infill=0.1, accompany=0.1, harmonise=0.1, vary=0.05),
         ),
-        model=config.Model(layers=4, width=128, heads=4, kv_heads=2, head_dim=32, hidden=384),
+        model=config.Transformer(layers=4, width=128, heads=4, kv_heads=2, head_dim=32, hidden=384),
         optimizer=config.Optimizer(learning_rate=4e-3, warmup=30),
         steps=400,
         eval_every=200,

@@ -22,7 +22,7 @@ from jaxmusic.generate import tasks
 from jaxmusic.generate.composer import Composer, Composition
 from jaxmusic.generate.streaming import Bar
 from jaxmusic.generate.tasks import Knowledge
-from jaxmusic.models import decode
+from jaxmusic.models.params import Params
 from jaxmusic.music import beats
 from jaxmusic.music.notes import Notes, semitones_to_c
 from jaxmusic.runs import weights
@@ -48,17 +48,17 @@ class MusicModel:
         self,
         experiment: config.Experiment,
         codec: Codec,
-        params: Any,
+        params: Params,
         styles: tuple[str, ...] = (),
         step: int = 0,
         controls: tuple[str, ...] | None = None,
     ):
-        """Takes parameters as `models.transformer.make` returns them; None is all controls."""
+        """Takes parameters by name; `controls` None stands for all of them."""
         self.experiment, self.codec, self.styles, self.step = experiment, codec, styles, step
         self.controls = codec.CONTROLS if controls is None else controls
         self.params = params
         shape, data = experiment.model, experiment.data
-        self._composer = Composer(shape, decode.prepare(shape, params), codec, data.context)
+        self._composer = Composer(shape, params, codec, data.context)
         self._knows = Knowledge(
             *(codec, styles, self.controls, data.tasks, data.normalise, data.drop_controls)
         )

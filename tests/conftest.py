@@ -64,7 +64,7 @@ def toy_experiment(data_dir: pathlib.Path):
 
     return config.Experiment(
         data=config.Data(dataset="starter", data_dir=str(data_dir), context=256, batch=2),
-        model=config.Model(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64),
+        model=config.Transformer(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64),
         optimizer=config.Optimizer(warmup=2),
         steps=6,
         eval_every=3,

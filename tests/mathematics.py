@@ -108,7 +108,7 @@ def train(order, mesh, accumulate, remat, optimizer):
     settings = {"learning_rate": 1e-2, "warmup": 4, "spike": 6.0, "ema": 0.9}
     experiment = config.Experiment(
         data=config.Data(dataset="starter", data_dir=order["data_dir"], context=64, batch=32),
-        model=config.Model(
+        model=config.Transformer(
             **dict(layers=2, width=32, heads=4, kv_heads=2, head_dim=8, hidden=48),
             **dict(dtype=order["dtype"], remat=remat),
         ),
@@ -116,7 +116,7 @@ def train(order, mesh, accumulate, remat, optimizer):
         mesh=config.Mesh(*mesh),
         steps=order["steps"],
         accumulate=accumulate,
-        z_loss=1e-4,
+        objective=config.CrossEntropy(z_loss=1e-4),
     )
     loader = Loader(experiment.data, make_codec(experiment.codec))
     codec = loader.codec
@@ -134,8 +134,8 @@ def train(order, mesh, accumulate, remat, optimizer):
         )
         with jax.transfer_guard("disallow"):
             state, metrics = program.train(state, placed)
-        losses.append(float(metrics.nll) / float(metrics.weight))
-    floats = [x for x in jax.tree.leaves((state, metrics.nll)) if x.dtype.kind == "f"]
+        losses.append(float(metrics["nll"]) / float(metrics["weight"]))
+    floats = [x for x in jax.tree.leaves((state, metrics["nll"])) if x.dtype.kind == "f"]
     dtypes = sorted({str(x.dtype) for x in floats})
     return {"losses": losses, "rows": rows, "block": block, "dtypes": dtypes}
 

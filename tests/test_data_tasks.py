@@ -309,7 +309,7 @@ def test_a_model_learns_all_tasks_and_says_what_it_was_trained_for(tmp_path):
     chances = Tasks(infill=0.3, accompany=0.2, harmonise=0.3, vary=0.2)
     experiment = config.Experiment(
         data=Data(dataset="tiny", data_dir=str(tmp_path), context=256, batch=4, tasks=chances),
-        model=config.Model(layers=1, width=16, heads=2, kv_heads=1, head_dim=8, hidden=16),
+        model=config.Transformer(layers=1, width=16, heads=2, kv_heads=1, head_dim=8, hidden=16),
         optimizer=config.Optimizer(learning_rate=1e-2, warmup=1),
         **dict(steps=8, eval_every=8, eval_batches=1, checkpoint_every=8, trackers=""),
     )

@@ -16,7 +16,7 @@ from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.length import check_duration, whole_bars
 from jaxmusic.generate.planning import SILENT_BARS
 from jaxmusic.generate.sampler import CHUNK
-from jaxmusic.models import decode, transformer
+from jaxmusic.models import transformer
 from jaxmusic.music import meters
 
 CODEC = MetricalCodec()
@@ -26,9 +26,9 @@ LONG = 900.0
 
 @pytest.fixture(scope="module")
 def composer():
-    shape = config.Model(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
-    _, params = transformer.make(shape, CODEC.vocab_size, 0)
-    return Composer(shape, decode.prepare(shape, params), CODEC, CONTEXT)
+    shape = config.Transformer(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
+    params = transformer.init(shape, CODEC.vocab_size, 0)
+    return Composer(shape, params, CODEC, CONTEXT)
 
 
 @pytest.fixture(scope="module")

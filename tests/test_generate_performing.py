@@ -10,7 +10,7 @@ from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.length import check_duration
 from jaxmusic.generate.performing import SILENT_SECONDS, PerformancePlanner
-from jaxmusic.models import decode, transformer
+from jaxmusic.models import transformer
 
 CODEC = PerformanceCodec()
 CONTEXT = 256
@@ -19,9 +19,9 @@ LONG = 200.0
 
 @pytest.fixture(scope="module")
 def composer():
-    shape = config.Model(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
-    _, params = transformer.make(shape, CODEC.vocab_size, 0)
-    return Composer(shape, decode.prepare(shape, params), CODEC, CONTEXT)
+    shape = config.Transformer(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
+    params = transformer.init(shape, CODEC.vocab_size, 0)
+    return Composer(shape, params, CODEC, CONTEXT)
 
 
 def compose(composer, duration, styles=(), seed=0, **options):

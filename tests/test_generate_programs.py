@@ -16,10 +16,10 @@ from jaxmusic.generate import decoding
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.sampler import bucket
-from jaxmusic.models import decode, transformer
+from jaxmusic.models import transformer
 
 CODEC = MetricalCodec()
-SHAPE = config.Model(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
+SHAPE = config.Transformer(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
 
 SCRIPT = """
 import hashlib, json, sys
@@ -42,8 +42,8 @@ print(json.dumps([hashlib.sha256(b"".join(tokens)).hexdigest(), seen]))
 
 
 def toy(context=256):
-    _, params = transformer.make(SHAPE, CODEC.vocab_size, 0)
-    return Composer(SHAPE, decode.prepare(SHAPE, params), CODEC, context)
+    params = transformer.init(SHAPE, CODEC.vocab_size, 0)
+    return Composer(SHAPE, params, CODEC, context)
 
 
 def made(composer, seconds, count=1):

@@ -15,25 +15,25 @@ from jaxmusic.core.errors import UserError
 from jaxmusic.generate import repetition, streaming
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.controls import Wishes
-from jaxmusic.models import decode, transformer
+from jaxmusic.models import transformer
 
 CODEC = MetricalCodec()
 GRAMMAR = Grammar(CODEC)
 CONTEXT = 256
-SHAPE = config.Model(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
+SHAPE = config.Transformer(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
 
 
 @pytest.fixture(scope="module")
 def dull():
     """A composer with a model that likes nothing as much as the next bar."""
-    _, params = transformer.make(SHAPE, CODEC.vocab_size, 0)
-    weights = decode.prepare(SHAPE, params)
-    # The state has the same first coordinate everywhere, and the output reads bars from it.
-    tables = tuple(t.at[:, 0].set(3.0) for t in weights.tables)
+    params = transformer.init(SHAPE, CODEC.vocab_size, 0)
+    # The residual stream has the same first coordinate everywhere, and bars are read from it.
     bar = CODEC.vocabulary.kind == CODEC.vocabulary.kinds["bar"]
-    flat = np.where(bar, 4.0, 0.0).reshape(weights.output.shape[0], -1)
-    output = weights.output.at[:, 0].set(flat)
-    return Composer(SHAPE, weights._replace(tables=tables, output=output), CODEC, CONTEXT)
+    for name in ("token", "position", "slot", "pitch"):
+        params[name] = params[name].at[:, 0].set(0.0)
+    params["position"] = params["position"].at[:, 0].set(3.0)
+    params["token"] = params["token"].at[:, 0].set(np.where(bar, 4.0, 0.0))
+    return Composer(SHAPE, params, CODEC, CONTEXT)
 
 
 def contents(tokens):
@@ -109,8 +109,8 @@ def test_the_performance_codec_has_no_bars():
 
 @pytest.fixture(scope="module")
 def composer():
-    _, params = transformer.make(SHAPE, CODEC.vocab_size, 0)
-    return Composer(SHAPE, decode.prepare(SHAPE, params), CODEC, CONTEXT)
+    params = transformer.init(SHAPE, CODEC.vocab_size, 0)
+    return Composer(SHAPE, params, CODEC, CONTEXT)
 
 
 def test_a_stream_is_the_piece_bar_by_bar(composer):
@@ -140,8 +140,8 @@ def test_bars_come_while_others_are_still_sampled(composer):
 
 def test_what_cannot_be_streamed_is_refused(composer):
     performed = PerformanceCodec()
-    _, params = transformer.make(SHAPE, performed.vocab_size, 0)
-    other = Composer(SHAPE, decode.prepare(SHAPE, params), performed, CONTEXT)
+    params = transformer.init(SHAPE, performed.vocab_size, 0)
+    other = Composer(SHAPE, params, performed, CONTEXT)
     with pytest.raises(UserError, match="no bars to stream"):
         next(other.stream(other.planner(Wishes(5.0))))
     several = config.Sampling(best_of=2)
@@ -181,10 +181,9 @@ def test_bits_per_note_are_those_of_the_model_under_the_mask(composer):
     planner = composer.planner(Wishes(4.0))
     _, plan = planner.begin(1)
     plan = jax.tree.map(lambda x: jnp.asarray(x[0]), plan)
-    weights = composer.sampler.weights
     events = jax.tree.map(lambda e: jnp.asarray(e)[None], CODEC.events(tokens))
-    cache = decode.init_cache(SHAPE, 1, len(tokens))
-    logits, _ = decode.extend(SHAPE, weights, events, cache, 0)
+    params = transformer.init(SHAPE, CODEC.vocab_size, 0)
+    logits = transformer.apply(params, SHAPE, events, jnp.ones_like(events.token)).logits
     advance, masked = jax.jit(GRAMMAR.advance), jax.jit(GRAMMAR.mask)
     merge = jax.jit(GRAMMAR.merge)
     state, bits = GRAMMAR.begin(), 0.0

@@ -30,12 +30,12 @@ GRAMMAR = Grammar(CODEC)
 CONTEXT = 512
 NONE = np.zeros(0, np.int32)
 TASKS = config.Tasks(infill=0.1, accompany=0.1, harmonise=0.1, vary=0.1)
-SHAPE = config.Model(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
+SHAPE = config.Transformer(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
 
 
 def make_model(tasks=TASKS, codec=CODEC, controls=None, context=CONTEXT):
     experiment = config.Experiment(data=config.Data(context=context, tasks=tasks), model=SHAPE)
-    _, params = transformer.make(SHAPE, codec.vocab_size, 0)
+    params = transformer.init(SHAPE, codec.vocab_size, 0)
     return jaxmusic.MusicModel(experiment, codec, params, ("pop", "jazz"), controls=controls)
 
 

@@ -1,4 +1,4 @@
-"""Views of a stream: what is hidden, and that the model then sees the stream without it."""
+"""Guidance branches: what they do not see, and that the model then reads the stream without it."""
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +20,12 @@ from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.sampler import CHUNK
 from jaxmusic.generate.views import View
-from jaxmusic.models import decode, transformer
+from jaxmusic.models import transformer
 
 CODEC = MetricalCodec()
 CONTEXT = 256
-SHAPE = config.Model(layers=2, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
-extend = jax.jit(decode.extend, static_argnums=0)
+SHAPE = config.Transformer(layers=2, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
+apply = jax.jit(transformer.apply, static_argnums=1)
 PLAIN = config.Sampling(temperature=1.0, top_p=1.0)
 
 
@@ -47,14 +47,13 @@ class ChordLover(Grammar):
 
 
 def toy(codec, grammar=None):
-    """A composer with an untrained model, but for an output that tells tokens apart; and both."""
-    _, params = transformer.make(SHAPE, codec.vocab_size, 0)
-    weights = decode.prepare(SHAPE, params)
-    weights = weights._replace(output=20.0 * weights.output)
-    composer = Composer(SHAPE, weights, codec, CONTEXT)
+    """A composer with an untrained model whose logits are far apart, and its parameters."""
+    params = transformer.init(SHAPE, codec.vocab_size, 0)
+    params["norm"] = 20.0 * params["norm"]
+    composer = Composer(SHAPE, params, codec, CONTEXT)
     if grammar:
         composer.sampler.grammar = grammar(codec)
-    return composer, weights
+    return composer, params
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +97,11 @@ def test_styles_of_a_view():
     assert seen.tolist() == [header[0], performed.PAD, 60]
 
 
-def said(codec, weights, stream):
+def said(codec, params, stream):
     """Log-probabilities after each token of a stream [T, V], read in one go."""
     padded = np.concatenate([stream, np.full(-len(stream) % 64, codec.PAD, np.int32)])
     events = Events(*(jnp.asarray(e)[None] for e in codec.events(padded)))
-    cache = decode.init_cache(SHAPE, 1, len(padded))
-    logits, _ = extend(SHAPE, weights, events, cache, 0)
+    logits = apply(params, SHAPE, events, jnp.ones_like(events.token)).logits
     return np.asarray(jax.nn.log_softmax(logits[0]))[: len(stream)]
 
 
@@ -111,7 +109,7 @@ def said(codec, weights, stream):
 def test_a_view_says_what_the_model_says_without_the_tokens(codec_kind):
     """To 1e-4, in prompts and in what is sampled, in this context and the next."""
     codec = make_codec(config.Codec(kind=codec_kind))
-    composer, weights = toy(codec, ChordLover)
+    composer, params = toy(codec, ChordLover)
     kinds = codec.vocabulary.kinds
     seen_as = (View(2.0), View(-1.0, frozenset(CONTROLS)))
     plan_of = planner(composer, 1800.0, *seen_as, styles=("pop",))
@@ -130,8 +128,8 @@ def test_a_view_says_what_the_model_says_without_the_tokens(codec_kind):
                 for column, view in enumerate(seen_as):
                     seen = views.seen(codec, stream, view)
                     alone += len(views.lonely(codec, stream, view))
-                    found = np.asarray(p.sights.says)[2 * row + column]
-                    wanted = said(codec, weights, seen[seen != codec.PAD])[-1]
+                    found = np.asarray(p.opinions.now)[2 * row + column]
+                    wanted = said(codec, params, seen[seen != codec.PAD])[-1]
                     np.testing.assert_allclose(found, wanted, atol=1e-4)
                     compared += 1
         rows = np.asarray(p.tokens)[:, : int(p.index) + 1]
@@ -144,7 +142,7 @@ def test_a_view_says_what_the_model_says_without_the_tokens(codec_kind):
 
 def test_a_position_that_names_a_hidden_chord():
     """Before the chord a view expected either a note at the position or something else."""
-    composer, weights = toy(CODEC)
+    composer, params = toy(CODEC)
     kind, kinds = CODEC.vocabulary.kind, CODEC.vocabulary.kinds
     stream = CODEC.encode(strategies.random_piece(7, 60, 2))
     named = (kind[stream[:-1]] == kinds["position"]) & (kind[stream[1:]] == kinds["chord"])
@@ -152,7 +150,7 @@ def test_a_position_that_names_a_hidden_chord():
     prompt = stream[: places[places > CHUNK][0] + 2]
     view = View(-1.0, frozenset({"chords"}))
     before, there = (
-        said(CODEC, weights, seen[seen != CODEC.PAD])[-1]
+        said(CODEC, params, seen[seen != CODEC.PAD])[-1]
         for seen in (views.seen(CODEC, prompt[:-n], view) for n in (2, 1))
     )
     opens = np.isin(kind, [kinds[name] for name in views.OPENINGS])
@@ -163,10 +161,10 @@ def test_a_position_that_names_a_hidden_chord():
     sampling = decoding.settings(PLAIN, CODEC.vocabulary)
     # The loop looks up after CHUNK tokens: it is to stand right behind the chord then.
     sampler = composer.sampler
-    sampler._all_see = lambda forced, looks, ready: len(prompt) - CHUNK
+    sampler._all_see = lambda forced, branches, ready: len(prompt) - CHUNK
     p = next(sampler.fill([prompt], [prompt], plan_of, plan, keys, sampling))
     assert int(p.index) == len(prompt)
-    np.testing.assert_allclose(np.asarray(p.sights.says)[1], expected, atol=1e-4)
+    np.testing.assert_allclose(np.asarray(p.opinions.now)[1], expected, atol=1e-4)
 
 
 def test_guidance_of_1_is_no_guidance(composer):
@@ -193,7 +191,7 @@ def test_guidance_goes_on_over_the_context(composer):
         (alone,) = composer.compose(
             planner(composer, 400.0, *seen_as, styles=styles), 3, sampling=PLAIN
         )
-        # Later on rounding, which such weights magnify, may decide a draw otherwise.
+        # Later on rounding, which such params magnify, may decide a draw otherwise.
         begun = slice(CONTEXT + CONTEXT // 8)
         assert np.array_equal(piece.tokens[begun], alone.tokens[begun])
         assert len(piece.tokens) > CONTEXT

@@ -183,7 +183,7 @@ def on(platform, context=1):
     ("platform", "kernel"), [("tpu", "splash"), ("gpu", "flash"), ("cpu", "chunked")]
 )
 def test_auto_goes_by_the_mesh(platform, kernel):
-    assert attention.check(configs.Model(), 1024, on(platform, context=4)) == kernel
+    assert attention.check(configs.Transformer(), 1024, on(platform, context=4)) == kernel
 
 
 @pytest.mark.quick
@@ -202,7 +202,7 @@ def test_auto_goes_by_the_mesh(platform, kernel):
 )
 def test_what_cannot_run_is_refused(model, length, where, message):
     with pytest.raises(UserError, match=message):
-        attention.check(configs.Model(**model), length, where)
+        attention.check(configs.Transformer(**model), length, where)
 
 
 @pytest.mark.quick

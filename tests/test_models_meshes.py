@@ -57,25 +57,25 @@ KERNELS = """
 
 MODEL = """
     jax.config.update("jax_enable_x64", True)
-    config = configs.Model(
+    config = configs.Transformer(
         layers=2, width=16, heads=4, kv_heads=2, head_dim=8, hidden=24, dtype="float64",
         rotary="index time pitch", softcap=20.0, remat="attention",
     )
     events = Events(*(rng.integers(0, 17, (8, 64), np.int32) for _ in Events._fields))
     segment = np.sort(rng.integers(1, 4, (8, 64))).astype(np.int32)
     segment[:, :30] = 1
-    graphdef, values = transformer.make(config, 40, 0)
+    values = transformer.init(config, 40, 0)
 
     def program(layout):
-        where = sharding.shardings(values, layout.mesh, rules)
+        where = sharding.shardings(transformer.axes(config, 40), values, layout.mesh, rules)
         params = jax.device_put(values, where)
-        query, split = params["layers"]["query"].get_value(), layout.mesh.shape
+        query, split = params["layers.query"], layout.mesh.shape
         share = (2, 16 // split["fsdp"], 4 // split["tensor"], 8)
         assert query.sharding.shard_shape(query.shape) == share
         rows = sharding.batch_sharding(layout.mesh, rules, 8)
 
         def loss(params, events):
-            logits = transformer.apply(graphdef, params, events, segment, layout=layout)
+            logits = transformer.apply(params, config, events, segment, layout=layout).logits
             each = -jax.nn.log_softmax(logits)[..., 3]
             return each.mean(), each
 

@@ -15,7 +15,7 @@ Q, K = (jnp.asarray(rng.normal(size=(1, 1, 64)), jnp.float32) for _ in range(2))
 
 
 def angles(rotary, index, time, pitch, head_dim=64):
-    config = configs.Model(head_dim=head_dim, rotary=rotary)
+    config = configs.Transformer(head_dim=head_dim, rotary=rotary)
     return position.angles(config, *(jnp.array([[x]]) for x in (index, time, pitch)))
 
 

@@ -9,7 +9,7 @@ import pytest
 from jaxmusic import config as configs
 from jaxmusic.codecs import registry
 from jaxmusic.core.errors import UserError
-from jaxmusic.models import presets, transformer
+from jaxmusic.models import base, presets, transformer
 
 COUNTS = {
     "5m": 5_279_488,
@@ -68,7 +68,7 @@ def test_shapes_suit_kernels_and_meshes():
 def test_counting_allocates_nothing():
     before = len(jax.live_arrays())
     huge = dataclasses.replace(presets.model("10b"), layers=10_000)
-    assert transformer.num_parameters(huge, presets.VOCAB_SIZE) > 1e12
+    assert base.num_parameters(huge, presets.VOCAB_SIZE) > 1e12
     assert len(jax.live_arrays()) == before
 
 

@@ -4,7 +4,6 @@ import device_fakes as fakes
 import jax
 import jax.numpy as jnp
 import pytest
-from flax import nnx
 from jax.sharding import PartitionSpec
 
 from jaxmusic import config as configs
@@ -185,9 +184,10 @@ def test_moments_are_split_as_the_rest_of_their_parameter():
     assert split((1,)) == split(()) == ()
 
 
-def test_shardings_of_a_state():
+def test_shardings_of_parameters():
     mesh = meshes.make_mesh(configs.Mesh(), jax.devices()[:1])
-    weight = nnx.Param(jnp.ones((4, 6)), axes=("embed", "hidden"))
-    got = sharding.shardings({"params": nnx.State({"w": weight}), "step": 0}, mesh, RULES)
-    assert got["params"]["w"].get_value().spec == PartitionSpec("fsdp", "tensor")
-    assert got["step"].spec == PartitionSpec()
+    axes = {"w": ("embed", "hidden"), "b": (None,)}
+    shapes = {"w": jnp.ones((4, 6)), "b": jnp.ones(6)}
+    got = sharding.shardings(axes, shapes, mesh, RULES)
+    assert got["w"].spec == PartitionSpec("fsdp", "tensor")
+    assert got["b"].spec == PartitionSpec(None)

@@ -20,7 +20,7 @@ from jaxmusic.runs import experiments
 AXES = {"replica": 2, "fsdp": 4, "context": 1, "tensor": 1}
 TOY = configs.Experiment(
     data=configs.Data(context=256, batch=16),
-    model=configs.Model(layers=2, width=64, heads=4, kv_heads=2, head_dim=16, hidden=128),
+    model=configs.Transformer(layers=2, width=64, heads=4, kv_heads=2, head_dim=16, hidden=128),
 )
 
 
@@ -262,7 +262,9 @@ def test_text_and_json_say_the_same():
 
 @pytest.mark.quick
 def test_what_does_not_fit_is_answered_with_what_does():
-    wide = configs.Model(layers=24, width=2048, heads=16, kv_heads=8, head_dim=128, hidden=5632)
+    wide = configs.Transformer(
+        layers=24, width=2048, heads=16, kv_heads=8, head_dim=128, hidden=5632
+    )
     large = configs.Experiment(data=configs.Data(context=16_384, batch=32), model=wide)
     found = plan.plan(large, "h100:4")
     assert not found.fits
@@ -274,7 +276,9 @@ def test_what_does_not_fit_is_answered_with_what_does():
 
 @pytest.mark.quick
 def test_where_nothing_fits_more_chips_are_asked_for():
-    huge = configs.Model(layers=48, width=8192, heads=64, kv_heads=8, head_dim=128, hidden=28_672)
+    huge = configs.Transformer(
+        layers=48, width=8192, heads=64, kv_heads=8, head_dim=128, hidden=28_672
+    )
     found = plan.plan(configs.Experiment(model=huge), "a100:1")
     assert not found.fits and found.instead is None
     assert "take more chips" in plan_text.as_text(found)
@@ -287,20 +291,23 @@ def test_smaller_settings_keep_the_batch_as_long_as_they_can():
         found, memory=dataclasses.replace(found.memory, total=2 * found.memory.available)
     )
     made = []
+    nothing = dataclasses.replace(TOY.model, remat="nothing")
     while (other := plan.smaller(found)) is not None and len(made) < 9:
         made.append(other)
         found = dataclasses.replace(found, experiment=plan.changed(TOY, other))
     assert made == [
-        plan.Settings(16, 1, "attention"),
-        plan.Settings(16, 1, "nothing"),
-        plan.Settings(16, 4, "nothing"),
+        plan.Settings(16, 1, dataclasses.replace(TOY.model, remat="attention")),
+        plan.Settings(16, 1, nothing),
+        plan.Settings(16, 4, nothing),
     ]
 
 
 @pytest.mark.quick
 def test_less_kept_is_less_memory_and_more_arithmetic():
     def of(remat):
-        model = configs.Model(layers=8, width=512, heads=8, kv_heads=8, hidden=1408, remat=remat)
+        model = configs.Transformer(
+            layers=8, width=512, heads=8, kv_heads=8, hidden=1408, remat=remat
+        )
         return plan.plan(configs.Experiment(data=TOY.data, model=model), "h100:8")
 
     products, attention, nothing = (of(name) for name in ("products", "attention", "nothing"))

@@ -5,7 +5,7 @@ import pytest
 from jaxmusic import config
 from jaxmusic.core import settings
 from jaxmusic.core.errors import UserError
-from jaxmusic.models import transformer
+from jaxmusic.models import base
 from jaxmusic.runs import experiments
 from jaxmusic.train import optimizer
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.quick
 @pytest.mark.parametrize("name", experiments.names())
 def test_each_experiment_makes_sense(name):
     found = experiments.load_experiment(name)
-    transformer.check(found.model)
+    base.of(found.model).check(found.model)
     optimizer.make_schedule(found.optimizer, found.steps)
     assert settings.from_json(config.Experiment, settings.to_json(found)) == found
 

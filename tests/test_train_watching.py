@@ -398,7 +398,7 @@ def test_what_the_status_says(run):
         found = status.status(run, NOW)
     assert found.checkpoints.steps == (20, 40) and found.checkpoints.best == 20
     assert found.left == pytest.approx(60 * 2) and found.ends == pytest.approx(NOW + 120)
-    assert found.skipped == 40 and found.val_losses == ((19, 2.5),)
+    assert found["skipped"] == 40 and found.val_losses == ((19, 2.5),)
     shown = status_text.text(found)
     for words in (
         *("training", " 40.0%  step 40 of 100", "2:00 min left, until", "0.2250", "▁"),

@@ -91,7 +91,7 @@ def experiment(**changes):
     """A toy run: a one-layer model, six steps, a checkpoint every two."""
     settings = {
         "data": config.Data(dataset="fake", context=16, batch=4),
-        "model": config.Model(layers=1, width=16, heads=2, kv_heads=1, head_dim=8, hidden=16),
+        "model": config.Transformer(layers=1, width=16, heads=2, kv_heads=1, head_dim=8, hidden=16),
         "optimizer": config.Optimizer(learning_rate=1e-2, warmup=2),
         "steps": STEPS,
         "eval_every": 2,

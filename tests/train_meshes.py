@@ -31,7 +31,7 @@ from jaxmusic.train.step import make_program  # noqa: E402
 
 experiment = fakes.experiment(
     data=config.Data(dataset="fake", context=16, batch=8),
-    model=config.Model(layers=2, width=16, heads=2, kv_heads=2, head_dim=8, hidden=16),
+    model=config.Transformer(layers=2, width=16, heads=2, kv_heads=2, head_dim=8, hidden=16),
     mesh=config.Mesh(fsdp=int(fsdp), tensor=int(tensor)),
 )
 loader = fakes.FakeLoader(experiment.data, fakes.codec(), seed=experiment.seed)
@@ -49,7 +49,7 @@ def step(state):
         lambda x: jax.make_array_from_process_local_data(program.batch, x, (8, 16)), next(batches)
     )
     state, metrics = program.train(state, rows)
-    return state, float(metrics.nll)
+    return state, float(metrics["nll"])
 
 
 if mode == "save":

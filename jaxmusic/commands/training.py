@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Sequence
+import typing
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import tyro
 
 from jaxmusic import config
+from jaxmusic.core import settings
 from jaxmusic.core.errors import UserError
 
 
@@ -27,10 +30,11 @@ def train(argv: Sequence[str]) -> int:
         Usage: jaxmusic train CONFIG --run DIR [--any.field value ...]
 
         CONFIG is a Python file with a function experiment(), or the name of one that comes with
-        jaxmusic. A run goes on from its own last checkpoint, else from the state of the run
-        --resume-from, else it starts from the weights of --init-from (a run, or a file that
-        jaxmusic export wrote), else from scratch; it says which. Ctrl-C, SIGTERM, SIGUSR1 and
-        SIGUSR2 save and leave. Several processes find one another by JAX_COORDINATOR_ADDRESS,
+        jaxmusic. --model lstm replaces its model by one of another family, whose fields follow.
+        A run goes on from its own last checkpoint, else from the state of the run --resume-from,
+        else it starts from the weights of --init-from (a run, or a file that jaxmusic export
+        wrote), else from scratch; it says which. Ctrl-C, SIGTERM, SIGUSR1 and SIGUSR2 save and
+        leave. Several processes find one another by JAX_COORDINATOR_ADDRESS,
         JAX_NUM_PROCESSES and JAX_PROCESS_ID, or by Slurm, Open MPI or the metadata of a TPU pod.
 
         Exit codes: 0 finished, 1 a mistake, 2 wrong usage, 75 saved after a signal, 130 saved after
@@ -54,7 +58,7 @@ def train(argv: Sequence[str]) -> int:
         keep_compiled()
         return process.run(experiment, run)
 
-    return tyro.cli(run_experiment, args=list(argv), prog="jaxmusic train CONFIG")
+    return _parse(run_experiment, argv, "jaxmusic train CONFIG")
 
 
 def plan(argv: Sequence[str]) -> int:
@@ -97,7 +101,7 @@ def plan(argv: Sequence[str]) -> int:
         print(text.as_json(found) if json else text.as_text(found))
         return 0 if found.fits else 3
 
-    return tyro.cli(plan_experiment, args=list(argv), prog="jaxmusic plan CONFIG")
+    return _parse(plan_experiment, argv, "jaxmusic plan CONFIG")
 
 
 def status(
@@ -160,7 +164,31 @@ def _experiment(argv: Sequence[str]) -> tuple[config.Experiment, Sequence[str]]:
             names = ", ".join(experiments.names())
             raise UserError(f"name a config first, a Python file or one of: {names}")
         return config.Experiment(), argv
-    return experiments.load_experiment(argv[0]), argv[1:]
+    return _of_kind(experiments.load_experiment(argv[0]), list(argv[1:]))
+
+
+def _parse(command: Callable[..., int], argv: Sequence[str], prog: str) -> int:
+    """Parses the arguments of a command that takes an experiment, and runs it."""
+    # The fields of a union are those of the member that the experiment has.
+    config = (tyro.conf.AvoidSubcommands,)
+    return tyro.cli(command, args=list(argv), prog=prog, config=config)
+
+
+def _of_kind(
+    experiment: config.Experiment, argv: list[str]
+) -> tuple[config.Experiment, Sequence[str]]:
+    """Takes ``--model lstm`` and the like out of the arguments: another family, by its defaults."""
+    for name, hint in typing.get_type_hints(config.Experiment).items():
+        kinds, flag = settings.members(hint), f"--{name}"
+        if not kinds or flag not in argv:
+            continue
+        place = argv.index(flag)
+        kind = argv[place + 1] if place + 1 < len(argv) else ""
+        if kind not in kinds:
+            raise UserError(f"Set {flag} to {' or '.join(kinds)}, not {kind!r}.")
+        experiment = dataclasses.replace(experiment, **{name: kinds[kind]()})
+        argv = argv[:place] + argv[place + 2 :]
+    return experiment, argv
 
 
 def _say(text: str) -> None:

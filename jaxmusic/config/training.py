@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+from jaxmusic.config.fields import local, resumable, resumable_group
+from jaxmusic.config.models import Model, Transformer
+from jaxmusic.config.objectives import Adapter, CrossEntropy, Full, Objective
 from jaxmusic.config.preparing import Prepare
 
 
@@ -46,7 +49,7 @@ class Data:
     """Which pieces are used, as in style=pop tempo=90..140 has=drums; empty for all. Fields: style,
     tempo, meter, key, bars, seconds, notes, tracks, density (notes per second) and has (drums,
     families and names of instruments)."""
-    data_dir: str = Prepare.data_dir
+    data_dir: str = local(Prepare.data_dir)
     """Folder that holds the datasets; from a bucket (gs://, s3://) they are copied to this machine
     once."""
     context: int = 1024
@@ -67,44 +70,10 @@ class Data:
     """Chance with which each track of a piece, or its drums, is left out; never all of them."""
     tasks: Tasks = dataclasses.field(default_factory=Tasks)
     """Tasks that the model learns besides composing and going on."""
-    threads: int = 2
+    threads: int = local(2)
     """Reading threads of each host."""
-    workers: int = 0
+    workers: int = local(0)
     """Reading processes of each host instead, for more tokens per second than one core makes."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """Shape of the Transformer."""
-
-    layers: int = 6
-    """Number of layers."""
-    width: int = 256
-    """Width of the residual stream."""
-    heads: int = 4
-    """Query heads."""
-    kv_heads: int = 4
-    """Key and value heads; divides heads."""
-    head_dim: int = 64
-    """Width of one head."""
-    hidden: int = 768
-    """Width of the SwiGLU layer."""
-    dropout: float = 0.0
-    """Share of activations dropped in training."""
-    dtype: str = "float32"
-    """Type of activations: float32 or bfloat16. Parameters are float32."""
-    attention: str = "auto"
-    """Attention kernel: auto (by platform), splash (TPU), flash (GPU), chunked (any) or plain (one
-    dense mask)."""
-    remat: str = "products"
-    """What a layer keeps for the backward pass: products (what its matrix products and attention
-    made), attention (what attention made) or nothing (its input alone). The less, the more is
-    computed again, in less memory."""
-    rotary: str = "index time"
-    """What queries and keys are turned by: any of index, time (musical, in grid steps) and pitch;
-    they share the width of a head."""
-    softcap: float = 0.0
-    """Logits stay within this of 0, bent by a tanh; 0 leaves them as they are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +104,7 @@ class Optimizer:
     spike: float = 0.0
     """Updates are left out whose loss or gradient norm lies more than this many standard deviations
     above its running mean, e.g. 6; 0 leaves out only what is not finite."""
-    patience: int = 20
+    patience: int = resumable(20)
     """Updates left out in a row after which a run gives up."""
     ema: float = 0.0
     """Decay of a running average of the weights, e.g. 0.999, which is validated and saved beside
@@ -190,40 +159,40 @@ class Experiment:
 
     data: Data = dataclasses.field(default_factory=Data)
     codec: Codec = dataclasses.field(default_factory=Codec)
-    model: Model = dataclasses.field(default_factory=Model)
+    model: Model = dataclasses.field(default_factory=Transformer)
+    objective: Objective = dataclasses.field(default_factory=CrossEntropy)
+    adapter: Adapter = dataclasses.field(default_factory=Full)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
-    mesh: Mesh = dataclasses.field(default_factory=Mesh)
-    hosts: Hosts = dataclasses.field(default_factory=Hosts)
-    samples: Samples = dataclasses.field(default_factory=Samples)
+    mesh: Mesh = resumable_group(Mesh)  # noqa: RUF009
+    hosts: Hosts = resumable_group(Hosts)  # noqa: RUF009
+    samples: Samples = resumable_group(Samples)  # noqa: RUF009
     steps: int = 2000
     """Optimizer steps."""
-    accumulate: int = 1
+    accumulate: int = resumable(1)
     """Parts into which each batch is divided, one after another: with more parts a step needs less
     memory and computes the same, but for rounding."""
-    z_loss: float = 0.0
-    """Weight of the squared logarithm of the softmax's normaliser in the loss, e.g. 1e-4."""
     seed: int = 0
     """Seeds the parameters, the order of the data and its augmentation."""
-    eval_every: int = 250
+    eval_every: int = resumable(250)
     """Steps between validation losses."""
-    eval_batches: int = 16
+    eval_batches: int = resumable(16)
     """Batches of validation data at each interval; the last validation uses all of them."""
-    checkpoint_every: int = 250
+    checkpoint_every: int = resumable(250)
     """Steps between checkpoints."""
-    keep: int = 2
+    keep: int = resumable(2)
     """Latest checkpoints kept; the first, and the best by validation loss, are kept besides."""
-    keep_every: int = 0
+    keep_every: int = resumable(0)
     """Checkpoints of multiples of this many steps are kept as well; 0 for none."""
-    watchdog: float = 600.0
+    watchdog: float = resumable(600.0)
     """Seconds without progress after which a run says where it stands still and ends, to be started
     again; 0 waits for ever."""
-    profile: str = ""
+    profile: str = resumable("")
     """Steps of which a profile is written, as in 20-24."""
-    log_every: int = 10
+    log_every: int = resumable(10)
     """Steps between lines of the log."""
-    trackers: str = "tensorboard"
+    trackers: str = resumable("tensorboard")
     """Where the figures go besides the log, several separated by spaces; see docs/watching.md."""
-    hooks: str = "samples"
+    hooks: str = resumable("samples")
     """What looks at the weights now and then, several separated by spaces; see docs/watching.md."""
     resume_from: str = ""
     """Run whose whole state (weights, optimiser, step) a new run goes on from, e.g. to more

@@ -6,26 +6,47 @@ import dataclasses
 import json
 import types
 import typing
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
 def to_json(config: Any) -> str:
-    """A dataclass as indented JSON."""
-    return json.dumps(dataclasses.asdict(config), indent=2)
+    """Writes a dataclass as indented JSON; a member of a union has its `KIND` as ``kind``."""
+    return json.dumps(plain(config), indent=2)
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Returns a dataclass as dictionaries, as `to_json` writes it."""
+    out = {"kind": config.KIND} if hasattr(config, "KIND") else {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        out[field.name] = plain(value) if dataclasses.is_dataclass(value) else value
+    return out
 
 
 def flat(config: Any) -> dict[str, Any]:
-    """Every setting of a dataclass by its name on the command line, as in ``model.layers``."""
-    out: dict[str, Any] = {}
+    """Returns every setting by its name on the command line, as in ``model.layers``."""
+    return {name: value for name, value, _ in _walk(config, "", frozenset())}
+
+
+def marked(config: Any, mark: str) -> set[str]:
+    """Returns the names, as in `flat`, of the settings whose field has a mark in its metadata."""
+    return {name for name, _, marks in _walk(config, "", frozenset()) if mark in marks}
+
+
+def _walk(
+    config: Any, where: str, marks: frozenset[str]
+) -> Iterator[tuple[str, Any, frozenset[str]]]:
+    if hasattr(config, "KIND"):
+        yield f"{where}kind", config.KIND, marks
     for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
+        value, own = getattr(config, field.name), marks | set(field.metadata)
         if dataclasses.is_dataclass(value):
-            out |= {f"{field.name}.{name}": inner for name, inner in flat(value).items()}
+            yield from _walk(value, f"{where}{field.name}.", own)
         else:
-            out[field.name] = value
-    return out
+            yield f"{where}{field.name}", value, own
 
 
 def from_json(cls: type[T], text: str) -> T:
@@ -33,9 +54,21 @@ def from_json(cls: type[T], text: str) -> T:
     return _build(cls, json.loads(text), "")
 
 
+def members(hint: Any) -> dict[str, Any]:
+    """Returns the dataclasses of a union by their `KIND`; empty for any other type."""
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return {cls.KIND: cls for cls in kinds if hasattr(cls, "KIND")}
+
+
 def _build(cls: Any, values: Any, where: str) -> Any:
     if not isinstance(values, dict):
         raise ValueError(f"{where or cls.__name__} must be an object, not {values!r}")
+    if kinds := members(cls):
+        values = dict(values)
+        kind = values.pop("kind", next(iter(kinds)))
+        if kind not in kinds:
+            raise ValueError(f"{where}kind must be {' or '.join(kinds)}, not {kind!r}")
+        cls = kinds[kind]
     hints = typing.get_type_hints(cls)
     unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
     if unknown:
@@ -44,13 +77,13 @@ def _build(cls: Any, values: Any, where: str) -> Any:
     out = {}
     for name, value in values.items():
         hint = hints[name]
-        if dataclasses.is_dataclass(hint):
+        if dataclasses.is_dataclass(hint) or members(hint):
             out[name] = _build(hint, value, f"{where}{name}.")
         else:
-            kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-            if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+            kinds_of = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+            if float in kinds_of and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
-            if type(value) not in kinds:
+            if type(value) not in kinds_of:
                 raise ValueError(f"{where}{name} must be {hint}, not {value!r}")
             out[name] = value
     return cls(**out)

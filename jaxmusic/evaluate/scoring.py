@@ -18,8 +18,9 @@ from jaxmusic.codecs.base import Codec
 from jaxmusic.core.events import Events
 from jaxmusic.evaluate import windows
 from jaxmusic.evaluate.windows import Row
-from jaxmusic.models import transformer
+from jaxmusic.models import base
 from jaxmusic.models.loss import token_losses
+from jaxmusic.models.params import Params
 
 TOGETHER = 4
 """Pieces whose rows are sorted by width together."""
@@ -93,12 +94,11 @@ class Scorer:
         `jaxmusic.evaluate.windows`.
     """
 
-    def __init__(self, shape: config.Model, params: Any, codec: Codec, context: int):
-        """Takes parameters as `models.transformer.make` returns them."""
+    def __init__(self, model: config.Model, params: Params, codec: Codec, context: int):
+        """Takes a model's configuration and its parameters by name."""
         self.codec, self.context, self._params = codec, context, params
-        # Rows have any width and the platform may be any: only this kernel takes them all.
-        anywhere = dataclasses.replace(shape, attention="chunked")
-        self._graph, _ = jax.eval_shape(lambda: transformer.make(anywhere, codec.vocab_size, 0))
+        # Rows have any width and the platform may be any.
+        self._model = base.of(model).portable(model)
 
     def score(self, piece: Any) -> Scored:
         """Scores a piece that the codec has quantised."""
@@ -144,7 +144,7 @@ class Scorer:
                     batch[:6, place, :length] = rows[number].events
                     batch[6, place, :length] = rows[number].target
                     batch[7, place, :length] = 1
-                waiting.append((some, _losses(self._graph, self._params, batch)))
+                waiting.append((some, _losses(self._model, self._params, batch)))
         out = [np.zeros(0, np.float32)] * len(rows)
         for some, found in waiting:
             for number, nats in zip(some, np.asarray(found, np.float32)):
@@ -158,7 +158,7 @@ class Scorer:
 
 
 @partial(jax.jit, static_argnums=0)  # models of one shape share the program
-def _losses(graph: Any, params: Any, batch: jax.Array) -> jax.Array:
+def _losses(model: config.Model, params: Params, batch: jax.Array) -> jax.Array:
     """Nats [B, T] of the targets of rows [8, B, T]: events, target, and 1 where there are any."""
-    logits = transformer.apply(graph, params, Events(*batch[:6]), batch[7])
-    return token_losses(logits, batch[6])
+    out = base.of(model).apply(params, model, Events(*batch[:6]), batch[7])
+    return token_losses(out.logits, batch[6])

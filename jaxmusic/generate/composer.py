@@ -23,7 +23,7 @@ from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.performing import PerformancePlanner
 from jaxmusic.generate.planning import Planner
 from jaxmusic.generate.sampler import Sampler
-from jaxmusic.models import decode as model
+from jaxmusic.models.params import Params
 from jaxmusic.music.notes import Notes
 
 KINDS: dict[str, tuple[Any, Any]] = {
@@ -74,18 +74,16 @@ class _Draft:
 class Composer:
     """Composes pieces with one model under its codec's grammar; compiled programs are kept."""
 
-    def __init__(
-        self, shape: config.Model, weights: model.Weights | None, codec: Codec, context: int
-    ):
-        """Takes the model's shape, its weights from `models.decode.prepare`, and the context.
+    def __init__(self, model: config.Model, params: Params | None, codec: Codec, context: int):
+        """Takes a model, its parameters by name, and its context.
 
-        Where weights change while the programs are kept, they are None here and set later, as
-        `sampler.weights`.
+        Where parameters change while the programs are kept, they are None here and set later by
+        `sampler.load`.
         """
         self.codec, self.context = codec, context
         grammar, self._planner = KINDS[codec.config.kind]
         self.grammar = grammar(codec)
-        self.sampler = Sampler(shape, weights, codec, context, self.grammar)
+        self.sampler = Sampler(model, params, codec, context, self.grammar)
 
     def planner(self, wishes: Wishes) -> Any:
         """What `compose` needs to compose from nothing but wishes."""

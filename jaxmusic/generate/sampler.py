@@ -14,19 +14,20 @@ from jaxmusic.codecs.base import Codec
 from jaxmusic.core.events import Events
 from jaxmusic.generate import decoding, repetition, views
 from jaxmusic.generate.views import View
-from jaxmusic.models import decode as model
+from jaxmusic.models import base
+from jaxmusic.models.params import Params
 
 CHUNK = 64
 """Tokens sampled between two looks from the host."""
 
 
-class Looks(NamedTuple):
-    """What V > 1 views of B pieces see, row after row, the views of a piece together (R = B V).
+class Branches(NamedTuple):
+    """The guidance branches of B pieces: V > 1 streams of each, row after row (R = B V).
 
     Attributes:
-      weight: float32 [V], how much the word of each view counts.
+      weight: float32 [V], of the log-probabilities of each branch.
       table: int32 [V, vocabulary], see `views.table`.
-      lonely: bool [V], whether positions are hidden that name a hidden chord alone.
+      lonely: bool [V], whether a branch lacks positions that only a hidden chord follows.
       tokens: int32 [R, context], the prompts as they are seen.
     """
 
@@ -36,34 +37,35 @@ class Looks(NamedTuple):
     tokens: Any
 
 
-class Sights(NamedTuple):
-    """Where the views stand (R rows).
+class Opinions(NamedTuple):
+    """What the branches have read and predict (R rows).
 
     Attributes:
-      hidden: bool [R, context], places that are skipped.
-      count: int32 [R], tokens seen.
-      says: float32 [R, vocabulary], log-probabilities of the token after the last one seen.
-      said: float32 [R, vocabulary], those of the last one seen itself.
+      mark: the model's state before the last position, to which a branch goes back where only a
+        hidden chord followed it.
+      since: bool [R], whether that position still counts for the branch.
+      now: float32 [R, vocabulary], log-probabilities of the token after the last one read.
+      before: float32 [R, vocabulary], those of the last one read itself.
     """
 
-    hidden: Any
-    count: Any
-    says: Any
-    said: Any
+    mark: Any
+    since: Any
+    now: Any
+    before: Any
 
 
 class Progress(NamedTuple):
     """Where the sampling of B pieces stands; a pytree."""
 
     state: Any  # grammar states
-    cache: Any
+    memory: Any  # decoding state of the model
     tokens: Any  # int32 [B, context]
     nats: Any  # float32 [B, context], how surprising each drawn token was under the mask
     index: Any  # place of the last token that is known but not yet read by the model
     done: Any  # bool [B]
     keys: Any
     repeats: Any  # repetition.Repeats before that token, None where there are no bars
-    sights: Any  # Sights, None for one view
+    opinions: Any  # Opinions, None for one branch
 
 
 class Sampler:
@@ -71,15 +73,16 @@ class Sampler:
 
     def __init__(
         self,
-        shape: config.Model,
-        weights: model.Weights | None,
+        model: config.Model,
+        params: Params | None,
         codec: Codec,
         context: int,
         grammar: Any,
     ):
         """Takes what `composer.Composer` has."""
-        self.shape, self.weights, self.codec, self.context = shape, weights, codec, context
-        self.grammar = grammar
+        self.model, self.family = model, base.of(model)
+        self.codec, self.context, self.grammar = codec, context, grammar
+        self.load(params)
         v = codec.vocabulary
         self.end = v.start["eos"]
         self._bar = jnp.asarray(v.kind == v.kinds.get("bar", -1))
@@ -88,6 +91,10 @@ class Sampler:
         self._opens = jnp.asarray(np.isin(v.kind, [v.kinds.get(n, -1) for n in views.OPENINGS]))
         self._extend = jax.jit(self._read, donate_argnums=2, static_argnames="rules")
         self._sample = jax.jit(self._run, donate_argnums=1, static_argnames="rules")
+
+    def load(self, params: Params | None) -> None:
+        """Takes other parameters for the same programs; None frees those it has."""
+        self._weights = None if params is None else self.family.prepare(self.model, params)
 
     def fill(
         self,
@@ -114,38 +121,46 @@ class Sampler:
         finished = np.array([bool(p[-1] == self.end) for p in prompts])
         lengths = np.array([len(p) for p in prompts])
         forced = self._padded(prompts)
-        looks = self._looks(prompts, getattr(planner, "views", (View(),)))
+        branches = self._branches(prompts, getattr(planner, "views", (View(),)))
         ready = int(lengths[~finished].min()) - 1
-        if looks is not None:
-            ready = self._all_see(forced, looks, ready)
+        if branches is not None:
+            ready = self._all_see(forced, branches, ready)
         room = min(self.context, bucket(ready + CHUNK))
-        rows = len(prompts) if looks is None else len(looks.tokens)
-        cache = model.init_cache(self.shape, rows, room)
+        rows = len(prompts) if branches is None else len(branches.tokens)
+        memory = self.family.begin(self.model, rows, room, skips=branches is not None)
         width = min(room, max(CHUNK, 1 << ready.bit_length()))  # few widths, few programs
-        state, cache, sights = self._extend(
-            self.weights, forced[:, :width], cache, plan, ready, looks, rules=planner.rules
+        state, memory, opinions = self._extend(
+            self._weights, forced[:, :width], memory, plan, ready, branches, rules=planner.rules
         )
         before = [s[: len(s) - len(p) + ready] for s, p in zip(streams, prompts)]
         repeats = [repetition.of_stream(self.codec, s) for s in before]
         p = Progress(
             state,
-            cache,
+            memory,
             jnp.asarray(forced),
             jnp.zeros(forced.shape, jnp.float32),
             jnp.asarray(ready),
             jnp.asarray(finished),
             keys,
             None if None in repeats else jax.tree.map(lambda *x: jnp.stack(x), *repeats),
-            sights,
+            opinions,
         )
         if state.kind.committed:  # as all of it will be after the first turn: one program for both
-            rest = p._replace(state=None, cache=None, sights=None)
+            rest = p._replace(state=None, memory=None, opinions=None)
             rest = jax.device_put(rest, state.kind.sharding)
-            p = rest._replace(state=state, cache=cache, sights=sights)
+            p = rest._replace(state=state, memory=memory, opinions=opinions)
         while True:
             stop = min(int(p.index) + CHUNK, room - 1)
             p = self._sample(
-                self.weights, p, plan, forced, lengths, settings, stop, looks, rules=planner.rules
+                self._weights,
+                p,
+                plan,
+                forced,
+                lengths,
+                settings,
+                stop,
+                branches,
+                rules=planner.rules,
             )
             yield p
             index = int(p.index)
@@ -153,7 +168,7 @@ class Sampler:
                 return
             if index + 1 >= room:
                 room = min(self.context, bucket(room + 1))
-                p = p._replace(cache=model.grow(p.cache, room))
+                p = p._replace(memory=self.family.grow(p.memory, room))
 
     def _padded(self, prompts: Sequence[np.ndarray]) -> np.ndarray:
         rows = np.full((len(prompts), self.context), self.codec.PAD, np.int32)
@@ -161,28 +176,35 @@ class Sampler:
             row[: len(prompt)] = prompt
         return rows
 
-    def _looks(self, prompts: Sequence[np.ndarray], seen_as: Sequence[View]) -> Looks | None:
-        """The views in arrays; None where the one there is sees everything."""
-        if len(seen_as) == 1 and not seen_as[0].drop and seen_as[0].styles is None:
+    def _branches(self, prompts: Sequence[np.ndarray], views_: Sequence[View]) -> Branches | None:
+        """Returns the branches as arrays; None where the only one sees everything."""
+        if len(views_) == 1 and not views_[0].drop and views_[0].styles is None:
             return None
-        return Looks(
-            np.array([v.weight for v in seen_as], np.float32),
-            np.stack([views.table(self.codec, v) for v in seen_as]),
-            np.array(["chords" in v.drop for v in seen_as]),
-            self._padded([views.seen(self.codec, p, v) for p in prompts for v in seen_as]),
+        return Branches(
+            np.array([v.weight for v in views_], np.float32),
+            np.stack([views.table(self.codec, v) for v in views_]),
+            np.array(["chords" in v.drop for v in views_]),
+            self._padded([views.seen(self.codec, p, v) for p in prompts for v in views_]),
         )
 
-    def _all_see(self, forced: np.ndarray, looks: Looks, ready: int) -> int:
-        """The last place up to `ready` that all views see, and where none waits for a chord."""
+    def _all_see(self, forced: np.ndarray, branches: Branches, ready: int) -> int:
+        """Returns the last place up to `ready` that all branches see and none may take back."""
         v = self.codec.vocabulary
-        seen = (looks.tokens[:, : ready + 1] != self.codec.PAD).all(0)
+        seen = (branches.tokens[:, : ready + 1] != self.codec.PAD).all(0)
         waits = (v.kind[forced[:, : ready + 1]] == v.kinds.get("position", -1)).any(0)
         return int(np.flatnonzero(seen & ~waits)[-1])
 
     def _read(
-        self, weights: Any, tokens: Any, cache: Any, plan: Any, ready: Any, looks: Any, rules: Any
-    ) -> tuple[Any, Any, Any]:
-        """Grammar states after token `ready` of each row, and a cache of what comes before it."""
+        self,
+        weights: Any,
+        tokens: Any,
+        memory: Any,
+        plan: Any,
+        ready: Any,
+        branches: Branches | None,
+        rules: Any,
+    ) -> tuple[Any, Any, Opinions | None]:
+        """Returns grammar states after token `ready` of each row; the model reads what precedes."""
 
         def walk(row: Any, plan: Any) -> tuple[Any, Events]:
             def one(state: Any, scanned: tuple[Any, Any]) -> tuple[Any, Events]:
@@ -194,18 +216,18 @@ class Sampler:
             return jax.lax.scan(one, self.grammar.begin(), (row, jnp.arange(row.shape[0])))
 
         state, events = jax.vmap(walk)(tokens, plan)
-        if looks is None:
-            _, cache = model.extend(self.shape, weights, events, cache, 0, last=0)
-            return state, cache, None
-        rows, width, length = len(looks.tokens), tokens.shape[1], cache.k[0].shape[1]
-        events = jax.tree.map(lambda x: jnp.repeat(x, len(looks.weight), axis=0), events)
-        events = events._replace(token=looks.tokens[:, :width])
-        gaps = (looks.tokens == self.codec.PAD) & (jnp.arange(self.context) < ready)
-        index = jnp.cumsum(~gaps, axis=1) - 1
-        sight = model.Sight(index[:, :width], gaps[:, :length])
-        _, cache = model.extend(self.shape, weights, events, cache, 0, last=0, sight=sight)
+        if branches is None:
+            _, memory = self.family.feed(self.model, weights, memory, events, count=ready)
+            return state, memory, None
+        count = len(branches.weight)
+        events = jax.tree.map(lambda x: jnp.repeat(x, count, axis=0), events)
+        events = events._replace(token=branches.tokens[:, : tokens.shape[1]])
+        keep = events.token != self.codec.PAD
+        _, memory = self.family.feed(self.model, weights, memory, events, count=ready, keep=keep)
+        rows = len(branches.tokens)
         nothing = jnp.zeros((rows, self.codec.vocab_size), jnp.float32)
-        return state, cache, Sights(gaps, index[:, ready], nothing, nothing)
+        start = Opinions(self.family.mark(memory), jnp.zeros(rows, bool), nothing, nothing)
+        return state, memory, start
 
     def _run(
         self,
@@ -216,19 +238,19 @@ class Sampler:
         lengths: Any,
         settings: decoding.Settings,
         stop: Any,
-        looks: Looks | None,
+        branches: Branches | None,
         rules: Any,
     ) -> Progress:
         """Samples until `stop` tokens are known or all pieces have ended."""
 
         def one(p: Progress) -> Progress:
             events = jax.vmap(self.grammar.place)(p.state)
-            if looks is None:
+            if branches is None:
                 one = Events(*(e[:, None] for e in events))
-                logits, cache = model.step(self.shape, weights, one, p.cache, p.index)
-                sights = None
+                logits, memory = self.family.feed(self.model, weights, p.memory, one)
+                opinions = None
             else:
-                logits, cache, sights = self._seen(weights, p, events, lengths, looks)
+                logits, memory, opinions = self._guided(weights, p, events, lengths, branches)
             kept = jax.vmap(rules)(p.state, plan)
             mask = jax.vmap(self.grammar.mask)(p.state, kept)
             repeats = p.repeats
@@ -256,59 +278,61 @@ class Sampler:
             token = jnp.where(p.done, self.codec.PAD, token)
             return Progress(
                 jax.tree.map(keep, p.state, new),
-                cache,
+                memory,
                 write(p.tokens, token),
                 write(p.nats, jnp.where(given | p.done, 0.0, nats)),
                 p.index + 1,
                 p.done | (token == self.end),
                 p.keys,
                 repeats,
-                sights,
+                opinions,
             )
 
         return jax.lax.while_loop(lambda p: (p.index < stop) & ~p.done.all(), one, p)
 
-    def _seen(
-        self, weights: Any, p: Progress, events: Events, lengths: Any, looks: Looks
-    ) -> tuple[Any, Any, Sights]:
-        """One step of all views: their log-probabilities together [B, vocabulary].
+    def _guided(
+        self, weights: Any, p: Progress, events: Events, lengths: Any, branches: Branches
+    ) -> tuple[Any, Any, Opinions]:
+        """Makes a step of all branches: their weighted log-probabilities [B, vocabulary].
 
-        A token that a view does not see is skipped: its place is hidden, the view's index stays,
-        and so does what the view says about the next token.
+        A branch skips a token that it does not see, and its prediction of the next one stays.
         """
-        s, pieces, count = p.sights, len(p.done), len(looks.weight)
-        drawn = looks.table[:, events.token].T.reshape(-1)
+        o, pieces, count = p.opinions, len(p.done), len(branches.weight)
+        drawn = branches.table[:, events.token].T.reshape(-1)
         given = jnp.repeat(p.index < lengths, count)
-        token = jnp.where(given, looks.tokens[:, p.index], drawn)
+        token = jnp.where(given, branches.tokens[:, p.index], drawn)
         gap = token == self.codec.PAD
-        # A position after which there was nothing but a hidden chord was not there at all.
+        # A position that only a hidden chord followed is taken back.
         earlier = jnp.maximum(p.index - jnp.arange(2, -1, -1), 0)
         second, first, here = (self._kind(p.tokens[:, i]) for i in earlier)
         alone = second["position"] & first["chord"] & ~here["opens"] & (p.index >= 2)
-        alone = jnp.repeat(alone, count) & jnp.tile(looks.lonely, pieces)
-        alone &= ~s.hidden[:, earlier[0]]
-        hidden = s.hidden.at[:, earlier[0]].set(s.hidden[:, earlier[0]] | alone)
-        hidden = hidden.at[:, p.index].set(gap)
-        index = s.count - alone
+        alone = jnp.repeat(alone, count) & jnp.tile(branches.lonely, pieces) & o.since
+        memory = self.family.rewind(p.memory, o.mark, alone)
+        moves = jnp.repeat(here["position"], count)
+        mark = jax.tree.map(
+            lambda new, old: jnp.where(moves.reshape(-1, *[1] * (new.ndim - 1)), new, old),
+            self.family.mark(memory),
+            o.mark,
+        )
+        since = jnp.where(moves, ~gap, o.since & ~alone)
         repeated = (jnp.repeat(x, count)[:, None] for x in events)
         seen = Events(*repeated)._replace(token=token[:, None])
-        sight = model.Sight(index[:, None], hidden[:, : p.cache.k[0].shape[1]])
-        logits, cache = model.step(self.shape, weights, seen, p.cache, p.index, sight)
-        says = jax.nn.log_softmax(logits)
+        logits, memory = self.family.feed(self.model, weights, memory, seen, keep=~gap[:, None])
+        now = jax.nn.log_softmax(logits)
         # After a position that names a hidden chord a note may follow there, or what might have
         # followed in its stead: p(position) p(note | position) and p(anything else).
         place = jnp.repeat(p.tokens[:, earlier[1]], count)
-        chance = jnp.take_along_axis(s.said, place[:, None], axis=1)
-        either = jnp.where(self._opens, chance + s.says, s.said)
+        chance = jnp.take_along_axis(o.before, place[:, None], axis=1)
+        either = jnp.where(self._opens, chance + o.now, o.before)
         waits = jnp.repeat(first["position"] & here["chord"], count) & gap
-        held = jnp.where(waits[:, None], either, s.says)
-        said = jnp.where(gap[:, None], s.said, s.says)
-        says = jnp.where(gap[:, None], held, says)
-        each = says.reshape(pieces, count, -1)
-        # Of what a view cannot see it has no opinion: there the first view's counts.
-        each = jnp.where(looks.table == self.codec.PAD, each[:, :1], each)
-        together = (each * looks.weight[:, None]).sum(1)
-        return together, cache, Sights(hidden, index + ~gap, says, said)
+        held = jnp.where(waits[:, None], either, o.now)
+        before = jnp.where(gap[:, None], o.before, o.now)
+        now = jnp.where(gap[:, None], held, now)
+        each = now.reshape(pieces, count, -1)
+        # Where a branch cannot see a token, the log-probability of the first one stands in.
+        each = jnp.where(branches.table == self.codec.PAD, each[:, :1], each)
+        together = (each * branches.weight[:, None]).sum(1)
+        return together, memory, Opinions(mark, since, now, before)
 
     def _kind(self, token: Any) -> dict[str, Any]:
         """Of which kinds among those of positions, chords and notes tokens [B] are."""

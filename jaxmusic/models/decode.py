@@ -1,4 +1,4 @@
-"""The Transformer with a cache of keys and values, for sampling a few tokens at a time.
+"""Decoding with the Transformer: a cache of keys and values, a few events at a time.
 
 Weights are taken apart once (`prepare`): a scan over stacked layers would copy every layer's
 weights out of the stack for each token.
@@ -11,35 +11,39 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from jaxmusic import config as configs
 from jaxmusic.core.events import Events
-from jaxmusic.models import position, transformer
+from jaxmusic.models import position
+from jaxmusic.models.layers import embed, rms_norm, softcapped
 from jaxmusic.models.numerics import HIDDEN, wide
+from jaxmusic.models.params import Params
 
 
 class Cache(NamedTuple):
-    """Keys and values of what was read so far: for each layer [B Hkv, length, D].
+    """Keys and values of what was read so far.
 
-    The shape is that of the products they go into: with anything between the update and the
-    product, XLA:CPU would copy the whole cache for every token.
+    Attributes:
+      k, v: for each layer [B Hkv, length, D]. The shape is that of the products they go into: with
+        anything between the update and the product, XLA:CPU would copy the whole cache for every
+        token.
+      place: int32 [], where the next event is written; the rows share it.
+      read: int32 [B], events read by each row; None where rows skip nothing.
+      hidden: bool [B, length], places that a row skipped or took back; None likewise.
     """
 
     k: tuple[jax.Array, ...]
     v: tuple[jax.Array, ...]
+    place: jax.Array
+    read: jax.Array | None
+    hidden: jax.Array | None
 
 
-class Sight(NamedTuple):
-    """What each row sees of its own stream, where some places are skipped.
+class Mark(NamedTuple):
+    """A moment to which rows of a cache can go back: int32 [B] each, see `Cache`."""
 
-    Attributes:
-      index: int32 [B, S], place of each new event among those that its row sees.
-      hidden: bool [B, length], places of the cache that the row does not see.
-    """
-
-    index: Any
-    hidden: jax.Array
+    place: jax.Array
+    read: jax.Array
 
 
 MOST_PARTS = 4
@@ -64,29 +68,28 @@ class Weights(NamedTuple):
     output: jax.Array
 
 
-def prepare(config: configs.Model, params: nnx.State) -> Weights:
+def prepare(config: configs.Transformer, params: Params) -> Weights:
     """Unstacks the layers and joins the matrices that read the same input.
 
     Args:
       config: shape of the model.
-      params: the parameters as `transformer.make` returns them.
+      params: the parameters by name.
 
     Returns:
       Weights in config.dtype (norms in float32). Call it once, not for every token.
     """
-    names = ("token", "position", "slot", "pitch")
     dtype = jnp.dtype(config.dtype)
-    values = {path: leaf[...] for path, leaf in params.flat_state()}
-    tables = tuple(values[name,] for name in names)
-    stacked = {str(path[-1]): value for path, value in values.items() if path[0] == "layers"}
-    wide = config.width
+    tables = tuple(params[name] for name in ("token", "position", "slot", "pitch"))
+    prefix = "layers."
+    stacked = {n.removeprefix(prefix): v for n, v in params.items() if n.startswith(prefix)}
+    width = config.width
 
     def layer(i: int) -> dict[str, jax.Array]:
         w = {name: value[i] for name, value in stacked.items()}
-        projections = [w[name].reshape(wide, -1) for name in ("query", "key", "value")]
+        projections = [w[name].reshape(width, -1) for name in ("query", "key", "value")]
         matrices = {
             "joined": jnp.concatenate(projections, axis=1),
-            "output": w["output"].reshape(-1, wide),
+            "output": w["output"].reshape(-1, width),
             "gate_up": jnp.concatenate([w["gate"], w["up"]], axis=1),
             "down": w["down"],
         }
@@ -94,7 +97,7 @@ def prepare(config: configs.Model, params: nnx.State) -> Weights:
         return norms | {name: blocks(value.astype(dtype)) for name, value in matrices.items()}
 
     layers = tuple(layer(i) for i in range(config.layers))
-    return Weights(tables, layers, values["norm",], blocks(tables[0].T.astype(dtype)))
+    return Weights(tables, layers, params["norm"], blocks(tables[0].T.astype(dtype)))
 
 
 def blocks(matrix: jax.Array) -> jax.Array:
@@ -121,79 +124,99 @@ def product(x: jax.Array, matrix: jax.Array, dtype: Any = None) -> jax.Array:
     return out.reshape(*x.shape[:-1], -1)
 
 
-def init_cache(config: configs.Model, batch: int, length: int, dtype: Any = None) -> Cache:
-    """An empty cache for `batch` rows of up to `length` tokens; dtype is config.dtype if None."""
-    shape = (batch * config.kv_heads, length, config.head_dim)
+def begin(config: configs.Transformer, rows: int, length: int, skips: bool = False) -> Cache:
+    """Makes an empty cache; see `jaxmusic.models.base.Family.begin`."""
+    shape = (rows * config.kv_heads, length, config.head_dim)
 
     def zeros() -> tuple[jax.Array, ...]:
-        return tuple(jnp.zeros(shape, dtype or config.dtype) for _ in range(config.layers))
+        return tuple(jnp.zeros(shape, config.dtype) for _ in range(config.layers))
 
-    return Cache(zeros(), zeros())
+    place = jnp.zeros((), jnp.int32)
+    if not skips:
+        return Cache(zeros(), zeros(), place, None, None)
+    read, hidden = jnp.zeros(rows, jnp.int32), jnp.zeros((rows, length), bool)
+    return Cache(zeros(), zeros(), place, read, hidden)
 
 
 def grow(cache: Cache, length: int) -> Cache:
-    """The same cache with room for `length` tokens.
+    """Returns the same cache with room for `length` events.
 
     A step reads the whole cache: long pieces are sampled fastest in loops over caches of
-    doubling length.
+    increasing length.
     """
     more = length - cache.k[0].shape[1]
-    k, v = (tuple(jnp.pad(x, ((0, 0), (0, more), (0, 0))) for x in side) for side in cache)
-    return Cache(k, v)
+    k, v = (tuple(jnp.pad(x, ((0, 0), (0, more), (0, 0))) for x in side) for side in cache[:2])
+    hidden = cache.hidden
+    if hidden is not None:
+        hidden = jnp.pad(hidden, ((0, 0), (0, more)))
+    return cache._replace(k=k, v=v, hidden=hidden)
 
 
-def extend(
-    config: configs.Model,
+def feed(
+    config: configs.Transformer,
     weights: Weights,
-    events: Events,
     cache: Cache,
-    start: jax.Array | int,
-    last: jax.Array | int | None = None,
-    sight: Sight | None = None,
+    events: Events,
+    count: jax.Array | int | None = None,
+    keep: jax.Array | None = None,
 ) -> tuple[jax.Array, Cache]:
-    """Reads S more events after the `start` that the cache holds.
+    """Reads S more events; see `jaxmusic.models.base.Family.feed`.
 
-    Events may be padded at the end: what padding writes into the cache is overwritten by the
-    next call before anything sees it, if that starts where the real events end.
-
-    Args:
-      config: shape of the model.
-      weights: from `prepare`.
-      events: int32 [B, S] each.
-      cache: holds `start` tokens; start + S must not exceed its length.
-      start: int32 scalar, may be traced.
-      last: place in the S events whose logits are wanted, may be traced; None for all.
-      sight: what each row skips; None where all rows see everything.
-
-    Returns:
-      Float32 logits of the next token, [B, S, V] or with `last` [B, V], and the cache.
+    Rows share the places that they write to, and a row that skips an event hides its place:
+    places of their own would take a scatter instead of one slice, which XLA:CPU does by copying
+    the cache.
     """
-    rows, count = events.token.shape
-    x = transformer.embed(events, list(weights.tables)).astype(config.dtype)
-    if sight is None:
-        index, hidden = jnp.broadcast_to(start + jnp.arange(count), (rows, count)), None
+    rows, size = events.token.shape
+    start, first = cache.place, jnp.zeros((), jnp.int32)
+    x = embed(events, weights.tables).astype(config.dtype)
+    number = size if count is None else count
+    read, hidden, heads_hidden = cache.read, cache.hidden, None
+    if hidden is None or read is None:
+        index = jnp.broadcast_to(start + jnp.arange(size), (rows, size))
     else:
-        index, hidden = sight.index, jnp.repeat(sight.hidden, config.kv_heads, axis=0)
-    turns = position.angles(config, index, events.time, events.pitch)
+        keep = jnp.ones((rows, size), bool) if keep is None else keep
+        keep &= jnp.arange(size) < number
+        index = read[:, None] + jnp.cumsum(keep, axis=1) - 1
+        hidden = jax.lax.dynamic_update_slice(hidden, ~keep, (first, start))
+        read = read + keep.sum(1, dtype=jnp.int32)
+        heads_hidden = jnp.repeat(hidden, config.kv_heads, axis=0)
+    rope = position.angles(config, index, events.time, events.pitch)
     ks, vs = [], []
     for w, k, v in zip(weights.layers, cache.k, cache.v, strict=True):
-        h = product(transformer.rms_norm(x, w["attention_norm"]), w["joined"])
-        q, new_k, new_v = _split(config, h, w, turns)
-        k = jax.lax.dynamic_update_slice(k, new_k.astype(k.dtype), (0, start, 0))
-        v = jax.lax.dynamic_update_slice(v, new_v.astype(v.dtype), (0, start, 0))
-        mixed = _attend(q, k, v, start, count, hidden)
-        mixed = mixed.reshape(rows, config.heads, count, -1).transpose(0, 2, 1, 3)
-        x = x + product(mixed.reshape(rows, count, -1), w["output"])
-        h = product(transformer.rms_norm(x, w["hidden_norm"]), w["gate_up"])
+        h = product(rms_norm(x, w["attention_norm"]), w["joined"])
+        q, new_k, new_v = _split(config, h, w, rope)
+        k = jax.lax.dynamic_update_slice(k, new_k.astype(k.dtype), (first, start, first))
+        v = jax.lax.dynamic_update_slice(v, new_v.astype(v.dtype), (first, start, first))
+        mixed = _attend(q, k, v, start, size, heads_hidden)
+        mixed = mixed.reshape(rows, config.heads, size, -1).transpose(0, 2, 1, 3)
+        x = x + product(mixed.reshape(rows, size, -1), w["output"])
+        h = product(rms_norm(x, w["hidden_norm"]), w["gate_up"])
         gate, up = jnp.split(h, 2, axis=-1)
         x = x + product(jax.nn.silu(gate) * up, w["down"])
         ks.append(k)
         vs.append(v)
-    if last is not None:
-        x = jax.lax.dynamic_index_in_dim(x, last, axis=1, keepdims=False)
-    x = transformer.rms_norm(x, weights.norm)
-    logits = transformer.capped(product(x, weights.output, wide(x.dtype)), config.softcap)
-    return logits, Cache(tuple(ks), tuple(vs))
+    x = jax.lax.dynamic_index_in_dim(x, number - 1, axis=1, keepdims=False)
+    x = rms_norm(x, weights.norm)
+    logits = softcapped(product(x, weights.output, wide(x.dtype)), config.softcap)
+    return logits, Cache(tuple(ks), tuple(vs), start + number, read, hidden)
+
+
+def mark(cache: Cache) -> Mark:
+    """Returns the present moment of each row, to which `rewind` goes back."""
+    assert cache.read is not None
+    return Mark(jnp.broadcast_to(cache.place, cache.read.shape), cache.read)
+
+
+def rewind(cache: Cache, mark: Mark, rows: jax.Array) -> Cache:
+    """Takes back what some rows (bool [B]) have read since a mark."""
+    assert cache.hidden is not None
+    assert cache.read is not None
+    place = jnp.arange(cache.hidden.shape[1])
+    since = (place >= mark.place[:, None]) & (place < cache.place)
+    return cache._replace(
+        hidden=cache.hidden | (rows[:, None] & since),
+        read=jnp.where(rows, mark.read, cache.read),
+    )
 
 
 def _attend(
@@ -225,29 +248,17 @@ def _attend(
     return (mixed / shares.sum(-1, keepdims=True)).astype(q.dtype)
 
 
-def step(
-    config: configs.Model,
-    weights: Weights,
-    events: Events,
-    cache: Cache,
-    index: jax.Array | int,
-    sight: Sight | None = None,
-) -> tuple[jax.Array, Cache]:
-    """Reads one event [B, 1] at place `index`: logits [B, V] and the cache; see `extend`."""
-    return extend(config, weights, events, cache, index, last=0, sight=sight)
-
-
 def _split(
-    config: configs.Model,
+    config: configs.Transformer,
     joined: jax.Array,
     w: dict[str, jax.Array],
-    turns: tuple[jax.Array, jax.Array],
+    rope: tuple[jax.Array, jax.Array],
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Scaled queries [B Hkv, H / Hkv S, D], and keys and values [B Hkv, S, D]."""
     heads = joined.reshape(*joined.shape[:2], -1, config.head_dim).transpose(0, 2, 1, 3)
     q, k, v = jnp.split(heads, [config.heads, config.heads + config.kv_heads], axis=1)
-    q = transformer.turned(transformer.rms_norm(q, w["query_norm"]), turns)
-    k = transformer.turned(transformer.rms_norm(k, w["key_norm"]), turns)
+    q = position.apply_rope(rms_norm(q, w["query_norm"]), rope)
+    k = position.apply_rope(rms_norm(k, w["key_norm"]), rope)
     q = q * config.head_dim**-0.5
     groups = joined.shape[0] * config.kv_heads
     q, k, v = (x.reshape(groups, -1, config.head_dim) for x in (q, k, v))

@@ -9,7 +9,8 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 Axes = tuple[str | None, ...]
-"""Name of each axis of an array, or None for one that is never split."""
+"""Name of each axis of an array, a field of `models.sharding.ShardingRules`; None for one that is
+never split."""
 
 
 class Split(Protocol):

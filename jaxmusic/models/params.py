@@ -2,10 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+
+from jaxmusic.models.layout import Axes
+
+Params = dict[str, jax.Array]
+"""Arrays by name, such as ``{"layers.query": ...}``, float32 (float64 for a model of that type)."""
+
+
+class Output(NamedTuple):
+    """What a network returns.
+
+    Attributes:
+      logits: float32 [B, T, V] (float64 for float64), of the token after each place.
+      hidden: [L, B, T, E], the activations after each layer, if "hidden" was wanted.
+    """
+
+    logits: jax.Array
+    hidden: jax.Array | None = None
+
+
+class Frozen(NamedTuple):
+    """Parameters that a training step reads and never changes.
+
+    They are sharded like those that are trained, are no part of a checkpoint, and are known to a
+    run by their fingerprint.
+
+    Attributes:
+      axes: names of the axes of each array.
+      shapes: the arrays, abstract.
+      load: makes the arrays, given the abstract ones with the shardings that they must have.
+    """
+
+    axes: Mapping[str, Axes]
+    shapes: Mapping[str, jax.ShapeDtypeStruct]
+    load: Callable[[Mapping[str, jax.ShapeDtypeStruct]], Params]
+
+
+NOTHING = Frozen({}, {}, lambda like: {})
+"""Where nothing is frozen."""
 
 
 def named(params: nnx.State) -> dict[str, Any]:
@@ -22,7 +65,34 @@ def unnamed(like: nnx.State, values: dict[str, Any]) -> nnx.State:
     return jax.tree.unflatten(jax.tree.structure(like), [values[name] for name in named(like)])
 
 
-def axes_of(params: nnx.State) -> dict[str, tuple[str, ...]]:
+def axes_of(params: nnx.State) -> dict[str, Axes]:
     """Names of the axes of each parameter, by its name."""
     variables = jax.tree.leaves(params, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
     return dict(zip(named(params), [v.get_metadata()["axes"] for v in variables]))
+
+
+def fingerprint(params: Params) -> str:
+    """Returns a hash of the values of parameters, of whatever sharding; empty for none.
+
+    Each array is summed up on its devices, in integers, every number with a factor of its own, so
+    that no process needs the whole of it.
+    """
+    if not params:
+        return ""
+
+    @jax.jit
+    def sums(params: Params) -> dict[str, jax.Array]:
+        return {name: _checksum(leaf) for name, leaf in params.items()}
+
+    found = {name: int(np.asarray(value)) for name, value in sums(params).items()}
+    text = json.dumps([[name, params[name].shape, found[name]] for name in sorted(found)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _checksum(leaf: jax.Array) -> jax.Array:
+    bits = jax.lax.bitcast_convert_type(leaf.astype(jnp.float32), jnp.uint32)
+    factor = jnp.ones((), jnp.uint32)
+    for axis in range(bits.ndim):
+        index = jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
+        factor = factor * jnp.uint32(2654435761) + index
+    return (bits * (2 * factor + 1)).sum(dtype=jnp.uint32)

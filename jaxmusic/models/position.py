@@ -11,7 +11,7 @@ from jaxmusic.core.events import MAX_PITCHES
 from jaxmusic.models.numerics import wide
 
 PARTS = ("index", "time", "pitch")
-"""What `config.Model.rotary` may name, in the order in which the parts share a head."""
+"""What `config.Transformer.rotary` may name, in the order in which the parts share a head."""
 INDEX_BASE = 10_000.0
 """Longest wavelength of the index part in tokens, divided by 2 pi (Su et al. 2021)."""
 SHORTEST_PERIOD = 12.0
@@ -72,7 +72,7 @@ def frequencies(part: str, count: int) -> jax.Array:
 
 
 def angles(
-    config: configs.Model, index: jax.Array, time: jax.Array, pitch: jax.Array
+    config: configs.Transformer, index: jax.Array, time: jax.Array, pitch: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Cosines and sines by which queries and keys are turned.
 
@@ -117,3 +117,10 @@ def rotate(x: jax.Array, cosine: jax.Array, sine: jax.Array) -> jax.Array:
     # Reversing the halves is faster on XLA:CPU than putting two results together.
     crossed = jnp.flip(halves, axis=-2) * jnp.stack([-sine, sine], axis=-2)
     return (halves * cosine[..., None, :] + crossed).reshape(x.shape)
+
+
+def apply_rope(x: jax.Array, rope: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """Applies rotary positions to x [B, H, T, D] with cosine and sine [B, T, D / 2]."""
+    cosine, sine = rope
+    exact = x.astype(wide(x.dtype))
+    return rotate(exact, cosine[:, None], sine[:, None]).astype(x.dtype)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from jaxmusic import config as configs
 from jaxmusic.core.errors import UserError
-from jaxmusic.models import transformer
+from jaxmusic.models import base
 
 VOCAB_SIZE = 1_500
 """Tokens by which a preset is named: about as many as the default codec has."""
@@ -22,7 +22,7 @@ VOCAB_SIZE = 1_500
 def _model(
     layers: int, width: int, heads: int, hidden: int, kv_heads: int = 0, dtype: str = "bfloat16"
 ) -> configs.Model:
-    return configs.Model(
+    return configs.Transformer(
         layers=layers,
         width=width,
         heads=heads,
@@ -53,7 +53,7 @@ class Size(NamedTuple):
 
     Attributes:
       parameters: number of parameters.
-      flops: floating-point operations of training on one token; see `transformer.flops_per_token`.
+      flops: floating-point operations of training on one token; see `base.Family.flops`.
     """
 
     parameters: int
@@ -76,6 +76,6 @@ def size(model: configs.Model, vocab_size: int = VOCAB_SIZE, context: int = 4096
       context: tokens of a row, all of one segment.
     """
     return Size(
-        transformer.num_parameters(model, vocab_size),
-        transformer.flops_per_token(model, vocab_size, context),
+        base.num_parameters(model, vocab_size),
+        base.of(model).flops(model, vocab_size, context),
     )

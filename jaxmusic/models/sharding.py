@@ -8,13 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxmusic.core.errors import UserError
-
-Axes = tuple[str | None, ...]
-"""Name of each axis of an array: a field of `ShardingRules`, or None for one never split."""
+from jaxmusic.models.layout import Axes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,27 +84,21 @@ def spec(
     return PartitionSpec(*parts)
 
 
-def shardings(state: Any, mesh: Mesh, rules: ShardingRules) -> Any:
-    """Shardings of a training state.
+def shardings(
+    axes: Mapping[str, Axes], shapes: Mapping[str, Any], mesh: Mesh, rules: ShardingRules
+) -> dict[str, NamedSharding]:
+    """Returns the sharding of each parameter, by its name.
 
     Args:
-      state: any tree, concrete or abstract; an NNX variable with metadata `axes` (parameters,
-        and the moments that optax derives from them) is split by the rules, the rest replicated.
+      axes: names of the axes of each parameter.
+      shapes: the parameters, concrete or abstract.
       mesh: the mesh.
       rules: mesh axes of each logical axis.
-
-    Returns:
-      The same tree with a NamedSharding in the place of every array.
     """
-
-    def leaf(value: Any) -> Any:
-        if not isinstance(value, nnx.Variable):
-            return NamedSharding(mesh, PartitionSpec())
-        axes = value.get_metadata()["axes"]
-        array = value[...] if not hasattr(value, "get_value") else value.get_value()
-        return value.replace(NamedSharding(mesh, spec(rules, axes, mesh, array.shape)))
-
-    return jax.tree.map(leaf, state, is_leaf=lambda value: isinstance(value, nnx.Variable))
+    return {
+        name: NamedSharding(mesh, spec(rules, axes[name], mesh, leaf.shape))
+        for name, leaf in shapes.items()
+    }
 
 
 def of_moment(place: NamedSharding, like: tuple[int, ...], shape: tuple[int, ...]) -> NamedSharding:

@@ -1,7 +1,13 @@
-"""The decoder-only Transformer, as one NNX module with its layers stacked."""
+"""The decoder-only Transformer, as one NNX module with its layers stacked.
+
+This module is a family, see `jaxmusic.models.base.Family`; decoding is in `decode.py`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,39 +17,50 @@ from jax.ad_checkpoint import checkpoint_name
 
 from jaxmusic import config as configs
 from jaxmusic.core.errors import UserError
-from jaxmusic.core.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
+from jaxmusic.core.events import Events
+from jaxmusic.models import costs as estimates
 from jaxmusic.models import position
 from jaxmusic.models.attention import kernels as attention
+from jaxmusic.models.costs import Costs, Split
+from jaxmusic.models.decode import begin, feed, grow, mark, prepare, rewind
 from jaxmusic.models.gathering import gathered
-from jaxmusic.models.layout import Layout, constrain
-from jaxmusic.models.numerics import wide
+from jaxmusic.models.layers import (
+    check_dtype,
+    dropout,
+    embed,
+    embedding_tables,
+    parameter,
+    project,
+    rms_norm,
+    softcapped,
+    unembed,
+)
+from jaxmusic.models.layout import Axes, Layout, constrain
+from jaxmusic.models.params import Output, Params, axes_of, named, unnamed
 from jaxmusic.models.remat import POLICIES, SAVED
 
-EMBEDDING_STD = 0.02
-"""Spread of the embeddings at the start: small, as the output weights are the same matrix."""
-
-DTYPES = ("float32", "bfloat16", "float64")
-"""What `config.Model.dtype` may be; float64 is for tests, and needs jax_enable_x64."""
-
-
-def rms_norm(x: jax.Array, scale: jax.Array) -> jax.Array:
-    """x / RMS(x) * scale over the last axis, computed in float32 (Zhang and Sennrich 2019)."""
-    exact = x.astype(wide(x.dtype))
-    inverse = jax.lax.rsqrt(jnp.mean(exact * exact, axis=-1, keepdims=True) + 1e-6)
-    return (exact * inverse * scale).astype(x.dtype)
-
-
-def drop(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Zeroes a share of x and scales up the rest; does nothing without a key."""
-    if key is None or not rate:
-        return x
-    return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
+__all__ = [
+    "apply",
+    "axes",
+    "begin",
+    "check",
+    "costs",
+    "feed",
+    "flops",
+    "grow",
+    "init",
+    "lighter",
+    "mark",
+    "portable",
+    "prepare",
+    "rewind",
+]
 
 
 class Layers(nnx.Module):
     """All layers: every parameter has the layer as its first axis, and a scan walks over it."""
 
-    def __init__(self, config: configs.Model, *, rngs: nnx.Rngs):
+    def __init__(self, config: configs.Transformer, *, rngs: nnx.Rngs):
         self.config = config
         embed, heads, kv, head, hidden = (
             config.width,
@@ -57,10 +74,10 @@ class Layers(nnx.Module):
 
         def matrix(axes: tuple[str, ...], fan_in: int, *shape: int, gain: float = 1.0) -> nnx.Param:
             values = jax.random.normal(rngs.params(), (config.layers, *shape), jnp.float32)
-            return parameter(config, values * (gain * fan_in**-0.5), ("layers", *axes))
+            return parameter(config.dtype, values * (gain * fan_in**-0.5), ("layers", *axes))
 
         def ones(axis: str, size: int) -> nnx.Param:
-            return parameter(config, jnp.ones((config.layers, size)), ("layers", axis))
+            return parameter(config.dtype, jnp.ones((config.layers, size)), ("layers", axis))
 
         self.attention_norm = ones("embed", embed)
         self.query = matrix(("embed", "heads", "head_dim"), embed, embed, heads, head)
@@ -79,19 +96,20 @@ class Layers(nnx.Module):
     def __call__(
         self,
         x: jax.Array,
-        turns: tuple[jax.Array, jax.Array],
+        rope: tuple[jax.Array, jax.Array],
         segment: jax.Array,
-        dropout_key: jax.Array | None,
+        key: jax.Array | None,
         layout: Layout | None,
-    ) -> jax.Array:
-        """The residual stream [B, T, E] after all layers."""
+        keep_hidden: bool,
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """Returns the residual stream [B, T, E] after all layers, and after each [L, B, T, E]."""
         config = self.config
         _, stacked = nnx.split(self)
         weights = {path[0]: leaf[...] for path, leaf in stacked.flat_state()}
         axes = {path[0]: leaf.get_metadata()["axes"][1:] for path, leaf in stacked.flat_state()}
         keys = None
-        if dropout_key is not None and config.dropout:
-            keys = jax.random.split(dropout_key, (config.layers, 2))
+        if key is not None and config.dropout:
+            keys = jax.random.split(key, (config.layers, 2))
 
         def layer(x: jax.Array, scanned: tuple[dict[str, jax.Array], Any]) -> Any:
             weights, keys = scanned
@@ -101,19 +119,20 @@ class Layers(nnx.Module):
                 for name, w in weights.items()
             }
             first, second = (None, None) if keys is None else keys
-            x = x + drop(attended(x, weights), config.dropout, first)
+            x = x + dropout(attention_block(x, weights), config.dropout, first)
             x = constrain(layout, x, ("batch", "sequence", None))
-            x = x + drop(transformed(x, weights), config.dropout, second)
-            return constrain(layout, x, ("batch", "sequence", None)), None
+            x = x + dropout(mlp(x, weights), config.dropout, second)
+            x = constrain(layout, x, ("batch", "sequence", None))
+            return x, x if keep_hidden else None
 
-        def attended(x: jax.Array, w: dict[str, jax.Array]) -> jax.Array:
+        def attention_block(x: jax.Array, w: dict[str, jax.Array]) -> jax.Array:
             h = rms_norm(x, w["attention_norm"])
             q, k, v = (
                 checkpoint_name(project(h, w[name]), SAVED).swapaxes(1, 2)
                 for name in ("query", "key", "value")
             )
-            q = turned(rms_norm(q, w["query_norm"]), turns)
-            k = turned(rms_norm(k, w["key_norm"]), turns)
+            q = position.apply_rope(rms_norm(q, w["query_norm"]), rope)
+            k = position.apply_rope(rms_norm(k, w["key_norm"]), rope)
             kernel = config.attention
             mixed = attention.attend(q, k, v, segment, kernel=kernel, layout=layout).swapaxes(1, 2)
             out = project(mixed.reshape((*h.shape[:2], -1)), flat(w["output"]))
@@ -122,32 +141,14 @@ class Layers(nnx.Module):
         # Norms, rotations and activations are never kept for the backward pass: they are cheaper
         # computed again than stored and read.
         layer = jax.checkpoint(layer, policy=POLICIES[config.remat])
-        return jax.lax.scan(layer, x, (weights, keys))[0]
+        return jax.lax.scan(layer, x, (weights, keys))
 
 
-def turned(x: jax.Array, turns: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """Rotary positions on x [B, H, T, D] with cosine and sine [B, T, D / 2]."""
-    cosine, sine = turns
-    exact = x.astype(wide(x.dtype))
-    return position.rotate(exact, cosine[:, None], sine[:, None]).astype(x.dtype)
-
-
-def transformed(x: jax.Array, w: dict[str, jax.Array]) -> jax.Array:
+def mlp(x: jax.Array, w: dict[str, jax.Array]) -> jax.Array:
     """The SwiGLU half of a layer (Shazeer 2020) on x [B, T, E]."""
     h = rms_norm(x, w["hidden_norm"])
     gate, up = (checkpoint_name(project(h, w[name]), SAVED) for name in ("gate", "up"))
     return project(jax.nn.silu(gate) * up, w["down"])
-
-
-def project(x: jax.Array, weights: jax.Array) -> jax.Array:
-    """x [B, T, E] times weights [E, ...] in the type of x: [B, T, ...].
-
-    The product is taken of two matrices: on more axes XLA:CPU would copy transposed operands in
-    the backward pass.
-    """
-    batch, length, width = x.shape
-    product = x.reshape(-1, width) @ weights.reshape(width, -1).astype(x.dtype)
-    return product.reshape(batch, length, *weights.shape[1:])
 
 
 def flat(weights: jax.Array) -> jax.Array:
@@ -155,7 +156,7 @@ def flat(weights: jax.Array) -> jax.Array:
     return weights.reshape(-1, weights.shape[-1])
 
 
-class Transformer(nnx.Module):
+class Network(nnx.Module):
     """Events in, logits of the next token out.
 
     Pre-norm layers with grouped-query attention, normalised queries and keys, rotary positions
@@ -164,30 +165,25 @@ class Transformer(nnx.Module):
     float64 where the activations are, and carry the names of their axes as metadata `axes`.
     """
 
-    def __init__(self, config: configs.Model, vocab_size: int, *, rngs: nnx.Rngs):
+    def __init__(self, config: configs.Transformer, vocab_size: int, *, rngs: nnx.Rngs):
         check(config)
         self.config = config
 
-        def table(rows: int, axis: str | None) -> nnx.Param:
-            values = jax.random.normal(rngs.params(), (rows, config.width), jnp.float32)
-            return parameter(config, values * EMBEDDING_STD, (axis, "embed"))
-
-        self.token = table(vocab_size, "vocab")
-        self.position = table(MAX_POSITIONS, None)
-        self.slot = table(MAX_SLOTS, None)
-        self.pitch = table(MAX_PITCHES, None)
+        tables = embedding_tables(config.dtype, config.width, vocab_size, rngs)
+        self.token, self.position, self.slot, self.pitch = tables
         self.layers = Layers(config, rngs=rngs)
-        self.norm = parameter(config, jnp.ones(config.width), ("embed",))
+        self.norm = parameter(config.dtype, jnp.ones(config.width), ("embed",))
 
     def __call__(
         self,
         events: Events,
         segment: jax.Array,
         *,
-        dropout_key: jax.Array | None = None,
+        key: jax.Array | None = None,
         layout: Layout | None = None,
-    ) -> jax.Array:
-        """Logits of the next token at every place.
+        want: Sequence[str] = (),
+    ) -> Output:
+        """Returns logits of the next token at every place.
 
         Args:
           events: int32 [B, T] each.
@@ -196,7 +192,7 @@ class Transformer(nnx.Module):
           layout: the mesh that the program is for, and how activations lie on it; None for one
             device.
 
-        Returns:
+        Rerope:
           float32 [B, T, V] (float64 for float64).
         """
         config = self.config
@@ -204,37 +200,16 @@ class Transformer(nnx.Module):
         x = embed(events, [t[...] for t in tables]).astype(config.dtype)
         x = constrain(layout, x, ("batch", "sequence", None))
         index = jnp.broadcast_to(jnp.arange(segment.shape[1]), segment.shape)
-        turns = position.angles(config, index, events.time, events.pitch)
-        x = self.layers(x, turns, segment, dropout_key, layout)
-        logits = capped(unembed(x, self.norm[...], self.token[...]), config.softcap)
-        return constrain(layout, logits, ("batch", "sequence", "vocab"))
+        rope = position.angles(config, index, events.time, events.pitch)
+        x, hidden = self.layers(x, rope, segment, key, layout, "hidden" in want)
+        logits = softcapped(unembed(x, self.norm[...], self.token[...]), config.softcap)
+        return Output(constrain(layout, logits, ("batch", "sequence", "vocab")), hidden)
 
 
-def parameter(config: configs.Model, values: jax.Array, axes: tuple[str | None, ...]) -> nnx.Param:
-    """A parameter with names of its axes; the same seed gives the same values in either type."""
-    return nnx.Param(values.astype(wide(config.dtype)), axes=axes)
-
-
-def embed(events: Events, tables: list[jax.Array]) -> jax.Array:
-    """Sum of the embeddings of events, float32 [..., E], scaled by sqrt(E)."""
-    token, pos, slot, pitch = tables
-    total = token[events.token] + pos[events.position] + slot[events.slot] + pitch[events.pitch]
-    return total * token.shape[1] ** 0.5
-
-
-def unembed(x: jax.Array, scale: jax.Array, token: jax.Array) -> jax.Array:
-    """Float32 logits [..., V] of the residual stream x [..., E]."""
-    x = rms_norm(x, scale)
-    return jnp.matmul(x, token.T.astype(x.dtype), preferred_element_type=wide(x.dtype))
-
-
-def capped(logits: jax.Array, softcap: float) -> jax.Array:
-    """softcap * tanh(logits / softcap), which stays within the cap (Gemma 2, 2024); 0 for none."""
-    return softcap * jnp.tanh(logits / softcap) if softcap else logits
-
-
-def check(config: configs.Model) -> None:
-    """Raises UserError if the shape is not one of a Transformer."""
+def check(
+    config: configs.Transformer, context: int | None = None, layout: Layout | None = None
+) -> None:
+    """Raises UserError if the shape is not that of a Transformer, or its kernel cannot run."""
     attention.check_name(config.attention)
     position.parts(config.rotary)
     if config.heads % config.kv_heads:
@@ -248,42 +223,66 @@ def check(config: configs.Model) -> None:
         raise UserError(f"Set model.head_dim to a multiple of 4, not {config.head_dim}.")
     if config.softcap < 0:
         raise UserError(f"Set model.softcap to 0 for none or more, not {config.softcap:g}.")
-    if config.dtype not in DTYPES:
-        raise UserError(f"Set model.dtype to float32 or bfloat16, not {config.dtype!r}.")
-    if config.dtype == "float64" and jax.dtypes.canonicalize_dtype("float64") != "float64":
-        raise UserError("Set JAX_ENABLE_X64=1 in the environment: model.dtype is float64.")
+    check_dtype(config.dtype)
+    if context is not None:
+        attention.check(config, context, layout)
 
 
-def make(config: configs.Model, vocab_size: int, seed: Any) -> tuple[nnx.GraphDef, nnx.State]:
-    """A new model as (graph definition, parameters).
+@functools.lru_cache(maxsize=16)
+def _abstract(config: configs.Transformer, vocab_size: int) -> tuple[nnx.GraphDef, nnx.State]:
+    """Returns the graph and the abstract parameters, which carry the names of their axes."""
 
-    Under `jax.eval_shape` the parameters come out abstract, with the names of their axes; under
-    `jax.jit` with `out_shardings` they are made where they will live.
-    """
-    return nnx.split(Transformer(config, vocab_size, rngs=nnx.Rngs(seed)))
+    def make() -> tuple[nnx.GraphDef, nnx.State]:
+        return nnx.split(Network(config, vocab_size, rngs=nnx.Rngs(0)))
+
+    return jax.eval_shape(make)
+
+
+def init(config: configs.Transformer, vocab_size: int, seed: int) -> Params:
+    """Makes new parameters; under `jax.jit` with `out_shardings` where they will live."""
+    return named(nnx.state(Network(config, vocab_size, rngs=nnx.Rngs(seed))))
+
+
+def axes(config: configs.Transformer, vocab_size: int) -> dict[str, Axes]:
+    """Returns the names of the axes of each parameter."""
+    return axes_of(_abstract(config, vocab_size)[1])
 
 
 def apply(
-    graphdef: nnx.GraphDef,
-    params: nnx.State,
+    params: Params,
+    config: configs.Transformer,
     events: Events,
     segment: jax.Array,
-    dropout_key: jax.Array | None = None,
+    *,
+    key: jax.Array | None = None,
     layout: Layout | None = None,
-) -> jax.Array:
-    """Logits [B, T, V] as a pure function of the parameters; see `Transformer.__call__`."""
-    model = nnx.merge(graphdef, params)
-    return model(events, segment, dropout_key=dropout_key, layout=layout)
+    want: Sequence[str] = (),
+) -> Output:
+    """Runs the network on packed rows; see `jaxmusic.models.base.Family.apply`."""
+    graph, abstract = _abstract(config, params["token"].shape[0])
+    network = nnx.merge(graph, unnamed(abstract, params))
+    return network(events, segment, key=key, layout=layout, want=want)
 
 
-def num_parameters(config: configs.Model, vocab_size: int) -> int:
-    """Number of parameters, counted on the abstract model."""
-    _, params = jax.eval_shape(lambda: make(config, vocab_size, 0))
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
+def portable(config: configs.Transformer) -> configs.Transformer:
+    """Returns the same model with the attention kernel that takes rows of any length anywhere."""
+    return dataclasses.replace(config, attention="chunked")
 
 
-def flops_per_token(config: configs.Model, vocab_size: int, context: int) -> float:
-    """Floating-point operations of training on one token, forward and backward.
+def costs(config: configs.Transformer, vocab_size: int, context: int, split: Split) -> Costs:
+    """Estimates what training on a token costs a device beside its operations."""
+    operations = flops(config, vocab_size, context)
+    return estimates.transformer(config, operations, vocab_size, context, split)
+
+
+def lighter(config: configs.Transformer) -> configs.Transformer | None:
+    """Returns the same model keeping less for the backward pass; None where nothing is kept."""
+    remat = estimates.lighter(config.remat)
+    return dataclasses.replace(config, remat=remat) if remat else None
+
+
+def flops(config: configs.Transformer, vocab_size: int, context: int) -> float:
+    """Returns the floating-point operations of training on one token, forward and backward.
 
     Forward: two per weight of every matrix, L E D (2 H + 2 Hkv) + 3 L E F + V E weights in all,
     and 4 H D per layer and visible token for scores and sums, of which there are (T + 1) / 2 on

@@ -6,11 +6,12 @@ import dataclasses
 import math
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from jaxmusic import config as configs
-from jaxmusic.models import transformer
-from jaxmusic.models.params import axes_of, named
+from jaxmusic.models import base
+from jaxmusic.models.costs import Costs
 from jaxmusic.train.optimizer import make_optimizer
 
 Shape = dict[str, int]
@@ -46,9 +47,10 @@ class Memory:
 def state_bytes(experiment: configs.Experiment, vocab_size: int, shape: Shape) -> float:
     """Bytes on each chip of parameters, moments and average, but for a few small arrays."""
     settings = experiment.optimizer
-    _, abstract = jax.eval_shape(lambda: transformer.make(experiment.model, vocab_size, 0))
-    optimizer = make_optimizer(settings, experiment.steps, axes_of(abstract))
-    params = named(abstract)
+    model = experiment.model
+    axes = base.of(model).axes(model, vocab_size)
+    optimizer = make_optimizer(settings, experiment.steps, axes)
+    params = base.abstract_params(model, vocab_size)
     moments = jax.eval_shape(optimizer.init, params)
     size = optax.tree.size(params)
     numbers = size * (2 if settings.ema else 1) + sum(
@@ -63,6 +65,7 @@ def memory(
     parameters: int,
     shape: Shape,
     available: float,
+    costs: Costs,
 ) -> Memory:
     """An estimate of the memory of a step.
 
@@ -76,25 +79,17 @@ def memory(
       parameters: of the model.
       shape: devices along each axis of the mesh.
       available: bytes that a chip has for a program.
+      costs: of the model, see `models.base.Family.costs`.
     """
     model, data = experiment.model, experiment.data
-    width = {"bfloat16": 2, "float32": 4, "float64": 8}[model.dtype]
+    width = jnp.dtype(model.dtype).itemsize
     split = shape["replica"] * shape["fsdp"] * shape["context"]
     tokens = data.batch * data.context / split / experiment.accumulate
-    mixed, keys = model.heads * model.head_dim, 2 * model.kv_heads * model.head_dim
     tensor = shape["tensor"]
-    kept = {
-        "nothing": 0.0,
-        "attention": mixed / tensor,
-        "products": model.width + (2 * mixed + keys + 2 * model.hidden) / tensor,
-    }[model.remat]
-    layer = 6 * model.width + (3 * mixed + 2 * keys + 4 * model.hidden) / tensor
-    activations = model.layers * (model.width + kept) + 2 * layer
-    weights = 2 * parameters / model.layers / tensor
     parts = 2 if experiment.accumulate > 1 else 1
     gradients = 4 * parts * parameters / (shape["fsdp"] * tensor)
-    temporaries = tokens * (width * activations + 2 * 4 * vocab_size)
-    temporaries += weights * width + gradients
+    temporaries = tokens * (width * costs.activations + 2 * 4 * vocab_size)
+    temporaries += costs.gathered * parameters / tensor * width + gradients
     batch = 4 * 8 * data.batch * data.context / split
     state = state_bytes(experiment, vocab_size, shape)
     return Memory(

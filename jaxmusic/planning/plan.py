@@ -17,10 +17,10 @@ from jaxmusic import config as configs
 from jaxmusic.cluster import topology as topologies
 from jaxmusic.cluster.topology import Topology
 from jaxmusic.codecs.registry import make_codec
-from jaxmusic.models import sharding, transformer
-from jaxmusic.models.attention import kernels as attention
+from jaxmusic.core.settings import flat
+from jaxmusic.models import base, sharding
+from jaxmusic.models.costs import Costs, Split
 from jaxmusic.models.mesh import AXES, make_mesh, mesh_shape
-from jaxmusic.models.remat import POLICIES
 from jaxmusic.planning import ahead, estimate, roofline
 from jaxmusic.planning.collectives import Collective, collectives
 from jaxmusic.planning.estimate import Memory, Shape
@@ -40,12 +40,12 @@ class Settings:
     Attributes:
       batch: rows of a batch.
       accumulate: parts in which it is computed.
-      remat: what layers keep for the backward pass.
+      model: the model, which may keep less for the backward pass.
     """
 
     batch: int
     accumulate: int
-    remat: str
+    model: configs.Model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Plan:
       experiment: the experiment.
       topology: the hardware.
       mesh: devices along each axis.
-      kernel: the attention kernel.
+      costs: of the model on the hardware.
       compiled: whether memory and traffic come from the compiled step; else from arithmetic.
       parameters: of the model.
       memory: on each chip.
@@ -71,7 +71,7 @@ class Plan:
     experiment: configs.Experiment
     topology: Topology
     mesh: Shape
-    kernel: str
+    costs: Costs
     compiled: bool
     parameters: int
     memory: Memory
@@ -142,19 +142,24 @@ def plan(
         other = None if tried.fits else smaller(tried)
         if other is None:
             break
-        progress(f"it does not fit; trying {in_words(other)}")
+        progress(f"it does not fit; trying {in_words(other, experiment)}")
         tried = look(changed(experiment, other))
         if tried.fits:
             return dataclasses.replace(found, instead=other)
     return found
 
 
-def in_words(settings: Settings) -> str:
-    """Settings as flags of a command."""
-    return (
-        f"--data.batch {settings.batch} --accumulate {settings.accumulate} "
-        f"--model.remat {settings.remat}"
-    )
+def model_changes(settings: Settings, experiment: configs.Experiment) -> dict[str, Any]:
+    """Returns the settings of the model that differ from those of an experiment, by name."""
+    before, after = flat(experiment.model), flat(settings.model)
+    return {name: value for name, value in after.items() if value != before[name]}
+
+
+def in_words(settings: Settings, experiment: configs.Experiment) -> str:
+    """Returns settings as flags of the command line."""
+    flags = {"data.batch": settings.batch, "accumulate": settings.accumulate}
+    flags |= {f"model.{n}": value for n, value in model_changes(settings, experiment).items()}
+    return " ".join(f"--{name} {value}" for name, value in flags.items())
 
 
 def changed(experiment: configs.Experiment, settings: Settings) -> configs.Experiment:
@@ -163,7 +168,7 @@ def changed(experiment: configs.Experiment, settings: Settings) -> configs.Exper
         experiment,
         accumulate=settings.accumulate,
         data=dataclasses.replace(experiment.data, batch=settings.batch),
-        model=dataclasses.replace(experiment.model, remat=settings.remat),
+        model=settings.model,
     )
 
 
@@ -175,10 +180,9 @@ def smaller(tried: Plan) -> Settings | None:
     for each device.
     """
     experiment = tried.experiment
-    batch, parts, remat = experiment.data.batch, experiment.accumulate, experiment.model.remat
-    less = list(POLICIES)[list(POLICIES).index(remat) + 1 :]
-    if less:
-        return Settings(batch, parts, less[0])
+    batch, parts, model = experiment.data.batch, experiment.accumulate, experiment.model
+    if less := base.of(model).lighter(model):
+        return Settings(batch, parts, less)
     ways = tried.mesh["replica"] * tried.mesh["fsdp"]
     vocab_size = make_codec(experiment.codec).vocab_size
     # All but the state shrinks with the rows of a part, or nearly all.
@@ -187,8 +191,8 @@ def smaller(tried: Plan) -> Settings | None:
     wanted = parts * (tried.memory.total - state) / room
     possible = [n for n in range(parts + 1, batch // ways + 1) if batch % (ways * n) == 0]
     if possible:
-        return Settings(batch, next((n for n in possible if n >= wanted), possible[-1]), remat)
-    return Settings(ways, 1, remat) if batch > ways * parts else None
+        return Settings(batch, next((n for n in possible if n >= wanted), possible[-1]), model)
+    return Settings(ways, 1, model) if batch > ways * parts else None
 
 
 def arithmetic(experiment: configs.Experiment, topology: Topology) -> Plan:
@@ -196,19 +200,22 @@ def arithmetic(experiment: configs.Experiment, topology: Topology) -> Plan:
     model = experiment.model
     vocab_size = make_codec(experiment.codec).vocab_size
     shape = _checked(experiment, topology)
-    kernel = attention.choose(model.attention, topology.chip.kind)
-    parameters = transformer.num_parameters(model, vocab_size)
-    work = roofline.work(experiment, vocab_size, shape, kernel, parameters)
+    split = Split(topology.chip.kind, shape["tensor"])
+    costs = base.of(model).costs(model, vocab_size, experiment.data.context, split)
+    parameters = base.num_parameters(model, vocab_size)
+    work = roofline.work(experiment, vocab_size, shape, costs, parameters)
     width = 2 if model.dtype == "bfloat16" else 4
     sent = roofline.assumed_traffic(parameters, shape, experiment.accumulate, width)
     return Plan(
         experiment=experiment,
         topology=topology,
         mesh=shape,
-        kernel=kernel,
+        costs=costs,
         compiled=False,
         parameters=parameters,
-        memory=estimate.memory(experiment, vocab_size, parameters, shape, topology.chip.memory),
+        memory=estimate.memory(
+            experiment, vocab_size, parameters, shape, topology.chip.memory, costs
+        ),
         work=work,
         sent=sent,
         least=roofline.least_traffic(parameters, shape),
@@ -234,12 +241,13 @@ def _compiled(experiment: configs.Experiment, topology: Topology, progress: Prog
 def _checked(experiment: configs.Experiment, topology: Topology) -> Shape:
     """Devices along each axis; raises UserError where an experiment does not divide over them."""
     shape = mesh_shape(experiment.mesh, topology.count)
-    transformer.check(experiment.model)
+    base.of(experiment.model).check(experiment.model)
     make_schedule(experiment.optimizer, experiment.steps)
     mesh: Any = jax.sharding.AbstractMesh(shape, AXES)
     data, rules = experiment.data, sharding.ShardingRules()
     sharding.batch_sharding(mesh, rules, data.batch, experiment.accumulate, data.context)
     vocab_size = make_codec(experiment.codec).vocab_size
-    _, abstract = jax.eval_shape(lambda: transformer.make(experiment.model, vocab_size, 0))
-    sharding.shardings(abstract, mesh, rules)
+    model = experiment.model
+    shapes = base.abstract_params(model, vocab_size)
+    sharding.shardings(base.of(model).axes(model, vocab_size), shapes, mesh, rules)
     return dict(zip(AXES, shape))

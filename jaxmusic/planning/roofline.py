@@ -13,19 +13,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxmusic import config as configs
 from jaxmusic.cluster.topology import NODE, Topology
-from jaxmusic.models import transformer
+from jaxmusic.models import base
+from jaxmusic.models.costs import Costs
 from jaxmusic.planning.collectives import Collective
 
 Shape = dict[str, int]
 """Devices along each axis of the mesh."""
-
-_AGAIN = {"splash": 1.5, "flash": 1.5, "chunked": 0.5, "plain": 0.0}
-"""Products of attention that the backward pass of a kernel makes again, as a share of those of the
-forward pass: the scores once (Dao et al. 2022); splash and flash take the gradients of queries and
-of keys in two kernels, and each makes the scores and their gradients for itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +75,7 @@ class Roofline:
 
 
 def work(
-    experiment: configs.Experiment, vocab_size: int, mesh: Shape, kernel: str, parameters: int
+    experiment: configs.Experiment, vocab_size: int, mesh: Shape, costs: Costs, parameters: int
 ) -> Work:
     """What a step of an experiment does on a mesh.
 
@@ -86,19 +83,12 @@ def work(
       experiment: model, batch and rematerialisation.
       vocab_size: tokens of the codec.
       mesh: devices along each axis.
-      kernel: the attention kernel that runs.
+      costs: of the model, see `models.base.Family.costs`.
       parameters: of the model.
     """
     model, data = experiment.model, experiment.data
     tokens = data.batch * data.context
-    per_token = transformer.flops_per_token(model, vocab_size, data.context)
-    scores = 4 * model.layers * model.heads * model.head_dim * (data.context + 1) / 2
-    layers = per_token / 3 - scores - 2 * vocab_size * model.width
-    again = _AGAIN[kernel] * scores
-    if model.remat != "products":
-        again += layers
-    if model.remat == "nothing":
-        again += scores
+    per_token = base.of(model).flops(model, vocab_size, data.context)
     shards = mesh["fsdp"] * mesh["tensor"]
     here = tokens / (mesh["replica"] * mesh["fsdp"] * mesh["context"])
     # Adam reads and writes a parameter and two moments, and reads a gradient that each part of the
@@ -106,26 +96,10 @@ def work(
     state = parameters / shards * 4 * (6 + 2 * experiment.accumulate)
     # Matrices are written when they are gathered and read by products, in both passes; gradients
     # are written by products and read when they are sent.
-    gathered = parameters / mesh["tensor"] * _width(model) * 6 * experiment.accumulate
-    passes = 3 + (model.remat != "products")
-    moved = here * passes * _touched(model) * _width(model) / mesh["tensor"]
-    moved += here * vocab_size * 4 * 4
-    return Work(tokens, tokens * per_token, tokens * again, state + gathered + moved)
-
-
-def _touched(model: configs.Model) -> int:
-    """Numbers read and written for a token in the forward pass of all layers.
-
-    Each product reads its input and writes its output once; so does attention; norms, activations
-    and residual sums are fused pairwise.
-    """
-    mixed, keys = model.heads * model.head_dim, 2 * model.kv_heads * model.head_dim
-    return model.layers * (8 * model.width + 4 * mixed + 2 * keys + 6 * model.hidden)
-
-
-def _width(model: configs.Model) -> int:
-    """Bytes of a number in computation."""
-    return {"bfloat16": 2, "float32": 4, "float64": 8}[model.dtype]
+    width = jnp.dtype(model.dtype).itemsize
+    gathered = parameters / mesh["tensor"] * width * 6 * experiment.accumulate
+    moved = here * costs.moved * width + here * vocab_size * 4 * 4
+    return Work(tokens, tokens * per_token, tokens * costs.repeated, state + gathered + moved)
 
 
 def least_traffic(parameters: int, mesh: Shape, width: int = 2) -> float:

@@ -9,9 +9,9 @@ from typing import Any
 from jaxmusic import config as configs
 from jaxmusic.cluster.topology import CHIPS
 from jaxmusic.codecs.registry import make_codec
-from jaxmusic.models import transformer
+from jaxmusic.models import base
 from jaxmusic.planning import estimate
-from jaxmusic.planning.plan import Plan, in_words
+from jaxmusic.planning.plan import Plan, in_words, model_changes
 from jaxmusic.planning.roofline import Roofline
 
 UNVERIFIED = "unverified: no figure of time has been checked on a device"
@@ -26,14 +26,13 @@ def as_json(plan: Plan) -> str:
         "slices": plan.topology.slices,
         "chips": plan.topology.count,
         "mesh": plan.mesh,
-        "attention": plan.kernel,
         "compiled": plan.compiled,
         "verified": False,
         "parameters": plan.parameters,
         "batch": plan.experiment.data.batch,
         "context": plan.experiment.data.context,
         "accumulate": plan.experiment.accumulate,
-        "remat": plan.experiment.model.remat,
+        **plan.costs.settings,
         "fits": plan.fits,
         "memory": dataclasses.asdict(plan.memory),
         "flops": plan.work.flops,
@@ -49,7 +48,12 @@ def as_json(plan: Plan) -> str:
         "tokens_per_day": plan.tokens_per_day,
         "steps": plan.experiment.steps,
         "days": plan.days,
-        "instead": plan.instead and dataclasses.asdict(plan.instead),
+        "instead": plan.instead
+        and {
+            "batch": plan.instead.batch,
+            "accumulate": plan.instead.accumulate,
+            **model_changes(plan.instead, plan.experiment),
+        },
         "seconds": plan.seconds,
     }
     return json.dumps(found, indent=2)
@@ -90,7 +94,7 @@ def summed(plan: Plan) -> list[Traffic]:
 
 def as_text(plan: Plan) -> str:
     """A plan as tables."""
-    data, model = plan.experiment.data, plan.experiment.model
+    data = plan.experiment.data
     mesh = " x ".join(f"{axis} {size}" for axis, size in plan.mesh.items() if size > 1) or "1 chip"
     slices = f", {plan.topology.slices} slices" if plan.topology.slices > 1 else ""
     source = "compiled for them" if plan.compiled else "analytic: estimated, nothing was compiled"
@@ -104,7 +108,7 @@ def as_text(plan: Plan) -> str:
             "computed in",
             f"{plan.experiment.accumulate} part{'s' * (plan.experiment.accumulate > 1)}",
         ),
-        ("attention, remat", f"{plan.kernel}, {model.remat}"),
+        *((name, str(value)) for name, value in plan.costs.settings.items()),
     ]
     parts = [_table("plan", rows), _table("memory of each chip", _memory(plan))]
     parts.append(_table("a step", _work(plan)))
@@ -177,7 +181,7 @@ def _time(plan: Plan) -> Rows:
 
 def _advice(plan: Plan) -> str:
     if plan.instead:
-        return f"It does not fit. This does: {in_words(plan.instead)}"
+        return f"It does not fit. This does: {in_words(plan.instead, plan.experiment)}"
     return (
         "It does not fit, nor does anything that was tried: take more chips, a smaller model, or "
         "a mesh that splits each row (--mesh.context 2)."
@@ -188,8 +192,8 @@ def costs(experiment: configs.Experiment) -> str:
     """What an experiment costs on any hardware, and the hardware that has a name."""
     vocab_size = make_codec(experiment.codec).vocab_size
     model, data = experiment.model, experiment.data
-    parameters = transformer.num_parameters(model, vocab_size)
-    flops = transformer.flops_per_token(model, vocab_size, data.context)
+    parameters = base.num_parameters(model, vocab_size)
+    flops = base.of(model).flops(model, vocab_size, data.context)
     tokens = data.batch * data.context
     one = dict.fromkeys(("replica", "fsdp", "context", "tensor"), 1)
     state = estimate.state_bytes(experiment, vocab_size, one)

@@ -7,7 +7,7 @@ from typing import Any
 from jaxmusic.core import settings
 from jaxmusic.core.errors import UserError
 from jaxmusic.model import MusicModel
-from jaxmusic.models import transformer
+from jaxmusic.models import base
 from jaxmusic.reports.figures import plain
 from jaxmusic.runs import folder as runs
 from jaxmusic.runs.log import read_log
@@ -40,7 +40,7 @@ def about(source: str, model: MusicModel | None = None) -> dict[str, Any]:
         return out | {
             "settings": settings.flat(model.experiment),
             "dataset": model.experiment.data.dataset,
-            "parameters": transformer.num_parameters(shape, model.codec.vocab_size),
+            "parameters": base.num_parameters(shape, model.codec.vocab_size),
             "steps": model.step,
             "training": [],
             "validation": [],
@@ -53,7 +53,7 @@ def about(source: str, model: MusicModel | None = None) -> dict[str, Any]:
     return out | {
         "settings": settings.flat(stored.experiment),
         "dataset": stored.dataset,
-        "parameters": transformer.num_parameters(stored.experiment.model, stored.codec.vocab_size),
+        "parameters": base.num_parameters(stored.experiment.model, stored.codec.vocab_size),
         "steps": max((x["step"] for x in lines), default=0),
         "seconds": max((x["seconds"] for x in lines if "seconds" in x), default=None),
         "training": plain(thinned(training)),

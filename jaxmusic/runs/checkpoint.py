@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import logging
 import math
@@ -15,7 +14,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from jaxmusic.core import paths
+from jaxmusic.core import paths, settings
 from jaxmusic.core.errors import UserError
 from jaxmusic.runs import folder as runs
 from jaxmusic.runs.state import State
@@ -224,7 +223,7 @@ def _about(stored: runs.Stored) -> dict[str, Any]:
         "dataset": stored.dataset,
         "manifest": stored.manifest,
         "codec": stored.codec.fingerprint,
-        "experiment": dataclasses.asdict(stored.experiment),
+        "experiment": settings.plain(stored.experiment),
         "jaxmusic": __version__,
     }
 
@@ -241,7 +240,7 @@ def _differences(info: dict[str, Any], about: dict[str, Any]) -> str:
 
 def _check_room(folder: epath.Path, state: State) -> None:
     """Known before anything is written, a full disk is one error; amid writing, it is a dozen."""
-    shards = [s for leaf in jax.tree.leaves(state) for s in leaf.addressable_shards]
+    shards = [s for leaf in jax.tree.leaves(_items(state)) for s in leaf.addressable_shards]
     size = sum(shard.data.nbytes for shard in shards if shard.replica_id == 0)
     if shutil.disk_usage(folder).free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
@@ -264,6 +263,7 @@ def _restore_args(like: Any) -> Any:
 def _items(state: State) -> dict[str, Any]:
     """The parts of a state that are saved and restored by themselves."""
     parts = state._asdict()
+    del parts["frozen"]
     items = {name: parts.pop(name) for name in ("params", AVERAGE)}
     # Nothing stands for what is empty, as in the checkpoints of jaxmusic 0.1, which knew no more.
     items["rest"] = {"params": {}} | {n: part for n, part in parts.items() if jax.tree.leaves(part)}
@@ -272,7 +272,12 @@ def _items(state: State) -> dict[str, Any]:
 
 def _state(items: dict[str, Any], like: State) -> State:
     """The reverse of `_items`."""
-    whole = {**items["rest"], "params": items["params"], AVERAGE: items.get(AVERAGE, {})}
+    whole = {
+        **items["rest"],
+        "params": items["params"],
+        AVERAGE: items.get(AVERAGE, {}),
+        "frozen": {},
+    }
     return like._replace(**whole)
 
 

@@ -35,15 +35,6 @@ EXPERIMENT, CODEC, DATA, LOCK = "experiment.json", "codec.json", "data.json", "l
 CHECKPOINTS = "checkpoints"
 COMMITTED = "commit_success.txt"
 """In a bucket, where nothing can be renamed, Orbax writes this last into a checkpoint."""
-FREE = (
-    *("eval_every", "eval_batches", "checkpoint_every", "keep", "keep_every", "log_every"),
-    *("watchdog", "profile", "trackers", "hooks", "samples.", "optimizer.patience"),
-    *("mesh.", "hosts."),
-    *("data.data_dir", "data.threads", "data.workers", "model.remat", "model.attention"),
-    "accumulate",
-)
-"""Settings that may change when a run goes on: none changes what its steps so far have computed,
-nor, but for rounding, what the next ones will."""
 
 
 class Stored(NamedTuple):
@@ -113,21 +104,12 @@ def steps(run: epath.Path) -> list[int]:
 def read_settings(text: str, path: epath.Path) -> configs.Experiment:
     """The settings of a run or model, from the JSON that was found in `path`."""
     try:
-        return settings.from_json(configs.Experiment, _today(text))
+        return settings.from_json(configs.Experiment, text)
     except ValueError as error:
         raise UserError(
             f"Use the jaxmusic that {path} was made with: this one cannot read its settings "
             f"({error})."
         ) from error
-
-
-def _today(text: str) -> str:
-    """The settings of a run of jaxmusic 0.1 in the words of today."""
-    values = json.loads(text)
-    model = values.get("model", {})
-    if isinstance(model.get("remat"), bool):
-        model["remat"] = "nothing" if model["remat"] else "products"
-    return json.dumps(values)
 
 
 def write(run: epath.Path, stored: Stored, hosts: Hosts, patience: float) -> None:
@@ -177,9 +159,10 @@ def claim(run: epath.Path, experiment: configs.Experiment) -> Stored | None:
         return None
     stored = read(run)
     was, wanted = settings.flat(stored.experiment), settings.flat(experiment)
+    free = settings.marked(experiment, "resumable")
     for name, now in wanted.items():
-        before = was[name]
-        if before != now and not name.startswith(FREE):
+        before = was.get(name)
+        if before != now and name not in free:
             raise UserError(
                 f"Set {name} back to {before!r}, or name another folder for a new run: {run} was "
                 f"started with it and cannot go on with {now!r}."

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxmusic.models.params import Params
+
 
 class State(NamedTuple):
-    """All that a run carries from one step to the next.
+    """Everything that a run carries from one step to the next.
 
     Attributes:
       params: arrays by name, float32 (float64 for a model of that type).
@@ -19,21 +21,24 @@ class State(NamedTuple):
       average: running average of `params`, of the same names; empty without `optimizer.ema`.
       usual: running statistics of losses and gradients, see `jaxmusic.train.spikes`; None without
         `optimizer.spike`.
+      frozen: parameters that are read and never changed, "base" under an adapter and those of the
+        "objective"; no part of a checkpoint.
     """
 
-    params: dict[str, jax.Array]
+    params: Params
     opt_state: Any
     step: jax.Array
     skipped: jax.Array
-    average: dict[str, jax.Array]
+    average: Params
     usual: Any
+    frozen: dict[str, Params]
 
     @property
-    def weights(self) -> dict[str, jax.Array]:
+    def weights(self) -> Params:
         """The parameters that are validated and that compose: the average, where there is one."""
         return self.average or self.params
 
-    def starting_from(self, params: dict[str, jax.Array]) -> State:
+    def starting_from(self, params: Params) -> State:
         """A first state with other parameters, which become part of it."""
         # A copy, as the step uses up the buffers of either.
         average = {name: jnp.copy(params[name]) for name in self.average}

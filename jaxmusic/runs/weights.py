@@ -17,15 +17,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from flax import nnx
 
 from jaxmusic import config as configs
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import read_codec
 from jaxmusic.core import paths, settings
 from jaxmusic.core.errors import UserError
-from jaxmusic.models import transformer
-from jaxmusic.models.params import named, unnamed
+from jaxmusic.models import adapters, base
+from jaxmusic.models.params import Params
 from jaxmusic.runs import checkpoint
 from jaxmusic.runs import folder as runs
 
@@ -41,7 +40,7 @@ class Saved(NamedTuple):
     Attributes:
       experiment: how it was trained.
       codec: its codec.
-      params: parameters as `jaxmusic.models.transformer.apply` takes them.
+      params: parameters by name.
       styles: styles that it was trained on.
       step: step of the checkpoint.
       controls: optional controls that it was trained with, of `jaxmusic.codecs.layout.CONTROLS`;
@@ -50,7 +49,7 @@ class Saved(NamedTuple):
 
     experiment: configs.Experiment
     codec: Codec
-    params: nnx.State
+    params: Params
     styles: tuple[str, ...]
     step: int
     controls: tuple[str, ...]
@@ -70,17 +69,20 @@ def load(source: str | epath.PathLike, step: int | None = None) -> Saved:
     path = runs.folder(source)
     with _opened(path) as found:
         model, size = found.experiment.model, found.codec.vocab_size
-        _, abstract = jax.eval_shape(lambda: transformer.make(model, size, 0))
         place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        adapter = adapters.of(found.experiment.adapter)
+        whole = base.abstract_params(model, size)
+        trained = jax.eval_shape(lambda p: adapter.init(p, jax.random.key(0)), whole)
         like = {
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
-            for name, leaf in named(abstract).items()
+            for name, leaf in trained.items()
         }
         if step is None and found.file is None:
             step = checkpoint.best(path)
         step, params = found.read(like, step)
-    state = unnamed(abstract, params)
-    return Saved(found.experiment, found.codec, state, found.styles, step, found.controls)
+        frozen = load(found.experiment.init_from).params if adapter.has_base else {}
+        params = adapter.merge(frozen, params)
+    return Saved(found.experiment, found.codec, params, found.styles, step, found.controls)
 
 
 def restore_params(
@@ -141,7 +143,7 @@ def export(
     saved = load(run, step)
     arrays = {
         name: np.ascontiguousarray(np.asarray(leaf).astype(jnp.dtype(dtype)))
-        for name, leaf in named(saved.params).items()
+        for name, leaf in saved.params.items()
     }
     header = {
         "format": "jaxmusic",
@@ -249,5 +251,8 @@ def _opened(path: epath.Path) -> Iterator[_Opened]:
 
 
 def _without_paths(experiment: configs.Experiment) -> configs.Experiment:
+    # The weights of an adapter are merged with those of its base.
     data = dataclasses.replace(experiment.data, data_dir=configs.Data.data_dir)
-    return dataclasses.replace(experiment, data=data, init_from="", resume_from="")
+    return dataclasses.replace(
+        experiment, data=data, adapter=configs.Full(), init_from="", resume_from=""
+    )

@@ -14,9 +14,6 @@ from jaxmusic.core import settings
 from jaxmusic.data.loader import Loader
 from jaxmusic.version import __version__
 
-LOCAL = ("data.data_dir", "data.threads", "data.workers")
-"""Settings that each host may have its own of: they do not change what is computed."""
-
 
 def facts(experiment: configs.Experiment, data: Loader, steps: Sequence[int]) -> dict[str, Any]:
     """All that must be the same everywhere, by name, as values that are short to read.
@@ -26,9 +23,12 @@ def facts(experiment: configs.Experiment, data: Loader, steps: Sequence[int]) ->
       data: the training split.
       steps: steps of the run's checkpoints: hosts that see others have another disk before them.
     """
+    shared = settings.flat(experiment)
+    for name in settings.marked(experiment, "local"):
+        del shared[name]
     own = [device for device in jax.devices() if device.process_index == jax.process_index()]
     return {
-        **{name: value for name, value in settings.flat(experiment).items() if name not in LOCAL},
+        **shared,
         "dataset": f"{data.dataset} of content {data.manifest[:12]}",
         "codec": data.codec.fingerprint[:12],
         "last checkpoint in the run's folder": steps[-1] if steps else "none",

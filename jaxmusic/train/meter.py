@@ -8,11 +8,13 @@ import time
 
 import numpy as np
 
-from jaxmusic.train.step import Metrics
+from jaxmusic.train.objectives import Metrics
 
 WINDOW = 500
 """Steps of which the percentiles of the step time are taken."""
 PERCENTILES = (50, 90, 99)
+LAST = ("grad_norm", "learning_rate")
+"""Metrics of which the last value stands in the log; the others are means over the weight."""
 
 
 class Meter:
@@ -33,6 +35,7 @@ class Meter:
         self._flops, self._peak = flops, peak
         self._times: collections.deque[float] = collections.deque(maxlen=WINDOW)
         self._read = time.perf_counter()
+        self._last: dict[str, float] = {}
         self._clear()
 
     def wait(self, seconds: float) -> None:
@@ -50,18 +53,22 @@ class Meter:
         self._times.append(now - self._read)
         self._read = now
         self._steps += 1
-        self._tokens += float(metrics.weight)
-        if metrics.skipped:
+        found = {name: float(value) for name, value in metrics.items()}
+        self._last = {name: found.pop(name) for name in LAST}
+        self._tokens += found["weight"]
+        if found.pop("skipped"):
             self._skipped += 1
         else:
-            self._nll += float(metrics.nll)
-            self._weight += float(metrics.weight)
+            for name, value in found.items():
+                self._sums[name] += value
 
     def line(self) -> dict[str, float]:
         """The figures since the last line, by their names in the log; the next begin at zero."""
         spent = max(time.perf_counter() - self._since, 1e-9)
+        weight = self._sums.pop("weight", 0.0)
+        losses = {"loss": self._sums.pop("nll", 0.0), **self._sums}
         out = {
-            "loss": self._nll / self._weight if self._weight else math.nan,
+            **{name: value / weight if weight else math.nan for name, value in losses.items()},
             "tokens_per_s": self._tokens / spent,
             "data_wait": self._waited / spent,
             "skipped": float(self._skipped),
@@ -71,10 +78,12 @@ class Meter:
             out["mfu"] = self._flops * self._steps / spent / self._peak
         for rank, seconds in zip(PERCENTILES, np.percentile(self._times, PERCENTILES)):
             out[f"step_p{rank}"] = round(float(seconds), 6)
+        out |= self._last
         self._clear()
         return out
 
     def _clear(self) -> None:
         self._since = time.perf_counter()
-        self._nll = self._weight = self._tokens = self._waited = 0.0
+        self._sums: dict[str, float] = collections.defaultdict(float)
+        self._tokens = self._waited = 0.0
         self._steps = self._skipped = 0

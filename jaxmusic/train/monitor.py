@@ -17,12 +17,12 @@ from tqdm import tqdm
 from jaxmusic import config as configs
 from jaxmusic.cluster import peaks
 from jaxmusic.core.errors import UserError
-from jaxmusic.models import transformer
+from jaxmusic.models import base
 from jaxmusic.runs import goodput
 from jaxmusic.runs.log import read_log
 from jaxmusic.train import profiling, trackers
 from jaxmusic.train.meter import Meter
-from jaxmusic.train.step import Metrics
+from jaxmusic.train.objectives import Metrics
 
 
 class Validation(NamedTuple):
@@ -89,7 +89,7 @@ class Monitor:
         devices = jax.devices()
         peak = peaks.peak_flops(devices[0].device_kind) * len(devices)
         data = experiment.data
-        flops = transformer.flops_per_token(experiment.model, vocab_size, data.context)
+        flops = base.of(experiment.model).flops(experiment.model, vocab_size, data.context)
         self._log = trackers.JsonLines(run, experiment, step) if record else None
         wanted = trackers.chosen(experiment.trackers) if record else []
         self._others = [make(run, experiment, step) for make in wanted]
@@ -187,9 +187,9 @@ class Monitor:
         (step, metrics), self._pending = self._pending, None
         found = jax.device_get(metrics)
         self._made = step
-        self._bad = self._bad + 1 if found.skipped else 0
+        self._bad = self._bad + 1 if found["skipped"] else 0
         if self._bad >= self._patience:
-            finite = math.isfinite(found.nll + found.grad_norm)
+            finite = math.isfinite(found["nll"] + found["grad_norm"])
             why = "stood out" if finite else "was not a finite number"
             raise UserError(
                 f"Lower optimizer.learning_rate and start a new run: the last {self._bad} updates "
@@ -200,21 +200,19 @@ class Monitor:
         if step % self._every == 0:
             figures = self._meter.line()
             self._show(figures)
-            self._write(
-                step,
-                **figures,
-                grad_norm=float(found.grad_norm),
-                learning_rate=float(found.learning_rate),
-            )
+            self._write(step, **figures)
 
-    def validation(self, step: int, found: Validation) -> None:
-        """Records a validation."""
+    def validation(
+        self, step: int, found: Validation, others: Mapping[str, float] | None = None
+    ) -> None:
+        """Records a validation, and further figures of it by name."""
         self._shown["val"] = f"{found.loss:.3f}"
         self._write(
             step,
             val_loss=found.loss,
             val_loss_per_note=found.loss_per_note,
             val_bits_per_note=found.loss_per_note / math.log(2),
+            **(others or {}),
         )
 
     def record(self, step: int, values: Mapping[str, float | str]) -> None:

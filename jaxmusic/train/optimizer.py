@@ -11,8 +11,9 @@ from optax.contrib import MuonDimensionNumbers
 
 from jaxmusic import config as configs
 from jaxmusic.core.errors import UserError
+from jaxmusic.models.layout import Axes
 
-Axes = Mapping[str, tuple[str, ...]]
+NamedAxes = Mapping[str, Axes]
 """Names of the axes of each parameter, by its name."""
 _ADAM_RMS = 0.2
 """Root mean square of AdamW's updates, to which Muon's are scaled (Liu et al. 2025)."""
@@ -69,7 +70,7 @@ _FALLING: dict[str, Callable[[jax.Array, float], jax.Array]] = {
 
 
 def make_optimizer(
-    config: configs.Optimizer, steps: int, axes: Axes
+    config: configs.Optimizer, steps: int, axes: NamedAxes
 ) -> optax.GradientTransformation:
     """The optimiser that `config.name` names, after clipping to a global norm.
 
@@ -122,7 +123,7 @@ def averaged(average: Arrays, params: Arrays, decay: float, made: jax.Array) -> 
 Steer = tuple[optax.GradientTransformation, ...]
 
 
-def _adamw(config: configs.Optimizer, rate: optax.Schedule, axes: Axes) -> Steer:
+def _adamw(config: configs.Optimizer, rate: optax.Schedule, axes: NamedAxes) -> Steer:
     """AdamW (Loshchilov and Hutter 2019)."""
     return (
         optax.scale_by_adam(b1=config.b1, b2=config.b2),
@@ -131,7 +132,7 @@ def _adamw(config: configs.Optimizer, rate: optax.Schedule, axes: Axes) -> Steer
     )
 
 
-def _muon(config: configs.Optimizer, rate: optax.Schedule, axes: Axes) -> Steer:
+def _muon(config: configs.Optimizer, rate: optax.Schedule, axes: NamedAxes) -> Steer:
     """Muon (Jordan et al. 2024) for the matrices of the layers, AdamW for all else.
 
     Both look ahead along their momentum (Nesterov), as Optax's `muon` has it. Updates are as large
@@ -151,7 +152,7 @@ def _muon(config: configs.Optimizer, rate: optax.Schedule, axes: Axes) -> Steer:
     )
 
 
-OPTIMIZERS: dict[str, Callable[[configs.Optimizer, optax.Schedule, Axes], Steer]] = {
+OPTIMIZERS: dict[str, Callable[[configs.Optimizer, optax.Schedule, NamedAxes], Steer]] = {
     "adamw": _adamw,
     "muon": _muon,
 }
@@ -162,12 +163,12 @@ OPTIMIZERS: dict[str, Callable[[configs.Optimizer, optax.Schedule, Axes], Steer]
 and what it keeps for the parameters is split over the mesh as they are."""
 
 
-def _matrices(axes: Axes) -> dict[str, bool]:
+def _matrices(axes: NamedAxes) -> dict[str, bool]:
     """Whether each parameter is a matrix, stacked over layers or not."""
     return {name: len([a for a in names if a != "layers"]) >= 2 for name, names in axes.items()}
 
 
-def _sides(names: tuple[str, ...]) -> MuonDimensionNumbers | None:
+def _sides(names: Axes) -> MuonDimensionNumbers | None:
     """Which axes of a layer's matrix it is multiplied by and which come out; None for others.
 
     One of the two sides is the residual stream, ``embed``; heads and their width are one side.

@@ -21,8 +21,6 @@ from jaxmusic.formats import audio, files, picture
 from jaxmusic.generate import length
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.tasks import Knowledge
-from jaxmusic.models import decode, transformer
-from jaxmusic.models.params import unnamed
 from jaxmusic.music.notes import Notes
 
 if TYPE_CHECKING:
@@ -65,7 +63,6 @@ class Samples:
         if not self.every:
             return
         shape, codec = experiment.model, data.codec
-        self._make = lambda: transformer.make(shape, codec.vocab_size, 0)
         self._composer = Composer(shape, None, codec, experiment.data.context)
         knows = Knowledge(
             *(codec, data.styles, data.controls(), experiment.data.tasks),
@@ -95,10 +92,8 @@ class Samples:
                 self._show(step, f"{FOLDER}/{number}/sound", ".wav", play)
 
     def _compose(self, params: dict[str, jax.Array]) -> list[Notes]:
-        _, abstract = jax.eval_shape(self._make)
-        state = unnamed(abstract, params)
         sampler = self._composer.sampler
-        sampler.weights = decode.prepare(self._session.experiment.model, state)
+        sampler.load(params)
         try:
             found = self._composer.compose(
                 *(self._planner, self._session.experiment.seed, self._settings.pieces),
@@ -106,7 +101,7 @@ class Samples:
             )
         finally:
             # They take room, and the next step uses up what they share with the state.
-            sampler.weights = None
+            sampler.load(None)
         return [piece.notes for piece in found]
 
     def _moved(self, finished: int, total: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import itertools
@@ -19,8 +20,9 @@ from jaxmusic.codecs.registry import make_codec
 from jaxmusic.core.errors import UserError
 from jaxmusic.core.events import Batch
 from jaxmusic.data.loader import Loader
-from jaxmusic.models import sharding
+from jaxmusic.models import adapters, sharding
 from jaxmusic.models.mesh import make_mesh
+from jaxmusic.models.params import Params, fingerprint
 from jaxmusic.parallel.hosts import Hosts
 from jaxmusic.runs import checkpoint, weights
 from jaxmusic.runs import folder as runs
@@ -88,6 +90,14 @@ class Session:
         self.checkpoints = checkpoint.Checkpoints(run, stored)
         self.step = self.saved = self.checkpoints.latest() or 0
         self.state, info, origin = self._start()
+        frozen = self._program.frozen()
+        self._frozen = {name: fingerprint(part) for name, part in frozen.items() if part}
+        if info.get("frozen", self._frozen) != self._frozen:
+            raise UserError(
+                f"Bring back the frozen weights that {run} was trained with, or start a new run: "
+                f"those of the {' and the '.join(self._frozen)} have other values now."
+            )
+        self.state = self.state._replace(frozen=frozen)
         validation = info.get("validation")
         self.found = Validation(**validation) if validation else None
         self.monitor = Monitor(
@@ -141,7 +151,7 @@ class Session:
                 origin += f", which was made with {differences}"
             return state, {"seconds": 0.0}, origin
         state, origin = self._program.initial(), "starting from scratch"
-        if experiment.init_from:
+        if experiment.init_from and not adapters.of(experiment.adapter).has_base:
             step, params = weights.restore_params(experiment.init_from, like.params)
             state = state.starting_from(params)
             origin = f"starting from the weights of {experiment.init_from} at step {step}"
@@ -164,24 +174,34 @@ class Session:
             lambda x: jax.make_array_from_process_local_data(where, x, shape), batch
         )
 
-    def validate(self, step: int, params: dict[str, jax.Array]) -> Validation:
+    def weights(self, state: State) -> Params:
+        """Returns the parameters of the whole model, for whatever uses it between two steps."""
+        return self._program.merged(state.weights, state.frozen)
+
+    def validate(self, step: int, state: State) -> Validation:
         """Measures the loss on the first batches of the validation split; at the end on all."""
         assert self.validation is not None
         experiment = self.experiment
         batches = iter(self.validation.evaluation())
         if step < experiment.steps:
             batches = itertools.islice(batches, experiment.eval_batches)
-        nll = weight = notes = 0.0
+        total: dict[str, float] = collections.defaultdict(float)
         first = math.nan
         for count, batch in enumerate(batches, start=1):
             self.monitor.doing(f"validating, batch {count}")
             self.watchdog.moved()
-            sums = jax.device_get(self._program.evaluate(params, self.place(batch)))
-            nll, weight, notes = nll + sums.nll, weight + sums.weight, notes + sums.notes
+            sums = jax.device_get(
+                self._program.evaluate(state.weights, state.frozen, self.place(batch))
+            )
+            for name, value in jax.device_get(sums).items():
+                total[name] += value
             if count <= experiment.eval_batches:
-                first = nll / max(weight, 1)
-        found = Validation(float(nll / max(weight, 1)), float(nll / max(notes, 1)), float(first))
-        self.monitor.validation(step, found)
+                first = total["nll"] / max(total["weight"], 1)
+        weight, notes = max(total.pop("weight"), 1), max(total.pop("notes"), 1)
+        nll = total.pop("nll")
+        found = Validation(float(nll / weight), float(nll / notes), float(first))
+        others = {f"val_{name}": float(value / weight) for name, value in total.items()}
+        self.monitor.validation(step, found, others)
         return found
 
     def wait(self, what: str) -> None:
@@ -193,6 +213,7 @@ class Session:
         info = {
             "seconds": self.monitor.seconds,
             "validation": found and found._asdict(),
+            "frozen": self._frozen,
         }
         self.checkpoints.save(step, state, info, found.first if found else None)
         self.saved = step

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,58 +16,31 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxmusic import config as configs
 from jaxmusic.core.errors import UserError
 from jaxmusic.core.events import Batch, Events
-from jaxmusic.models import sharding, transformer
-from jaxmusic.models.attention import kernels as attention
-from jaxmusic.models.layout import Layout
-from jaxmusic.models.loss import summed_losses, token_losses
-from jaxmusic.models.params import axes_of, named, unnamed
+from jaxmusic.models import adapters, base, sharding
+from jaxmusic.models.layout import Axes, Layout
+from jaxmusic.models.params import NOTHING, Frozen, Output, Params
+from jaxmusic.runs import weights
 from jaxmusic.runs.state import State
-from jaxmusic.train import spikes
+from jaxmusic.train import objectives, spikes
+from jaxmusic.train.objectives import Metrics
 from jaxmusic.train.optimizer import averaged, make_optimizer, make_schedule
-
-
-class Metrics(NamedTuple):
-    """What a train step reports, a float [] each.
-
-    Attributes:
-      nll: summed negative log-likelihood of the weighted targets, in nats.
-      weight: number of weighted targets.
-      grad_norm: global norm of the gradient before clipping.
-      learning_rate: rate of this update.
-      skipped: 1 if the update was left out because it was not finite or stood out, else 0.
-    """
-
-    nll: jax.Array
-    weight: jax.Array
-    grad_norm: jax.Array
-    learning_rate: jax.Array
-    skipped: jax.Array
-
-
-class Sums(NamedTuple):
-    """What a validation step reports: sums over a batch, a float [] each.
-
-    Attributes:
-      nll: negative log-likelihood of the weighted targets, in nats.
-      weight: number of weighted targets.
-      notes: number of notes among them.
-    """
-
-    nll: jax.Array
-    weight: jax.Array
-    notes: jax.Array
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Program:
-    """A model, its optimiser and their layout on a mesh, ready to run.
+    """A model, its objective and optimiser, and their layout on a mesh, ready to run.
 
     Attributes:
       state: abstract `State`, whose shapes carry the shardings that a state must have.
       batch: sharding of every array of a batch.
-      initial: makes the first state of a run.
-      train: (state, batch) -> (state, metrics); the state passed in is used up.
-      evaluate: (params, batch) -> sums.
+      initial: makes the first state of a run, without what is frozen.
+      train: (state, batch) -> (state, metrics); the state passed in is used up. Metrics are those
+        of the objective, "weight" (its number of terms), "grad_norm" (before clipping),
+        "learning_rate" and "skipped" (1 if the update was left out, as it was not finite or an
+        outlier).
+      evaluate: (params, frozen, batch) -> sums, see `Objective.evaluate`.
+      merged: (params, frozen) -> parameters of the whole model.
+      frozen: loads what a step reads and never changes, laid out as `state.frozen`.
     """
 
     state: State
@@ -75,6 +48,8 @@ class Program:
     initial: Callable[[], State]
     train: jax.stages.Wrapped
     evaluate: jax.stages.Wrapped
+    merged: Callable[[Params, dict[str, Params]], Params]
+    frozen: Callable[[], dict[str, Params]]
 
 
 def lowered(program: Program, data: configs.Data) -> jax.stages.Lowered:
@@ -83,6 +58,230 @@ def lowered(program: Program, data: configs.Data) -> jax.stages.Lowered:
     weight = jax.ShapeDtypeStruct(row.shape, np.float32, sharding=program.batch)
     batch = Batch(Events(*[row] * len(Events._fields)), row, row, weight)
     return program.train.lower(program.state, batch)
+
+
+def make_program(
+    experiment: configs.Experiment,
+    vocab_size: int,
+    onset_tokens: np.ndarray,
+    mesh: Mesh,
+    rules: sharding.ShardingRules | None = None,
+) -> Program:
+    """Builds the steps of an experiment for a mesh; nothing is compiled yet.
+
+    Args:
+      experiment: model, objective, adapter, optimiser, batch, steps and seed are read from it.
+      vocab_size: tokens of the codec.
+      onset_tokens: bool [vocab_size], True for tokens that each stand for one note.
+      mesh: where everything lives.
+      rules: how arrays are split over it; None for the default ones.
+
+    Raises:
+      UserError: settings make no sense, or do not divide over the mesh.
+    """
+    rules = sharding.ShardingRules() if rules is None else rules
+    data, settings, model = experiment.data, experiment.optimizer, experiment.model
+    rows = sharding.batch_sharding(mesh, rules, data.batch, experiment.accumulate, data.context)
+    activations = Layout(mesh, functools.partial(sharding.spec, rules, mesh=mesh))
+    family, adapter = base.of(model), adapters.of(experiment.adapter)
+    family.check(model, data.context, activations)
+
+    axes, whole = family.axes(model, vocab_size), base.abstract_params(model, vocab_size)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    trained, trained_axes = jax.eval_shape(adapter.init, whole, key), adapter.axes(axes)
+    where = sharding.shardings(trained_axes, trained, mesh, rules)
+    objective = objectives.of(experiment.objective)
+    frozen = {
+        "base": _base(experiment, axes, whole) if adapter.has_base else NOTHING,
+        "objective": objective.frozen(vocab_size),
+    }
+    beside: dict[str, Any] = {
+        name: sharding.shardings(part.axes, part.shapes, mesh, rules)
+        for name, part in frozen.items()
+    }
+    sharding.check_used(mesh, (where, beside, rows))
+
+    steps = _Steps(
+        experiment=experiment,
+        vocab_size=vocab_size,
+        onset_tokens=onset_tokens,
+        layout=activations,
+        where=where,
+        adapter=adapter,
+        objective=objective,
+        optimizer=make_optimizer(settings, experiment.steps, trained_axes),
+        schedule=make_schedule(settings, experiment.steps),
+    )
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    shape = jax.eval_shape(steps.initial)
+    places: dict[str, Any] = {
+        "params": where,
+        "opt_state": _beside(shape.opt_state, shape.params, where, everywhere),
+        "step": everywhere,
+        "skipped": everywhere,
+        "average": where if settings.ema else {},
+        "usual": jax.tree.map(lambda _: everywhere, shape.usual),
+    }
+    first = State(**places, frozen={"base": {}, "objective": {}})
+    whole_state = State(**places, frozen=beside)
+    state = jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        shape._replace(frozen={name: dict(part.shapes) for name, part in frozen.items()}),
+        whole_state,
+    )
+    return Program(
+        state=state,
+        batch=rows,
+        initial=jax.jit(steps.initial, out_shardings=first),
+        train=jax.jit(
+            steps.train,
+            in_shardings=(whole_state, rows),
+            out_shardings=(whole_state, everywhere),
+            donate_argnums=0,
+        ),
+        evaluate=jax.jit(
+            steps.evaluate, in_shardings=(where, beside, rows), out_shardings=everywhere
+        ),
+        merged=lambda params, frozen: adapter.merge(frozen["base"], params),
+        frozen=lambda: {name: part.load(state.frozen[name]) for name, part in frozen.items()},
+    )
+
+
+def _base(
+    experiment: configs.Experiment,
+    axes: Mapping[str, Axes],
+    shapes: Mapping[str, jax.ShapeDtypeStruct],
+) -> Frozen:
+    """Returns the base under an adapter: the weights that the run starts from."""
+
+    def load(like: Mapping[str, jax.ShapeDtypeStruct]) -> Params:
+        return weights.restore_params(experiment.init_from, dict(like))[1]
+
+    if not experiment.init_from:
+        raise UserError("Set init_from to the model whose weights the adapter changes.")
+    return Frozen(axes, shapes, load)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Steps:
+    """The functions of a `Program`, before they are compiled.
+
+    Attributes:
+      experiment, vocab_size, onset_tokens: as in `make_program`.
+      layout: how activations lie on the mesh.
+      where: shardings of what is trained.
+      adapter, objective, optimizer, schedule: made of the experiment.
+    """
+
+    experiment: configs.Experiment
+    vocab_size: int
+    onset_tokens: np.ndarray
+    layout: Layout
+    where: dict[str, NamedSharding]
+    adapter: adapters.Adapter
+    objective: objectives.Objective[Any]
+    optimizer: optax.GradientTransformation
+    schedule: optax.Schedule
+
+    def initial(self) -> State:
+        """Makes the first state of a run, without what is frozen."""
+        experiment, settings = self.experiment, self.experiment.optimizer
+        model = experiment.model
+        whole = base.of(model).init(model, self.vocab_size, experiment.seed)
+        params = self.adapter.init(whole, jax.random.key(experiment.seed))
+        dtype = jnp.result_type(*params.values())
+        zero = jnp.zeros((), jnp.int32)
+        return State(
+            params=params,
+            opt_state=self.optimizer.init(params),
+            step=zero,
+            skipped=zero,
+            average=params if settings.ema else {},
+            usual=spikes.nothing_yet(dtype) if settings.spike else None,
+            frozen={"base": {}, "objective": {}},
+        )
+
+    def train(self, state: State, batch: Batch) -> tuple[State, Metrics]:
+        """Makes one update."""
+        grads, loss, metrics = self.gradients(state, batch)
+        weight, norm = self.objective.weight(batch), optax.global_norm(grads)
+        state, good, made = self.update(state, grads, jnp.stack([loss, norm]))
+        bad = 1 - good.astype(jnp.int32)
+        state = state._replace(step=state.step + 1, skipped=state.skipped + bad)
+        return state, {
+            **metrics,
+            "weight": weight,
+            "grad_norm": norm,
+            "learning_rate": self.schedule(made),
+            "skipped": bad.astype(jnp.float32),
+        }
+
+    def evaluate(self, params: Params, frozen: dict[str, Params], batch: Batch) -> Metrics:
+        """Sums up a validation batch."""
+        network = self.network(params, frozen)
+        onsets = jnp.asarray(self.onset_tokens)
+        return self.objective.evaluate(network, frozen["objective"], batch, onsets)
+
+    def network(self, params: Params, frozen: dict[str, Params]) -> objectives.Network:
+        """Returns the model at some trained parameters, as a function of batch and dropout key."""
+        model = self.experiment.model
+        whole = self.adapter.merge(frozen["base"], params)
+
+        def apply(batch: Batch, key: jax.Array | None) -> Output:
+            return base.of(model).apply(
+                whole, model, batch.events, batch.segment, key=key, layout=self.layout
+            )
+
+        return apply
+
+    def gradients(self, state: State, batch: Batch) -> tuple[Params, jax.Array, Metrics]:
+        """Returns gradients and value of the mean loss over the whole global batch, and metrics.
+
+        They are the same, up to rounding, into however many parts the batch is divided.
+        """
+        total = jnp.maximum(self.objective.weight(batch), 1)
+        key, parts = None, self.experiment.accumulate
+        if getattr(self.experiment.model, "dropout", 0):
+            key = jax.random.fold_in(jax.random.key(self.experiment.seed), state.step)
+
+        def gradient(part: Batch, key: Any) -> tuple[Params, jax.Array, Metrics]:
+            def mean_loss(params: Params) -> tuple[jax.Array, Metrics]:
+                network = self.network(params, state.frozen)
+                loss, metrics = self.objective.loss(network, state.frozen["objective"], part, key)
+                return loss / total, metrics
+
+            (loss, metrics), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+            # Summed where they will be used, not everywhere.
+            return jax.lax.with_sharding_constraint(grads, self.where), loss, metrics
+
+        if parts == 1:
+            return gradient(batch, key)
+        return _summed(gradient, _divided(batch, parts, self.layout.constrain), key)
+
+    def update(
+        self, state: State, grads: Params, found: jax.Array
+    ) -> tuple[State, jax.Array, jax.Array]:
+        """Applies an update, unless its loss or gradient is not finite or an outlier.
+
+        Args:
+          state: the state before it.
+          grads: gradients of what is trained.
+          found: float [2], loss and norm of the gradient.
+
+        Returns:
+          The state, whether it was updated (bool []), and the number of updates before.
+        """
+        settings, made = self.experiment.optimizer, state.step - state.skipped
+        good, usual = jnp.isfinite(found).all(), state.usual
+        if usual is not None:
+            good &= ~spikes.stands_out(usual, found, settings.spike)
+            usual = spikes.updated(usual, found)
+        updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        average = averaged(state.average, params, settings.ema, made)
+        new = state._replace(params=params, opt_state=opt_state, average=average, usual=usual)
+        kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), new, state)
+        return kept._replace(frozen=state.frozen), good, made
 
 
 def _beside(opt_state: Any, params: Any, where: dict[str, NamedSharding], everywhere: Any) -> Any:
@@ -123,125 +322,3 @@ def _summed(gradient: Callable[..., Any], parts: Batch, key: Any) -> Any:
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(gradient, first, key)
     )
     return jax.lax.scan(one, zero, (parts, count))[0]
-
-
-def make_program(
-    experiment: configs.Experiment,
-    vocab_size: int,
-    onset_tokens: np.ndarray,
-    mesh: Mesh,
-    rules: sharding.ShardingRules | None = None,
-) -> Program:
-    """Builds the steps of an experiment for a mesh; nothing is compiled yet.
-
-    Args:
-      experiment: model, optimiser, batch, steps and seed are read from it.
-      vocab_size: tokens of the codec.
-      onset_tokens: bool [vocab_size], True for tokens that each stand for one note.
-      mesh: where everything lives.
-      rules: how arrays are split over it; None for the default ones.
-
-    Raises:
-      UserError: settings make no sense, or do not divide over the mesh.
-    """
-    rules = sharding.ShardingRules() if rules is None else rules
-    settings, parts = experiment.optimizer, experiment.accumulate
-    if experiment.z_loss < 0:
-        raise UserError(f"Set z_loss to 0 or more, not {experiment.z_loss}.")
-    data = experiment.data
-    rows = sharding.batch_sharding(mesh, rules, data.batch, parts, data.context)
-    activations = Layout(mesh, functools.partial(sharding.spec, rules, mesh=mesh))
-    attention.check(experiment.model, data.context, activations)
-    everywhere: Any = NamedSharding(mesh, PartitionSpec())
-
-    def make() -> Any:
-        return transformer.make(experiment.model, vocab_size, experiment.seed)
-
-    graphdef, abstract = jax.eval_shape(make)
-    where = named(sharding.shardings(abstract, mesh, rules))
-    sharding.check_used(mesh, (where, rows))
-    optimizer = make_optimizer(settings, experiment.steps, axes_of(abstract))
-    schedule = make_schedule(settings, experiment.steps)
-
-    def initial() -> State:
-        params = named(make()[1])
-        zero = jnp.zeros((), jnp.int32)
-        average = params if settings.ema else {}
-        usual = spikes.nothing_yet(params["token"].dtype) if settings.spike else None
-        return State(params, optimizer.init(params), zero, zero, average, usual)
-
-    shape = jax.eval_shape(initial)
-    layout = State(
-        where,
-        _beside(shape.opt_state, shape.params, where, everywhere),
-        everywhere,
-        everywhere,
-        where if settings.ema else {},
-        jax.tree.map(lambda _: everywhere, shape.usual),
-    )
-
-    def logits_of(params: dict[str, jax.Array], batch: Batch, key: Any = None) -> jax.Array:
-        weights = unnamed(abstract, params)
-        return transformer.apply(graphdef, weights, batch.events, batch.segment, key, activations)
-
-    def gradients(state: State, batch: Batch) -> tuple[dict[str, jax.Array], jax.Array]:
-        """Those of the mean loss over the whole global batch, however it is divided."""
-        total = jnp.maximum(batch.weight.sum(), 1)
-        key = None
-        if experiment.model.dropout:
-            key = jax.random.fold_in(jax.random.key(experiment.seed), state.step)
-
-        def gradient(part: Batch, key: Any) -> tuple[dict[str, jax.Array], jax.Array]:
-            def mean_loss(params: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-                logits = logits_of(params, part, key)
-                loss, nll = summed_losses(logits, part.target, part.weight, experiment.z_loss)
-                return loss / total, nll
-
-            grads, nll = jax.grad(mean_loss, has_aux=True)(state.params)
-            # Summed where they will be used, not everywhere.
-            return jax.lax.with_sharding_constraint(grads, where), nll
-
-        if parts == 1:
-            return gradient(batch, key)
-        return _summed(gradient, _divided(batch, parts, activations.constrain), key)
-
-    def train(state: State, batch: Batch) -> tuple[State, Metrics]:
-        grads, nll = gradients(state, batch)
-        weight, norm = batch.weight.sum(), optax.global_norm(grads)
-        made = state.step - state.skipped
-        found = jnp.stack([nll / jnp.maximum(weight, 1), norm])
-        good = jnp.isfinite(found).all()
-        usual = state.usual
-        if usual is not None:
-            good &= ~spikes.stands_out(usual, found, settings.spike)
-            usual = spikes.updated(usual, found)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        average = averaged(state.average, params, settings.ema, made)
-        new = State(params, opt_state, state.step, state.skipped, average, usual)
-        new = jax.tree.map(lambda new, old: jnp.where(good, new, old), new, state)
-        bad = 1 - good.astype(jnp.int32)
-        new = new._replace(step=state.step + 1, skipped=state.skipped + bad)
-        return new, Metrics(nll, weight, norm, schedule(made), bad.astype(jnp.float32))
-
-    def evaluate(params: dict[str, jax.Array], batch: Batch) -> Sums:
-        onsets = jnp.asarray(onset_tokens)[batch.target]
-        nll = token_losses(logits_of(params, batch), batch.target) * batch.weight
-        return Sums(nll.sum(), batch.weight.sum(), (onsets * batch.weight).sum())
-
-    return Program(
-        state=jax.tree.map(
-            lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
-            shape,
-            layout,
-        ),
-        batch=rows,
-        initial=jax.jit(initial, out_shardings=layout),
-        train=jax.jit(
-            train,
-            in_shardings=(layout, rows),
-            out_shardings=(layout, everywhere),
-            donate_argnums=0,
-        ),
-        evaluate=jax.jit(evaluate, in_shardings=(where, rows), out_shardings=everywhere),
-    )

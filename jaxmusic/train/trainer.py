@@ -109,9 +109,9 @@ def _loop(session: Session, looking: hooks.Hooks, stop: Stop) -> Result:
         session.watchdog.moved()
         if _due(step, experiment.eval_every, experiment.steps):
             with session.aside("validating"):
-                found = session.validate(step, state.weights)
+                found = session.validate(step, state)
         # Before the checkpoint: what a run goes on from has been looked at.
-        looking.after(step, state.weights)
+        looking.after(step, session.weights(state))
         if _due(step, experiment.checkpoint_every, experiment.steps):
             with session.aside("saving"):
                 session.save(step, state, found)

@@ -27,7 +27,7 @@ def experiment():
         data=config.Data(
             dataset="starter", data_dir={str(starter_data)!r}, context=128, batch=4
         ),
-        model=config.Model(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64),
+        model=config.Transformer(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64),
         optimizer=config.Optimizer(warmup=2),
         steps={STEPS},
         eval_every=0,

@@ -23,7 +23,7 @@ PROGRAM = """
     from jaxmusic import config as configs
     from jaxmusic.core.events import Events
     from jaxmusic.models.attention import kernels as attention
-    from jaxmusic.models import transformer
+    from jaxmusic.models import base, transformer
     from jaxmusic.models.layout import Layout
     from jaxmusic.models import mesh as meshes, sharding
 
@@ -32,20 +32,20 @@ PROGRAM = """
     rules = sharding.ShardingRules()
     mesh = meshes.make_mesh(configs.Mesh(*shape), devices)
     layout = Layout(mesh, functools.partial(sharding.spec, rules, mesh=mesh))
-    config = configs.Model(
+    config = configs.Transformer(
         layers=2, width=256, heads=4, kv_heads=2, head_dim=width, hidden=512, dtype="bfloat16",
         remat=remat,
     )
-    graphdef, abstract = jax.eval_shape(lambda: transformer.make(config, 1500, 0))
+    abstract = base.abstract_params(config, 1500)
     params = jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
-        abstract, sharding.shardings(abstract, mesh, rules),
+        abstract, sharding.shardings(transformer.axes(config, 1500), abstract, mesh, rules),
     )
     rows = sharding.batch_sharding(mesh, rules, 4)
     column = jax.ShapeDtypeStruct((4, 1024), jnp.int32, sharding=rows)
 
     def loss(params, events, segment):
-        logits = transformer.apply(graphdef, params, events, segment, layout=layout)
+        logits = transformer.apply(params, config, events, segment, layout=layout).logits
         return jax.nn.logsumexp(logits, axis=-1).mean()
 
     inputs = (params, Events(*[column] * len(Events._fields)), column)

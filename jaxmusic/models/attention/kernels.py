@@ -16,7 +16,7 @@ from jaxmusic.models.layout import Layout
 from jaxmusic.models.numerics import HIDDEN, wide
 
 KERNELS = ("auto", "splash", "flash", "chunked", "plain")
-"""What `config.Model.attention` may be."""
+"""What `config.Transformer.attention` may be."""
 BY_PLATFORM = {"tpu": "splash", "gpu": "flash", "cpu": "chunked"}
 """What "auto" stands for."""
 HOMES = {"splash": "tpu", "flash": "gpu"}
@@ -115,7 +115,7 @@ def check_name(kernel: str) -> None:
         raise UserError(f"Set model.attention to one of {', '.join(KERNELS)}, not {kernel!r}.")
 
 
-def check(config: configs.Model, length: int, layout: Layout | None) -> str:
+def check(config: configs.Transformer, length: int, layout: Layout | None) -> str:
     """The kernel that a model will use on rows of `length` tokens.
 
     Raises:

@@ -1,0 +1,63 @@
+"""Families of models: one configuration for each, and their union."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar, TypeAlias
+
+from jaxmusic.config.fields import resumable
+
+
+@dataclasses.dataclass(frozen=True)
+class Transformer:
+    """Shape of a decoder-only Transformer."""
+
+    KIND: ClassVar[str] = "transformer"
+
+    layers: int = 6
+    """Number of layers."""
+    width: int = 256
+    """Width of the residual stream."""
+    heads: int = 4
+    """Query heads."""
+    kv_heads: int = 4
+    """Key and value heads; divides heads."""
+    head_dim: int = 64
+    """Width of one head."""
+    hidden: int = 768
+    """Width of the SwiGLU layer."""
+    dropout: float = 0.0
+    """Share of activations dropped in training."""
+    dtype: str = "float32"
+    """Type of activations: float32 or bfloat16. Parameters are float32."""
+    attention: str = resumable("auto")
+    """Attention kernel: auto (by platform), splash (TPU), flash (GPU), chunked (any) or plain (one
+    dense mask)."""
+    remat: str = resumable("products")
+    """What a layer keeps for the backward pass: products (the results of its matrix products and of
+    attention), attention (the results of attention) or nothing (its input alone). The less it
+    keeps, the more is computed twice, in less memory."""
+    rotary: str = "index time"
+    """What rotary positions encode: any of index, time (musical, in grid steps) and pitch; they
+    share the width of a head."""
+    softcap: float = 0.0
+    """Bound of the logits, which a tanh bends; 0 for none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LSTM:
+    """Shape of a network of LSTM layers."""
+
+    KIND: ClassVar[str] = "lstm"
+    layers: int = 2
+    """Number of layers."""
+    width: int = 512
+    """Width of the residual stream and of the state of each layer."""
+    dropout: float = 0.0
+    """Share of each layer's output dropped in training."""
+    dtype: str = "float32"
+    """Type of activations: float32 or bfloat16. Parameters are float32."""
+
+
+Model: TypeAlias = Transformer | LSTM
+"""Any model; `KIND` tells the families apart in JSON and on the command line."""
