@@ -11,17 +11,28 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from jaxmusic.core.errors import UserError
+from jaxmusic.core.errors import Cancelled, UserError
 from jaxmusic.version import __version__
 
 if TYPE_CHECKING:
     from jaxmusic.formats.files import read, write
+    from jaxmusic.generate.composition import Composition
     from jaxmusic.model import MusicModel, load
 
-__all__ = ["MusicModel", "UserError", "__version__", "load", "read", "write"]
+__all__ = [
+    "Cancelled",
+    "Composition",
+    "MusicModel",
+    "UserError",
+    "__version__",
+    "load",
+    "read",
+    "write",
+]
 
 # Imported when first used, so that importing jaxmusic is quick and touches no device.
 _HOMES = {
+    "Composition": "jaxmusic.generate.composition",
     "load": "jaxmusic.model",
     "MusicModel": "jaxmusic.model",
     "read": "jaxmusic.formats.files",

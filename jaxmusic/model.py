@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
@@ -19,13 +19,17 @@ from jaxmusic.evaluate.scoring import Score, Scorer
 from jaxmusic.formats import files
 from jaxmusic.formats import sequence as sequences
 from jaxmusic.generate import tasks
-from jaxmusic.generate.composer import Composer, Composition
+from jaxmusic.generate.composer import Composer
+from jaxmusic.generate.composition import Composition
 from jaxmusic.generate.streaming import Bar
 from jaxmusic.generate.tasks import Knowledge
 from jaxmusic.models.params import Params
 from jaxmusic.music import beats
 from jaxmusic.music.notes import Notes, semitones_to_c
 from jaxmusic.runs import weights
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with (bars finished, bars in all) while composing."""
 
 if TYPE_CHECKING:
     from note_seq import NoteSequence
@@ -97,7 +101,7 @@ class MusicModel:
         seed: int | None = None,
         count: int = 1,
         sampling: config.Sampling = config.Sampling(),  # noqa: B008
-        progress: bool = False,
+        progress: bool | Progress = False,
         controls: config.Controls = config.Controls(),  # noqa: B008
         rank: Callable[[Composition], float] | None = None,
         **wishes: Any,
@@ -108,7 +112,8 @@ class MusicModel:
           style, duration, sampling, controls: as in `generate`.
           seed: piece i is the same whatever the count, up to rounding.
           count: number of pieces.
-          progress: show a progress bar in bars of music on stderr.
+          progress: True shows a progress bar; a function is called with (bars finished, bars in
+            all) and may raise `jaxmusic.Cancelled`, or anything else, to stop.
           rank: of `sampling.best_of` candidates for each piece the one is kept for which this is
             greatest; None keeps the one that the model finds likeliest.
           **wishes: as in `generate`.
@@ -209,7 +214,7 @@ class MusicModel:
         bars: str | int = "",
         count: int = 1,
         sampling: config.Sampling = config.Sampling(),  # noqa: B008
-        progress: bool = False,
+        progress: bool | Progress = False,
         controls: config.Controls = config.Controls(),  # noqa: B008
         **wishes: Any,
     ) -> list[Composition]:
@@ -222,7 +227,8 @@ class MusicModel:
             kept.
           count: number of pieces.
           sampling: how tokens are drawn.
-          progress: show a progress bar in bars of music on stderr.
+          progress: True shows a progress bar; a function is called with (bars finished, bars in
+            all) and may raise `jaxmusic.Cancelled`, or anything else, to stop.
           controls, **wishes: as in `generate`.
         """
         asked = _asked(controls, wishes)
@@ -303,9 +309,12 @@ def _notes(music: Music | Notes) -> Notes:
 
 
 @contextlib.contextmanager
-def _progress(unit: str, shown: bool) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr, as a function that takes what is finished and all there is."""
-    with tqdm(desc="composing", unit=f" {unit}", disable=not shown) as bar:
+def _progress(unit: str, progress: bool | Progress) -> Iterator[Progress]:
+    """Makes a progress bar into a function of what is finished and all there is."""
+    if callable(progress):
+        yield progress
+        return
+    with tqdm(desc="composing", unit=f" {unit}", disable=not progress) as bar:
 
         def show(finished: int, total: int) -> None:
             bar.total = total

@@ -15,7 +15,7 @@ from jaxmusic.core.errors import UserError
 from jaxmusic.evaluate import copy_index, originality
 from jaxmusic.evaluate.copy_index import CopyIndex
 from jaxmusic.evaluate.originality import Match
-from jaxmusic.generate.composer import Composition
+from jaxmusic.generate.composition import Composition
 from jaxmusic.music import beats
 from jaxmusic.music.notes import Notes
 from jaxmusic.runs import weights

@@ -7,7 +7,7 @@ import pathlib
 import time
 from collections.abc import Sequence
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxmusic import config
 from jaxmusic.core.errors import UserError

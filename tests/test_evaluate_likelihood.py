@@ -205,7 +205,8 @@ def known(bits, notes, styles=("pop",), bars=1, seconds=2.0):
     kind = [kinds["style"], *([kinds["bar"], *[kinds["pitch"], kinds["note"]] * notes] * bars)]
     bar = np.r_[-1, np.repeat(np.arange(bars), 1 + 2 * notes)]
     nats = np.full(len(kind), bits * math.log(2), np.float32)
-    return Scored(nats, np.array(kind), bar, notes * bars, seconds, bars, styles)
+    note = np.full(len(kind), -1)
+    return Scored(nats, np.array(kind), bar, note, notes * bars, seconds, bars, styles)
 
 
 def test_figures_are_those_worked_out_by_hand():
@@ -280,7 +281,7 @@ def test_intervals_hold_the_value_and_shrink_with_more_pieces():
 
 
 def test_what_has_no_meaning_is_not_defined(untrained):
-    scorer = Scorer(SHAPE, untrained[1], METRICAL, 256)
+    scorer = Scorer(SHAPE, untrained, METRICAL, 256)
     nothing = likelihood.evaluate(scorer, []).as_json()
     assert (nothing["pieces"], nothing["notes"], nothing["tokens"], nothing["bars"]) == (0,) * 4
     undefined = {"value": None, "low": None, "high": None}

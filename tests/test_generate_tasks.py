@@ -19,7 +19,7 @@ from jaxmusic.data import starter
 from jaxmusic.formats import files
 from jaxmusic.formats import sequence as sequences
 from jaxmusic.generate import filling, merging, tasks
-from jaxmusic.generate.composer import Composition
+from jaxmusic.generate.composition import Composition
 from jaxmusic.generate.continuing import ContinuingPlanner
 from jaxmusic.generate.controls import read
 from jaxmusic.models import transformer

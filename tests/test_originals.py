@@ -8,7 +8,7 @@ from jaxmusic import cli, config, originals
 from jaxmusic.core.errors import UserError
 from jaxmusic.data.builder import prepare_pieces
 from jaxmusic.formats.midi import read_notes, write_midi
-from jaxmusic.generate.composer import Composition
+from jaxmusic.generate.composition import Composition
 from jaxmusic.model import MusicModel
 from jaxmusic.music.notes import make_notes
 from jaxmusic.runs import weights

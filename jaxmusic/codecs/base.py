@@ -126,6 +126,30 @@ class Codec(abc.ABC):
     def events(self, tokens: np.ndarray) -> Events:
         """Event tensors of a stream that opens with a header (see `core.events.Events`)."""
 
+    def note_index(self, piece: Any, tokens: np.ndarray) -> np.ndarray:
+        """Returns the row of the note in `piece` that each token writes (int32 [T]), -1 for none.
+
+        Args:
+          piece: what `decode` made of the tokens.
+          tokens: a stream that opens with a header.
+        """
+        events = self.events(np.asarray(tokens, np.int32))
+        slot = getattr(piece, "slot", np.zeros(len(piece), np.int64))
+
+        def moment(time: Any, slot: Any, pitch: Any) -> np.ndarray:
+            voice = np.asarray(slot, np.int64) * 256 + np.asarray(pitch, np.int64)
+            return (np.asarray(time, np.int64) << 20) + voice
+
+        # No two notes of a piece begin at one moment in one slot at one pitch.
+        keys = moment(piece.onset, slot, piece.pitch)
+        wanted = moment(events.time, events.slot, events.pitch)
+        if not len(keys):
+            return np.full(len(wanted), -1, np.int32)
+        order = np.argsort(keys)
+        found = np.searchsorted(keys, wanted, sorter=order)
+        row = order[np.minimum(found, len(keys) - 1)]
+        return np.where(keys[row] == wanted, row, -1).astype(np.int32)
+
     @property
     def resolution(self) -> str:
         """Of time and loudness, in words; bits compare only where it is the same."""

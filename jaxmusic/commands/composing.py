@@ -14,7 +14,7 @@ from jaxmusic import config
 from jaxmusic.core.errors import UserError
 
 if TYPE_CHECKING:
-    from jaxmusic.generate.composer import Composition
+    from jaxmusic.generate.composition import Composition
     from jaxmusic.model import MusicModel
 
 

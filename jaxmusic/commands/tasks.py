@@ -10,7 +10,7 @@ from jaxmusic import config
 from jaxmusic.commands import composing
 
 if TYPE_CHECKING:
-    from jaxmusic.generate.composer import Composition
+    from jaxmusic.generate.composition import Composition
     from jaxmusic.model import MusicModel
 
 Model = Annotated[str, tyro.conf.arg(metavar="RUN")]

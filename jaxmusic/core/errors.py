@@ -1,4 +1,4 @@
-"""The one exception that people are meant to read."""
+"""Exceptions that callers see: mistakes they can put right, and work they have cancelled."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import os
 
 class UserError(ValueError):
     """Something the user can put right: its text is one sentence that says what to do."""
+
+
+class Cancelled(Exception):
+    """Raised by a progress callback to stop composing; nothing is wrong."""
 
 
 def explained(error: BaseException) -> str | None:

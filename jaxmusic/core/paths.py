@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 
 from etils import epath
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxmusic.core.errors import UserError
 

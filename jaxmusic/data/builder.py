@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from etils import epath
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxmusic.config import Prepare
 from jaxmusic.core import paths

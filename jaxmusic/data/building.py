@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from etils import epath
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxmusic.config import Data, Prepare
 from jaxmusic.core.errors import UserError

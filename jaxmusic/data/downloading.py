@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxmusic.core import locks
 from jaxmusic.core.errors import UserError

@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxmusic.codecs.base import Codec
 from jaxmusic.config import Data

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sized
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxmusic.core.errors import UserError
 from jaxmusic.evaluate.scoring import Scored, Scorer

@@ -37,6 +37,7 @@ class Scored(NamedTuple):
       nats: float32 [T], negative log-likelihood of each token.
       kind: int32 [T], its kind, an index into ``codec.vocabulary.names``.
       bar: int32 [T], the bar it stands in, from 0; -1 in the header.
+      note: int32 [T], row of the note in the piece that it writes; -1 for none.
       notes: notes of the piece.
       seconds: its length, by the tempos that its tokens say.
       bars: number of bars (of a performance: seconds begun).
@@ -46,6 +47,7 @@ class Scored(NamedTuple):
     nats: np.ndarray
     kind: np.ndarray
     bar: np.ndarray
+    note: np.ndarray
     notes: int
     seconds: float
     bars: int
@@ -117,11 +119,16 @@ class Scorer:
                     nats=np.concatenate([np.zeros(0, np.float32), *found]),
                     kind=self.codec.vocabulary.kind[reading.token],
                     bar=reading.bar,
+                    note=self._note_index(piece, reading.token),
                     notes=len(piece),
                     seconds=float(notes.seconds(notes.end)),
                     bars=piece.bars,
                     styles=piece.styles,
                 )
+
+    def _note_index(self, piece: Any, tokens: np.ndarray) -> np.ndarray:
+        stream = np.concatenate([[self.codec.vocabulary.start["bos"]], tokens])
+        return self.codec.note_index(piece, stream)[1:]
 
     def stream(self, tokens: np.ndarray) -> np.ndarray:
         """Nats (float32 [T - 1]) of the tokens of a stream but the first, read as one row."""

@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxmusic.evaluate import bars, pitch, rhythm, sound, structure
 from jaxmusic.formats.instruments import GM_FAMILIES

@@ -10,7 +10,7 @@ import pathlib
 import wave
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import midi_bytes

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from etils import epath
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.instruments import drum_name, track_names
 from jaxmusic.formats.layout import Layout, lay_out
 from jaxmusic.formats.saving import save
-from jaxmusic.formats.symbols import chord_symbol
-from jaxmusic.music.notes import PITCH_NAMES, SECTIONS, Notes
+from jaxmusic.formats.symbols import chord_symbol, key_name
+from jaxmusic.music.notes import SECTIONS, Notes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,7 +107,7 @@ def _header(
     ]
     if len(notes.labels.key):
         key = int(notes.labels.key[0])
-        facts.insert(0, f"{PITCH_NAMES[key % 12]} {'minor' if key >= 12 else 'major'}")
+        facts.insert(0, key_name(key))
     left = _LEFT / _WIDTH
     name = title or notes.labels.song
     if name:

@@ -31,6 +31,11 @@ def chord_number(symbol: str) -> int | None:
     return _QUALITIES[match[3]] * 12 + root % 12
 
 
+def key_name(key: int) -> str:
+    """Returns a key (tonic, + 12 if minor) as in ``A minor``."""
+    return f"{PITCH_NAMES[key % 12]} {'minor' if key >= 12 else 'major'}"
+
+
 def key_fifths(key: int) -> tuple[int, bool]:
     """Key signature of a key (tonic, + 12 if minor): sharps, or flats below 0; and if minor."""
     key = int(key)

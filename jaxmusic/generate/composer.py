@@ -19,12 +19,12 @@ from jaxmusic.codecs.grammar import Grammar
 from jaxmusic.codecs.performance_grammar import PerformanceGrammar
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate import decoding, streaming
+from jaxmusic.generate.composition import Composition
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.performing import PerformancePlanner
 from jaxmusic.generate.planning import Planner
 from jaxmusic.generate.sampler import Sampler
 from jaxmusic.models.params import Params
-from jaxmusic.music.notes import Notes
 
 KINDS: dict[str, tuple[Any, Any]] = {
     "metrical": (Grammar, Planner),
@@ -34,26 +34,6 @@ KINDS: dict[str, tuple[Any, Any]] = {
 """Grammar of each kind of codec, and what plans its pieces."""
 TURNS = 1 << 20
 """More contexts than any piece fills: keys of candidates are numbered from here on."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Composition:
-    """What came out: notes of exactly the asked duration, and how they were made.
-
-    Attributes:
-      notes: the piece.
-      tokens: its stream.
-      bars: their number, or that of seconds where the codec counts these.
-      bits_per_note: how surprising its drawn tokens were to the model at temperature 1, among those
-        that could follow, in bits for each note; with several views, to all of them together.
-      written: bool [N], which of the notes are new where a piece was given; None for all of them.
-    """
-
-    notes: Notes
-    tokens: np.ndarray
-    bars: int
-    bits_per_note: float = 0.0
-    written: np.ndarray | None = None
 
 
 @dataclasses.dataclass
@@ -110,7 +90,8 @@ class Composer:
           seed: random seed.
           count: pieces, sampled side by side, with all candidates of each.
           sampling: how tokens are drawn.
-          progress: called with (bars finished, bars in all), over all pieces and candidates.
+          progress: called with (bars finished, bars in all), over all pieces and candidates;
+            an exception that it raises stops the composing.
           rank: of the candidates of a piece the one is kept for which it is greatest; None keeps
             the one with the fewest bits per note.
 
@@ -151,9 +132,11 @@ class Composer:
 
     def _finished(self, planner: Any, draft: _Draft) -> Composition:
         notes, bars = planner.finish(draft.tokens), planner.bars(draft.tokens)
-        onsets = int(self.codec.onset_tokens[draft.tokens].sum())
-        bits = float(draft.nats.sum()) / math.log(2) / max(onsets, 1)
-        return Composition(notes, draft.tokens, bars, bits)
+        piece, _ = self.codec.decode(draft.tokens)
+        rows = self.codec.note_index(piece, draft.tokens)
+        nats = np.bincount(rows[rows >= 0], draft.nats[rows >= 0], len(piece))
+        bits = float(draft.nats.sum()) / math.log(2) / max(len(piece), 1)
+        return Composition(notes, draft.tokens, bars, bits, nats=nats.astype(np.float32))
 
     def _drafts(
         self,

@@ -19,7 +19,8 @@ from jaxmusic.codecs.asked import Asked
 from jaxmusic.codecs.grammar import Grammar, Rules
 from jaxmusic.codecs.tasks import Given, Holes, holes
 from jaxmusic.core.errors import UserError
-from jaxmusic.generate.composer import Composer, Composition
+from jaxmusic.generate.composer import Composer
+from jaxmusic.generate.composition import Composition
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.merging import Original, added, merge
 from jaxmusic.generate.planning import SILENT_BARS, asked

@@ -17,7 +17,8 @@ from jaxmusic.codecs.tasks import Given
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate import chords as theory
 from jaxmusic.generate import controls, filling, merging
-from jaxmusic.generate.composer import Composer, Composition
+from jaxmusic.generate.composer import Composer
+from jaxmusic.generate.composition import Composition
 from jaxmusic.generate.continuing import ContinuingPlanner
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.instruments import Band

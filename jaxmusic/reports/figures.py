@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxmusic.evaluate import bars, copy_index, distance, originality
 from jaxmusic.evaluate.copy_index import CopyIndex

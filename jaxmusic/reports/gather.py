@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxmusic import config
 from jaxmusic.core import settings

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from etils import epath
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxmusic import config
 from jaxmusic.core.errors import UserError

@@ -6,7 +6,7 @@ import json
 import pathlib
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxmusic.formats import files
 from jaxmusic.formats.saving import save

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import jax
 from etils import epath
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from jaxmusic import config as configs
 from jaxmusic.cluster import peaks
