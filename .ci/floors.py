@@ -88,7 +88,8 @@ def check(root: pathlib.Path) -> list[str]:
     for path in sorted((root / PACKAGE).rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
         files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    problems, ground = [], {}
+    problems: list[str] = []
+    graph: dict[str, set[str]] = {}
     for module, path in files.items():
         room = room_of(module)
         if room not in FLOOR:
@@ -105,28 +106,31 @@ def check(root: pathlib.Path) -> list[str]:
                 problems.append(f"{where} {room} does without {first} when it is imported")
             elif first == PACKAGE:
                 other = room_of(name)
-                if room != other and FLOOR.get(other, 99) == FLOOR[room] == 1:
-                    ground.setdefault(room, set()).add(other)
-                elif room != other and FLOOR.get(other, 99) >= FLOOR[room]:
+                graph.setdefault(module, set()).add(name)
+                if room != other and FLOOR.get(other, 99) >= FLOOR[room]:
                     direction = "beside" if FLOOR.get(other) == FLOOR[room] else "above"
                     problems.append(f"{where} {room} imports {other}, a room {direction} it")
-    if circle := _circle(ground):
-        problems.append(f"{PACKAGE}: the ground floor imports in a circle: {' -> '.join(circle)}")
+    if circle := _circle(graph):
+        problems.append(f"{PACKAGE}: files import in a circle: {' -> '.join(circle)}")
     return problems
 
 
 def _circle(graph: dict[str, set[str]]) -> list[str]:
-    """Rooms that import one another in a circle, or an empty list."""
+    """Returns files that import one another in a circle, or an empty list."""
+    done: set[str] = set()
 
-    def visit(room: str, path: list[str]) -> list[str]:
-        if room in path:
-            return [*path[path.index(room) :], room]
-        for other in sorted(graph.get(room, ())):
-            if found := visit(other, [*path, room]):
+    def visit(module: str, path: list[str]) -> list[str]:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in done:
+            return []
+        for other in sorted(graph.get(module, ())):
+            if found := visit(other, [*path, module]):
                 return found
+        done.add(module)
         return []
 
-    return next((found for room in sorted(graph) if (found := visit(room, []))), [])
+    return next((found for module in sorted(graph) if (found := visit(module, []))), [])
 
 
 def main() -> int:

@@ -96,7 +96,10 @@ def test_imports_point_down(floors):
 @pytest.mark.parametrize(
     ("files", "found"),
     [
-        ({"notes.py": "from jaxmusic.data import loader"}, "notes imports data, a room above"),
+        (
+            {"music/notes.py": "from jaxmusic.data import loader"},
+            "music imports data, a room above",
+        ),
         ({"data/x.py": "import jaxmusic.generate.composer"}, "data imports generate, a room besid"),
         (
             {"data/x.py": "def f():\n  from jaxmusic import model"},
@@ -108,13 +111,13 @@ def test_imports_point_down(floors):
         ({"train/x.py": "from . import y"}, "imports are absolute"),
         ({"attic.py": ""}, "room attic has no floor"),
         (
-            {"notes.py": "from jaxmusic import grid", "grid.py": "import jaxmusic.music.notes"},
+            {"data/x.py": "import jaxmusic.data.y", "data/y.py": "from jaxmusic.data import x"},
             "circle",
         ),
     ],
 )
 def test_floors_find_what_is_wrong(floors, tmp_path, files, found):
-    rooms = ["data/loader", "generate/composer", "model", "notes", "grid", "train/y"]
+    rooms = ["data/loader", "generate/composer", "model", "music/notes", "train/y"]
     for name in [*(f"{room}.py" for room in rooms), *files]:
         path = tmp_path / "jaxmusic" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +130,8 @@ def test_floors_find_what_is_wrong(floors, tmp_path, files, found):
 def test_floors_allow_what_is_right(floors, tmp_path):
     package = tmp_path / "jaxmusic"
     (package / "data").mkdir(parents=True)
-    (package / "notes.py").write_text("import numpy\n")
+    (package / "music").mkdir()
+    (package / "music" / "notes.py").write_text("import numpy\n")
     (package / "data" / "a.py").write_text(
         "from typing import TYPE_CHECKING\nfrom jaxmusic.music.notes import Notes\n"
         "from jaxmusic.data import b\nif TYPE_CHECKING:\n  from note_seq import NoteSequence\n"

@@ -13,53 +13,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxmusic.codecs import asked, task_grammar
+from jaxmusic.codecs import constraints, task_grammar
+from jaxmusic.codecs.grammar_tables import FAR, BarPlace, Constraints, GrammarTables, State
 from jaxmusic.codecs.layout import BARS_LEFT, MAX_HOLD
-from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.core.events import Events
-from jaxmusic.music import meters
-from jaxmusic.music.meters import METERS
 from jaxmusic.music.notes import SECTIONS
 from jaxmusic.music.piece import DRUM_PITCHES, DRUM_SLOT, PITCHED_SLOTS
-
-FAR = 1 << 20
-"""More bars than any piece has."""
-
-# What may follow each kind of token; a kind that is also used in the header has an h- twin.
-BAR_END = "bar eos"
-NEW_NOTE = "slot pitch drum"  # a fused pitch needs no slot
-HEADER = "style hkey density hmeter"
-FOLLOWS = {
-    "bos": f"part {HEADER}",
-    "part": HEADER,
-    "style": HEADER,
-    "hkey": "density hmeter",
-    "density": "hmeter",
-    "hmeter": "htempo",
-    "task": f"part {HEADER}",
-    "htempo": "program hslot",
-    "program": "program hslot bar",
-    "hslot": "kit",
-    "kit": "bar",
-    "bar": f"meter tempo key section chord position {NEW_NOTE} {BAR_END}",
-    "meter": f"tempo key section chord position {NEW_NOTE} {BAR_END}",
-    "tempo": f"key section chord position {NEW_NOTE} {BAR_END}",
-    "key": f"section chord position {NEW_NOTE} {BAR_END}",
-    "section": f"chord position {NEW_NOTE} {BAR_END}",
-    "chord": f"position {NEW_NOTE} {BAR_END}",
-    "position": f"chord {NEW_NOTE}",
-    "slot": "pitch",
-    "pitch": "hold note",
-    "hold": "hold note",
-    "note": f"position {NEW_NOTE} {BAR_END}",
-    "drum": f"drum position {BAR_END}",
-    "hole": f"meter tempo key section chord position {NEW_NOTE} {BAR_END}",
-    "write": BAR_END,
-    "eos": "",
-}
-HEADER_TWINS = {"key": "hkey", "meter": "hmeter", "tempo": "htempo", "slot": "hslot"}
 
 
 class Rules(NamedTuple):
@@ -74,7 +34,7 @@ class Rules(NamedTuple):
       tokens: a bar with this many tokens closes as soon as it may.
       hole: where the writing stands in a task stream. The rules of `silence` for the ends of the
         piece do not count there.
-      asked: an `asked.Asked`, None where nothing more is asked of a piece.
+      constraints: further constraints on the piece; None for none.
     """
 
     bars: Any
@@ -83,82 +43,11 @@ class Rules(NamedTuple):
     steady: Any = 0
     tokens: Any = FAR
     hole: task_grammar.Hole = task_grammar.Hole()
-    asked: asked.Asked | None = None
+    constraints: Constraints | None = None
 
 
-class State(NamedTuple):
-    """What is known of a stream after its last token (int32 scalars)."""
-
-    kind: Any  # kind of the last token, header twins apart
-    token: Any
-    style: Any  # last style in the header
-    instruments: Any  # pitched slots declared
-    program: Any  # program of the last of them
-    drums: Any  # 1 where there is a drum slot
-    meter: Any
-    tempo: Any
-    key: Any
-    section: Any
-    chord: Any
-    bar: Any  # bars opened
-    line: Any  # step of the last bar line
-    position: Any
-    slot: Any  # of the last pitched note
-    slot_here: Any  # last slot that has a note at this position, -1 for none
-    pitch: Any  # last pitch; it bounds the next one if slot_here == slot
-    hit: Any  # last drum at this position, -1 for none
-    held: Any  # steps of the hold tokens before a note
-    last_hold: Any
-    onsets: Any  # 1 where this bar has an onset
-    silent: Any  # bars in a row that ended without one
-    tokens: Any  # tokens of this bar
-    written: Any  # bars opened after the token for writing, -1 before it
-    sounded: Any  # a bit for each slot that has a note
-    notes: Any  # onsets in all bars
-    lowest: Any  # pitch at this position, 128 for none
-    shortest: Any  # duration at this position, FAR for none
-
-
-class Grammar:
-    """Tables of one codec, and the functions over them."""
-
-    def __init__(self, codec: MetricalCodec):
-        """Lays the codec's rules out in arrays over the vocabulary."""
-        self.codec = codec
-        v, beat = codec.vocabulary, codec.config.steps_per_beat
-        names = [*v.names, "hkey", "hmeter", "htempo", "hslot", "kit", "hole", "write"]
-        self.number = {name: i for i, name in enumerate(names)}
-        number = self.number
-        table = np.zeros((len(names), len(names)), bool)
-        for name, following in FOLLOWS.items():
-            table[number[name], [number[f] for f in following.split()]] = True
-        if codec.fused:
-            table[:, number["slot"]] = False
-        twin = np.arange(len(names))
-        for name, header in HEADER_TWINS.items():
-            twin[number[name]] = number[header]
-        after_slot = twin.copy()
-        after_slot[number["program"]] = number["kit"]
-        # Kind of each kind of token in the body, in the header, and after the header's slot token.
-        twins = np.stack([np.arange(len(names)), twin, after_slot])
-        kind = v.kind.copy()
-        kind[codec.hole], kind[codec.write] = number["hole"], number["write"]
-        self.twins = jnp.asarray(twins)
-        self.allowed = jnp.asarray(np.stack([table[:, kinds[kind]] for kinds in twins]))
-        self.kind, self.value = jnp.asarray(kind), jnp.asarray(v.value)
-        self.is_a = {name: jnp.asarray(v.kind == v.kinds[name]) for name in v.names}
-        self.bar_steps = jnp.asarray([meters.bar_length(m, beat) for m in range(len(METERS))])
-        levels = codec.config.velocities
-        durations = codec.durations[np.minimum(v.value // levels, len(codec.durations) - 1)]
-        self.duration = jnp.asarray(np.where(v.kind == v.kinds["note"], durations, 0))
-        self.has_token = jnp.asarray(np.append(codec.duration_index >= 0, False))
-        self.longest = len(codec.duration_index)
-        self.drum = jnp.asarray(v.value // levels)
-        named = np.where(v.kind == v.kinds["slot"], v.value, PITCHED_SLOTS)
-        if codec.fused:
-            named = np.where(v.kind == v.kinds["pitch"], v.value // 128, named)
-        # The bit of the pitched slot that a token names, 0 where it names none.
-        self.slot_bit = jnp.asarray(np.where(named < PITCHED_SLOTS, 1 << named, 0))
+class Grammar(GrammarTables):
+    """The grammar of one codec, as functions over its tables."""
 
     def begin(self) -> State:
         """The state before a stream, to `advance` with the first token of its header."""
@@ -297,12 +186,12 @@ class Grammar:
         for name, gate in gates.items():
             ok = ok & (~is_a[name] | gate)
         ending, wanted = is_a["bar"] | is_a["eos"], ok
-        if rules.asked is not None:
-            at = asked.Place(steps, half, remaining, composing & (left == 0))
-            may, debts, rest = asked.gates(self, s, rules.asked, at)
+        if rules.constraints is not None:
+            at = BarPlace(steps, half, remaining, composing & (left == 0))
+            may, required, cadence = constraints.gates(self, s, rules.constraints, at)
             ok = ok & may
-            wanted = asked.strict(self, s, rules.asked, at, ok, debts)
-            ending = jnp.where((ok & ending).any(), ending, debts | rest)
+            wanted = constraints.strict(self, s, rules.constraints, at, ok, required)
+            ending = jnp.where((ok & ending).any(), ending, required | cadence)
         ending = ok & ending
         full = (s.tokens >= rules.tokens) & (s.bar > 0) & ending.any()
         return jnp.where(full, ending, wanted)

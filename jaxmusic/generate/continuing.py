@@ -137,9 +137,9 @@ class ContinuingPlanner(Planner):
         plan = super()._plan(count)
         plan.bars[:] = self.bars_given - self.first + self.new_bars
         plan.last_bar[:] = self.last_bar
-        plan.asked.given[:] = self.bars_given - self.first
+        plan.constraints.given[:] = self.bars_given - self.first
         before = np.unique(self.original.piece.slot[self._of_prompt()]).astype(np.int32)
-        plan.asked.sounded[:] = (1 << before).sum()
+        plan.constraints.sounded[:] = (1 << before).sum()
         return plan
 
     def _of_prompt(self) -> np.ndarray:

@@ -15,8 +15,8 @@ import numpy as np
 
 from jaxmusic import config
 from jaxmusic.codecs import task_grammar
-from jaxmusic.codecs.asked import Asked
 from jaxmusic.codecs.grammar import Grammar, Rules
+from jaxmusic.codecs.grammar_tables import Constraints
 from jaxmusic.codecs.tasks import Given, Holes, holes
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate.composer import Composer
@@ -52,7 +52,7 @@ class Plan(NamedTuple):
     """
 
     holes: Holes
-    asked: Asked
+    constraints: Constraints
     tokens: Any
 
 
@@ -64,7 +64,7 @@ def rules(state: Any, plan: Plan) -> Rules:
         steady=1,
         tokens=plan.tokens,
         hole=task_grammar.hole(state, plan.holes),
-        asked=plan.asked,
+        constraints=plan.constraints,
     )
 
 
@@ -124,7 +124,7 @@ class WindowPlanner:
                 f"{self.start + 1 + int(np.argmax(marked))} leaves no room to write anything in it."
             )
 
-    def _asked(self, wishes: Wishes, joining: tuple[int, ...]) -> Asked:
+    def _asked(self, wishes: Wishes, joining: tuple[int, ...]) -> Constraints:
         """What is asked of the notes; header, chords and sections are in the prompt."""
         key = wishes.key if wishes.key >= 0 else int(self.piece.key[0])
         of_notes = Wishes(key=key, strict=wishes.strict)

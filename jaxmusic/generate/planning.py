@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmusic.codecs.asked import Asked
 from jaxmusic.codecs.grammar import Grammar, Rules
+from jaxmusic.codecs.grammar_tables import Constraints
 from jaxmusic.generate.controls import Wishes, fitting_tones
 from jaxmusic.generate.length import lengths
 from jaxmusic.music import meters
@@ -33,13 +33,13 @@ class Plan(NamedTuple):
     bars: Any
     last_bar: Any
     tokens: Any
-    asked: Asked
+    constraints: Constraints
 
 
 def rules(state: Any, plan: Plan) -> Rules:
     """Rules of one piece after a state of its grammar (in `jit`)."""
     meter, tempo = jnp.maximum(state.meter, 0), jnp.maximum(state.tempo, 0)
-    bars, first = plan.bars[meter, tempo], plan.asked.first
+    bars, first = plan.bars[meter, tempo], plan.constraints.first
     return Rules(
         bars=bars,
         last_bar=plan.last_bar[meter, tempo],
@@ -47,7 +47,7 @@ def rules(state: Any, plan: Plan) -> Rules:
         steady=1,
         tokens=plan.tokens,
         # Every instrument has entered where the second half of the piece begins.
-        asked=plan.asked._replace(deadline=(first + bars) // 2 + 1 - first),
+        constraints=plan.constraints._replace(deadline=(first + bars) // 2 + 1 - first),
     )
 
 
@@ -131,11 +131,13 @@ class Planner:
             prompts.append(np.append(prompt, stream[opened]))
             plan.bars[row], plan.last_bar[row] = total - first, last
             before = piece.onset < piece.bar_step[first]
-            plan.asked.first[row] = first
-            plan.asked.given[row] = max(int(plan.asked.given[row]) - first, 0)
-            plan.asked.steps[row] = piece.bar_step[first]
-            plan.asked.notes[row] = before.sum()
-            plan.asked.sounded[row] = (1 << np.unique(piece.slot[before]).astype(np.int32)).sum()
+            plan.constraints.first[row] = first
+            plan.constraints.given[row] = max(int(plan.constraints.given[row]) - first, 0)
+            plan.constraints.steps[row] = piece.bar_step[first]
+            plan.constraints.notes[row] = before.sum()
+            plan.constraints.sounded[row] = (
+                1 << np.unique(piece.slot[before]).astype(np.int32)
+            ).sum()
         return out, prompts, plan
 
     def finish(self, stream: np.ndarray) -> Notes:
@@ -154,7 +156,7 @@ class Planner:
         )
 
 
-def asked(wishes: Wishes, tempos: np.ndarray) -> Asked:
+def asked(wishes: Wishes, tempos: np.ndarray) -> Constraints:
     """Wishes as the grammar takes them; lengths of arrays are rounded up, to compile seldom.
 
     Args:
@@ -178,7 +180,7 @@ def asked(wishes: Wishes, tempos: np.ndarray) -> Asked:
         "ending": int(wishes.ending),
     }
     number |= dict.fromkeys(("first", "steps", "notes", "sounded", "deadline", "given"), 0)
-    return Asked(
+    return Constraints(
         tempos=tempos,
         programs=programs,
         sections=_rounded_up(wishes.sections),

@@ -1,83 +1,28 @@
-"""What is asked of a piece beyond its length, as gates of the metrical grammar (in `jit`).
+"""Gates the metrical grammar by constraints on a piece beyond its length (in `jit`).
 
-What is asked for as tokens (styles, key, density, meter, tempo, instruments, sections, chords) is
-forced: at its place nothing else may stand, and its place cannot be passed by. That each instrument
-sounds is forced too. Which notes keep key, chords and density is left to the model, unless a strict
-mask is asked for, which gives way where it would leave nothing.
+Styles, key, density, meter, tempo, instruments, sections and chords are forced as tokens: nothing
+else may stand in their place, and no stream passes it by. Each instrument is forced to sound, too.
+Which notes keep to key, chords and density is left to the model, unless a strict mask is wanted,
+which gives way where it would leave no token.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 
-from jaxmusic.codecs import closing
+from jaxmusic.codecs import cadence
+from jaxmusic.codecs.grammar_tables import BarPlace, Constraints, GrammarTables, State
 from jaxmusic.music.piece import DRUM_SLOT, PITCHED_SLOTS
 
-if TYPE_CHECKING:
-    from jaxmusic.codecs.grammar import Grammar, State
 
-
-class Asked(NamedTuple):
-    """What is asked of one piece (int32 scalars, if not said otherwise).
-
-    Attributes:
-      styled: 1 where the prompt has all styles and no other may follow.
-      key, density: values in the header, -1 for any or none.
-      tempos: bool [M, K], the meters and tempos of the header.
-      pitched: number of pitched instruments, -1 for any.
-      drums: 1 for drums, 0 for none, -1 for either.
-      programs: bool [15, 128], programs that each pitched slot may have.
-      sections: [S], section of each bar of the piece, -1 for any or none.
-      chords, loop: [H], chords of half bars, the first `loop` of which are repeated to the end of
-        the piece; 0 for any or none.
-      tones: bool [86, 12], pitch classes that go with each chord, last those without a chord.
-      least, most: float32, notes in a quarter note on average.
-      first, steps, notes: bars, steps and notes of the piece before the stream.
-      sounded: a bit for each slot that sounds before the stream.
-      deadline: bar of the stream, from 1, at the line of which the last instruments enter.
-      given: bars at the start of the stream that come as they are.
-      ending: 1 where the last bar has to come to rest, see `jaxmusic.codecs.closing`.
-    """
-
-    styled: Any
-    key: Any
-    density: Any
-    tempos: Any
-    pitched: Any
-    drums: Any
-    programs: Any
-    sections: Any
-    chords: Any
-    loop: Any
-    tones: Any
-    least: Any
-    most: Any
-    first: Any
-    steps: Any
-    notes: Any
-    sounded: Any
-    deadline: Any
-    given: Any
-    ending: Any
-
-
-class Place(NamedTuple):
-    """Where a stream stands in its bar (int32 scalars)."""
-
-    steps: Any  # in the open bar
-    half: Any  # step at which the second half of the bar begins
-    after: Any  # steps of the piece after the last position
-    last: Any  # whether the open bar is the last of a piece that is composed
-
-
-def gates(g: Grammar, s: State, a: Asked, at: Place) -> tuple[Any, Any, Any]:
-    """The tokens that what is asked leaves where a stream stands, and those that pay a debt.
+def gates(g: GrammarTables, s: State, a: Constraints, at: BarPlace) -> tuple[Any, Any, Any]:
+    """Returns the tokens that the constraints allow in a state, and those still required.
 
     Returns:
-      Bool [vocabulary] three times. A debt is what a bar still needs before it may close: a chord
-      in its second half, an instrument that has to enter; and, apart from these, the last notes.
+      Bool [vocabulary] three times: allowed; required before the bar may close (a chord in its
+      second half, an instrument that has to enter); and required by the cadence.
     """
     bar = a.first + s.bar - 1
     section = a.sections[jnp.clip(bar, 0, a.sections.shape[0] - 1)]
@@ -101,21 +46,21 @@ def gates(g: Grammar, s: State, a: Asked, at: Place) -> tuple[Any, Any, Any]:
         "bar": free & ~waits & ~ahead,
         "eos": free & ~waits & ~ahead,
     }
-    debts = {
+    required = {
         "position": ahead & ~waits & (step + 1 == at.half),
         "slot": waits & (slot == lowest),
         "pitch": waits & (pitch_slot == lowest) & g.codec.fused,
         "drum": waits & (lowest == DRUM_SLOT),
     }
-    close = closing.close(s, a, at)
-    body_ends = _vector(g, closing.gates(g, s, a, at, close), True)
+    close = cadence.close(s, a, at)
+    body_ends = _vector(g, cadence.gates(g, s, a, at, close), True)
     written = (_vector(g, body, True) & body_ends) | (s.bar <= a.given)
     may = jnp.where(s.bar > 0, written, _vector(g, _header(g, s, a), True))
-    drawn, last = s.bar > a.given, closing.debts(g, close)
-    return may, _vector(g, debts, False) & drawn, _vector(g, last, False) & drawn
+    drawn, last = s.bar > a.given, cadence.required(g, close)
+    return may, _vector(g, required, False) & drawn, _vector(g, last, False) & drawn
 
 
-def _header(g: Grammar, s: State, a: Asked) -> dict[str, Any]:
+def _header(g: GrammarTables, s: State, a: Constraints) -> dict[str, Any]:
     """What may stand in the header, by kind."""
     key_first = (a.key >= 0) & (s.key < 0)
     density_first = (a.density >= 0) & (s.kind != g.number["density"])
@@ -134,7 +79,7 @@ def _header(g: Grammar, s: State, a: Asked) -> dict[str, Any]:
     }
 
 
-def _missing(s: State, a: Asked) -> tuple[Any, Any]:
+def _missing(s: State, a: Constraints) -> tuple[Any, Any]:
     """The lowest slot that has not sounded, and whether now is its time.
 
     Where time stands at the line of the bar, slots ascend: each can still enter, as long as none
@@ -147,16 +92,15 @@ def _missing(s: State, a: Asked) -> tuple[Any, Any]:
     return lowest, here & (s.bar >= a.deadline) & (missing != 0)
 
 
-def strict(g: Grammar, s: State, a: Asked, at: Place, ok: Any, debts: Any) -> Any:
-    """Of the tokens that may follow, those that close, keep chords and key, and then the density.
+def strict(g: GrammarTables, s: State, a: Constraints, at: BarPlace, ok: Any, required: Any) -> Any:
+    """Narrows the allowed tokens to those that end in a cadence and keep chords, key and density.
 
-    The number of notes is held between what `Asked.least` and `Asked.most` allow up to each
-    moment, give or take a quarter, and at the least at each bar line and in the last bar, and at
-    the most at the end.
-    A step that would leave nothing is not taken.
+    The number of notes stays between `Constraints.least` and `Constraints.most` up to each moment,
+    within a quarter; the least holds exactly at bar lines and in the last bar, the most at the end.
+    A narrowing that would leave no token is left out.
     """
-    close = closing.close(s, a, at)
-    ok = _narrowed(ok, _vector(g, {"pitch": closing.tones(g, s, a, close)}, True))
+    close = cadence.close(s, a, at)
+    ok = _narrowed(ok, _vector(g, {"pitch": cadence.tones(g, s, a, close)}, True))
     tones = a.tones[jnp.where(s.chord < 0, a.tones.shape[0] - 1, s.chord)]
     ok = _narrowed(ok, _vector(g, {"pitch": tones[_values(g, "pitch") % 128 % 12]}, True))
     quarter = g.codec.config.steps_per_beat
@@ -190,7 +134,7 @@ def strict(g: Grammar, s: State, a: Asked, at: Place, ok: Any, debts: Any) -> An
         "bar": enough,
         "eos": enough,
     }
-    return _narrowed(ok, _vector(g, by_kind, True) | debts | (s.bar == 0))
+    return _narrowed(ok, _vector(g, by_kind, True) | required | (s.bar == 0))
 
 
 def _narrowed(ok: Any, gate: Any) -> Any:
@@ -198,11 +142,11 @@ def _narrowed(ok: Any, gate: Any) -> Any:
     return jnp.where(both.any(), both, ok)
 
 
-def _values(g: Grammar, kind: str) -> Any:
+def _values(g: GrammarTables, kind: str) -> Any:
     return jnp.arange(g.codec.vocabulary.length[kind])
 
 
-def _vector(g: Grammar, by_kind: dict[str, Any], other: bool) -> Any:
+def _vector(g: GrammarTables, by_kind: dict[str, Any], other: bool) -> Any:
     """Bool [vocabulary] from what holds for each kind of token, `other` for all that is absent."""
     length = g.codec.vocabulary.length
     parts = [jnp.broadcast_to(by_kind.get(name, other), n) for name, n in length.items()]

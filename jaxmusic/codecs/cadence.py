@@ -1,6 +1,6 @@
-"""How a piece that is composed comes to rest in its last bar, as gates of the metrical grammar.
+"""Gates the metrical grammar so that a composed piece ends with a cadence in its last bar.
 
-The last notes begin on the bar's line or on that of its second half, and are held to the end of the
+The last notes begin on the bar line or on that of the second half, and are held to the end of the
 piece. Where a key is in force they are those of the tonic triad in root position, as after an
 authentic cadence; where a progression is asked for, of its chord at that place. All else is drawn:
 how the piece gets there, which of these tones it ends with, and on which of the two lines.
@@ -8,17 +8,14 @@ how the piece gets there, which of these tones it ends with, and on which of the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmusic.codecs.grammar_tables import BarPlace, Constraints, GrammarTables, State
 from jaxmusic.codecs.layout import MAX_HOLD
 from jaxmusic.music.notes import CHORD_COUNT, CHORD_QUALITIES, CHORD_TONES, NO_CHORD
-
-if TYPE_CHECKING:
-    from jaxmusic.codecs.asked import Asked, Place
-    from jaxmusic.codecs.grammar import Grammar, State
 
 
 def _tables() -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +53,7 @@ class Close(NamedTuple):
     silent: Any
 
 
-def close(s: State, a: Asked, at: Place) -> Close:
+def close(s: State, a: Constraints, at: BarPlace) -> Close:
     """Where a stream stands, after a state of its grammar."""
     here = (a.ending > 0) & at.last & (s.bar > a.given)
     line = jnp.where(at.half < at.steps, at.half, 0)
@@ -71,7 +68,7 @@ def close(s: State, a: Asked, at: Place) -> Close:
     )
 
 
-def gates(g: Grammar, s: State, a: Asked, at: Place, c: Close) -> dict[str, Any]:
+def gates(g: GrammarTables, s: State, a: Constraints, at: BarPlace, c: Close) -> dict[str, Any]:
     """What may follow, by kind of token, and every note that can still last to the end may."""
     start, length = g.codec.vocabulary.start, g.codec.vocabulary.length
     step, chord = jnp.arange(length["position"]), jnp.arange(length["chord"])
@@ -96,7 +93,7 @@ def gates(g: Grammar, s: State, a: Asked, at: Place, c: Close) -> dict[str, Any]
     }
 
 
-def debts(g: Grammar, c: Close) -> dict[str, Any]:
+def required(g: GrammarTables, c: Close) -> dict[str, Any]:
     """What the last bar needs before it may close, by kind of token."""
     step = jnp.arange(g.codec.vocabulary.length["position"])
     note = c.final & ~c.waits & c.silent
@@ -107,7 +104,7 @@ def debts(g: Grammar, c: Close) -> dict[str, Any]:
     }
 
 
-def tones(g: Grammar, s: State, a: Asked, c: Close) -> Any:
+def tones(g: GrammarTables, s: State, a: Constraints, c: Close) -> Any:
     """The pitches that come to rest: tones of the last chord, none below its root."""
     # The tonic chord has the number of its key.
     chord = jnp.where(a.loop > 0, s.chord, s.key)

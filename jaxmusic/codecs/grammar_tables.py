@@ -1,0 +1,186 @@
+"""State, constraints and vocabulary tables of the metrical grammar."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.music import meters
+from jaxmusic.music.meters import METERS
+from jaxmusic.music.piece import PITCHED_SLOTS
+
+FAR = 1 << 20
+"""More bars than any piece has."""
+
+# What may follow each kind of token; a kind that is also used in the header has an h- twin.
+BAR_END = "bar eos"
+NEW_NOTE = "slot pitch drum"  # a fused pitch needs no slot
+HEADER = "style hkey density hmeter"
+FOLLOWS = {
+    "bos": f"part {HEADER}",
+    "part": HEADER,
+    "style": HEADER,
+    "hkey": "density hmeter",
+    "density": "hmeter",
+    "hmeter": "htempo",
+    "task": f"part {HEADER}",
+    "htempo": "program hslot",
+    "program": "program hslot bar",
+    "hslot": "kit",
+    "kit": "bar",
+    "bar": f"meter tempo key section chord position {NEW_NOTE} {BAR_END}",
+    "meter": f"tempo key section chord position {NEW_NOTE} {BAR_END}",
+    "tempo": f"key section chord position {NEW_NOTE} {BAR_END}",
+    "key": f"section chord position {NEW_NOTE} {BAR_END}",
+    "section": f"chord position {NEW_NOTE} {BAR_END}",
+    "chord": f"position {NEW_NOTE} {BAR_END}",
+    "position": f"chord {NEW_NOTE}",
+    "slot": "pitch",
+    "pitch": "hold note",
+    "hold": "hold note",
+    "note": f"position {NEW_NOTE} {BAR_END}",
+    "drum": f"drum position {BAR_END}",
+    "hole": f"meter tempo key section chord position {NEW_NOTE} {BAR_END}",
+    "write": BAR_END,
+    "eos": "",
+}
+HEADER_TWINS = {"key": "hkey", "meter": "hmeter", "tempo": "htempo", "slot": "hslot"}
+
+
+class State(NamedTuple):
+    """What is known of a stream after its last token (int32 scalars)."""
+
+    kind: Any  # kind of the last token, header twins apart
+    token: Any
+    style: Any  # last style in the header
+    instruments: Any  # pitched slots declared
+    program: Any  # program of the last of them
+    drums: Any  # 1 where there is a drum slot
+    meter: Any
+    tempo: Any
+    key: Any
+    section: Any
+    chord: Any
+    bar: Any  # bars opened
+    line: Any  # step of the last bar line
+    position: Any
+    slot: Any  # of the last pitched note
+    slot_here: Any  # last slot that has a note at this position, -1 for none
+    pitch: Any  # last pitch; it bounds the next one if slot_here == slot
+    hit: Any  # last drum at this position, -1 for none
+    held: Any  # steps of the hold tokens before a note
+    last_hold: Any
+    onsets: Any  # 1 where this bar has an onset
+    silent: Any  # bars in a row that ended without one
+    tokens: Any  # tokens of this bar
+    written: Any  # bars opened after the token for writing, -1 before it
+    sounded: Any  # a bit for each slot that has a note
+    notes: Any  # onsets in all bars
+    lowest: Any  # pitch at this position, 128 for none
+    shortest: Any  # duration at this position, FAR for none
+
+
+class Constraints(NamedTuple):
+    """Constraints on one piece beyond its length (int32 scalars, if not said otherwise).
+
+    Attributes:
+      styled: 1 where the prompt has all styles and no other may follow.
+      key, density: values in the header, -1 for any or none.
+      tempos: bool [M, K], the meters and tempos of the header.
+      pitched: number of pitched instruments, -1 for any.
+      drums: 1 for drums, 0 for none, -1 for either.
+      programs: bool [15, 128], programs that each pitched slot may have.
+      sections: [S], section of each bar of the piece, -1 for any or none.
+      chords, loop: [H], chords of half bars, the first `loop` of which are repeated to the end of
+        the piece; 0 for any or none.
+      tones: bool [86, 12], pitch classes that go with each chord, last those without a chord.
+      least, most: float32, notes in a quarter note on average.
+      first, steps, notes: bars, steps and notes of the piece before the stream.
+      sounded: a bit for each slot that sounds before the stream.
+      deadline: bar of the stream, from 1, at the line of which the last instruments enter.
+      given: bars at the start of the stream that come as they are.
+      ending: 1 where the last bar ends with a cadence, see `jaxmusic.codecs.cadence`.
+    """
+
+    styled: Any
+    key: Any
+    density: Any
+    tempos: Any
+    pitched: Any
+    drums: Any
+    programs: Any
+    sections: Any
+    chords: Any
+    loop: Any
+    tones: Any
+    least: Any
+    most: Any
+    first: Any
+    steps: Any
+    notes: Any
+    sounded: Any
+    deadline: Any
+    given: Any
+    ending: Any
+
+
+class BarPlace(NamedTuple):
+    """Where a stream stands in its bar (int32 scalars)."""
+
+    steps: Any  # in the open bar
+    half: Any  # step at which the second half of the bar begins
+    after: Any  # steps of the piece after the last position
+    last: Any  # whether the open bar is the last of a piece that is composed
+
+
+class GrammarTables:
+    """Tables over the vocabulary of one codec.
+
+    Attributes:
+      codec: the codec.
+      number: number of each kind of token by name, header twins included.
+      allowed: bool [3, kinds, vocabulary], what may follow a kind in the body, in the header, and
+        after the header's slot token.
+      kind, value: int32 [vocabulary].
+    """
+
+    def __init__(self, codec: MetricalCodec):
+        """Lays the codec's rules out in arrays over the vocabulary."""
+        self.codec = codec
+        v, beat = codec.vocabulary, codec.config.steps_per_beat
+        names = [*v.names, "hkey", "hmeter", "htempo", "hslot", "kit", "hole", "write"]
+        self.number = {name: i for i, name in enumerate(names)}
+        number = self.number
+        table = np.zeros((len(names), len(names)), bool)
+        for name, following in FOLLOWS.items():
+            table[number[name], [number[f] for f in following.split()]] = True
+        if codec.fused:
+            table[:, number["slot"]] = False
+        twin = np.arange(len(names))
+        for name, header in HEADER_TWINS.items():
+            twin[number[name]] = number[header]
+        after_slot = twin.copy()
+        after_slot[number["program"]] = number["kit"]
+        # Kind of each kind of token in the body, in the header, and after the header's slot token.
+        twins = np.stack([np.arange(len(names)), twin, after_slot])
+        kind = v.kind.copy()
+        kind[codec.hole], kind[codec.write] = number["hole"], number["write"]
+        self.twins = jnp.asarray(twins)
+        self.allowed = jnp.asarray(np.stack([table[:, kinds[kind]] for kinds in twins]))
+        self.kind, self.value = jnp.asarray(kind), jnp.asarray(v.value)
+        self.is_a = {name: jnp.asarray(v.kind == v.kinds[name]) for name in v.names}
+        self.bar_steps = jnp.asarray([meters.bar_length(m, beat) for m in range(len(METERS))])
+        levels = codec.config.velocities
+        durations = codec.durations[np.minimum(v.value // levels, len(codec.durations) - 1)]
+        self.duration = jnp.asarray(np.where(v.kind == v.kinds["note"], durations, 0))
+        self.has_token = jnp.asarray(np.append(codec.duration_index >= 0, False))
+        self.longest = len(codec.duration_index)
+        self.drum = jnp.asarray(v.value // levels)
+        named = np.where(v.kind == v.kinds["slot"], v.value, PITCHED_SLOTS)
+        if codec.fused:
+            named = np.where(v.kind == v.kinds["pitch"], v.value // 128, named)
+        # The bit of the pitched slot that a token names, 0 where it names none.
+        self.slot_bit = jnp.asarray(np.where(named < PITCHED_SLOTS, 1 << named, 0))
