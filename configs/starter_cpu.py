@@ -1,6 +1,6 @@
-"""The smallest model that composes something, on two CPU cores in about three minutes.
+"""Trains the smallest model that composes something: about three minutes on two CPU cores.
 
-Reads the dataset `starter`, which the quickstart makes.
+Reads the dataset `starter`, which `jaxmusic quickstart` prepares.
 """
 
 from jaxmusic import config

@@ -4,42 +4,38 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import tyro
-
-from jaxmusic.commands import composing, data, evaluating, tasks, training
+from jaxmusic.commands import composing, data, evaluating, parsing, tasks, training
 from jaxmusic.core.errors import UserError, explained
 from jaxmusic.version import __version__
 
-COMMANDS = {
-    "prepare": data.prepare,
-    "train": training.train,
-    "plan": training.plan,
-    "status": training.status,
-    "generate": composing.generate,
-    "continue": tasks.continue_,
-    "infill": tasks.infill,
-    "accompany": tasks.accompany,
-    "harmonise": tasks.harmonise,
-    "vary": tasks.vary,
-    "evaluate": evaluating.evaluate,
-    "compare": evaluating.compare,
-    "export": training.export,
-    "convert": data.convert,
-    "quickstart": composing.quickstart,
+GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
+    "Data": {"prepare": data.prepare, "convert": data.convert},
+    "Training": {"train": training.train, "export": training.export},
+    "Composing": {
+        "quickstart": composing.quickstart,
+        "generate": composing.generate,
+        **tasks.COMMANDS,
+    },
+    "Evaluating": {"evaluate": evaluating.evaluate, "compare": evaluating.compare},
+    "Operations": {"plan": training.plan, "status": training.status},
 }
-THAT_SAMPLE = ("generate", "continue", "infill", "accompany", "harmonise", "vary", "quickstart")
-"""Commands whose compiled programs are kept for the next time."""
-OF_A_CONFIG = ("train", "plan")
-"""Commands whose flags are the fields of an experiment, which has to be loaded first."""
+"""Commands by group and name: functions whose docstrings are the help."""
+COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
+OF_A_CONFIG = (training.train, training.plan)
+"""Commands that parse their own arguments: their options are the fields of a config."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs a command; exits with 1 after a problem the user can mend, 2 after wrong usage."""
+    """Runs a command; exits with 1 after a mistake that the user can correct, 2 after wrong usage.
+
+    Args:
+      argv: the arguments; those of the process if None.
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
-    # TensorFlow Datasets and gRPC chatter on stderr would hide what we have to say.
+    # TensorFlow Datasets and gRPC would fill stderr with messages of no use.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
@@ -48,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("jaxmusic: stopped", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever read our output has seen enough, as in `jaxmusic --help | head`.
+        # The reader of our output has closed it, as in `jaxmusic --help | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except (UserError, OSError) as error:
@@ -59,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _dispatch(argv: Sequence[str]) -> int:
+    """Runs the command that comes first and returns its exit code."""
     if not argv or argv[0] in ("-h", "--help"):
         print(_usage())
         return 0 if argv else 2
@@ -68,20 +65,23 @@ def _dispatch(argv: Sequence[str]) -> int:
     if argv[0] not in COMMANDS:
         print(f"jaxmusic: there is no command {argv[0]!r}\n\n{_usage()}", file=sys.stderr)
         return 2
-    if argv[0] in THAT_SAMPLE and not set(argv) & {"-h", "--help"}:
-        from jaxmusic.train.compilation import keep_compiled
-
-        keep_compiled()
-    command: Any = COMMANDS[argv[0]]
-    if argv[0] in OF_A_CONFIG:
+    command = COMMANDS[argv[0]]
+    if command in OF_A_CONFIG:
         return command(argv[1:])
-    return tyro.cli(command, args=list(argv[1:]), prog=f"jaxmusic {argv[0]}") or 0
+    return parsing.run(command, argv[1:], f"jaxmusic {argv[0]}")
 
 
 def _usage() -> str:
+    """The help of `jaxmusic`: the first line of each command's docstring, by group."""
     lines = [
-        f"  {name:12}{(command.__doc__ or '').splitlines()[0]}"
-        for name, command in COMMANDS.items()
+        "jaxmusic trains music models and composes with them.",
+        "",
+        "usage: jaxmusic COMMAND [OPTIONS]",
+        "       jaxmusic COMMAND --help    shows the options and examples of a command",
+        "       jaxmusic quickstart        runs every step once, in a few minutes",
     ]
-    head = "jaxmusic trains music models and composes with them.\n\nusage: jaxmusic COMMAND --help"
-    return "\n".join([head, "", "commands:", *lines])
+    for group, commands in GROUPS.items():
+        lines += ["", f"{group}:"]
+        for name, command in commands.items():
+            lines.append(f"  {name:12}{(command.__doc__ or '').splitlines()[0]}")
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The whole road in one go: music, dataset, small model, three-minute piece."""
+"""Runs every step once: dataset, small model, three-minute piece."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def quickstart(
       sources: folders, files or globs of MIDI; empty for the starter corpus.
       out: folder for everything.
       minutes: how long to train.
-      songs: songs in the starter corpus.
+      songs: number of songs of the starter corpus, at most 400.
       seed: seed of training and composing.
 
     Returns:
@@ -47,7 +47,7 @@ def quickstart(
         _say(1, f"preparing {', '.join(sources)}")
         summary = builder.prepare(sources, options)
     else:
-        _say(1, f"composing a starter corpus of {songs} songs")
+        _say(1, f"preparing {songs} songs of the starter corpus")
         summary = builder.prepare_pieces(starter.corpus(songs), options, songs)
     print(summary)
 

@@ -140,7 +140,7 @@ def test_the_command_of_a_result_made_in_parts_makes_all_of_them():
 
 
 def test_a_song_that_is_cut_ends_at_its_bar_line():
-    song = starter.compose(3)
+    song = next(starter.corpus(1, first=3))
     found = endings.cut(song, 9)
     lines = endings.harmony.half_bars(song)[::2]
     assert found.end == lines[9]
@@ -159,7 +159,7 @@ def test_repetition_tells_songs_from_their_shuffled_bars():
 
 
 def piece_and_hole():
-    piece, _ = quantise(endings.cut(starter.compose(5), 12))
+    piece, _ = quantise(endings.cut(next(starter.corpus(1, first=5)), 12))
     marked = np.zeros(piece.bars, bool)
     marked[4:6] = True
     return piece, Given(TASKS.index("infill"), marked, np.zeros(16, bool), chords=False)
@@ -192,14 +192,14 @@ class Forgetful:
 
 @pytest.mark.parametrize("task", filling.ASKED)
 def test_a_note_that_was_given_and_does_not_come_back_is_missed(task):
-    music = endings.cut(starter.compose(5), 16)
+    music = endings.cut(next(starter.corpus(1, first=5)), 16)
     wanted, whole = filling.perform(Forgetful(), task, music, 0)
     assert 0 < wanted.total() <= len(music)
     assert (wanted & filling.counted(whole)).total() == wanted.total() - 1
 
 
 def test_a_note_that_comes_back_another_one_is_missed():
-    song = starter.compose(5)
+    song = next(starter.corpus(1, first=5))
     louder = song.velocity.copy()
     louder[0] += 1
     wanted, found = filling.counted(song), filling.counted(song.replace(velocity=louder))

@@ -1,4 +1,4 @@
-"""What must hold of the package as a whole: its imports, metadata, command line and README."""
+"""What must hold of the package as a whole: its imports, metadata and documents."""
 
 import ast
 import configparser
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import jaxmusic
-from jaxmusic import cli, config
+from jaxmusic import config
 from jaxmusic.codecs.metrical import MetricalCodec
 from jaxmusic.codecs.performance import PerformanceCodec
 from jaxmusic.codecs.registry import make_codec
@@ -24,7 +24,6 @@ from jaxmusic.music.notes import Notes, make_notes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "jaxmusic").rglob("*.py"))
-MAIN = "from jaxmusic.cli import main; main()"
 
 
 def python(code: str) -> str:
@@ -217,51 +216,6 @@ def test_files_named_in_documents_exist(path):
     )
     missing = [name for name in named if "NAME" not in name and not (ROOT / name).exists()]
     assert not missing
-
-
-class TestCommandLine:
-    @pytest.mark.quick
-    def test_help_lists_the_commands(self):
-        done = run_python("-c", MAIN, "--help")
-        assert done.returncode == 0
-        for name in cli.COMMANDS:
-            assert re.search(rf"^  {name} ", done.stdout, re.MULTILINE)
-
-    @pytest.mark.quick
-    def test_without_a_command(self, capsys):
-        assert self.exit_code([]) == 2
-        assert "commands:" in capsys.readouterr().out
-
-    def test_version(self, capsys):
-        assert self.exit_code(["--version"]) == 0
-        assert capsys.readouterr().out == f"jaxmusic {jaxmusic.__version__}\n"
-
-    def test_unknown_command(self, capsys):
-        assert self.exit_code(["compose"]) == 2
-        assert "no command 'compose'" in capsys.readouterr().err
-
-    def test_unknown_option(self, capsys):
-        assert self.exit_code(["generate", "--model", "x", "--temprature", "1"]) == 2
-        assert "temprature" in capsys.readouterr().err
-
-    @pytest.mark.quick
-    def test_a_mistake_is_one_line(self, tmp_path, capsys):
-        assert self.exit_code(["prepare", str(tmp_path / "nowhere")]) == 1
-        error = capsys.readouterr().err
-        assert error.startswith("jaxmusic: ")
-        assert error.count("\n") == 1
-
-    @pytest.mark.parametrize("name", cli.COMMANDS)
-    def test_each_command_has_help(self, name):
-        done = run_python("-c", MAIN, name, "--help")
-        assert done.returncode == 0, done.stderr
-        summary = cli.COMMANDS[name].__doc__.splitlines()[0]
-        assert " ".join(summary.split()[:3]).split(":")[0] in " ".join(done.stdout.split())
-
-    def exit_code(self, argv: list[str]) -> int:
-        with pytest.raises(SystemExit) as stop:
-            cli.main(argv)
-        return stop.value.code or 0
 
 
 class TestDocuments:

@@ -52,7 +52,7 @@ def test_a_stopped_run_goes_on_in_the_middle_of_the_data(experiment, tmp_path, m
 def test_a_run_on_a_selection_of_a_mixture_goes_on(experiment, tmp_path):
     folder = experiment.data.data_dir
     options = config.Prepare(name="more", data_dir=folder, workers=1, validation=0.2, test=0.0)
-    builder.prepare_pieces(starter.corpus(8, seed=5), options, 8)
+    builder.prepare_pieces(starter.corpus(8, first=100), options, 8)
     data = dataclasses.replace(
         experiment.data,
         **dict(dataset="tiny=2 more=1", where="has=drums bars=4..", drop_tracks=0.3),
@@ -63,7 +63,7 @@ def test_a_run_on_a_selection_of_a_mixture_goes_on(experiment, tmp_path):
     stored = runs.read(tmp_path / "whole")
     assert stored.dataset == "tiny:1.0.0=2 more:1.0.0=1"
     # A newer version of a part of the mixture does not get into the run.
-    builder.prepare_pieces(starter.corpus(9, seed=6), options, 9)
+    builder.prepare_pieces(starter.corpus(9, first=200), options, 9)
     loader = Loader(dataclasses.replace(data, dataset=stored.dataset), stored.codec)
     assert loader.manifest == stored.manifest
     assert trainer.train(mixed, tmp_path / "whole", progress=False).step == whole.step

@@ -1,1 +1,1 @@
-"""The commands of `jaxmusic`, one short function each."""
+"""The commands of `jaxmusic`: short functions that parse, call the library and print."""

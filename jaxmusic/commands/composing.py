@@ -1,4 +1,4 @@
-"""Commands that compose: generate and quickstart."""
+"""Commands that compose without a given piece: generate and quickstart."""
 
 from __future__ import annotations
 
@@ -18,49 +18,62 @@ if TYPE_CHECKING:
     from jaxmusic.model import MusicModel
 
 
+Model = Annotated[
+    str,
+    tyro.conf.arg(metavar="RUN", help="Folder of a run, or a file that jaxmusic export wrote."),
+]
+Controls = Annotated[config.Controls, tyro.conf.arg(name="")]
+Sampling = Annotated[config.Sampling, tyro.conf.arg(name="")]
+Output = Annotated[config.Output, tyro.conf.arg(name="")]
+
+
 def generate(
-    model: Annotated[str, tyro.conf.arg(metavar="RUN")],
-    controls: Annotated[config.Controls, tyro.conf.arg(name="")] = config.Controls(),  # noqa: B008
-    sampling: Annotated[config.Sampling, tyro.conf.arg(name="")] = config.Sampling(),  # noqa: B008
-    output: Annotated[config.Output, tyro.conf.arg(name="")] = config.Output(),  # noqa: B008
+    model: Model,
+    controls: Controls = config.Controls(),  # noqa: B008
+    sampling: Sampling = config.Sampling(),  # noqa: B008
+    output: Output = config.Output(),  # noqa: B008
 ) -> None:
-    """Composes pieces of exactly the duration asked for.
+    """Composes pieces of an exact duration.
 
-    For example:
-
-    jaxmusic generate --model runs/pop --style pop --duration 3:00 --seed 1 --out song.mid
-
-    jaxmusic generate --model runs/pop --key "A minor" --tempo 96 --instruments "piano, drums"
-
-    Args:
-      model: folder of a run, or a file that jaxmusic export wrote.
-      controls: what the piece shall be like.
-      sampling: how tokens are drawn.
-      output: which checkpoint composes, and what is written.
+    Examples:
+      jaxmusic generate --model runs/pop --style pop --duration 3:00 --seed 1 --out song.mid
+      jaxmusic generate --model runs/pop --key "A minor" --tempo 96 --instruments "piano, drums"
+      jaxmusic generate --model runs/pop --chords "C G Am F" --wav song.wav --png song.png
     """
-    wanted = targets(output)
+    paths = targets(output)
 
-    def compose(music: MusicModel, asked: config.Controls) -> list[Composition]:
-        return music.compose(controls=asked, count=output.count, sampling=sampling, progress=True)
+    def compose(music: MusicModel, controls: config.Controls) -> list[Composition]:
+        return music.compose(
+            controls=controls, count=output.count, sampling=sampling, progress=True
+        )
 
-    compose_and_write(model, controls, output, wanted, compose)
+    compose_and_write(model, controls, output, paths, compose)
 
 
 def compose_and_write(
     model: str,
     controls: config.Controls,
     output: config.Output,
-    wanted: Sequence[pathlib.Path],
+    paths: Sequence[pathlib.Path],
     compose: Callable[[MusicModel, config.Controls], list[Composition]],
 ) -> None:
     """Composes with a model and writes the pieces that are original enough.
+
+    Args:
+      model: folder of a run, or an exported file.
+      controls: controls of the pieces; another seed replaces theirs where pieces are copies.
+      output: which checkpoint composes, and how original pieces must be.
+      paths: files to write, as `targets` returns them.
+      compose: composes the pieces with the loaded model.
 
     Raises:
       UserError: something is not possible, or some pieces are copies; the others are written then.
     """
     from jaxmusic import model as models
     from jaxmusic import originals
+    from jaxmusic.train.compilation import keep_compiled
 
+    keep_compiled()
     limit = output.originality
     if limit:
         originals.check(limit)
@@ -71,21 +84,21 @@ def compose_and_write(
         return compose(music, dataclasses.replace(controls, seed=seed))
 
     if not limit:
-        write_all(again(controls.seed), wanted)
+        write_all(again(controls.seed), paths)
         return
     pieces = originals.compose(again, training, limit, controls.seed, said=_say)
-    write_all(pieces, wanted)
+    write_all(pieces, paths)
     if missing := [number for number, piece in enumerate(pieces, 1) if piece is None]:
         which = ", ".join(map(str, missing))
         raise UserError(
             f"Give another --seed, or a higher --temperature or --originality: piece {which} was "
-            f"not written, as each of {originals.TRIES} tries shared {limit} telling notes or more "
-            "with the training music."
+            f"not written, because each of {originals.TRIES} attempts shared {limit} telling notes "
+            "or more with the training music."
         )
 
 
 def targets(output: config.Output) -> list[pathlib.Path]:
-    """The files to write, in this order; raises UserError where a suffix is not possible."""
+    """Returns the files to write, in order; raises UserError for a suffix of no known format."""
     from jaxmusic.formats import files
 
     # Sound comes last: where it cannot be rendered, everything else has been written.
@@ -98,7 +111,7 @@ def targets(output: config.Output) -> list[pathlib.Path]:
 
 
 def write_all(pieces: Sequence[Composition | None], paths: Sequence[pathlib.Path]) -> None:
-    """Writes the pieces that there are, with a number in each name where several are wanted."""
+    """Writes pieces, with a number in each name if there are several; None stands for a copy."""
     from jaxmusic.formats import files
 
     for path in paths:
@@ -111,27 +124,35 @@ def write_all(pieces: Sequence[Composition | None], paths: Sequence[pathlib.Path
 
 
 def quickstart(
-    source: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
+    source: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")] = (),
     /,
     out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "quickstart",
     minutes: float = 3.0,
     songs: int = 400,
     seed: int = 1,
 ) -> None:
-    """Does the whole road in one go: prepares music, trains a small model, composes a 3:00 piece.
+    """Prepares music, trains a small model and composes a 3:00 piece.
 
-    Without a source it composes its own starter corpus of band songs first.
+    Without a source it trains on the starter corpus, band songs that ship with jaxmusic.
+
+    Examples:
+      jaxmusic quickstart
+      jaxmusic quickstart ~/midi/pop --out mine --minutes 10
 
     Args:
       source: folders, files or quoted globs of your own MIDI files and scores.
       out: folder for the dataset, the run and the piece.
       minutes: how long to train.
-      songs: songs in the starter corpus.
+      songs: songs of the starter corpus to use, at most 400.
       seed: random seed of training and composing.
     """
-    from jaxmusic import quickstart as road
+    from jaxmusic import quickstart as steps
+    from jaxmusic.train.compilation import keep_compiled
 
-    signal = road.quickstart(source, pathlib.Path(out).expanduser(), minutes, songs, seed)
+    keep_compiled()
+    signal = steps.quickstart(
+        source, pathlib.Path(out).expanduser(), minutes=minutes, songs=songs, seed=seed
+    )
     if signal:
         from jaxmusic.train import exits
 
@@ -143,7 +164,7 @@ def _say(text: str) -> None:
 
 
 def _output(path: str, suffixes: tuple[str, ...]) -> pathlib.Path:
-    """The path, if its suffix is one of these."""
+    """Returns the path; raises UserError if its suffix is none of these."""
     target = pathlib.Path(path).expanduser()
     if target.suffix.lower() not in suffixes:
         raise UserError(f"{path} must end in {' or '.join(suffixes)}")

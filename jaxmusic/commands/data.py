@@ -11,16 +11,16 @@ from jaxmusic import config
 
 
 def prepare(
-    sources: Annotated[tuple[str, ...], tyro.conf.Positional],
+    sources: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
     /,
     options: Annotated[config.Prepare, tyro.conf.arg(name="")] = config.Prepare(),  # noqa: B008
 ) -> None:
-    """Turns a named dataset, or folders or files of music, into train, validation and test.
+    """Prepares a dataset from folders or files of music, or a named one.
 
     Named datasets: pop909, lakh_full, lakh_matched, maestro, groove, jsb_chorales, nottingham,
     mutopia. They are downloaded into DATA_DIR/downloads, or read from --manual-dir; their own
-    styles, beats, chords and splits are used, and their licence is shown. A folder that is called
-    like one of them is written as a path: ./pop909.
+    styles, beats, chords and splits are used, and their licence is shown. To name a folder of the
+    same name, write it as a path: ./pop909.
 
     Examples:
       jaxmusic prepare pop909
@@ -33,7 +33,7 @@ def prepare(
     Args:
       sources: the name of a dataset, or folders, files or quoted globs of MIDI (.mid, .midi, .kar),
         MusicXML (.musicxml, .xml, .mxl) and ABC (.abc).
-      options: what the dataset is called, what its pieces are labelled with and which are kept.
+      options: name of the dataset, labels of its pieces, and which pieces are kept.
     """
     from jaxmusic.data import builder
 
@@ -45,10 +45,11 @@ def convert(
     target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
     /,
 ) -> None:
-    """Turns a piece from one format into another, each by the end of its name.
+    """Converts a piece from one format into another, chosen by suffix.
 
     Reads .mid, .midi, .kar, .musicxml, .xml, .mxl and .abc; writes .mid, .musicxml, .xml, .mxl,
-    .wav, .png, .svg and .pdf. From MIDI to a score the beats and bars of the music are found first.
+    .wav, .png, .svg and .pdf. To write a score of a MIDI file, the beats and bars of the music are
+    estimated first.
 
     Examples:
       jaxmusic convert song.mid song.musicxml

@@ -1,4 +1,4 @@
-"""Commands that say how good it is: evaluate and compare."""
+"""Commands that measure models and songs: evaluate and compare."""
 
 from __future__ import annotations
 
@@ -20,27 +20,24 @@ def evaluate(
     options: Annotated[config.Evaluation, tyro.conf.arg(name="")] = config.Evaluation(),  # noqa: B008
     sampling: Annotated[config.Sampling, tyro.conf.arg(name="")] = config.Sampling(),  # noqa: B008
 ) -> None:
-    """Reports how near a model, or any set of songs, comes to real music.
+    """Reports how close a model, or any set of songs, is to real music.
 
-    Of a model: it composes, and what it composes is compared with the songs that it was trained on;
-    songs that were held out say how well it foretells music, whether it does what it is asked for,
-    and how much real songs share with each other. Of songs, from whatever maker: they are compared
-    with a reference. Both write report.json and report.html into a folder; the page needs nothing
-    else. Files that cannot be read are skipped and named.
+    With --model, pieces composed by the model are compared with the songs that it was trained on.
+    Held-out songs measure how well it predicts music, how well it follows controls, and how much
+    real songs share with one another. With --songs, songs from any source are compared with those
+    of --reference. Both write report.json and a self-contained report.html into a folder. Files
+    that cannot be read are skipped and named.
 
-    For example:
-
-    jaxmusic evaluate --model runs/pop --out runs/pop/report
-
-    jaxmusic evaluate --model runs/pop --split test --pieces 100 --temperature 0.9
-
-    jaxmusic evaluate --songs samples --reference ~/midi/pop --out report
+    Examples:
+      jaxmusic evaluate --model runs/pop --out runs/pop/report
+      jaxmusic evaluate --model runs/pop --split test --pieces 100 --temperature 0.9
+      jaxmusic evaluate --songs samples --reference ~/midi/pop --out report
 
     Args:
       model: folder of a run, or a file that jaxmusic export wrote.
-      data: folder that holds the dataset of the run; the one that the run used if absent.
+      data: folder that holds the dataset of the run; by default the one that the run used.
       songs: folder, file or quoted glob of MIDI, MusicXML and ABC to report on, instead of a model.
-      reference: likewise, the real music that these songs are compared with.
+      reference: folder, file or quoted glob of the real music to compare these songs with.
       out: folder for the report; an older report in it is replaced.
       options: what is composed and measured.
       sampling: how the model's tokens are drawn.
@@ -48,9 +45,9 @@ def evaluate(
     if bool(model) == bool(songs):
         raise UserError("Give --model RUN, or --songs DIR with --reference DIR.")
     if bool(songs) != bool(reference):
-        raise UserError("Give --songs and --reference together: songs are compared with others.")
+        raise UserError("Give --songs and --reference together: one is compared with the other.")
     if songs and data:
-        raise UserError("Leave out --data: it goes with --model.")
+        raise UserError("Leave out --data: it applies to --model only.")
     from jaxmusic.reports import gather, terminal, writing
 
     if model:
@@ -71,22 +68,20 @@ def compare(
     /,
     out: Annotated[str, tyro.conf.arg(metavar="FILE")] = "",
 ) -> None:
-    """Puts runs side by side: what differs, how they learned, what their reports say.
+    """Compares runs: their settings, learning curves and reports.
 
-    A report is looked for in the folder report of a run, where
-    jaxmusic evaluate --model RUN --out RUN/report puts it. Folders of reports can be named in place
-    of runs, and so can reports on songs of other makers. Bits are compared at equal resolution and
-    on the same songs alone.
+    The report of a run is read from its folder report, where
+    jaxmusic evaluate --model RUN --out RUN/report writes it. Folders of reports, also of reports on
+    songs from other sources, can be named in place of runs. Bits are compared only at equal
+    resolution and on the same songs.
 
-    For example:
-
-    jaxmusic compare runs/small runs/large
-
-    jaxmusic compare runs/pop reports/others --out comparison.html
+    Examples:
+      jaxmusic compare runs/small runs/large
+      jaxmusic compare runs/pop reports/others --out comparison.html
 
     Args:
       runs: folders of runs or of reports.
-      out: also write the comparison as a page, ending in .html.
+      out: page to write the comparison to, ending in .html.
     """
     if out and not out.endswith(".html"):
         raise UserError(f"Name a page that ends in .html, not {out}.")

@@ -1,8 +1,9 @@
-"""Commands that work with a given piece: continue, infill, accompany, harmonise and vary."""
+"""Commands that work with a given piece: one for each task, made from one table."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
 
@@ -13,169 +14,123 @@ if TYPE_CHECKING:
     from jaxmusic.generate.composition import Composition
     from jaxmusic.model import MusicModel
 
-Model = Annotated[str, tyro.conf.arg(metavar="RUN")]
-Song = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-Bars = Annotated[str, tyro.conf.arg(metavar="BARS")]
-Controls = Annotated[config.Controls, tyro.conf.arg(name="")]
-Sampling = Annotated[config.Sampling, tyro.conf.arg(name="")]
-Output = Annotated[config.Output, tyro.conf.arg(name="")]
+Song = Annotated[
+    str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE", help="MIDI, MusicXML or ABC file.")
+]
 
 
-def continue_(
-    song: Song,
-    /,
-    model: Model,
-    bars: int = 0,
-    controls: Controls = config.Controls(),  # noqa: B008
-    sampling: Sampling = config.Sampling(),  # noqa: B008
-    output: Output = config.Output(),  # noqa: B008
-) -> None:
-    """Goes on with a piece, to exactly the length asked for.
+def _bars(name: str, text: str) -> Any:
+    """Type of an option that names bars, as in 9-16, 7 or 1-4,9-12."""
+    return Annotated[str, tyro.conf.arg(name=name, metavar="BARS", help=text)]
 
-    What is given stays as it is, note for note. New bars have the meter and tempo in force where
-    they begin. The duration is that of the whole; chords and form are those of the new bars.
 
-    For example:
+class Task(NamedTuple):
+    """A row of the table of tasks.
 
-    jaxmusic continue --model runs/pop song.mid --bars 8 --duration 3:00 --out longer.mid
-
-    Args:
-      song: MIDI file, MusicXML or ABC.
-      model: folder of a run, or a file that jaxmusic export wrote.
-      bars: how many bars of the song are the prompt; 0 for all of it.
-      controls: what the piece shall be like.
-      sampling: how tokens are drawn.
-      output: which checkpoint composes, and what is written.
+    Attributes:
+      help: what the command does, with an example.
+      bars: type of the option that is passed on as the bars of the task; by default no option.
+      default: its default; `tyro.MISSING` makes it required.
     """
-    _do("continue", model, song, bars, controls, sampling, output)
+
+    help: str
+    bars: Any = tyro.conf.Suppress[tyro.conf.Fixed[str]]
+    default: Any = ""
 
 
-def infill(
-    song: Song,
-    /,
-    model: Model,
-    bars: Bars,
-    controls: Controls = config.Controls(),  # noqa: B008
-    sampling: Sampling = config.Sampling(),  # noqa: B008
-    output: Output = config.Output(),  # noqa: B008
-) -> None:
-    """Writes some bars of a piece anew, so that they fit between the others.
+TASKS = {
+    "continue": Task(
+        """Continues a piece to an exact length.
 
-    All other bars stay as they are, note for note.
+        The given bars stay as they are, note for note. New bars have the meter and tempo in force
+        where they begin. --duration is the length of the whole piece; --chords and --form apply to
+        the new bars.
 
-    For example:
+        Examples:
+          jaxmusic continue --model runs/pop song.mid --bars 8 --duration 3:00 --out longer.mid
+        """,
+        Annotated[int, tyro.conf.arg(help="Bars of the song to continue from; 0 for all of it.")],
+        0,
+    ),
+    "infill": Task(
+        """Rewrites some bars of a piece so that they fit between the others.
 
-    jaxmusic infill --model runs/pop song.mid --bars 9-16 --out other.mid
+        All other bars stay as they are, note for note.
 
-    Args:
-      song: MIDI file, MusicXML or ABC.
-      model: folder of a run, or a file that jaxmusic export wrote.
-      bars: which bars to write, counted from 1, as in 9-16, 7 or 1-4,9-12.
-      controls: what the piece shall be like, where the given bars do not say it.
-      sampling: how tokens are drawn.
-      output: which checkpoint composes, and what is written.
-    """
-    _do("infill", model, song, bars, controls, sampling, output)
+        Examples:
+          jaxmusic infill --model runs/pop song.mid --bars 9-16 --out other.mid
+        """,
+        _bars("bars", "Bars to rewrite, counted from 1: 9-16, 7 or 1-4,9-12."),
+        tyro.MISSING,
+    ),
+    "accompany": Task(
+        """Adds the instruments of --instruments to a piece.
 
+        The given notes stay as they are. The chords are those of --chords; without it those of the
+        file, or else those found in the notes, where enough of them sound together.
 
-def accompany(
-    song: Song,
-    /,
-    model: Model,
-    controls: Controls = config.Controls(),  # noqa: B008
-    sampling: Sampling = config.Sampling(),  # noqa: B008
-    output: Output = config.Output(),  # noqa: B008
-) -> None:
-    """Adds instruments to a piece, those that --instruments names.
+        Examples:
+          jaxmusic accompany --model runs/pop melody.mid --instruments "bass, drums" --out band.mid
+        """
+    ),
+    "harmonise": Task(
+        """Finds chords for a melody and writes parts that play them.
 
-    What is given stays as it is, note for note. The chords are those of --chords, or else of the
-    file, or else found in the notes where enough of them sound together.
+        The parts are for a piano, or for the instruments of --instruments. The melody stays as it
+        is, note for note; the chords are written into the file as well.
 
-    For example:
+        Examples:
+          jaxmusic harmonise --model runs/pop melody.mid --instruments "piano, bass" --out song.mid
+        """
+    ),
+    "vary": Task(
+        """Rewrites a piece over the same chords, except for the bars of --keep.
 
-    jaxmusic accompany --model runs/pop melody.mid --instruments "bass, drums" --out band.mid
+        Kept bars stay as they are, note for note.
 
-    Args:
-      song: MIDI file, MusicXML or ABC.
-      model: folder of a run, or a file that jaxmusic export wrote.
-      controls: what the piece shall be like, and the instruments that are added.
-      sampling: how tokens are drawn.
-      output: which checkpoint composes, and what is written.
-    """
-    _do("accompany", model, song, "", controls, sampling, output)
-
-
-def harmonise(
-    song: Song,
-    /,
-    model: Model,
-    controls: Controls = config.Controls(),  # noqa: B008
-    sampling: Sampling = config.Sampling(),  # noqa: B008
-    output: Output = config.Output(),  # noqa: B008
-) -> None:
-    """Finds chords for a melody and writes parts that play them, on a piano or on --instruments.
-
-    The melody stays as it is, note for note; the chords are written into the file as well.
-
-    For example:
-
-    jaxmusic harmonise --model runs/pop melody.mid --instruments "piano, bass" --out song.mid
-
-    Args:
-      song: MIDI file, MusicXML or ABC.
-      model: folder of a run, or a file that jaxmusic export wrote.
-      controls: what the piece shall be like, and the instruments that are added.
-      sampling: how tokens are drawn.
-      output: which checkpoint composes, and what is written.
-    """
-    _do("harmonise", model, song, "", controls, sampling, output)
+        Examples:
+          jaxmusic vary --model runs/pop song.mid --keep 1-4,9-12 --out variation.mid
+        """,
+        _bars("keep", "Bars to keep, counted from 1: 1-4,9-12."),
+        tyro.MISSING,
+    ),
+}
 
 
-def vary(
-    song: Song,
-    /,
-    model: Model,
-    keep: Bars,
-    controls: Controls = config.Controls(),  # noqa: B008
-    sampling: Sampling = config.Sampling(),  # noqa: B008
-    output: Output = config.Output(),  # noqa: B008
-) -> None:
-    """Writes all bars of a piece anew, over the same chords, but for some that are kept.
+def _command(task: str, row: Task) -> Callable[..., None]:
+    """Makes the command of a task, a function whose arguments are its options."""
 
-    Kept bars stay as they are, note for note.
+    def run(
+        song: Song,
+        /,
+        model: composing.Model,
+        bars: str | int = row.default,
+        controls: composing.Controls = config.Controls(),  # noqa: B008
+        sampling: composing.Sampling = config.Sampling(),  # noqa: B008
+        output: composing.Output = config.Output(),  # noqa: B008
+    ) -> None:
+        from jaxmusic.formats import files
 
-    For example:
+        paths = composing.targets(output)
+        notes = files.read_notes(song)
 
-    jaxmusic vary --model runs/pop song.mid --keep 1-4,9-12 --out variation.mid
+        def perform(music: MusicModel, controls: config.Controls) -> list[Composition]:
+            return music.perform(
+                task=task,
+                music=notes,
+                bars=bars,
+                count=output.count,
+                sampling=sampling,
+                progress=True,
+                controls=controls,
+            )
 
-    Args:
-      song: MIDI file, MusicXML or ABC.
-      model: folder of a run, or a file that jaxmusic export wrote.
-      keep: which bars to keep, counted from 1, as in 1-4,9-12.
-      controls: what the piece shall be like, where the given bars do not say it.
-      sampling: how tokens are drawn.
-      output: which checkpoint composes, and what is written.
-    """
-    _do("vary", model, song, keep, controls, sampling, output)
+        composing.compose_and_write(model, controls, output, paths, perform)
+
+    run.__doc__ = row.help
+    run.__annotations__["bars"] = row.bars
+    return run
 
 
-def _do(
-    task: str,
-    model: str,
-    song: str,
-    bars: str | int,
-    controls: config.Controls,
-    sampling: config.Sampling,
-    output: config.Output,
-) -> None:
-    from jaxmusic.formats import files
-
-    wanted = composing.targets(output)
-    notes = files.read_notes(song)
-
-    def perform(music: MusicModel, asked: config.Controls) -> list[Composition]:
-        return music.perform(
-            *(task, notes, bars, output.count), sampling=sampling, progress=True, controls=asked
-        )
-
-    composing.compose_and_write(model, controls, output, wanted, perform)
+COMMANDS = {task: _command(task, row) for task, row in TASKS.items()}
+"""Commands by name."""

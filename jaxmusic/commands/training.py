@@ -5,18 +5,26 @@ from __future__ import annotations
 import dataclasses
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import tyro
 
 from jaxmusic import config
+from jaxmusic.commands import parsing
 from jaxmusic.core import settings
 from jaxmusic.core.errors import UserError
 
 
 def train(argv: Sequence[str]) -> int:
-    """Trains a model: `jaxmusic train CONFIG --run DIR [--field.name value ...]`."""
+    """Trains a model on a prepared dataset, or continues a run.
+
+    Args:
+      argv: a config, and options.
+
+    Returns:
+      The exit code.
+    """
     command = list(argv)
     experiment, argv = _experiment(argv)
 
@@ -25,26 +33,29 @@ def train(argv: Sequence[str]) -> int:
         restarts: int = 0,
         experiment: Annotated[config.Experiment, tyro.conf.arg(name="")] = experiment,
     ) -> int:
-        """Trains a model on a prepared dataset; the same command again goes on where it stopped.
-
-        Usage: jaxmusic train CONFIG --run DIR [--any.field value ...]
+        """Trains a model on a prepared dataset; the same command again resumes the run.
 
         CONFIG is a Python file with a function experiment(), or the name of one that comes with
-        jaxmusic. --model lstm replaces its model by one of another family, whose fields follow.
-        A run goes on from its own last checkpoint, else from the state of the run --resume-from,
-        else it starts from the weights of --init-from (a run, or a file that jaxmusic export
-        wrote), else from scratch; it says which. Ctrl-C, SIGTERM, SIGUSR1 and SIGUSR2 save and
-        leave. Several processes find one another by JAX_COORDINATOR_ADDRESS,
-        JAX_NUM_PROCESSES and JAX_PROCESS_ID, or by Slurm, Open MPI or the metadata of a TPU pod.
+        jaxmusic; any field of the experiment can be set by an option, and --model lstm replaces
+        its model by one of another family, whose fields follow. A run resumes from its own last
+        checkpoint, else from the state of the run --resume-from; else it starts from the weights
+        of --init-from (a run, or a file that jaxmusic export wrote), else from scratch. It prints
+        which. Ctrl-C, SIGTERM, SIGUSR1 and SIGUSR2 save and exit. Several processes find one
+        another by JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or by Slurm, Open
+        MPI or the metadata of a TPU pod.
 
         Exit codes: 0 finished, 1 a mistake, 2 wrong usage, 75 saved after a signal, 130 saved after
-        Ctrl-C, 70 stood still, 71 an error, 76 another process was lost.
+        Ctrl-C, 70 no progress, 71 an error, 76 another process was lost.
+
+        Examples:
+          jaxmusic train pop_cpu --data.dataset pop --run runs/pop
+          jaxmusic train my.py --run runs/mine --model.layers 8 --steps 10000 --restarts 5
+          jaxmusic train pop_cpu --run runs/tuned --init-from runs/pop --data.dataset mine
 
         Args:
           run: folder of the run: checkpoints, logs, TensorBoard events.
-          restarts: how many times in a row to start again after a crash, without a new checkpoint
-            in between.
-          experiment: fields of the experiment that differ from the config.
+          restarts: restarts after crashes in a row, without a new checkpoint in between.
+          experiment: fields of the experiment.
         """
         from jaxmusic.train import supervisor
 
@@ -58,17 +69,21 @@ def train(argv: Sequence[str]) -> int:
         keep_compiled()
         return process.run(experiment, run)
 
-    return _parse(run_experiment, argv, "jaxmusic train CONFIG")
+    return parsing.run(run_experiment, argv, "jaxmusic train CONFIG")
 
 
 def plan(argv: Sequence[str]) -> int:
-    """Plans memory, traffic and time of training: `jaxmusic plan CONFIG --topology v5e:16x16`."""
+    """Estimates memory, traffic and time of training on named hardware.
+
+    Args:
+      argv: a config, and options.
+
+    Returns:
+      The exit code.
+    """
     from jaxmusic.cluster.topology import compile_elsewhere
 
     compile_elsewhere()
-    from jaxmusic.planning import plan as planning
-    from jaxmusic.planning import text
-
     experiment, argv = _experiment(argv)
 
     def plan_experiment(
@@ -77,23 +92,29 @@ def plan(argv: Sequence[str]) -> int:
         json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
         experiment: Annotated[config.Experiment, tyro.conf.arg(name="")] = experiment,
     ) -> int:
-        """Plans memory, traffic and time of training on named hardware.
+        """Estimates memory, traffic and time of training on named hardware.
 
-        Usage: jaxmusic plan CONFIG --topology v5e:16x16 [--slices 2] [--json] [--any.field value]
+        CONFIG is a config as in jaxmusic train. For TPUs the real train step is compiled on this
+        machine, which takes a minute or two and needs pip install 'jaxmusic[plan]'. For GPUs it is
+        arithmetic. Without --topology, the costs that depend on the config alone are shown, and the
+        names of known hardware.
 
-        For TPUs the real train step is compiled here, which takes a minute or two and needs
-        pip install 'jaxmusic[plan]'. For GPUs, as in h100:8, it is arithmetic. Without --topology
-        it says what the config costs at all, and which hardware has a name.
+        Exit codes: 0 the step fits into memory, 3 it does not; settings that fit are then shown.
 
-        Ends with 0 if the step fits into memory, with 3 if it does not; then it looks for settings
-        that do.
+        Examples:
+          jaxmusic plan pretrain_100m
+          jaxmusic plan pretrain_100m --topology v5e:16x16 --slices 2
+          jaxmusic plan pretrain_1b --topology h100:8 --data.batch 64 --json
 
         Args:
-          topology: hardware and how much of it: v5e:16x16, v5p:4x4x8, v6e:4x4, v4:4x4x4, h100:8.
-          slices: slices of TPUs, joined by the data center's network.
+          topology: hardware and its size: v5e:16x16, v5p:4x4x8, v6e:4x4, v4:4x4x4 or h100:8.
+          slices: slices of TPUs, connected by the data center's network.
           json: print JSON instead of tables.
-          experiment: fields of the experiment that differ from the config.
+          experiment: fields of the experiment.
         """
+        from jaxmusic.planning import plan as planning
+        from jaxmusic.planning import text
+
         if not topology:
             print(text.costs(experiment))
             return 0
@@ -101,7 +122,7 @@ def plan(argv: Sequence[str]) -> int:
         print(text.as_json(found) if json else text.as_text(found))
         return 0 if found.fits else 3
 
-    return _parse(plan_experiment, argv, "jaxmusic plan CONFIG")
+    return parsing.run(plan_experiment, argv, "jaxmusic plan CONFIG")
 
 
 def status(
@@ -110,9 +131,9 @@ def status(
     json: bool = False,
     watch: bool = False,
 ) -> int:
-    """Shows how runs stand: progress, losses, speed, goodput, checkpoints, time left.
+    """Shows progress, losses, speed, checkpoints and time left of runs.
 
-    Reads the folder of a run, from anywhere, while it trains or afterwards.
+    Reads the folder of a run, on any machine, while it trains or afterwards.
 
     Examples:
       jaxmusic status runs/pop
@@ -121,8 +142,8 @@ def status(
 
     Args:
       run_folders: folders of runs.
-      json: print one JSON object on a line for each run.
-      watch: show it anew every two seconds, until Ctrl-C.
+      json: print a line of JSON for each run.
+      watch: refresh every two seconds, until Ctrl-C.
     """
     from jaxmusic.runs import status_text
 
@@ -136,7 +157,7 @@ def export(
     step: int | None = None,
     dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> None:
-    """Writes a trained model as one file that can be passed on and composes anywhere.
+    """Exports a trained model as one file that can be shared.
 
     Examples:
       jaxmusic export runs/pop --out pop.safetensors
@@ -146,32 +167,25 @@ def export(
     Args:
       run: folder of a run.
       out: file to write, ending in .safetensors.
-      step: training step of the checkpoint; the one with the best validation loss if absent.
-      dtype: float32 keeps every bit, bfloat16 takes half the room.
+      step: training step of the checkpoint; by default the one with the best validation loss.
+      dtype: float32 keeps every bit, bfloat16 takes half the space.
     """
     from jaxmusic.runs import weights
 
-    made = weights.export(run, out, step, dtype)
-    print(f"wrote {out}: the model of {run} at step {made}")
+    exported = weights.export(run, out, step, dtype)
+    print(f"wrote {out}: the model of {run} at step {exported}")
 
 
 def _experiment(argv: Sequence[str]) -> tuple[config.Experiment, Sequence[str]]:
-    """The experiment that is named first, and the other arguments."""
+    """Loads the experiment that is named first; returns it and the other arguments."""
     from jaxmusic.runs import experiments
 
     if not argv or argv[0].startswith("-"):
         if not set(argv) & {"-h", "--help"}:
             names = ", ".join(experiments.names())
-            raise UserError(f"name a config first, a Python file or one of: {names}")
+            raise UserError(f"Name a config first, a Python file or one of: {names}")
         return config.Experiment(), argv
     return _of_kind(experiments.load_experiment(argv[0]), list(argv[1:]))
-
-
-def _parse(command: Callable[..., int], argv: Sequence[str], prog: str) -> int:
-    """Parses the arguments of a command that takes an experiment, and runs it."""
-    # The fields of a union are those of the member that the experiment has.
-    config = (tyro.conf.AvoidSubcommands,)
-    return tyro.cli(command, args=list(argv), prog=prog, config=config)
 
 
 def _of_kind(
