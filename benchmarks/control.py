@@ -15,7 +15,6 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks import songs
-from benchmarks.endings import cut
 from benchmarks.runner import Options, Result, Row, in_parts
 from jaxmusic import config
 from jaxmusic.data.facts import DRUMS
@@ -172,7 +171,8 @@ class Bench:
 def opening(notes: Notes) -> Notes:
     """The first bars of a song, as many as end within `LENGTH`, but one at least."""
     lines = np.array([float(notes.seconds(tick)) for tick in harmony.half_bars(notes)[::2]])
-    return cut(notes, max(int((lines[1:] <= LENGTH).sum()), 1))
+    bars = max(int((lines[1:] <= LENGTH).sum()), 1)
+    return notes.until(int(harmony.half_bars(notes)[2 * bars]))
 
 
 def _tempos(rng: np.random.Generator) -> Iterator[Wish]:

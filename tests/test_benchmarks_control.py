@@ -1,18 +1,14 @@
-"""The benchmarks of control, endings, repetition and filling in, on models that are known."""
+"""The benchmark of control, on models that are known."""
 
 import types
 
 import numpy as np
 import pytest
 
-from benchmarks import control, endings, filling, repetition, runner
+from benchmarks import control, runner
 from benchmarks.runner import Options, Row
 from jaxmusic import config
-from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.metrical import MetricalCodec
-from jaxmusic.codecs.tasks import Given
-from jaxmusic.data import starter
-from jaxmusic.music.grid import quantise
 from jaxmusic.music.notes import PITCH_NAMES, make_notes
 
 BAR, BEAT = 1920, 480
@@ -139,44 +135,6 @@ def test_the_command_of_a_result_made_in_parts_makes_all_of_them():
     assert command == "python -m benchmarks control --count 4"
 
 
-def test_a_song_that_is_cut_ends_at_its_bar_line():
-    song = next(starter.corpus(1, first=3))
-    found = endings.cut(song, 9)
-    lines = endings.harmony.half_bars(song)[::2]
-    assert found.end == lines[9]
-    assert (found.onset + found.duration).max() <= found.end
-    assert len(found) == (song.onset < found.end).sum()
-    both = endings.measure([song])
-    assert both.known[0].tonic and not both.cut[0].lengthening > both.whole[0].lengthening
-    line = endings.cells("x", both.whole)
-    assert len(line) == len(endings.COLUMNS)
-
-
-def test_repetition_tells_songs_from_their_shuffled_bars():
-    found = repetition.measure(starter.corpus(4))
-    assert found.at(4)[0] > found.at(3)[0]
-    assert len(repetition.cells("x", found)) == 2 + len(repetition.LAGS) + 2 + 4
-
-
-def piece_and_hole():
-    piece, _ = quantise(endings.cut(next(starter.corpus(1, first=5)), 12))
-    marked = np.zeros(piece.bars, bool)
-    marked[4:6] = True
-    return piece, Given(TASKS.index("infill"), marked, np.zeros(16, bool), chords=False)
-
-
-def test_only_what_is_written_is_scored():
-    codec, (piece, given) = MetricalCodec(), piece_and_hole()
-    stream = codec.encode(piece, given=given)
-    weight = filling.written_portion(codec, stream)
-    inside = ~given.notes(piece)
-    assert int((codec.onset_tokens[stream] * weight).sum()) == inside.sum() > 0
-    first = int(np.argmax(weight))
-    assert codec.vocabulary.describe(int(stream[first - 1])).startswith("bar")
-    assert stream[first - 2] == codec.write
-    assert weight[-1] == 1
-
-
 class Forgetful:
     """A model that gives back what it was given but for the first note."""
 
@@ -188,19 +146,3 @@ class Forgetful:
         columns = ("onset", "duration", "pitch", "velocity", "track")
         notes = music.replace(**{name: getattr(music, name)[rows] for name in columns})
         return [types.SimpleNamespace(notes=notes)]
-
-
-@pytest.mark.parametrize("task", filling.ASKED)
-def test_a_note_that_was_given_and_does_not_come_back_is_missed(task):
-    music = endings.cut(next(starter.corpus(1, first=5)), 16)
-    wanted, whole = filling.perform(Forgetful(), task, music, 0)
-    assert 0 < wanted.total() <= len(music)
-    assert (wanted & filling.counted(whole)).total() == wanted.total() - 1
-
-
-def test_a_note_that_comes_back_another_one_is_missed():
-    song = next(starter.corpus(1, first=5))
-    louder = song.velocity.copy()
-    louder[0] += 1
-    wanted, found = filling.counted(song), filling.counted(song.replace(velocity=louder))
-    assert sum((wanted & found).values()) == len(song) - 1
