@@ -24,7 +24,6 @@ from jaxmusic.runs import experiments, goodput, status, status_text
 from jaxmusic.runs.log import read_log
 from jaxmusic.train import monitor, profiling, session, trackers, trainer
 from jaxmusic.train.meter import Meter
-from jaxmusic.train.step import Metrics
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Spread over a run: what a process writes at its end is lost when it is killed.
@@ -37,7 +36,8 @@ def fake_data(monkeypatch):
 
 
 def metrics(loss=2.0, skipped=0.0):
-    return Metrics(*(np.float32(x) for x in (10 * loss, 10, 0.5, 1e-3, skipped)))
+    names = ("nll", "weight", "grad_norm", "learning_rate", "skipped")
+    return {n: np.float32(x) for n, x in zip(names, (10 * loss, 10, 0.5, 1e-3, skipped))}
 
 
 class OnDevice:
@@ -57,7 +57,7 @@ def test_the_metrics_of_the_present_step_are_left_on_the_device(tmp_path):
     asked = set()
     watch = monitor.Monitor(epath.Path(tmp_path), fakes.experiment(**TOY), 0, 0.0, 100)
     for step in (1, 2, 3):
-        watch.step(step, Metrics(*(OnDevice(x, asked, step) for x in metrics())))
+        watch.step(step, {n: OnDevice(x, asked, step) for n, x in metrics().items()})
         assert asked == set(range(1, step))
     watch.flush()
     assert asked == {1, 2, 3}
@@ -98,7 +98,7 @@ def crashed(tmp_path_factory):
                 yield batch
 
     def device_get(tree):
-        if isinstance(tree, Metrics):
+        if isinstance(tree, dict) and "grad_norm" in tree:
             reads.append(tree)
         return get(tree)
 
@@ -382,7 +382,7 @@ def test_states_of_a_run(run, lines, held, now, state):
         found = status.status(run, now)
     assert found.state == state
     assert (found.reason == "OSError: no") == (state == "failed")
-    assert all(len(x) <= 80 for x in status_text.text(found).splitlines()[1:])
+    assert state in status_text.text([found])
 
 
 @pytest.mark.quick
@@ -398,17 +398,25 @@ def test_what_the_status_says(run):
         found = status.status(run, NOW)
     assert found.checkpoints.steps == (20, 40) and found.checkpoints.best == 20
     assert found.left == pytest.approx(60 * 2) and found.ends == pytest.approx(NOW + 120)
-    assert found["skipped"] == 40 and found.val_losses == ((19, 2.5),)
-    shown = status_text.text(found)
-    for words in (
-        *("training", " 40.0%  step 40 of 100", "2:00 min left, until", "0.2250", "▁"),
-        *("lowest 2.5000 at step 19", "81,234 tokens/s, MFU 41.2% of 8 x 197 TFLOP/s"),
-        *("p50 500 ms, p90 510 ms, p99 900 ms", "waiting for data 0.4%", "40 updates left out"),
-        *("20 (best), 40", "held up the steps for 20 ms", "1, the last on w-0 with 8 x TPU v5"),
-    ):
-        assert words in shown, words
-    assert "\x1b" not in shown and "\x1b[32mtraining" in status_text.text(found, colour=True)
-    status_text.text(found, unicode=False).encode("ascii")
+    assert found.skipped == 40 and found.val_losses == ((19, 2.5),)
+    shown = dict(re.split("  +", row, maxsplit=1) for row in status_text.text([found]).splitlines())
+    assert (
+        shown.items()
+        >= {
+            "state": "training",
+            "step": "40 of 100 (40.0%)",
+            "time left": "2:00 min",
+            "loss": "0.225",
+            "mfu": "0.412",
+            "step_p50": "500 ms",
+            "validation": "2.5000, lowest 2.5000 at step 19",
+            "updates left out": "40",
+            "checkpoints": "20 (best), 40",
+            "devices": "8 x TPU v5 lite",
+        }.items()
+    )
+    two = status_text.text([found, found]).splitlines()[1]
+    assert two.split() == ["state", "training", "training"]
     assert json.loads(found.to_json())["checkpoints"]["best"] == 20
 
 
@@ -441,8 +449,8 @@ def test_a_log_of_jaxmusic_0_1(run):
     found = status.status(run)
     assert found.state == "stopped" and found.step == 20 and found.starts is None
     assert found.goodput is None and found.left == pytest.approx(80 * 3.0)
-    shown = status_text.text(found)
-    assert "4:00 min of training left" in shown and "goodput" not in shown
+    shown = status_text.text([found])
+    assert "4:00 min" in shown and "goodput" not in shown
 
 
 @pytest.mark.quick
@@ -452,7 +460,7 @@ def test_the_status_of_no_run_is_a_sentence(run, tmp_path_factory, capsys):
         cli.main(["status", str(other), str(run)])
     said = capsys.readouterr()
     assert said.err == f"jaxmusic: Name the folder of a run: {other} holds no experiment.json.\n"
-    assert "step 0 of 100" in said.out
+    assert "0 of 100" in said.out
     with pytest.raises(SystemExit, match="1"):
         cli.main(["status"])
 
@@ -469,7 +477,7 @@ def test_watching_ends_with_ctrl_c(run, monkeypatch, capsys):
     monkeypatch.setattr(status_text.time, "sleep", sleep)
     with pytest.raises(SystemExit, match="0"):
         cli.main(["status", str(run), "--watch"])
-    assert capsys.readouterr().out.count("step 0 of 100") == 3
+    assert capsys.readouterr().out.count("0 of 100") == 3
 
 
 @pytest.mark.quick
@@ -483,15 +491,11 @@ def test_the_status_needs_no_jax(run):
 
 
 @pytest.mark.quick
-def test_sparklines_and_durations():
-    assert status_text.sparkline([1, 2, 3, 4, 5, 6, 7, 8]) == "▁▂▃▄▅▆▇█"
-    assert status_text.sparkline([8, 6, 2, 0], width=2) == "█▁"
-    assert status_text.sparkline([3.0]) == "▁" and status_text.sparkline([]) == ""
+def test_durations():
     seconds = (0.0123, 7.25, 187, 8100, 300_000)
     assert [status_text.duration(s) for s in seconds] == [
         *("12.3 ms", "7.25 s", "3:07 min", "2:15 h", "3.5 days")
     ]
-    assert status_text.size(1_500_000_000) == "1.5 GB"
 
 
 def test_the_tracker_in_the_documentation_works(tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import tyro
@@ -90,7 +89,7 @@ def compare(
     from jaxmusic.reports import terminal
 
     found = comparing.entries(runs)
-    print(terminal.compared(found, (sys.stdout.encoding or "").lower().startswith("utf")))
+    print(terminal.compared(found))
     if out:
         save(out, comparing.html(found).encode())
         print(f"wrote {out}")

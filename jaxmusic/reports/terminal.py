@@ -11,19 +11,15 @@ from typing import Any
 
 from jaxmusic.reports.compare import Entry, tables
 from jaxmusic.reports.sections import in_short
-from jaxmusic.runs.status_text import sparkline
 
 WIDTH = 100
-CURVE = 24
 
 
-def compared(found: Sequence[Entry], unicode: bool = True) -> str:
-    """Tables with a column for each run, and learning curves."""
+def compared(found: Sequence[Entry]) -> str:
+    """Returns tables with a column for each run."""
     out = []
     for table in tables(found):
         rows = [("", *(e.name for e in found)), *((r.name, *r.cells) for r in table.rows)]
-        if table.title == "Training":
-            rows += _curves(found, unicode)
         out.append(f"{table.title}\n{textwrap.fill(table.lead, WIDTH)}\n\n{_aligned(rows)}")
         if table.note:
             out[-1] += f"\n\n{textwrap.fill(table.note, WIDTH)}"
@@ -39,16 +35,6 @@ def plain(text: str) -> str:
     """HTML as text."""
     spaced = re.sub(r"\s*<small>", " (", text).replace("</small>", ")")
     return html.unescape(re.sub(r"<[^>]*>", "", spaced))
-
-
-def _curves(found: Sequence[Entry], unicode: bool) -> list[tuple[str, ...]]:
-    rows = []
-    for kind in ("training", "validation"):
-        losses = [[loss for _, loss in (e.run or {}).get(kind, [])] for e in found]
-        cells = [sparkline(values, CURVE, unicode) or "not defined" for values in losses]
-        if any(losses):
-            rows.append((f"{kind} loss", *cells))
-    return rows
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
