@@ -60,8 +60,8 @@ class Model:
     def prepare(self):
         return self.family.prepare(self.config, self.params)
 
-    def begin(self, rows, length, **options):
-        return self.family.begin(self.config, rows, length, **options)
+    def begin(self, rows, length):
+        return self.family.begin(self.config, rows, length)
 
     def feed(self, *args, **options):
         return self._feed(self.config, *args, **options)
@@ -224,7 +224,7 @@ def test_decoding_in_a_while_loop(model):
 def test_rows_skip_events_and_take_them_back(model):
     """Each row gives the logits of a stream in which what it skipped or took back never was."""
     rng, events = np.random.default_rng(3), music_like(3, 40)
-    weights, state = model.prepare(), model.begin(3, 64, skips=True)
+    weights, state = model.prepare(), model.begin(3, 64)
     keep = rng.random((3, 40)) < 0.7
     keep[:, 0] = True
     logits, state = model.feed(

@@ -60,7 +60,7 @@ class Bigram:
     def prepare(self, config, params):
         return params["table"]
 
-    def begin(self, config, rows, length, skips=False):
+    def begin(self, config, rows, length):
         return jnp.zeros(rows, jnp.int32)
 
     def feed(self, config, weights, state, events, count=None, keep=None):

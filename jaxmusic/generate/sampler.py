@@ -127,7 +127,7 @@ class Sampler:
             ready = self._all_see(forced, branches, ready)
         room = min(self.context, bucket(ready + CHUNK))
         rows = len(prompts) if branches is None else len(branches.tokens)
-        memory = self.family.begin(self.model, rows, room, skips=branches is not None)
+        memory = self.family.begin(self.model, rows, room)
         width = min(room, max(CHUNK, 1 << ready.bit_length()))  # few widths, few programs
         state, memory, opinions = self._extend(
             self._weights, forced[:, :width], memory, plan, ready, branches, rules=planner.rules

@@ -82,14 +82,13 @@ class Family(Protocol):
     def prepare(self, config: Any, params: Params) -> Any:
         """Returns the parameters as decoding wants them."""
 
-    def begin(self, config: Any, rows: int, length: int, skips: bool = False) -> Any:
+    def begin(self, config: Any, rows: int, length: int) -> Any:
         """Makes the state of `rows` empty streams.
 
         Args:
           config: shape of the model.
           rows: number of streams.
           length: events for which there is room; `grow` makes more.
-          skips: whether rows may skip events or be taken back.
         """
 
     def feed(
@@ -111,7 +110,7 @@ class Family(Protocol):
           count: int32 [], how many of them are read, the first ones; None for all. What follows is
             padding.
           keep: bool [B, S], False where a row skips an event as if it were not there; None keeps
-            all. Needs a state that `skips`.
+            all.
 
         Returns:
           Float32 logits [B, V] of the token after the last event read, and the new state.

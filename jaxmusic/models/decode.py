@@ -27,23 +27,13 @@ class Cache(NamedTuple):
       k, v: for each layer [B Hkv, length, D]. The shape is that of the products they go into: with
         anything between the update and the product, XLA:CPU would copy the whole cache for every
         token.
-      place: int32 [], where the next event is written; the rows share it.
-      read: int32 [B], events read by each row; None where rows skip nothing.
-      hidden: bool [B, length], places that a row skipped or took back; None likewise.
+      place: int32 [B], events read by each row, and so where its next one is written. Writes at
+        places of their own take XLA:CPU no longer than one slice for all rows.
     """
 
     k: tuple[jax.Array, ...]
     v: tuple[jax.Array, ...]
     place: jax.Array
-    read: jax.Array | None
-    hidden: jax.Array | None
-
-
-class Mark(NamedTuple):
-    """A moment to which rows of a cache can go back: int32 [B] each, see `Cache`."""
-
-    place: jax.Array
-    read: jax.Array
 
 
 MOST_PARTS = 4
@@ -124,18 +114,14 @@ def product(x: jax.Array, matrix: jax.Array, dtype: Any = None) -> jax.Array:
     return out.reshape(*x.shape[:-1], -1)
 
 
-def begin(config: configs.Transformer, rows: int, length: int, skips: bool = False) -> Cache:
+def begin(config: configs.Transformer, rows: int, length: int) -> Cache:
     """Makes an empty cache; see `jaxmusic.models.base.Family.begin`."""
     shape = (rows * config.kv_heads, length, config.head_dim)
 
     def zeros() -> tuple[jax.Array, ...]:
         return tuple(jnp.zeros(shape, config.dtype) for _ in range(config.layers))
 
-    place = jnp.zeros((), jnp.int32)
-    if not skips:
-        return Cache(zeros(), zeros(), place, None, None)
-    read, hidden = jnp.zeros(rows, jnp.int32), jnp.zeros((rows, length), bool)
-    return Cache(zeros(), zeros(), place, read, hidden)
+    return Cache(zeros(), zeros(), jnp.zeros(rows, jnp.int32))
 
 
 def grow(cache: Cache, length: int) -> Cache:
@@ -146,10 +132,7 @@ def grow(cache: Cache, length: int) -> Cache:
     """
     more = length - cache.k[0].shape[1]
     k, v = (tuple(jnp.pad(x, ((0, 0), (0, more), (0, 0))) for x in side) for side in cache[:2])
-    hidden = cache.hidden
-    if hidden is not None:
-        hidden = jnp.pad(hidden, ((0, 0), (0, more)))
-    return cache._replace(k=k, v=v, hidden=hidden)
+    return cache._replace(k=k, v=v)
 
 
 def feed(
@@ -160,34 +143,25 @@ def feed(
     count: jax.Array | int | None = None,
     keep: jax.Array | None = None,
 ) -> tuple[jax.Array, Cache]:
-    """Reads S more events; see `jaxmusic.models.base.Family.feed`.
-
-    Rows share the places that they write to, and a row that skips an event hides its place:
-    places of their own would take a scatter instead of one slice, which XLA:CPU does by copying
-    the cache.
-    """
-    rows, size = events.token.shape
-    start, first = cache.place, jnp.zeros((), jnp.int32)
-    x = embed(events, weights.tables).astype(config.dtype)
+    """Reads S more events; see `jaxmusic.models.base.Family.feed`."""
+    (rows, size), length = events.token.shape, cache.k[0].shape[1]
     number = size if count is None else count
-    read, hidden, heads_hidden = cache.read, cache.hidden, None
-    if hidden is None or read is None:
-        index = jnp.broadcast_to(start + jnp.arange(size), (rows, size))
-    else:
-        keep = jnp.ones((rows, size), bool) if keep is None else keep
-        keep &= jnp.arange(size) < number
-        index = read[:, None] + jnp.cumsum(keep, axis=1) - 1
-        hidden = jax.lax.dynamic_update_slice(hidden, ~keep, (first, start))
-        read = read + keep.sum(1, dtype=jnp.int32)
-        heads_hidden = jnp.repeat(hidden, config.kv_heads, axis=0)
-    rope = position.angles(config, index, events.time, events.pitch)
+    keep = jnp.ones((rows, size), bool) if keep is None else keep
+    keep &= jnp.arange(size) < number
+    place = cache.place[:, None] + jnp.cumsum(keep, axis=1, dtype=jnp.int32) - 1
+    # What a row skips is written past the end of the cache, which drops it.
+    target = jnp.repeat(jnp.where(keep, place, length), config.kv_heads, axis=0)
+    group = jnp.arange(len(target))[:, None]
+    seen = jnp.repeat(place, config.kv_heads, axis=0)
+    rope = position.angles(config, place, events.time, events.pitch)
+    x = embed(events, weights.tables).astype(config.dtype)
     ks, vs = [], []
     for w, k, v in zip(weights.layers, cache.k, cache.v, strict=True):
         h = product(rms_norm(x, w["attention_norm"]), w["joined"])
         q, new_k, new_v = _split(config, h, w, rope)
-        k = jax.lax.dynamic_update_slice(k, new_k.astype(k.dtype), (first, start, first))
-        v = jax.lax.dynamic_update_slice(v, new_v.astype(v.dtype), (first, start, first))
-        mixed = _attend(q, k, v, start, size, heads_hidden)
+        k = k.at[group, target].set(new_k.astype(k.dtype), mode="drop")
+        v = v.at[group, target].set(new_v.astype(v.dtype), mode="drop")
+        mixed = _attend(q, k, v, seen)
         mixed = mixed.reshape(rows, config.heads, size, -1).transpose(0, 2, 1, 3)
         x = x + product(mixed.reshape(rows, size, -1), w["output"])
         h = product(rms_norm(x, w["hidden_norm"]), w["gate_up"])
@@ -198,45 +172,28 @@ def feed(
     x = jax.lax.dynamic_index_in_dim(x, number - 1, axis=1, keepdims=False)
     x = rms_norm(x, weights.norm)
     logits = softcapped(product(x, weights.output, wide(x.dtype)), config.softcap)
-    return logits, Cache(tuple(ks), tuple(vs), start + number, read, hidden)
+    read = cache.place + keep.sum(1, dtype=jnp.int32)
+    return logits, Cache(tuple(ks), tuple(vs), read)
 
 
-def mark(cache: Cache) -> Mark:
-    """Returns the present moment of each row, to which `rewind` goes back."""
-    assert cache.read is not None
-    return Mark(jnp.broadcast_to(cache.place, cache.read.shape), cache.read)
+def mark(cache: Cache) -> jax.Array:
+    """Returns the present moment of each row (int32 [B]), to which `rewind` goes back."""
+    return cache.place
 
 
-def rewind(cache: Cache, mark: Mark, rows: jax.Array) -> Cache:
+def rewind(cache: Cache, mark: jax.Array, rows: jax.Array) -> Cache:
     """Takes back what some rows (bool [B]) have read since a mark."""
-    assert cache.hidden is not None
-    assert cache.read is not None
-    place = jnp.arange(cache.hidden.shape[1])
-    since = (place >= mark.place[:, None]) & (place < cache.place)
-    return cache._replace(
-        hidden=cache.hidden | (rows[:, None] & since),
-        read=jnp.where(rows, mark.read, cache.read),
-    )
+    return cache._replace(place=jnp.where(rows, mark, cache.place))
 
 
-def _attend(
-    q: jax.Array,
-    k: jax.Array,
-    v: jax.Array,
-    start: jax.Array | int,
-    count: int,
-    hidden: jax.Array | None,
-) -> jax.Array:
+def _attend(q: jax.Array, k: jax.Array, v: jax.Array, place: jax.Array) -> jax.Array:
     """Attention [G, Q, D] of queries [G, Q, D] to keys and values [G, length, D].
 
-    Query i of a group stands at place start + i % count and sees the places up to its own, but for
-    those that are hidden [G, length].
+    Query i of a group sees the places up to that of event i % S, of which `place` is int32 [G, S].
     """
-    place = start + jnp.arange(q.shape[1]) % count
+    place = jnp.tile(place, (1, q.shape[1] // place.shape[1]))
     scores = jnp.einsum("gqd,gkd->gqk", q, k.astype(q.dtype), preferred_element_type=wide(q.dtype))
-    visible = place[:, None] >= jnp.arange(k.shape[1])
-    if hidden is not None:
-        visible = visible & ~hidden[:, None]
+    visible = place[..., None] >= jnp.arange(k.shape[1])
     scores = jnp.where(visible, scores, HIDDEN)
     shares = jnp.exp(scores - scores.max(-1, keepdims=True))
     mixed = jnp.einsum(

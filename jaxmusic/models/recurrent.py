@@ -189,7 +189,7 @@ def prepare(config: configs.LSTM, params: Params) -> Params:
     return {name: v.astype(dtype) if name in matrices else v for name, v in params.items()}
 
 
-def begin(config: configs.LSTM, rows: int, length: int, skips: bool = False) -> State:
+def begin(config: configs.LSTM, rows: int, length: int) -> State:
     """Makes the state of `rows` empty streams; any number of events has room in it."""
     shape = (rows, config.layers, config.width)
     return State(jnp.zeros(shape, config.dtype), jnp.zeros(shape, wide(config.dtype)))
