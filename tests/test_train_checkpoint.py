@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from jaxmusic import cli, config
 from jaxmusic.codecs.registry import make_codec
+from jaxmusic.core import settings
 from jaxmusic.core.errors import UserError
 from jaxmusic.models import transformer
 from jaxmusic.runs import checkpoint, weights
@@ -102,7 +103,7 @@ def test_a_checkpoint_says_what_it_was_made_from(made):
     assert info["step"] == 6 and info["seed"] == 0 and info["seconds"] > 0
     assert (info["dataset"], info["manifest"]) == ("fake:1.0.0", "abc")
     assert info["codec"] == stored.codec.fingerprint
-    assert info["experiment"] == dataclasses.asdict(fakes.experiment())
+    assert info["experiment"] == settings.plain(fakes.experiment())
     assert info["validation"]["loss"] > 0 and info["jaxmusic"]
 
 

@@ -62,7 +62,7 @@ def watched(starter_data, tmp_path_factory):
     class Samples(samples.Samples):
         def __call__(self, step, params):
             super().__call__(step, params)
-            assert self._composer.sampler.weights is None
+            assert self._composer.sampler._weights is None
             sizes.append((step, self._composer.sampler._sample._cache_size()))
             if step == 4 and len(sizes) == 2:
                 raise KeyboardInterrupt

@@ -6,15 +6,11 @@ It ends when the pipe is closed, so none outlives the one who reads, however tha
 
 from __future__ import annotations
 
-import logging
-import signal
 from collections.abc import Iterator
-from multiprocessing import connection
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxmusic.codecs.registry import read_codec
 from jaxmusic.config import Data
 from jaxmusic.data import processes
 
@@ -63,7 +59,7 @@ class _Reader:
     """One process and its pipe."""
 
     def __init__(self, order: Order):
-        self.process, self.inbox, outbox = processes.start("jaxmusic.data.feeding")
+        self.process, self.inbox, outbox = processes.start("jaxmusic.data.reading")
         with outbox:
             outbox.send(order)
 
@@ -82,23 +78,3 @@ class _Reader:
         self.process.kill()
         self.process.wait()
         self.inbox.close()
-
-
-def serve(inbox_fd: int, outbox_fd: int) -> None:
-    """The life of a reading process: an order, then batches until nobody takes them."""
-    from jaxmusic.data.loader import Loader
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.disable(logging.WARNING)  # the one who reads has warned already
-    with connection.Connection(inbox_fd, writable=False) as inbox:
-        order = inbox.recv()
-    outbox = connection.Connection(outbox_fd, readable=False)
-    loader = Loader(order.data, read_codec(order.codec), order.split, order.seed)
-    step = order.start
-    while True:
-        columns = loader.columns(step, order.process_index, order.process_count)
-        try:
-            outbox.send_bytes(np.ascontiguousarray(columns).data)
-        except BrokenPipeError:
-            return
-        step += order.stride

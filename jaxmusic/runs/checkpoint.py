@@ -276,7 +276,8 @@ def _state(items: dict[str, Any], like: State) -> State:
         **items["rest"],
         "params": items["params"],
         AVERAGE: items.get(AVERAGE, {}),
-        "frozen": {},
+        # Frozen parameters are no part of a checkpoint: the caller puts them in.
+        "frozen": {name: {} for name in like.frozen},
     }
     return like._replace(**whole)
 
