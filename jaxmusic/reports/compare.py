@@ -11,16 +11,15 @@ from etils import epath
 from jaxmusic.core import paths
 from jaxmusic.core.errors import UserError
 from jaxmusic.evaluate import likelihood
-from jaxmusic.reports import model_sections, page, plots, runs
+from jaxmusic.reports import page, plots, runs, text
 from jaxmusic.reports.gather import VERSION
-from jaxmusic.reports.page import Section, escape
-from jaxmusic.reports.sections import near
-from jaxmusic.reports.writing import JSON
+from jaxmusic.reports.summary import near
+from jaxmusic.reports.writing import JSON, LIKELIHOOD
 from jaxmusic.runs.folder import EXPERIMENT
 
 REPORT = "report"
 """Folder in a run in which its report is looked for."""
-NOTHING = page.NOT_DEFINED
+NOTHING = text.NOT_DEFINED
 NONE = "no report"
 
 
@@ -114,12 +113,12 @@ def tables(found: Sequence[Entry]) -> list[Table]:
 
 def _training(found: Sequence[Entry]) -> Table:
     kinds: list[tuple[str, str, Callable[[Any], str]]] = [
-        ("parameters", "parameters", page.number),
-        ("steps made", "steps", page.number),
-        ("time of training", "seconds", page.clock),
-        ("best validation loss", "best", lambda x: page.number(x, 4)),
-        ("last validation loss", "last", lambda x: page.number(x, 4)),
-        ("dataset", "dataset", lambda x: escape(x or NOTHING)),
+        ("parameters", "parameters", text.number),
+        ("steps made", "steps", text.number),
+        ("time of training", "seconds", text.clock),
+        ("best validation loss", "best", lambda x: text.number(x, 4)),
+        ("last validation loss", "last", lambda x: text.number(x, 4)),
+        ("dataset", "dataset", lambda x: x or NOTHING),
     ]
     rows = [
         Row(name, tuple(show((e.run or {}).get(key)) for e in found)) for name, key, show in kinds
@@ -137,7 +136,7 @@ def _settings(found: Sequence[Entry]) -> Table:
     names = list(dict.fromkeys(name for values in known for name in values))
     rows = []
     for name in names:
-        cells = [escape(values[name]) if name in values else NOTHING for values in known]
+        cells = [text.readable(values[name]) if name in values else NOTHING for values in known]
         if len(set(cells)) > 1:
             rows.append(Row(name, tuple(cell or "empty" for cell in cells)))
     return Table("Settings", "Settings in which they differ; all others are the same.", tuple(rows))
@@ -153,10 +152,10 @@ def _likelihood(found: Sequence[Entry]) -> Table:
     except UserError as error:
         note = f"Not comparable. {error}"
     rows = []
-    for key, title in model_sections.FIGURES.items() if known and not note else ():
+    for key, title in LIKELIHOOD.items() if known and not note else ():
         cells = [known[e.name]["figures"][key] if e.name in known else None for e in found]
         rows.append(
-            Row(title, tuple(page.interval(c) if c else missing(e) for c, e in zip(cells, found)))
+            Row(title, tuple(text.interval(c) if c else missing(e) for c, e in zip(cells, found)))
         )
     if note:
         rows = [
@@ -193,20 +192,20 @@ def _statistics(found: Sequence[Entry]) -> Table:
 
 def _away(row: dict[str, Any]) -> str:
     away, floor = row["distance"]["difference"], row["floor"]["difference"]
-    return f"{page.number(away, 2)} <small>floor {page.number(floor, 2)}</small>"
+    return f"{text.number(away, 2)}\nfloor {text.number(floor, 2)}"
 
 
 def _songs(found: Sequence[Entry]) -> Table:
     kinds: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
-        ("songs", lambda r: page.number(r["sets"]["ours"]["songs"])),
-        ("end on the home chord", lambda r: page.percent(r["endings"]["ours"]["tonic"])),
-        ("end cut off", lambda r: page.percent(r["endings"]["ours"]["cut_off"])),
-        ("bars four apart alike", lambda r: page.number(r["repetition"]["ours"]["likeness"]["4"])),
-        ("bars eight apart alike", lambda r: page.number(r["repetition"]["ours"]["likeness"]["8"])),
-        ("stuck in one bar", lambda r: page.percent(r["repetition"]["ours"]["stuck"])),
-        ("with a copied passage", lambda r: page.percent(r["originality"]["ours"]["copied"])),
-        ("telling notes, median", lambda r: page.number(r["originality"]["ours"]["median"])),
-        ("telling notes, most", lambda r: page.number(r["originality"]["ours"]["most"])),
+        ("songs", lambda r: text.number(r["sets"]["ours"]["songs"])),
+        ("end on the home chord", lambda r: text.percent(r["endings"]["ours"]["tonic"])),
+        ("end cut off", lambda r: text.percent(r["endings"]["ours"]["cut_off"])),
+        ("bars four apart alike", lambda r: text.number(r["repetition"]["ours"]["likeness"]["4"])),
+        ("bars eight apart alike", lambda r: text.number(r["repetition"]["ours"]["likeness"]["8"])),
+        ("stuck in one bar", lambda r: text.percent(r["repetition"]["ours"]["stuck"])),
+        ("with a copied passage", lambda r: text.percent(r["originality"]["ours"]["copied"])),
+        ("telling notes, median", lambda r: text.number(r["originality"]["ours"]["median"])),
+        ("telling notes, most", lambda r: text.number(r["originality"]["ours"]["most"])),
     ]
     rows = [
         Row(name, tuple(show(e.report) if e.report else NONE for e in found))
@@ -226,7 +225,7 @@ def _control(found: Sequence[Entry]) -> Table:
         known = [part[control]["figures"][0] if control in part else None for part in parts]
         title = f"{control}: {next(k['name'] for k in known if k)}"
         cells = [
-            f"{page.number(k['asked'])} <small>not asked {page.number(k['not_asked'])}</small>"
+            f"{text.number(k['asked'])}\nnot asked {text.number(k['not_asked'])}"
             if k
             else missing(e)
             for k, e in zip(known, found)
@@ -241,31 +240,33 @@ def missing(entry: Entry) -> str:
 
 
 def html(found: Sequence[Entry]) -> str:
-    """The comparison as a page."""
-    head = ("", *(escape(entry.name) for entry in found))
-    sections = []
-    for table in tables(found):
-        rows = [(escape(row.name), *row.cells) for row in table.rows]
-        body = page.table(table.title, head, rows)
-        body += f"<p>{escape(table.note)}</p>" if table.note else ""
-        if table.title == "Training":
-            body += _curves(found)
-        sections.append(Section(table.title, table.lead, body))
+    """Returns the comparison as a page."""
+    made = tables(found)
     names = ", ".join(entry.name for entry in found)
-    return page.page("Comparison", f"Side by side: {names}.", sections)
+    return page.render(
+        "compare.html.j2",
+        title="Comparison",
+        lead=f"Side by side: {names}.",
+        sections=[table.title for table in made],
+        head=("", *(entry.name for entry in found)),
+        tables=[
+            table._asdict() | {"rows": [(row.name, *row.cells) for row in table.rows]}
+            for table in made
+        ],
+        curves=_curves(found),
+    )
 
 
-def _curves(found: Sequence[Entry]) -> str:
+def _curves(found: Sequence[Entry]) -> plots.Picture | None:
     known = {
         e.name: (e.run["training"], e.run["validation"])
         for e in found
         if e.run and (e.run["training"] or e.run["validation"])
     }
     if not known:
-        return ""
+        return None
     last = ((name, both[1][-1][1] if both[1] else None) for name, both in known.items())
     alt = "Learning curves; last validation loss: " + ", ".join(
         f"{name} {NOTHING if loss is None else f'{loss:.4g}'}" for name, loss in last
     )
-    told = "Loss by step: thin lines are training, lines with dots validation."
-    return page.figure(plots.curves(known, alt), told, "wide")
+    return plots.curves(known, alt, "Loss by step: thin lines are training, dots validation.")

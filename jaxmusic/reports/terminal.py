@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import itertools
-import re
 import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from jaxmusic.reports.compare import Entry, tables
-from jaxmusic.reports.sections import in_short
+from jaxmusic.reports.summary import in_short
 
 WIDTH = 100
 
@@ -27,22 +25,21 @@ def compared(found: Sequence[Entry]) -> str:
 
 
 def summed(report: dict[str, Any]) -> str:
-    """What stands out in a report, as lines."""
-    return "\n".join(f"  {plain(line)}" for line in in_short(report))
-
-
-def plain(text: str) -> str:
-    """HTML as text."""
-    spaced = re.sub(r"\s*<small>", " (", text).replace("</small>", ")")
-    return html.unescape(re.sub(r"<[^>]*>", "", spaced))
+    """Returns the main findings of a report, one on a line."""
+    return "\n".join(f"  {line}" for line in in_short(report))
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
     """Columns of text, numbers to the right; a column is as wide as its widest cell."""
-    cells = [[plain(cell) for cell in row] for row in rows]
+    cells = [[_on_one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in itertools.zip_longest(*cells, fillvalue="")]
     lines = []
     for first, *rest in cells:
         line = "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:]))])
         lines.append("  " + line.rstrip())
     return "\n".join(lines)
+
+
+def _on_one_line(cell: str) -> str:
+    first, *rest = cell.split("\n")
+    return first if not rest else f"{first} ({', '.join(rest)})"
