@@ -23,7 +23,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     5: ("evaluate",),
     4: ("data", "generate", "runs"),
     3: ("codecs", "formats"),
-    2: ("cluster", "models", "music", "parallel"),
+    2: ("cluster", "models", "music"),
     1: ("config", "core", "version"),
 }
 """Rooms of each floor: modules and folders of the package."""

@@ -17,7 +17,7 @@ import tqdm
 
 from benchmarks import ngram
 from benchmarks.runner import Options, Result, Row, chosen_data
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.core.events import Batch
 from jaxmusic.data import loader
 from jaxmusic.runs import folder as runs

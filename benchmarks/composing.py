@@ -14,7 +14,7 @@ from benchmarks import throughput
 from benchmarks.llama import llama
 from benchmarks.runner import Options, Result, Row, peer
 from jaxmusic import config
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.generate import decoding
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.controls import Wishes

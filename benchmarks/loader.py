@@ -24,7 +24,7 @@ import tqdm
 
 from benchmarks.beats import SETS
 from benchmarks.runner import Options, Result, Row
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.config import Data, Prepare, Tasks
 from jaxmusic.data.builder import prepare
 from jaxmusic.data.loader import Loader

@@ -19,7 +19,7 @@ import tqdm
 from benchmarks import runner
 from benchmarks.runner import Options, Result, Row
 from jaxmusic import config
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.data import cleaning
 from jaxmusic.formats import midi
 from jaxmusic.music import beats, grid

@@ -21,7 +21,7 @@ from typing import Any
 
 import jaxmusic
 from jaxmusic import config
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 
 FOLDER = pathlib.Path(__file__).parent
 RESULTS = FOLDER / "results"

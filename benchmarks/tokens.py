@@ -19,7 +19,7 @@ from benchmarks import runner
 from benchmarks.beats import SETS
 from benchmarks.prepare import Peer
 from benchmarks.runner import Options, Result, Row
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.config import Codec
 from jaxmusic.core.errors import UserError
 from jaxmusic.data.sources import MusicFile, find

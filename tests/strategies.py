@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from jaxmusic import config
 from jaxmusic.codecs.layout import BARS_LEFT, DEFAULT_STYLES, TASKS, bars_left_index
-from jaxmusic.codecs.performance import PerformanceCodec
-from jaxmusic.codecs.performance_notes import Performance
+from jaxmusic.codecs.performance.codec import PerformanceCodec
+from jaxmusic.codecs.performance.notes import Performance
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.music import grid
 from jaxmusic.music.meters import METERS, TEMPOS

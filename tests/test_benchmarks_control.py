@@ -8,7 +8,7 @@ import pytest
 from benchmarks import control, runner
 from benchmarks.runner import Options, Row
 from jaxmusic import config
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.music.notes import PITCH_NAMES, make_notes
 
 BAR, BEAT = 1920, 480

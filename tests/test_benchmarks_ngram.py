@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import baseline, ngram
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.core.events import Batch, Events
 
 

@@ -17,7 +17,7 @@ import pytest
 import train_fakes as fakes
 
 from jaxmusic import config
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.core import leases, paths
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import catalog, mirror

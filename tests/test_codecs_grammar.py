@@ -9,9 +9,9 @@ import pytest
 import strategies
 
 from jaxmusic import config
-from jaxmusic.codecs.grammar import FAR, Grammar, Rules
 from jaxmusic.codecs.layout import BARS_LEFT
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
+from jaxmusic.codecs.metrical.grammar import FAR, Grammar, Rules
 from jaxmusic.music import grid, meters
 
 STEPS = 512
@@ -265,7 +265,7 @@ def test_bars_left_beyond_the_table(walker):
 
 @pytest.mark.quick
 def test_every_kind_of_token_has_its_place():
-    from jaxmusic.codecs import grammar
+    from jaxmusic.codecs.metrical import grammar
 
     codec = MetricalCodec(config.Codec(24, 32))
     names = set(codec.vocabulary.names) | set(grammar.HEADER_TWINS.values())

@@ -17,7 +17,7 @@ from jaxmusic.codecs.layout import (
     TASKS,
     bars_left_index,
 )
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.registry import make_codec, read_codec
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import midi_bytes

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from jaxmusic import config
 from jaxmusic.codecs.layout import DEFAULT_STYLES
-from jaxmusic.codecs.performance import PerformanceCodec
-from jaxmusic.codecs.performance_notes import Performance, levels, performance_tokens, steps
+from jaxmusic.codecs.performance.codec import PerformanceCodec
+from jaxmusic.codecs.performance.notes import Performance, levels, performance_tokens, steps
 from jaxmusic.codecs.registry import read_codec
 from jaxmusic.core.errors import UserError
 from jaxmusic.music.notes import Labels, make_notes

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import strategies
 
-from jaxmusic.codecs.performance import PerformanceCodec
-from jaxmusic.codecs.performance_grammar import FAR, PerformanceGrammar, Rules
+from jaxmusic.codecs.performance.codec import PerformanceCodec
+from jaxmusic.codecs.performance.grammar import FAR, PerformanceGrammar, Rules
 
 STEPS = 512
 ROWS = 16

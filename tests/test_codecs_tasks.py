@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmusic import config
-from jaxmusic.codecs.grammar import FAR, Grammar, Rules
 from jaxmusic.codecs.layout import CONTROLS, TASKS
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
+from jaxmusic.codecs.metrical.grammar import FAR, Grammar, Rules
+from jaxmusic.codecs.metrical.task_grammar import hole
 from jaxmusic.codecs.registry import make_codec
-from jaxmusic.codecs.task_grammar import hole
 from jaxmusic.codecs.tasks import Given, Holes, holes
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import midi_bytes

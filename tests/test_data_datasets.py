@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from jaxmusic import cli
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.config import Prepare
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import catalog, dataset_labels, datasets, downloading, record, tfds_builders

@@ -7,7 +7,7 @@ import data_music
 import numpy as np
 import pytest
 
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.config import Data, Prepare
 from jaxmusic.core.errors import UserError

@@ -12,7 +12,7 @@ import data_music
 import numpy as np
 import pytest
 
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.config import Prepare
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import building, catalog, measuring, record, workers
@@ -20,7 +20,7 @@ from jaxmusic.data.builder import prepare, prepare_pieces
 from jaxmusic.data.pieces import Pieces
 from jaxmusic.data.sources import find
 from jaxmusic.formats.midi import write_midi
-from jaxmusic.formats.score_writing import write_musicxml
+from jaxmusic.formats.scores.writing import write_musicxml
 from jaxmusic.music.grid import quantise
 from jaxmusic.music.notes import make_notes
 from jaxmusic.music.piece import Losses

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from jaxmusic import config
 from jaxmusic.codecs.layout import CONTROLS, TASKS
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.config import Codec, Data, Prepare, Tasks
 from jaxmusic.core.errors import UserError

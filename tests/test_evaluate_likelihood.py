@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import jaxmusic
 from jaxmusic import config
-from jaxmusic.codecs.metrical import MetricalCodec
-from jaxmusic.codecs.performance import PerformanceCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
+from jaxmusic.codecs.performance.codec import PerformanceCodec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.evaluate import likelihood, windows
 from jaxmusic.evaluate.likelihood import Scored, Scorer

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxmusic.core.errors import UserError
-from jaxmusic.formats import score
+from jaxmusic.formats.scores import score
 from jaxmusic.music.notes import NO_CHORD
 
 LIEDER, SUITE, BOOKS = "openscore_lieder", "lilypond_musicxml_suite", "abc_nottingham"

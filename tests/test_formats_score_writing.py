@@ -9,8 +9,9 @@ import strategies
 from hypothesis import given, settings
 
 from jaxmusic.core.errors import UserError
-from jaxmusic.formats import files, midi, notation, spelling
-from jaxmusic.formats.score_writing import musicxml_text, write_musicxml
+from jaxmusic.formats import files, midi
+from jaxmusic.formats.scores import notation, spelling
+from jaxmusic.formats.scores.writing import musicxml_text, write_musicxml
 from jaxmusic.music import beats, grid
 from jaxmusic.music.notes import NO_CHORD, Labels, Notes, make_notes
 

@@ -7,7 +7,7 @@ import pytest
 
 from jaxmusic import config
 from jaxmusic.codecs.layout import BARS_LEFT, bars_left_index
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import write_midi
 from jaxmusic.generate import decoding

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from jaxmusic import config
-from jaxmusic.codecs.grammar import Grammar
-from jaxmusic.codecs.metrical import MetricalCodec
-from jaxmusic.codecs.performance import PerformanceCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
+from jaxmusic.codecs.metrical.grammar import Grammar
+from jaxmusic.codecs.performance.codec import PerformanceCodec
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate import chords, controls, form, instruments
 from jaxmusic.generate.controls import Wishes, read

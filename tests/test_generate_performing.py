@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from jaxmusic import config
-from jaxmusic.codecs.performance import PerformanceCodec
-from jaxmusic.codecs.performance_grammar import PerformanceGrammar
+from jaxmusic.codecs.performance.codec import PerformanceCodec
+from jaxmusic.codecs.performance.grammar import PerformanceGrammar
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.length import check_duration

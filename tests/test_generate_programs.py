@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmusic import config
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.generate import decoding
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.controls import Wishes

@@ -8,9 +8,9 @@ import strategies
 from hypothesis import given, settings
 
 from jaxmusic import config
-from jaxmusic.codecs.grammar import Grammar, Rules
-from jaxmusic.codecs.metrical import MetricalCodec
-from jaxmusic.codecs.performance import PerformanceCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
+from jaxmusic.codecs.metrical.grammar import Grammar, Rules
+from jaxmusic.codecs.performance.codec import PerformanceCodec
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate import repetition, streaming
 from jaxmusic.generate.composer import Composer

@@ -12,8 +12,8 @@ from strategies import notes as random_notes
 
 import jaxmusic
 from jaxmusic import config
-from jaxmusic.codecs.grammar import Grammar
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
+from jaxmusic.codecs.metrical.grammar import Grammar
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import starter
 from jaxmusic.formats import files
@@ -340,7 +340,7 @@ def test_what_cannot_be_is_one_sentence(model, song):
 
 @pytest.mark.quick
 def test_a_model_says_what_it_was_not_trained_for():
-    from jaxmusic.codecs.performance import PerformanceCodec
+    from jaxmusic.codecs.performance.codec import PerformanceCodec
     from jaxmusic.generate.tasks import Knowledge
 
     knows = Knowledge(CODEC, ("pop",), ("styles",), config.Tasks(infill=0.1), False, 0.1)

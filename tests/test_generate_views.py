@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmusic import config
-from jaxmusic.codecs.grammar import Grammar
 from jaxmusic.codecs.layout import CONTROLS
-from jaxmusic.codecs.metrical import MetricalCodec
-from jaxmusic.codecs.performance import PerformanceCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
+from jaxmusic.codecs.metrical.grammar import Grammar
+from jaxmusic.codecs.performance.codec import PerformanceCodec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.core.events import Events
 from jaxmusic.generate import decoding, views

@@ -14,8 +14,8 @@ import pytest
 
 import jaxmusic
 from jaxmusic import config
-from jaxmusic.codecs.metrical import MetricalCodec
-from jaxmusic.codecs.performance import PerformanceCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
+from jaxmusic.codecs.performance.codec import PerformanceCodec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.formats import midi
 from jaxmusic.generate import length

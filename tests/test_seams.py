@@ -10,7 +10,7 @@ import pytest
 import train_fakes as fakes
 
 from jaxmusic import config
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.config import training
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate.composer import Composer

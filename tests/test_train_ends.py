@@ -11,8 +11,9 @@ import hosts_fakes
 import pytest
 
 from jaxmusic import cli
-from jaxmusic.train import exits, supervisor
-from jaxmusic.train.signals import Stop
+from jaxmusic.cluster import exits, supervisor
+from jaxmusic.cluster.signals import Stop
+from jaxmusic.runs import folder as runs
 
 CHILD = """
 import pathlib, sys
@@ -29,7 +30,7 @@ leaving a checkpoint, as in 76@5."""
 
 def supervise(tmp_path, plan, restarts, more="sys.exit(int(what))"):
     command = [sys.executable, "-c", CHILD + more, str(tmp_path), plan]
-    return supervisor.supervise(command, str(tmp_path), restarts, pause=0.01)
+    return supervisor.supervise(command, lambda: runs.latest(str(tmp_path)), restarts, pause=0.01)
 
 
 def starts(tmp_path):
@@ -131,7 +132,7 @@ def test_a_signal_between_two_starts_ends_the_supervision(tmp_path):
 
 @pytest.mark.quick
 def test_the_supervisor_does_without_jax():
-    code = "import sys, jaxmusic.train.supervisor; assert 'jax' not in sys.modules"
+    code = "import sys, jaxmusic.cluster.supervisor; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -164,7 +165,7 @@ def test_a_second_interrupt_acts_as_outside_but_an_echo_does_not(monkeypatch):
         assert stop.now(1) and stop.signal == signal.SIGINT
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.signal == signal.SIGINT
-        monkeypatch.setattr("jaxmusic.train.signals.ECHO", -1.0)
+        monkeypatch.setattr("jaxmusic.cluster.signals.ECHO", -1.0)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(1)

@@ -16,12 +16,11 @@ import train_fakes as fakes
 from etils import epath
 
 from jaxmusic import config
+from jaxmusic.cluster import exits, hosts, lines
+from jaxmusic.cluster import roll as rolls
 from jaxmusic.core.errors import UserError
-from jaxmusic.parallel import hosts, lines
-from jaxmusic.parallel import roll as rolls
 from jaxmusic.runs import folder as runs
 from jaxmusic.runs import weights
-from jaxmusic.train import exits
 from jaxmusic.train.monitor import read_log
 
 HERE = "localhost"

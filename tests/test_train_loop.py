@@ -14,9 +14,9 @@ import train_fakes as fakes
 from etils import epath
 
 from jaxmusic import config
+from jaxmusic.cluster.hosts import Hosts
 from jaxmusic.core import settings
 from jaxmusic.core.errors import UserError
-from jaxmusic.parallel.hosts import Hosts
 from jaxmusic.runs import checkpoint, weights
 from jaxmusic.runs import folder as runs
 from jaxmusic.train import session, trainer

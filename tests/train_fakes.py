@@ -14,9 +14,10 @@ import jax
 import numpy as np
 
 from jaxmusic import config
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.cluster import supervisor
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.core.events import Batch, Events
-from jaxmusic.train import supervisor
+from jaxmusic.runs import folder as runs
 
 STEPS = 6
 
@@ -127,7 +128,9 @@ def main(argv):
     options = parser.parse_args(argv)
     if options.restarts:
         command = [sys.executable, __file__, options.run, *options.changes]
-        return supervisor.supervise(command, options.run, options.restarts, pause=0.2)
+        return supervisor.supervise(
+            command, lambda: runs.latest(options.run), options.restarts, pause=0.2
+        )
     from jaxmusic.train import process, session
 
     session.Loader = FakeLoader

@@ -6,8 +6,8 @@ import json
 
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
-from jaxmusic.codecs.metrical import MetricalCodec
-from jaxmusic.codecs.performance import PerformanceCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
+from jaxmusic.codecs.performance.codec import PerformanceCodec
 from jaxmusic.core.errors import UserError
 
 CODECS: dict[str, type[Codec]] = {

@@ -45,7 +45,7 @@ class Given:
 
 
 class Holes(NamedTuple):
-    """The bars to be written of a piece, as arrays for `jaxmusic.codecs.task_grammar.hole`.
+    """The bars to be written of a piece, as arrays for `codecs.metrical.task_grammar.hole`.
 
     Attributes:
       bars: bars from the first one on to the end of the piece.

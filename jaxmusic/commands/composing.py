@@ -154,7 +154,7 @@ def quickstart(
         source, pathlib.Path(out).expanduser(), minutes=minutes, songs=songs, seed=seed
     )
     if signal:
-        from jaxmusic.train import exits
+        from jaxmusic.cluster import exits
 
         sys.exit(exits.after(signal))
 

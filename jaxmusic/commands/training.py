@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 import typing
 from collections.abc import Sequence
@@ -57,12 +58,15 @@ def train(argv: Sequence[str]) -> int:
           restarts: restarts after crashes in a row, without a new checkpoint in between.
           experiment: fields of the experiment.
         """
-        from jaxmusic.train import supervisor
+        from jaxmusic.cluster import supervisor
 
         if restarts < 0:
             raise UserError(f"Set --restarts to at least 0, not {restarts}.")
         if restarts:
-            return supervisor.supervise(supervisor.again(command), run, restarts)
+            from jaxmusic.runs import folder as runs
+
+            reached = functools.partial(runs.latest, run)
+            return supervisor.supervise(supervisor.again(command), reached, restarts)
         from jaxmusic.train import process
         from jaxmusic.train.compilation import keep_compiled
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.config import Prepare
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import cleaning, facts, labelling, record, selection, songs

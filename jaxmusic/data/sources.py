@@ -12,8 +12,8 @@ from etils import epath
 from tqdm.auto import tqdm
 
 from jaxmusic.core.errors import UserError
-from jaxmusic.formats import score
 from jaxmusic.formats.files import READABLE as SUFFIXES
+from jaxmusic.formats.scores import score
 
 _GLOB = "*?["
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from etils import epath
 
 from jaxmusic.core.errors import UserError
-from jaxmusic.formats import audio, midi, picture, score, score_writing, sequence
+from jaxmusic.formats import audio, midi, picture, sequence
+from jaxmusic.formats.scores import score, writing
 from jaxmusic.music import beats
 from jaxmusic.music.notes import Notes
 
@@ -22,7 +23,7 @@ WRITABLE_SCORES = (".musicxml", ".mxl", ".xml")
 _WRITERS = {
     ".mid": midi.write_midi,
     ".midi": midi.write_midi,
-    **dict.fromkeys(WRITABLE_SCORES, score_writing.write_musicxml),
+    **dict.fromkeys(WRITABLE_SCORES, writing.write_musicxml),
     ".wav": audio.write_wav,
     ".png": picture.draw,
     ".svg": picture.draw,

@@ -15,8 +15,8 @@ import numpy as np
 
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
-from jaxmusic.codecs.grammar import Grammar
-from jaxmusic.codecs.performance_grammar import PerformanceGrammar
+from jaxmusic.codecs.metrical.grammar import Grammar
+from jaxmusic.codecs.performance.grammar import PerformanceGrammar
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate import decoding, streaming
 from jaxmusic.generate.composition import Composition

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxmusic.codecs.grammar import Grammar
 from jaxmusic.codecs.layout import bars_left_index
+from jaxmusic.codecs.metrical.grammar import Grammar
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate.controls import DURATION, Wishes
 from jaxmusic.generate.length import SHORTEST, whole_bars

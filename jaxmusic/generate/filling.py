@@ -14,9 +14,9 @@ import jax
 import numpy as np
 
 from jaxmusic import config
-from jaxmusic.codecs import task_grammar
-from jaxmusic.codecs.grammar import Grammar, Rules
-from jaxmusic.codecs.grammar_tables import Constraints
+from jaxmusic.codecs.metrical import task_grammar
+from jaxmusic.codecs.metrical.grammar import Grammar, Rules
+from jaxmusic.codecs.metrical.grammar_tables import Constraints
 from jaxmusic.codecs.tasks import Given, Holes, holes
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate.composer import Composer

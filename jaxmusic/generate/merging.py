@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.core.errors import UserError
 from jaxmusic.music import beats, harmony
 from jaxmusic.music.beat_grid import ticks_at

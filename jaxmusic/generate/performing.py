@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmusic.codecs.performance_grammar import PerformanceGrammar, Rules
-from jaxmusic.codecs.performance_notes import NOTE_OFF, SHIFT, STEPS_PER_SECOND, VELOCITY
+from jaxmusic.codecs.performance.grammar import PerformanceGrammar, Rules
+from jaxmusic.codecs.performance.notes import NOTE_OFF, SHIFT, STEPS_PER_SECOND, VELOCITY
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.music.notes import Notes

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmusic.codecs.grammar import Grammar, Rules
-from jaxmusic.codecs.grammar_tables import Constraints
+from jaxmusic.codecs.metrical.grammar import Grammar, Rules
+from jaxmusic.codecs.metrical.grammar_tables import Constraints
 from jaxmusic.generate.controls import Wishes, fitting_tones
 from jaxmusic.generate.length import lengths
 from jaxmusic.music import meters

@@ -12,7 +12,7 @@ import numpy as np
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.layout import TASKS
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate import chords as theory

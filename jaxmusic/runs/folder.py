@@ -29,7 +29,7 @@ from jaxmusic.core.errors import UserError
 
 if TYPE_CHECKING:
     # It imports JAX, and to look at a run takes none.
-    from jaxmusic.parallel.hosts import Hosts
+    from jaxmusic.cluster.hosts import Hosts
 
 EXPERIMENT, CODEC, DATA, LOCK = "experiment.json", "codec.json", "data.json", "lock"
 CHECKPOINTS = "checkpoints"
@@ -99,6 +99,11 @@ def steps(run: epath.Path) -> list[int]:
     if paths.in_bucket(run):
         found = [name for name in found if (folder / name / COMMITTED).exists()]
     return sorted(int(name) for name in found)
+
+
+def latest(run: str) -> int:
+    """Returns the step of the latest finished checkpoint of a run, -1 if there is none."""
+    return max(steps(folder(run)), default=-1)
 
 
 def read_settings(text: str, path: epath.Path) -> configs.Experiment:

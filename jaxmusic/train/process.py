@@ -12,13 +12,13 @@ from types import FrameType
 from typing import NoReturn
 
 from jaxmusic import config as configs
+from jaxmusic.cluster import exits, hosts
+from jaxmusic.cluster.lines import LINGER, Lost
+from jaxmusic.cluster.signals import ASKED
+from jaxmusic.cluster.watchdog import Watchdog, leave
 from jaxmusic.core.errors import explained
-from jaxmusic.parallel import hosts
-from jaxmusic.parallel.lines import LINGER, Lost
 from jaxmusic.runs import folder as runs
-from jaxmusic.train import exits, trainer
-from jaxmusic.train.signals import ASKED
-from jaxmusic.train.watchdog import Watchdog, leave
+from jaxmusic.train import trainer
 
 
 def run(experiment: configs.Experiment, folder: str) -> int:
@@ -32,7 +32,7 @@ def run(experiment: configs.Experiment, folder: str) -> int:
       folder: folder of the run.
 
     Returns:
-      One of the codes of `jaxmusic.train.exits`.
+      One of the codes of `jaxmusic.cluster.exits`.
 
     Raises:
       Exception: an error that the user can put right, where no other process has to hear of it.

@@ -15,6 +15,8 @@ import jax
 from etils import epath
 
 from jaxmusic import config as configs
+from jaxmusic.cluster.hosts import Hosts
+from jaxmusic.cluster.watchdog import ASIDE, Watchdog
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.core.errors import UserError
@@ -23,14 +25,12 @@ from jaxmusic.data.loader import Loader
 from jaxmusic.models import adapters, sharding
 from jaxmusic.models.mesh import make_mesh
 from jaxmusic.models.params import Params, fingerprint
-from jaxmusic.parallel.hosts import Hosts
 from jaxmusic.runs import checkpoint, weights
 from jaxmusic.runs import folder as runs
 from jaxmusic.runs.state import State
 from jaxmusic.train import agreement
 from jaxmusic.train.monitor import Monitor, Validation
 from jaxmusic.train.step import lowered, make_program
-from jaxmusic.train.watchdog import ASIDE, Watchdog
 
 
 class Session:

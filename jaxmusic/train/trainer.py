@@ -8,14 +8,14 @@ import jax
 from etils import epath
 
 from jaxmusic import config as configs
+from jaxmusic.cluster.hosts import Hosts
+from jaxmusic.cluster.signals import Stop
+from jaxmusic.cluster.watchdog import Watchdog
 from jaxmusic.core.errors import UserError
-from jaxmusic.parallel.hosts import Hosts
 from jaxmusic.runs import folder as runs
 from jaxmusic.train import hooks
 from jaxmusic.train import monitor as monitors
 from jaxmusic.train.session import Session
-from jaxmusic.train.signals import Stop
-from jaxmusic.train.watchdog import Watchdog
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ def train(
       experiment: all settings.
       run: folder of the run, new or begun with the same settings; several processes share it.
       progress: whether to show progress on stderr.
-      hosts: all processes of the run, see `jaxmusic.parallel.hosts.start`; None for this one alone.
+      hosts: all processes of the run, see `jaxmusic.cluster.hosts.start`; None for this one alone.
       watchdog: told of all that moves; None for nobody.
 
     Returns:
@@ -76,7 +76,7 @@ def train(
     hosts, watchdog = hosts or Hosts(), watchdog or Watchdog(0)
     if hosts.count != jax.process_count():
         raise UserError(
-            "Start the processes of a run by jaxmusic.parallel.hosts.start, as jaxmusic train does."
+            "Start the processes of a run by jaxmusic.cluster.hosts.start, as jaxmusic train does."
         )
     with (
         runs.locked(path, hosts),

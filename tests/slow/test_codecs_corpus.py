@@ -8,7 +8,7 @@ import strategies
 
 from jaxmusic import config
 from jaxmusic.codecs.layout import BARS_LEFT, bars_left_index
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import read_notes, write_midi
 from jaxmusic.music import beats

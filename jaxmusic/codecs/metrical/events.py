@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxmusic.codecs.metrical_layout import MetricalLayout
+from jaxmusic.codecs.metrical.layout import MetricalLayout
 from jaxmusic.core.events import Events
 from jaxmusic.music.piece import DRUM_PITCHES, DRUM_SLOT
 

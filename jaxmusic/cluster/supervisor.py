@@ -11,11 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
-from jaxmusic.runs import folder as runs
-from jaxmusic.train import exits
+from jaxmusic.cluster import exits
 
 PAUSE, LONGEST = 5.0, 300.0
 """Seconds before the first start anew; each further one without progress waits twice as long, up
@@ -30,7 +29,9 @@ BEAT = "JAXMUSIC_BEAT"
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def supervise(command: Sequence[str], run: str, restarts: int, pause: float = PAUSE) -> int:
+def supervise(
+    command: Sequence[str], reached: Callable[[], int], restarts: int, pause: float = PAUSE
+) -> int:
     """Runs a command, and starts it again when it crashes.
 
     A start that has left a new checkpoint behind has made progress: then counting begins anew, so
@@ -38,8 +39,8 @@ def supervise(command: Sequence[str], run: str, restarts: int, pause: float = PA
     same place. Signals that ask to stop are passed on, and nothing is started after them.
 
     Args:
-      command: the program, which exits with a code of `jaxmusic.train.exits`.
-      run: folder of the run.
+      command: the program, which exits with a code of `jaxmusic.cluster.exits`.
+      reached: returns the step of the latest finished checkpoint, -1 before the first.
       restarts: how many starts without progress may follow a crash.
       pause: seconds before the first of them.
 
@@ -47,7 +48,7 @@ def supervise(command: Sequence[str], run: str, restarts: int, pause: float = PA
       The last exit code of the command.
     """
     with _Signals() as signals:
-        count, reached = 0, _reached(run)
+        count, last = 0, reached()
         while True:
             code = signals.run(command)
             if signals.received:
@@ -55,9 +56,9 @@ def supervise(command: Sequence[str], run: str, restarts: int, pause: float = PA
                 return code if code >= 0 else exits.after(signals.received)
             if code in exits.ENDS:
                 return code
-            now = _reached(run)
-            if now != reached:
-                count, reached = 0, now
+            now = reached()
+            if now != last:
+                count, last = 0, now
             ended = f"training ended with {exits.named(code)}"
             if count == restarts:
                 _say(f"{ended}: given up after {restarts} starts without a new checkpoint.")
@@ -130,11 +131,6 @@ def _watch(child: subprocess.Popen[bytes], beats: int) -> None:
             _say(f"training has given no sign of life for {SILENCE:g} s: ending it.")
             child.kill()
             break
-
-
-def _reached(run: str) -> int:
-    """Step of the latest finished checkpoint of a run, -1 if there is none."""
-    return max(runs.steps(runs.folder(run)), default=-1)
 
 
 def _say(text: str) -> None:

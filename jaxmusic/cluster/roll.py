@@ -13,8 +13,8 @@ import sys
 import time
 from typing import Any
 
+from jaxmusic.cluster.lines import BEAT, LINGER, Line, Lost, called, hang_up, listed
 from jaxmusic.core.errors import UserError
-from jaxmusic.parallel.lines import BEAT, LINGER, Line, Lost, called, hang_up, listed
 
 BACKLOG = 1024
 """Processes that may call at the same moment."""

@@ -13,14 +13,14 @@ import numpy as np
 from etils import epath
 
 from jaxmusic.core.errors import UserError
-from jaxmusic.formats import notation, score_drums
 from jaxmusic.formats.instruments import track_names
-from jaxmusic.formats.musicxml_part import FORTE
-from jaxmusic.formats.notation import BEAT, VOICES, Bar, Event, Symbol
 from jaxmusic.formats.saving import save
-from jaxmusic.formats.score_bars import WHOLE, meter_of
-from jaxmusic.formats.score_signs import above, bar_of, steps_of, tag
-from jaxmusic.formats.spelling import accidental, clef, fifths_of, hands, spell
+from jaxmusic.formats.scores import drums, notation
+from jaxmusic.formats.scores.bars import WHOLE, meter_of
+from jaxmusic.formats.scores.musicxml_part import FORTE
+from jaxmusic.formats.scores.notation import BEAT, VOICES, Bar, Event, Symbol
+from jaxmusic.formats.scores.signs import above, bar_of, steps_of, tag
+from jaxmusic.formats.scores.spelling import accidental, clef, fifths_of, hands, spell
 from jaxmusic.formats.symbols import key_fifths
 from jaxmusic.music.notes import Notes
 
@@ -177,7 +177,7 @@ class _PartWriter:
         pitches = sorted(set(self._pitch.tolist())) if self.drum else [0]
         instruments, players = [], []
         for pitch in pitches:
-            name = score_drums.NAMES.get(pitch, f"Drum {pitch}") if self.drum else self._name
+            name = drums.NAMES.get(pitch, f"Drum {pitch}") if self.drum else self._name
             one = f'id="{self._instrument(pitch)}"'
             instruments.append(
                 f"<score-instrument {one}>{tag('instrument-name', name)}</score-instrument>"
@@ -290,7 +290,7 @@ class _PartWriter:
     def _head(self, pitch: int, signs: dict[str, int], tied: bool) -> tuple[str, str, str]:
         """A pitch or the place of a drum, the accidental, and the note head, as XML."""
         if self.drum:
-            place, shape = score_drums.PLACES.get(pitch, score_drums.OTHER_PLACE)
+            place, shape = drums.PLACES.get(pitch, drums.OTHER_PLACE)
             where = tag("display-step", place[0]) + tag("display-octave", place[1:])
             return f"<unpitched>{where}</unpitched>", "", tag("notehead", shape) if shape else ""
         step, alter, octave = spell(pitch, self._fifths)

@@ -1,6 +1,6 @@
 """The performance codec as a grammar inside `jit`: which tokens may follow, and where each stands.
 
-Mirrors `jaxmusic.codecs.grammar`: any stream that starts at `begin` and obeys the mask decodes
+Mirrors `codecs.metrical.grammar`: any stream that starts at `begin` and obeys the mask decodes
 without a token dropped, there is one order only in which the notes of a performance can be written,
 and until the end token some token is always allowed.
 
@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from jaxmusic.codecs.layout import TASK_ROOM
-from jaxmusic.codecs.performance import PerformanceCodec
-from jaxmusic.codecs.performance_notes import MAX_SHIFT, STEPS_PER_SECOND
+from jaxmusic.codecs.performance.codec import PerformanceCodec
+from jaxmusic.codecs.performance.notes import MAX_SHIFT, STEPS_PER_SECOND
 from jaxmusic.core.events import Events
 
 FAR = 1 << 20

@@ -13,8 +13,8 @@ from typing import NoReturn
 
 from etils import epath
 
-from jaxmusic.train import exits
-from jaxmusic.train.supervisor import BEAT
+from jaxmusic.cluster import exits
+from jaxmusic.cluster.supervisor import BEAT
 
 ASIDE = 6
 """Compiling, saving and validating may take this many times as long as a step without being

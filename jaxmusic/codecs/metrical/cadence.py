@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmusic.codecs.grammar_tables import BarPlace, Constraints, GrammarTables, State
 from jaxmusic.codecs.layout import MAX_HOLD
+from jaxmusic.codecs.metrical.grammar_tables import BarPlace, Constraints, GrammarTables, State
 from jaxmusic.music.notes import CHORD_COUNT, CHORD_QUALITIES, CHORD_TONES, NO_CHORD
 
 

@@ -1,6 +1,6 @@
 """The grammar of what is written in a task stream, after its ``WRITE`` token.
 
-`jaxmusic.codecs.grammar` calls these functions. What is given before ``WRITE`` is read by
+`jaxmusic.codecs.metrical.grammar` calls these functions. What is given before ``WRITE`` is read by
 `Grammar.advance` but never drawn, so the mask says nothing of it.
 """
 
@@ -57,7 +57,7 @@ def advance(old: Any, new: Any, write: Any, bar: Any, rules: Any) -> Any:
       old: the state before it.
       new: the state after it, as in a plain stream.
       write, bar: whether the token is ``WRITE``, or opens a bar.
-      rules: `jaxmusic.codecs.grammar.Rules` before the token.
+      rules: `jaxmusic.codecs.metrical.grammar.Rules` before the token.
     """
     hole = rules.hole
     bar = bar & (old.written >= 0)

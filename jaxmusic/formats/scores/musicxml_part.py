@@ -7,11 +7,11 @@ import re
 import xml.etree.ElementTree as ET
 from typing import NamedTuple
 
-from jaxmusic.formats import score_drums
 from jaxmusic.formats.instruments import GM_PROGRAMS
 from jaxmusic.formats.midi import believable_meter, believable_tempo
-from jaxmusic.formats.score_bars import Signs, to_ticks
-from jaxmusic.formats.score_words import KINDS, STEPS, key_number, section_number, transpose_key
+from jaxmusic.formats.scores import drums
+from jaxmusic.formats.scores.bars import Signs, to_ticks
+from jaxmusic.formats.scores.words import KINDS, STEPS, key_number, section_number, transpose_key
 from jaxmusic.music.notes import NO_CHORD
 
 DEFAULT_VELOCITY = 80
@@ -170,7 +170,7 @@ class Part:
         elif written is None:
             places = (f"unpitched/display-{part}" for part in ("step", "octave"))
             place = "".join((note.findtext(path) or "").strip() for path in places)
-            pitch = score_drums.pitch_of(name, place)
+            pitch = drums.pitch_of(name, place)
         else:
             step = STEPS[(written.findtext("step") or "").strip()]
             alter = round(float(written.findtext("alter") or 0))

@@ -14,9 +14,9 @@ import zlib
 import numpy as np
 
 from jaxmusic.core.errors import UserError
-from jaxmusic.formats.musicxml_part import Bar, Part, Row, Track
-from jaxmusic.formats.score_bars import WHOLE, meters_of, play_order
-from jaxmusic.formats.score_words import labels, song_title
+from jaxmusic.formats.scores.bars import WHOLE, meters_of, play_order
+from jaxmusic.formats.scores.musicxml_part import Bar, Part, Row, Track
+from jaxmusic.formats.scores.words import labels, song_title
 from jaxmusic.music.notes import Notes, make_notes
 
 _MOST_BYTES = 2**28
@@ -25,7 +25,7 @@ _ROUNDING = 4  # ticks that a bar may be off its meter because its durations wer
 
 
 def parse(data: bytes) -> Notes:
-    """The notes of a MusicXML document, see `jaxmusic.formats.score.read_notes`.
+    """The notes of a MusicXML document, see `jaxmusic.formats.scores.score.read_notes`.
 
     Raises:
       UserError: it is none that can be read; the message lacks the subject, the file.

@@ -12,8 +12,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxmusic.codecs import cadence
-from jaxmusic.codecs.grammar_tables import BarPlace, Constraints, GrammarTables, State
+from jaxmusic.codecs.metrical import cadence
+from jaxmusic.codecs.metrical.grammar_tables import BarPlace, Constraints, GrammarTables, State
 from jaxmusic.music.piece import DRUM_SLOT, PITCHED_SLOTS
 
 

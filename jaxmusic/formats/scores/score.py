@@ -11,7 +11,7 @@ from typing import TypeVar
 from etils import epath
 
 from jaxmusic.core.errors import UserError
-from jaxmusic.formats import abc, musicxml
+from jaxmusic.formats.scores import abc, musicxml
 from jaxmusic.music.notes import Notes
 
 SUFFIXES = (".musicxml", ".mxl", ".xml", ".abc")

@@ -19,7 +19,7 @@ import numpy as np
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.layout import DEFAULT_STYLES, MAX_STYLES, TASK_ROOM
-from jaxmusic.codecs.performance_notes import (
+from jaxmusic.codecs.performance.notes import (
     MAX_SHIFT,
     NOTE_OFF,
     SHIFT,

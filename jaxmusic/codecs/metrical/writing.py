@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmusic.codecs.layout import MAX_HOLD, bars_left_index
-from jaxmusic.codecs.metrical_layout import MetricalLayout
+from jaxmusic.codecs.metrical.layout import MetricalLayout
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.music import meters
 from jaxmusic.music.piece import DRUM_PITCHES, DRUM_SLOT, Piece, changes

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxmusic.codecs import constraints, task_grammar
-from jaxmusic.codecs.grammar_tables import FAR, BarPlace, Constraints, GrammarTables, State
 from jaxmusic.codecs.layout import BARS_LEFT, MAX_HOLD
+from jaxmusic.codecs.metrical import constraints, task_grammar
+from jaxmusic.codecs.metrical.grammar_tables import FAR, BarPlace, Constraints, GrammarTables, State
 from jaxmusic.core.events import Events
 from jaxmusic.music.notes import SECTIONS
 from jaxmusic.music.piece import DRUM_PITCHES, DRUM_SLOT, PITCHED_SLOTS

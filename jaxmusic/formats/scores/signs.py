@@ -7,8 +7,8 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from jaxmusic.formats.notation import BEAT, Bar
-from jaxmusic.formats.spelling import fifths_of, spell
+from jaxmusic.formats.scores.notation import BEAT, Bar
+from jaxmusic.formats.scores.spelling import fifths_of, spell
 from jaxmusic.formats.symbols import chord_symbol
 from jaxmusic.music.notes import NO_CHORD, PITCH_NAMES, SECTIONS, Notes
 

@@ -23,8 +23,8 @@ import numpy as np
 
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import believable_meter, believable_tempo
-from jaxmusic.formats.score_bars import meters_of
-from jaxmusic.formats.score_words import abc_key, chord_of, labels, song_title
+from jaxmusic.formats.scores.bars import meters_of
+from jaxmusic.formats.scores.words import abc_key, chord_of, labels, song_title
 from jaxmusic.music.notes import Notes, make_notes
 
 _SECONDS = 10.0  # a tune takes milliseconds
@@ -67,7 +67,7 @@ def split(text: str) -> list[str]:
 
 
 def parse(tune: str) -> Notes:
-    """The notes of one tune, see `jaxmusic.formats.score.read_notes`.
+    """The notes of one tune, see `jaxmusic.formats.scores.score.read_notes`.
 
     Raises:
       UserError: it cannot be read; the message lacks the subject, the file.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from jaxmusic.codecs.layout import BARS_LEFT, SECTION_ROOM, TASKS
-from jaxmusic.codecs.metrical_events import events, marked_bars
-from jaxmusic.codecs.metrical_layout import MetricalLayout
+from jaxmusic.codecs.metrical.events import events, marked_bars
+from jaxmusic.codecs.metrical.layout import MetricalLayout
 from jaxmusic.music.meters import TEMPOS
 from jaxmusic.music.notes import SECTIONS
 from jaxmusic.music.piece import DRUM_SLOT, Piece, canonical

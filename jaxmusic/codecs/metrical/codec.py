@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxmusic.codecs import metrical_events, metrical_reading, metrical_writing
-from jaxmusic.codecs.metrical_layout import MetricalLayout
+from jaxmusic.codecs.metrical import events, reading, writing
+from jaxmusic.codecs.metrical.layout import MetricalLayout
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.core.events import Events
 from jaxmusic.music import grid
@@ -38,24 +38,24 @@ class MetricalCodec(MetricalLayout):
 
     def header(self, piece: Piece, drop: frozenset[str] = frozenset()) -> list[int]:
         """Tokens before the first bar."""
-        return metrical_writing.header(self, piece, drop)
+        return writing.header(self, piece, drop)
 
     def encode(
         self, piece: Piece, drop: frozenset[str] = frozenset(), given: Given | None = None
     ) -> np.ndarray:
         """Tokens of a piece or part of one (int32 [T]); see `Codec.encode`."""
         if given is not None:
-            header = metrical_writing.header(self, piece, drop, given.task)
-            body, ends = metrical_writing.task_body(self, piece, drop, given), True
+            header = writing.header(self, piece, drop, given.task)
+            body, ends = writing.task_body(self, piece, drop, given), True
         else:
-            header = metrical_writing.header(self, piece, drop)
-            body, ends = metrical_writing.body(self, piece, drop)[0], piece.bars_after == 0
+            header = writing.header(self, piece, drop)
+            body, ends = writing.body(self, piece, drop)[0], piece.bars_after == 0
         end = [self.vocabulary.start["eos"]] if ends else []
         return np.concatenate([header, body, end]).astype(np.int32)
 
     def sizes(self, piece: Piece) -> np.ndarray:
         """Bounds of the number of tokens of plain streams (int32 [B + 1]); see `Codec.sizes`."""
-        _, times = metrical_writing.body(self, piece, frozenset())
+        _, times = writing.body(self, piece, frozenset())
         bar = np.searchsorted(piece.bar_step, times, side="right") - 1
         # A part restates section, chord and slot in its first bar.
         header = len(self.header(piece)) + 1 + 3 + 1 + int(piece.key[0] < 0 <= piece.key.max())
@@ -63,7 +63,7 @@ class MetricalCodec(MetricalLayout):
 
     def events(self, tokens: np.ndarray) -> Events:
         """Event tensors of a stream that opens with a header (see `core.events.Events`)."""
-        return metrical_events.events(self, tokens)
+        return events.events(self, tokens)
 
     def decode(self, tokens: np.ndarray) -> tuple[Piece, int]:
         """The piece that a stream stands for, and the number of tokens that made no sense.
@@ -71,4 +71,4 @@ class MetricalCodec(MetricalLayout):
         Of a task stream that is the whole piece: what is given, untouched, and what is written.
         Never raises: what has no meaning where it stands is left out and counted.
         """
-        return metrical_reading.read(self, tokens)
+        return reading.read(self, tokens)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmusic.codecs.metrical import MetricalCodec
+from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.music import meters
 from jaxmusic.music.meters import METERS
 from jaxmusic.music.piece import PITCHED_SLOTS
@@ -102,7 +102,7 @@ class Constraints(NamedTuple):
       sounded: a bit for each slot that sounds before the stream.
       deadline: bar of the stream, from 1, at the line of which the last instruments enter.
       given: bars at the start of the stream that come as they are.
-      ending: 1 where the last bar ends with a cadence, see `jaxmusic.codecs.cadence`.
+      ending: 1 where the last bar ends with a cadence, see `jaxmusic.codecs.metrical.cadence`.
     """
 
     styled: Any

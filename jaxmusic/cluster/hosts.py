@@ -16,9 +16,9 @@ from typing import Any
 import jax
 
 from jaxmusic import config as configs
+from jaxmusic.cluster.lines import Lines, called, listed
+from jaxmusic.cluster.roll import host_lines, join_lines
 from jaxmusic.core.errors import UserError
-from jaxmusic.parallel.lines import Lines, called, listed
-from jaxmusic.parallel.roll import host_lines, join_lines
 
 ENVIRONMENT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 CLUSTERS = ("slurm", "ompi", "gcetpu", "gketpu")

@@ -1,0 +1,1 @@
+"""The metrical codec and its grammar."""

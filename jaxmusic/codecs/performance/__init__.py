@@ -1,0 +1,1 @@
+"""The performance codec and its grammar."""

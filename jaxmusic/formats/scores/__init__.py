@@ -1,0 +1,1 @@
+"""MusicXML and ABC to notes, and notes to MusicXML."""

@@ -1,1 +1,0 @@
-"""The device mesh and how arrays are laid out on it."""
