@@ -265,13 +265,13 @@ def test_bars_left_beyond_the_table(walker):
 
 @pytest.mark.quick
 def test_every_kind_of_token_has_its_place():
-    from jaxmusic.codecs.metrical import grammar
+    from jaxmusic.codecs.metrical import grammar_tables as tables
 
     codec = MetricalCodec(config.Codec(24, 32))
-    names = set(codec.vocabulary.names) | set(grammar.HEADER_TWINS.values())
+    names = set(codec.vocabulary.names) | set(tables.HEADER_TWINS.values())
     names |= {"kit", "hole", "write"}
-    told = set(grammar.FOLLOWS) | set(" ".join(grammar.FOLLOWS.values()).split())
-    assert told == names - {"pad"} and set(grammar.FOLLOWS) == told
+    told = set(tables.FOLLOWS) | set(" ".join(tables.FOLLOWS.values()).split())
+    assert told == names - {"pad"} and set(tables.FOLLOWS) == told
 
 
 def test_a_bar_is_as_likely_as_all_bar_tokens_together():
