@@ -137,7 +137,8 @@ def test_help_shows_examples_with_options_that_exist(command, capsys):
     examples = [shlex.split(line) for line in re.findall(r"^  jaxmusic (.*)$", out, re.MULTILINE)]
     own = [words for words in examples if words[0] == command]
     assert own
-    flags = set(re.findall(r"--[\w.-]+", out.split("╭─", 1)[1]))
+    rest = [line for line in out.splitlines() if not line.startswith("  jaxmusic")]
+    flags = set(re.findall(r"--[\w.-]+", "\n".join(rest)))
     for words in own:
         assert {word for word in words if word.startswith("--")} <= flags
     assert {words[0] for words in examples} <= set(cli.COMMANDS)
@@ -153,7 +154,7 @@ def test_mistakes_of_prepare(tmp_path, capsys):
     fails(capsys, "prepare", tmp_path / "none", *data, names="none")
     fails(capsys, "prepare", empty, *data, names="empty")
     fails(capsys, "prepare", texts, *data, names="texts")
-    fails(capsys, "prepare", bad, *data, names="bad")
+    fails(capsys, "prepare", bad, *data, names="cannot be read")
     assert not list((tmp_path / "data").rglob("*.array_record*"))
 
 

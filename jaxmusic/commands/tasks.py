@@ -84,7 +84,7 @@ TASKS = {
         """
     ),
     "vary": Task(
-        """Rewrites a piece over the same chords, except for the bars of --keep.
+        """Rewrites a piece over the same chords, except for some bars.
 
         Kept bars stay as they are, note for note.
 

@@ -34,7 +34,7 @@ def train(argv: Sequence[str]) -> int:
         restarts: int = 0,
         experiment: Annotated[config.Experiment, tyro.conf.arg(name="")] = experiment,
     ) -> int:
-        """Trains a model on a prepared dataset; the same command again resumes the run.
+        """Trains a model on a prepared dataset, or continues a run.
 
         CONFIG is a Python file with a function experiment(), or the name of one that comes with
         jaxmusic; any field of the experiment can be set by an option, and --model lstm replaces
