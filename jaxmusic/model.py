@@ -142,7 +142,7 @@ class MusicModel:
         return self._composer.stream(planner, asked.seed, sampling)
 
     def continue_piece(self, music: Music, bars: int = 0, **options: Any) -> NoteSequence:
-        """Goes on with a piece.
+        """Continues a piece.
 
         What is given comes back untouched, note for note, here and in all that follows.
 
@@ -160,14 +160,14 @@ class MusicModel:
         return self._do("continue", music, bars, options)
 
     def infill(self, music: Music, bars: str, **options: Any) -> NoteSequence:
-        """Writes some bars of a piece anew, so that they fit between the others.
+        """Rewrites some bars of a piece so that they fit between the others.
 
         >>> model.infill("song.mid", "9-16", seed=1)
 
         Args:
           music: a NoteSequence or the path of a file.
           bars: which, counted from 1: 9-16, 7 or 1-4,9-12.
-          **options: as in `continue_piece`, but for what the piece has already.
+          **options: as in `continue_piece`, except what the piece has already.
         """
         return self._do("infill", music, bars, options)
 
@@ -179,7 +179,7 @@ class MusicModel:
         Args:
           music: a NoteSequence or the path of a file.
           instruments: names of General MIDI instruments, families or drums.
-          **options: as in `continue_piece`, but for what the piece has already.
+          **options: as in `continue_piece`, except what the piece has already.
         """
         return self._do("accompany", music, "", options | {"instruments": instruments})
 
@@ -190,20 +190,20 @@ class MusicModel:
 
         Args:
           music: a NoteSequence or the path of a file.
-          **options: as in `continue_piece`, but for what the piece has already; the instruments
+          **options: as in `continue_piece`, except what the piece has already; the instruments
             are a piano if nothing else is said.
         """
         return self._do("harmonise", music, "", options)
 
     def vary(self, music: Music, keep: str, **options: Any) -> NoteSequence:
-        """Writes all bars of a piece anew, over the same chords, but for some that are kept.
+        """Rewrites all bars of a piece over the same chords, except some that are kept.
 
         >>> model.vary("song.mid", keep="1-4,9-12", seed=1)
 
         Args:
           music: a NoteSequence or the path of a file.
           keep: bars that are kept, counted from 1.
-          **options: as in `continue_piece`, but for what the piece has already.
+          **options: as in `continue_piece`, except what the piece has already.
         """
         return self._do("vary", music, keep, options)
 

@@ -6,13 +6,13 @@ import signal
 
 FINISHED = 0
 MISTAKE = 1
-"""Something that the user can mend; starting again would end the same way."""
+"""A mistake that the user can correct; starting again would end the same way."""
 USAGE = 2
 """The command line was wrong."""
 STUCK = 70
 """The watchdog ended a run in which nothing moved: start it again."""
 CRASHED = 71
-"""An error that nobody has foreseen; its traceback was shown."""
+"""An unexpected error; its traceback was shown."""
 SAVED = 75
 """Saved after SIGTERM, a preemption notice or a signal of Slurm: start it again to go on."""
 PEER_LOST = 76

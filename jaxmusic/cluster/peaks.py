@@ -20,7 +20,7 @@ TPUS = {
     "TPU v6 lite": CHIPS["v6e"].flops,
     "TPU v6e": CHIPS["v6e"].flops,
 }
-"""FLOP/s of a TPU: of a chip, but for v2 and v3, whose two cores are devices of their own."""
+"""FLOP/s of a TPU: of a chip; of a core for v2 and v3, whose two cores are devices of their own."""
 
 GPUS = (
     ("GB200", 2500e12),

@@ -19,7 +19,7 @@ from jaxmusic.core.errors import UserError
 BACKLOG = 1024
 """Processes that may call at the same moment."""
 SILENT = 10.0
-"""Seconds of silence while the roll is called after which process 0 is called anew."""
+"""Seconds of silence during the rendezvous after which process 0 is called again."""
 
 
 def host_lines(
@@ -38,7 +38,7 @@ def host_lines(
 
     Raises:
       Lost: some did not come; those that did are told.
-      UserError: a process was told of another number of processes; it is told.
+      UserError: a process expects another number of processes.
       OSError: the port could not be opened.
     """
     beat, waiting = time.monotonic(), _Waiting(seconds)

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 ASKED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Ctrl-C, what every scheduler sends, and what Slurm is told to send by ``--signal``."""
+"""Ctrl-C, what every scheduler sends, and what Slurm sends on ``--signal``."""
 ECHO = 1.0
 """Seconds in which a second Ctrl-C is the first one once more: a terminal sends it to a whole group
 of processes, and a supervisor passes it on."""

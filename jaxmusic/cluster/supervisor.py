@@ -17,7 +17,7 @@ from types import FrameType
 from jaxmusic.cluster import exits
 
 PAUSE, LONGEST = 5.0, 300.0
-"""Seconds before the first start anew; each further one without progress waits twice as long, up
+"""Seconds before the first restart; each further one without progress waits twice as long, up
 to the second of these."""
 SILENCE = 60.0
 """Seconds without a sign of life after which a child is killed. Its own watchdog gives the signs,
@@ -34,7 +34,7 @@ def supervise(
 ) -> int:
     """Runs a command, and starts it again when it crashes.
 
-    A start that has left a new checkpoint behind has made progress: then counting begins anew, so
+    A start that has left a new checkpoint behind has made progress, which resets the count, so
     that a long run survives any number of crashes, but not one that comes again and again at the
     same place. Signals that ask to stop are passed on, and nothing is started after them.
 

@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Controls:
-    """What a piece shall be like. What is left empty is left to the model."""
+    """Controls of a piece; the model decides whatever is left empty."""
 
     style: str = ""
     """A style that the model was trained on, or a mix with weights: pop=3 jazz=1."""
@@ -59,7 +59,7 @@ class Evaluation:
     """Held-out pieces by which likelihood, wishes and originality are measured: validation or
     test."""
     most: int = 1000
-    """Pieces of the reference, at most; of more, so many are drawn."""
+    """Maximum reference pieces; larger sets are subsampled."""
     shown: int = 3
     """Pieces of each set that are drawn."""
     shown_bars: int = 24
@@ -113,7 +113,7 @@ class Output:
     step: int = -1
     """Training step of the checkpoint; -1 is the one with the best validation loss."""
     originality: int = 0
-    """Refuse pieces that share a passage of so many telling notes or more with any piece of the
+    """Refuse pieces that share a passage of this many telling notes or more with any piece of the
     training music, and compose again; 0 does not look. Different songs hardly ever share 28."""
     data_dir: str = ""
     """Folder that holds the training music to look at; empty for the one that the model was

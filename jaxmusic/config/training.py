@@ -25,7 +25,7 @@ class Codec:
 
 @dataclasses.dataclass(frozen=True)
 class Tasks:
-    """Chances with which a part of a piece is read as a task, anew in every epoch: what is given
+    """Chances that a segment of a piece is read as a task, drawn in every epoch: what is given
     first, then what is to be written.
     """
 
@@ -57,13 +57,13 @@ class Data:
     batch: int = 8
     """Rows in a global batch."""
     transpose: int = 5
-    """Each piece is moved by up to this many semitones down or up, anew in every epoch."""
+    """Each piece is moved by up to this many semitones down or up, drawn in every epoch."""
     drop_controls: float = 0.1
     """Chance with which each optional control is left out of a piece's header."""
     normalise: bool = False
     """Move every piece whose key is known to C major or A minor; transpose must be 0 then."""
     tempo_scale: float = 0.0
-    """Each piece is played up to this share faster or slower, e.g. 0.1, anew in every epoch."""
+    """Each piece is played up to this share faster or slower, e.g. 0.1, drawn in every epoch."""
     velocity_scale: float = 0.0
     """Likewise, how much louder or softer."""
     drop_tracks: float = 0.0
@@ -170,7 +170,7 @@ class Experiment:
     """Optimizer steps."""
     accumulate: int = resumable(1)
     """Parts into which each batch is divided, one after another: with more parts a step needs less
-    memory and computes the same, but for rounding."""
+    memory and computes the same, up to rounding."""
     seed: int = 0
     """Seeds the parameters, the order of the data and its augmentation."""
     eval_every: int = resumable(250)
@@ -195,7 +195,7 @@ class Experiment:
     hooks: str = resumable("samples")
     """What looks at the weights now and then, several separated by spaces; see docs/watching.md."""
     resume_from: str = ""
-    """Run whose whole state (weights, optimiser, step) a new run goes on from, e.g. to more
+    """Run whose whole state (weights, optimiser, step) a new run continues from, e.g. to more
     steps."""
     init_from: str = ""
     """Run, or file that jaxmusic export wrote, whose weights a new run starts from."""

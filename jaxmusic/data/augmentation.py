@@ -1,4 +1,4 @@
-"""Augmentation: how a piece is changed, drawn anew in every epoch.
+"""Augmentation: changes of a piece, drawn in every epoch.
 
 A piece is moved by semitones (drums stay; key and chords move along), played faster or slower,
 louder or softer, some of its tracks are left out, and some controls of its header. Tempo, loudness

@@ -21,7 +21,7 @@ from jaxmusic.data.examine import Kept, Skipped
 from jaxmusic.data.sources import MusicFile
 
 BATCH = 256
-"""Files in a part: a machine that is lost costs the work of so many."""
+"""Files per bundle: a lost machine costs the work of this many."""
 
 
 def examine_files(

@@ -190,7 +190,7 @@ def _here(config: Prepare) -> Prepare:
 
 
 def _published(summary: Summary, config: Prepare, progress: bool) -> Summary:
-    """Brings a dataset that has been built to where it shall be."""
+    """Publishes a built dataset to its final folder."""
     if not paths.in_bucket(config.data_dir):
         return summary
     folder = epath.Path(summary.path)

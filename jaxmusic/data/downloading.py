@@ -38,7 +38,7 @@ class Archive(NamedTuple):
 def fetch(name: str, archive: Archive, data_dir: str, progress: bool = True) -> pathlib.Path:
     """Downloads and unpacks an archive into ``DATA_DIR/downloads/NAME``, unless that was done.
 
-    A checksum that nobody states is written to ``checksums.tsv`` there at the first download.
+    A checksum that is not published is written to ``checksums.tsv`` there at the first download.
 
     Returns:
       The folder that holds what was in it.

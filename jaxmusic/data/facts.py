@@ -10,7 +10,7 @@ import numpy as np
 from jaxmusic.music.notes import NO_CHORD, Notes
 
 VERSION = 2
-"""Raised when a fact comes to mean something else, so that indices are made anew."""
+"""Raised when the meaning of a field changes, so that indices are rebuilt."""
 DRUMS = 128
 """Stands for drums among programs."""
 NUMBERS = ("tempo", "bars", "seconds", "notes", "tracks", "density")

@@ -69,7 +69,7 @@ def _load(kind: Any, path: epath.Path) -> Any:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return kind(*(arrays[name] for name in kind._fields))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return None  # a damaged cache is measured anew
+        return None  # a damaged cache is measured again
 
 
 def _save(path: epath.Path, arrays: Sizes | Index) -> None:

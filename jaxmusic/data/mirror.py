@@ -35,7 +35,7 @@ class _File(NamedTuple):
 def fetch(home: epath.Path, summary: str, progress: bool = True) -> epath.Path:
     """Copies a dataset to this machine, unless it is there.
 
-    Of several processes one copies and the others wait. A copy that was interrupted goes on with
+    Of several processes one copies and the others wait. A copy that was interrupted resumes with
     the next file; it is seen only when it is whole.
 
     Args:
@@ -102,7 +102,7 @@ def workshop(data_dir: str) -> epath.Path:
 
 
 def _place(home: epath.Path, summary: str) -> epath.Path:
-    """Where the copy of a dataset lies; one that was made anew under its name lies elsewhere."""
+    """Returns where the copy of a dataset lies; a rebuilt dataset of that name lies elsewhere."""
     return paths.cache().joinpath("datasets", _short(f"{home} {summary}"), *home.parts[-3:])
 
 

@@ -85,7 +85,7 @@ def block(members: list[Member]) -> np.ndarray:
 class Mixture:
     """Which member the rows of an endless stream are from.
 
-    The stream is blocks in which each member has its rows, in an order drawn anew for every block.
+    The stream is blocks in which each member has its rows, in an order drawn for every block.
     So row g's member and its number among the rows of that member follow from g and the seed.
     """
 

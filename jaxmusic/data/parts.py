@@ -55,7 +55,7 @@ def cut(codec: Codec, part: Part) -> Part:
 
 
 def cut_as_task(codec: Codec, part: Part, room: int, bound: int) -> Part:
-    """A part with a task, with the tokens of those of its bars that fit into so many places.
+    """Returns a segment with a task, and the tokens of its bars that fit into the given places.
 
     Args:
       codec: makes the tokens.
@@ -73,7 +73,7 @@ def cut_as_task(codec: Codec, part: Part, room: int, bound: int) -> Part:
 
 
 def shorten(codec: Codec, part: Part, room: int, length: int) -> Part:
-    """The part with no more of its bars than fit into so many places, but at least one.
+    """Truncates a segment to the bars that fit into the given places, at least one.
 
     A plain part loses its last bars, and one bar may be too long. A task, whose stream cannot be
     cut off, loses bars at both ends; where it does not fit at all, the part becomes a plain one.

@@ -23,7 +23,7 @@ def assign(
     A song stays in its split when others come or go. Where hashing leaves train without a song, or
     validation though it should have some and there are two songs, one song moves there.
 
-    An official test split stays whole, and validation but for songs that are in test. Other
+    An official test split stays whole, and so does validation, except for songs in test. Other
     versions of their songs are left out (`LEFT_OUT`, reason `TWIN`) wherever they come from; a
     figure measured on the split compares with others', and nothing of it was trained on.
 

@@ -1,7 +1,7 @@
 """Drawing tasks: which parts of pieces are read as one, and what is given of them.
 
 A part is read as it is, or as a task (`jaxmusic.codecs.tasks`): some of it is given first, and the
-rest is to be written. Which task, and what is given, is drawn for each part anew in every epoch.
+rest is to be written. Task and given material are drawn for each segment in every epoch.
 All that depends on the number of bars is drawn as a fraction of it, so that a part that has to lose
 bars keeps its task.
 """
@@ -22,7 +22,7 @@ from jaxmusic.music.piece import DRUM_SLOT, Piece
 
 _NUMBERS = 24
 _AFTER = 1 / 3
-"""Chance that some first bars are given whole, as they are when a long piece goes on."""
+"""Chance that some first bars are given whole, as in the later windows of a long piece."""
 _SHARES = (0.35, 0.65)
 """Least and largest share of the bars that vary writes."""
 _RUNS = (2, 4)
@@ -68,7 +68,7 @@ def draw(tasks: Tasks, rng: np.random.Generator) -> Draw | None:
 
 
 def surplus(drawn: Draw, bars: int) -> int:
-    """Tokens by which a part of so many bars grows at least, 0 where that is not foreseen.
+    """Returns the least number of tokens by which a task lengthens a segment; 0 if unknown.
 
     The task, WRITE, and for each bar of which something is written a HOLE and its bar token. Where
     instruments are given, fewer changes of them may make up for that.

@@ -1,4 +1,4 @@
-"""Repetition: how alike the bars of a piece are at each distance, and how long one bar goes on.
+"""Measures repetition: how similar bars are at each distance, and runs of equal bars.
 
 Bars are those of an aligned piece (`music.beats.align`), notes are quantised to 12 steps in a
 quarter note. Two bars are compared by what begins in them, as sets.

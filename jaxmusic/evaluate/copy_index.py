@@ -29,7 +29,7 @@ from jaxmusic.evaluate.surprise import Counts, grams
 from jaxmusic.music.notes import Notes
 
 VERSION = 1
-"""Raised when an index comes to mean something else, so that indices are made anew."""
+"""Raised when the meaning of an index changes, so that indices are rebuilt."""
 _APART = 2**15
 """Tracks of a piece are numbered from its own number times this."""
 
@@ -213,7 +213,7 @@ def _load(kept: epath.Path) -> Columns | None:
             )
         )
     except (OSError, ValueError, EOFError):
-        return None  # a damaged index is built anew
+        return None  # a damaged index is rebuilt
 
 
 def _save(kept: epath.Path, columns: Columns) -> None:

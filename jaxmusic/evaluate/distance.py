@@ -20,7 +20,7 @@ from jaxmusic.evaluate.statistics import STATISTICS, Value, mean_and_deviation
 SPLITS = 5
 """How often the reference is halved for the floor."""
 MOST = 2000
-"""Pieces of a set that are taken; of more so many are drawn, with a fixed seed."""
+"""Maximum pieces of a set; larger sets are subsampled with a fixed seed."""
 _POINTS = 2048
 _NARROWEST = 1 / 256
 _UNIFORM = 1e-6

@@ -1,4 +1,4 @@
-"""Endings: whether a piece comes to rest, or just stops.
+"""Measures endings: whether a piece closes or just stops.
 
 What tells the two apart was chosen on real songs beside the same songs cut at a bar line;
 docs/evaluation.md has the figures.

@@ -1,4 +1,4 @@
-"""Likelihood: how well a model foretells music that it did not learn from, over many pieces."""
+"""Measures the likelihood of held-out music under a model, over many pieces."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ SEEDS, EACH = 64, 4
 COMMON = 4096
 """A run of intervals that is found at more places than this says nothing and begins no passage."""
 STRETCH, UNEVEN = 4.0, 1.5
-"""Note values may be so many times as long, or as short: by ratios of the numbers 1 to 4, and by
+"""Factors by which note values may be longer or shorter: by ratios of the numbers 1 to 4, and by
 others."""
 _SIMPLE = np.array(sorted({a / b for a in range(1, 5) for b in range(1, 5)}))
 
@@ -194,7 +194,7 @@ def _fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 
 def _allowed(stretch: float) -> bool:
-    """Whether note values may be so many times as long."""
+    """Tells whether note values may be this many times as long."""
     return stretch in _SIMPLE or 1 / UNEVEN <= stretch <= UNEVEN
 
 

@@ -31,7 +31,7 @@ SHORTEST = 256
 
 
 class Scored(NamedTuple):
-    """What a piece is to a model: each token once, but for the one that opens the stream.
+    """Scores of the tokens of a piece; the one that opens the stream has none.
 
     Attributes:
       nats: float32 [T], negative log-likelihood of each token.
@@ -159,7 +159,7 @@ class Scorer:
         return out
 
     def _width(self, length: int) -> int:
-        """Width of the row that so many tokens are padded to."""
+        """Returns the width to which a row of `length` tokens is padded."""
         doubled = max(1 << max(length - 1, 0).bit_length(), SHORTEST)
         return doubled if length > self.context else min(doubled, self.context)
 

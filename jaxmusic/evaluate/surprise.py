@@ -26,7 +26,7 @@ PRIOR = 4.0
 EVENTS = 4096
 """Number of events that there might be; an event that was never heard has 12 bits."""
 MOST = 8.0
-"""Bits of a note at most: a rhythm that nobody else has may be an error in finding beats."""
+"""Maximum bits of a note: a rhythm found nowhere else may be an error in beat tracking."""
 LONGEST = 96
 """Steps between two onsets that are told apart, two bars of 4/4; longer ones count as this."""
 
@@ -34,7 +34,7 @@ LONGEST = 96
 def grams(lines: Lines) -> np.ndarray:
     """Hashes of the last 1 to `ORDER` + 1 events up to each note: uint64 [ORDER + 1, M].
 
-    0 stands where the line has not had so many events yet: its first two notes have none.
+    0 stands where the line has fewer events before it: its first two notes have none.
     """
     count = len(lines.step)
     out = np.zeros((ORDER + 1, count), np.uint64)

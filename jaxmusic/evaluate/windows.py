@@ -5,7 +5,7 @@ bars. The first one is scored whole; of the others the bars that no window befor
 least half of the context stands before these. The last window reaches back as far as it can.
 
 Where bars are so long that a window which opens at a bar line could score less than a quarter of
-its places, a row opens with the header and goes on in the middle of a bar. Nothing is left out.
+its places, a row opens with the header and continues in the middle of a bar. Nothing is left out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Reading(NamedTuple):
 
     Attributes:
       rows: their scored targets, one after another, are the tokens.
-      token: int32 [T], the stream of the piece but for the token that opens it.
+      token: int32 [T], the stream of the piece without the token that opens it.
       bar: int32 [T], number of the bar that each stands in, from 0; -1 in the header.
     """
 
@@ -48,7 +48,7 @@ class Reading(NamedTuple):
 
 
 def read(codec: Codec, piece: Any, context: int) -> Reading:
-    """Lays out a quantised piece for a model of a context of so many tokens, at least 2."""
+    """Lays out a quantised piece as rows of at most `context` tokens, at least 2."""
     whole, sizes = codec.encode(piece), codec.sizes(piece)
     opening, ends = _parts(codec, whole, sizes)
     line = np.cumsum(np.r_[opening, sizes[1:]])

@@ -1,4 +1,4 @@
-"""Wishes: what a piece is asked for, and by which figures it is told whether it was heard.
+"""Controls taken from real songs, and the figures that say whether a piece follows them.
 
 A control has one or more figures, the first of which is the one to look at. A figure of a piece is
 computed from its notes and the wish's truth by `jaxmusic.evaluate.adherence`; key and chords are
@@ -159,7 +159,7 @@ def finder(control: str, songs: Iterable[Notes]) -> list[float | None]:
 
 
 def annotated(control: str, songs: Sequence[Notes]) -> list[Notes]:
-    """Songs that have keys or chords from elsewhere than their notes; none if nobody can tell.
+    """Returns the songs whose key or chord labels do not come from our own chord recogniser.
 
     A dataset does not say where its labels are from. If those of all songs are, to the tick, what
     `music.harmony` finds in the notes, they were found there, and tell nothing of the finder.

@@ -89,7 +89,7 @@ def _play(notes: Notes) -> np.ndarray:
         raise UserError(
             f"Sound needs {error.name}: run pip install midirenderer soxr pretty_midi."
         ) from error
-    # The player stops dead at the end of the file, so the file goes on for as long as the tail.
+    # The player stops dead at the end of the file, so the file is longer by the release tail.
     tail = int(np.ceil(_TAIL * notes.tempo_qpm[-1] / 60 * notes.ticks_per_beat))
     longer = notes.replace(end=notes.end + tail)
     volume = _VOLUME

@@ -43,7 +43,7 @@ def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
       The notes. Their end is the end of the last note, because where files put their
       end-of-track is an accident of the program that wrote them, and they have no labels, because
       most files say C major whatever their key. Files that `write_midi` wrote are believed in both:
-      the piece comes back that was written, but for the name of its song.
+      the piece that was written comes back, without the name of its song.
 
     Raises:
       UserError: the file cannot be read or holds no notes.
@@ -137,7 +137,7 @@ def _sustained(
 
 
 def believable_tempo(qpm: float) -> bool:
-    """Whether anything can be meant by so many quarter notes per minute."""
+    """Tells whether a tempo in quarter notes per minute is plausible."""
     return SLOWEST < qpm <= FASTEST
 
 

@@ -19,11 +19,11 @@ from jaxmusic.music import meters
 from jaxmusic.music.notes import Labels, Notes
 
 STEADY_BARS = 4
-"""The tempo in force is the mean over up to so many bars before."""
+"""Maximum bars over which the tempo in force is averaged."""
 
 
 class ContinuingPlanner(Planner):
-    """Goes on with a piece after some of its bars, up to a length of the whole.
+    """Continues a piece after some of its bars, up to a total length.
 
     New bars have the meter and the tempo in force where they begin. The tempo is moved, by at most
     `length.TEMPO_PLAY`, so that whole bars fill the time that is left, or else the last bar is

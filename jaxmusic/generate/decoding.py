@@ -40,9 +40,9 @@ class Kinds(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """`config.Sampling` as numbers that may be traced, so that a change compiles nothing anew.
+    """`config.Sampling` as numbers that may be traced, so that a change recompiles nothing.
 
-    What is None is off, and costs nothing.
+    None disables an option at no cost.
     """
 
     temperature: Any
@@ -167,5 +167,5 @@ def _threshold(probability: jax.Array, weight: jax.Array, target: jax.Array | fl
         # The mass falls with the level, so the levels that hold enough come first.
         low = levels[jnp.maximum((mass >= target).sum() - 1, 0)]
         width = width / LEVELS
-    # XLA may work the probabilities out anew, and round them otherwise, where this is compared.
+    # XLA may recompute the probabilities, and round them differently, where this is compared.
     return low * (1 - 1e-6)

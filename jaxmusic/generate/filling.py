@@ -29,16 +29,16 @@ from jaxmusic.music.notes import Labels, Notes
 from jaxmusic.music.piece import Piece, canonical, changes
 
 ROOM = 2.0
-"""A window leaves room for so many times the tokens that are expected to be written."""
+"""Room of a window, as a multiple of the tokens that are expected to be written."""
 CORE = 0.75
 """Share of the context for the bars to be written; whole bars around them take what is left."""
 TOKENS_PER_SLOT = 20
 """Tokens that an instrument is expected to take in a bar where nothing else tells."""
 FEWEST_TOKENS = 24
-"""A bar needs room for so many tokens to be written at all."""
+"""Least room in tokens for which a bar is written at all."""
 COLUMNS = ("onset", "duration", "pitch", "velocity", "slot")
 LISTED = 64
-"""Lists of bars to be written and of notes that ring into them have room for so many."""
+"""Length of the lists of bars to be written and of notes that ring into them."""
 _LAST_NOTE = 12  # tokens by which a bar that is full may yet grow
 
 
@@ -298,7 +298,7 @@ def _window(sizes: np.ndarray, piece: Piece, given: Given, context: int) -> tupl
       context: of the model.
     """
     marked = given.marked
-    # Besides its own tokens a bar may have a mark, and a chord that is stated anew.
+    # Besides its own tokens a bar may have a mark, and a chord that is stated again.
     cost = sizes[1:].astype(np.int64) + 2
     if (~marked).any():
         expected = float(cost[~marked].mean())

@@ -19,7 +19,7 @@ from jaxmusic.music.notes import TICKS_PER_BEAT, Notes, make_notes, semitones_to
 from jaxmusic.music.piece import DRUM_SLOT, PITCHED_SLOTS, Piece, canonical
 
 VOICES = 1.5
-"""Chords are found in notes of which at least so many sound at once, on average."""
+"""Least mean number of notes sounding at once for which chords are inferred."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

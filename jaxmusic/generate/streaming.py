@@ -47,9 +47,9 @@ def check(codec: Codec, sampling: config.Sampling) -> None:
 def finished(
     codec: Codec, planner: Any, stream: np.ndarray, total: int, made: int
 ) -> Iterator[Bar]:
-    """The bars of a stream so far to which nothing is added any more, but for the first `made`.
+    """Yields the bars of a stream that are complete, skipping the first `made`.
 
-    The bar that is open is not among them: where the context is full it is drawn anew.
+    The bar that is open is not among them: where the context is full it is drawn again.
 
     Args:
       codec: a codec with bars.

@@ -2,7 +2,7 @@
 
 Heads are 64 or 128 wide and together as wide as the residual stream; the hidden width is about 8/3
 of it, which gives the three matrices of SwiGLU the size of the two that they replace (Shazeer
-2020), but for `7b`, which has that of Mistral 7B (Jiang et al. 2023). All sizes are multiples of
+2020); `7b` has that of Mistral 7B (Jiang et al. 2023). All sizes are multiples of
 128 from `100m` on, as tiles of matrix units are. From `1b` on several query heads share a key head
 (Ainslie et al. 2023), and 8 key heads can be split over 2, 4 or 8 devices.
 """

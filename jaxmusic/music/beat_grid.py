@@ -171,7 +171,7 @@ def from_file(notes: Notes) -> Grid:
 
 
 def _meter_of(sixteenths: int) -> tuple[int, int]:
-    """The plainest meter with a bar of so many sixteenths."""
+    """Returns the simplest meter whose bar has this many sixteenths."""
     for den in (4, 8):
         if sixteenths * den % 16 == 0:
             return sixteenths * den // 16, den
@@ -260,7 +260,7 @@ def _end(grid: Grid, onset: np.ndarray, stop: np.ndarray) -> int:
 
 
 def _tempo_map(notes: Notes, grid: Grid, end: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tempo map on the new ticks that gives the file's seconds, anew from tick 0."""
+    """Returns the tempo map on the new ticks, from tick 0, that gives the file's seconds."""
     if len(notes.tempo_qpm) == 1 and len(grid.tick) == 2:
         stretch = (grid.beat[1] - grid.beat[0]) / (grid.tick[1] - grid.tick[0])
         qpm = notes.tempo_qpm * (stretch * notes.ticks_per_beat)

@@ -122,7 +122,7 @@ class Piece:
 
 
 def density_level(per_quarter: float) -> int:
-    """Level of density, 0 to 7, of so many notes (above 0) in a quarter note on average.
+    """Returns the level of density, 0 to 7, of a mean number of notes (above 0) per quarter note.
 
     All instruments count together. Each level is √2 times the one before: level 4 is 2 notes.
     """

@@ -45,7 +45,7 @@ class Memory:
 
 
 def state_bytes(experiment: configs.Experiment, vocab_size: int, shape: Shape) -> float:
-    """Bytes on each chip of parameters, moments and average, but for a few small arrays."""
+    """Returns the bytes per chip of parameters, moments and average, small arrays aside."""
     settings = experiment.optimizer
     model = experiment.model
     axes = base.of(model).axes(model, vocab_size)

@@ -124,7 +124,7 @@ def plan(
       experiment: the experiment.
       name: such as v5e:16x16 or h100:8; see `jaxmusic.cluster.topology.parse`.
       slices: slices of TPUs.
-      progress: is told what is being done.
+      progress: called with a description of each stage.
 
     Raises:
       UserError: there is no such hardware, the experiment does not divide over it, or TPUs are
@@ -176,7 +176,7 @@ def smaller(tried: Plan) -> Settings | None:
     """The nearest settings that need less memory than those that were tried, if there are any.
 
     First less is kept for the backward pass; then the batch is computed in more parts, as many as
-    should do. Neither changes what a run computes but for rounding. Last comes a batch of one row
+    should do. Neither changes what a run computes, up to rounding. Last comes a batch of one row
     for each device.
     """
     experiment = tried.experiment

@@ -27,7 +27,7 @@ Shape = dict[str, int]
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What one step does, on all chips together but for the bytes.
+    """Work of one step: bytes are those of each chip, the rest of all chips together.
 
     Attributes:
       tokens: tokens of the batch.
@@ -119,7 +119,7 @@ def assumed_traffic(parameters: int, mesh: Shape, parts: int, width: int = 2) ->
     Args:
       parameters: of the model.
       mesh: devices along each axis.
-      parts: parts of a batch, each of which gathers and scatters anew.
+      parts: parts of a batch, each of which gathers and scatters.
       width: bytes of a number that is sent.
     """
     each = least_traffic(parameters, mesh, width) / 3

@@ -104,7 +104,7 @@ def _ending(known: list[Ending], name: str) -> float | None:
 
 
 def repetition(songs: Songs) -> dict[str, Any]:
-    """How alike bars are at each distance, on average, and how long one bar goes on."""
+    """Returns how similar bars are at each distance, and runs of equal bars."""
     runs = [song.run for song in songs.songs]
     return {
         "likeness": {str(lag): _mean(songs.songs, lag) for lag in bars.LAGS},

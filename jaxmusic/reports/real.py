@@ -65,7 +65,7 @@ def pieces(data: config.Data, split: str, most: int, seed: int, progress: bool) 
     Args:
       data: datasets and selection, as a run has them; weights play no part.
       split: train, validation or test; a dataset without it is left out.
-      most: of more pieces so many are drawn.
+      most: maximum pieces; larger sets are subsampled.
       seed: by which they are drawn.
       progress: show a progress bar if it takes over two seconds.
     """

@@ -96,7 +96,7 @@ def measured(named: Iterable[tuple[str, Notes]], what: str, progress: bool = Fal
 
 
 def find(source: str, options: config.Evaluation, progress: bool = False) -> list[MusicFile]:
-    """Music files of a source; of more than `options.most` so many are drawn.
+    """Finds the music files of a source; more than `options.most` are subsampled.
 
     Args:
       source: a folder, a file, or a glob.
@@ -148,7 +148,7 @@ def read_song(file: MusicFile) -> Song | Skipped:
 
 
 def drawn(items: Sequence, most: int, seed: int) -> list:
-    """At most so many items, drawn by chance and in their order; the same each time."""
+    """Draws at most `count` items at random, in their order; the same each time."""
     if len(items) <= most:
         return list(items)
     rows = np.random.default_rng(seed).choice(len(items), most, replace=False)

@@ -117,7 +117,7 @@ class Checkpoints:
 
         Args:
           step: which one.
-          like: abstract state with the shardings that the arrays shall have: those of any mesh,
+          like: abstract state with the shardings that the arrays will have: those of any mesh,
             over any number of processes.
 
         Raises:
@@ -160,8 +160,8 @@ def restore_state(run: epath.Path, like: State, stored: runs.Stored) -> tuple[in
 
     Args:
       run: the other run's folder.
-      like: abstract state with the shardings that the arrays shall have.
-      stored: what the run is made of that goes on from it.
+      like: abstract state with the shardings that the arrays will have.
+      stored: description of the run that continues from it.
 
     Returns:
       The step, the state, and in words what of the other run was not as it is here, or nothing.
@@ -177,7 +177,7 @@ def restore_state(run: epath.Path, like: State, stored: runs.Stored) -> tuple[in
     folder = run / FOLDER / str(step)
     items = _items(like)
     if (AVERAGE in items) != (folder / AVERAGE).is_dir():
-        raise UserError(f"Set optimizer.ema to what {run} was trained with, whose state goes on.")
+        raise UserError(f"Set optimizer.ema to what {run} was trained with.")
     info = ocp.JsonCheckpointHandler().restore(folder / "info")
     state = _state({name: restore_item(folder / name, item) for name, item in items.items()}, like)
     return step, state, _differences(info, _about(stored))

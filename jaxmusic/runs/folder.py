@@ -118,7 +118,7 @@ def read_settings(text: str, path: epath.Path) -> configs.Experiment:
 
 
 def write(run: epath.Path, stored: Stored, hosts: Hosts, patience: float) -> None:
-    """Writes the description, for all processes; the others wait for it, for so many seconds."""
+    """Writes the description for all processes; the others wait for it up to `patience` seconds."""
     if hosts.first:
         data = {
             "dataset": stored.dataset,
@@ -215,7 +215,7 @@ def explained(run: epath.Path) -> Iterator[None]:
         if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text:
             raise UserError(
                 f"Free some space on the full disk of {run} and run the same command again: the "
-                "last finished checkpoint is intact, and the run goes on from there."
+                "last finished checkpoint is intact, and the run resumes from it."
             ) from error
         if "RESOURCE_EXHAUSTED" in text:
             raise UserError(

@@ -10,7 +10,7 @@ starting    opening the data, making or restoring the state
 compiling   compiling the step
 validating  measuring the loss on the validation split
 composing   composing samples, and what other hooks do
-saving      waiting for checkpoints; most of the writing goes on beside the steps
+saving      waiting for checkpoints; most of the writing overlaps with steps
 profiling   starting and writing a profile
 lost        all that a process did after the checkpoint from which the next one went on
 down        from the last line of one process to the start of the next
@@ -86,14 +86,14 @@ def parts(line: Mapping[str, Any]) -> dict[str, float]:
 
 
 def past(lines: Sequence[Mapping[str, Any]], step: int, began: float) -> dict[str, float]:
-    """The clock of a run that goes on, at the start of the next process.
+    """Returns the clock of a resumed run at the start of its next process.
 
     What was counted after the checkpoint is lost, and the time since the last line was down time:
-    nobody knows when after it the process died.
+    when exactly the process died is not known.
 
     Args:
       lines: all lines of the log, those of later steps too.
-      step: step of the checkpoint from which the run goes on.
+      step: step of the checkpoint from which the run resumes.
       began: when this process started, in seconds since 1970.
 
     Returns:

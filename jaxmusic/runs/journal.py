@@ -22,7 +22,7 @@ class Journal:
     """A file of JSON lines, one dictionary each, which one process writes.
 
     On local disk a line is there as soon as it is written. A bucket cannot append: there, the
-    whole file is written anew in the background, every `INTERVAL` seconds while lines come, so
+    whole file is rewritten in the background, every `INTERVAL` seconds while lines come, so
     that writing a line never waits for the network. `flush` waits until all lines are there; call
     it before a checkpoint is saved, or a run that is killed has a checkpoint of steps that its
     journal does not know. An upload that fails is tried again with the next; `flush` raises.
@@ -125,7 +125,7 @@ def board(folder: epath.Path, step: int) -> Any:
 
 
 class _Records:
-    """A file of events in a bucket, written anew at each flush: every two minutes, in a thread."""
+    """A file of events in a bucket, rewritten at each flush: every two minutes, in a thread."""
 
     def __init__(self, path: str):
         self._path = epath.Path(path)

@@ -1,4 +1,4 @@
-"""How a run stands, read from its folder alone, while it goes on or after it ended; without JAX."""
+"""Reads the status of a run from its folder alone, during training or afterwards; without JAX."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Status:
       starts: processes that took the run up, one after another.
       written: when the last line was written, in seconds since 1970.
       left: seconds until the end, at the pace of the last lines.
-      ends: when that will be, in seconds since 1970, while the run goes on.
+      ends: when that will be, in seconds since 1970, while the run trains.
       train: the last line about training: loss, tokens_per_s, mfu, data_wait, step_p50 and so on.
       start: the last line about a start: device, devices, peak_flops, host.
       losses: (step, training loss) of each line.
@@ -193,7 +193,7 @@ def _written(path: epath.Path, lines: Lines) -> float | None:
 
 
 def _left(since: Lines, steps: int) -> float | None:
-    """Seconds that so many steps take at the pace of the last lines; None if there are too few."""
+    """Returns the time of a number of steps at the pace of the last lines; None if too few."""
     lines = [line for line in since if "loss" in line][-PACE:]
     made = lines[-1]["step"] - lines[0]["step"] if lines else 0
     if not made:

@@ -92,7 +92,7 @@ def restore_params(
 
     Args:
       source: folder of a run, which may be going on, or a safetensors file.
-      like: abstract parameters by name, with the shardings that the arrays shall have.
+      like: abstract parameters by name, with the shardings that the arrays will have.
       step: which checkpoint; None for the latest.
 
     Returns:

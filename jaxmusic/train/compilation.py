@@ -19,7 +19,7 @@ def keep_compiled() -> None:
 
     For programs only: a library must not change the settings of who imports it. A folder set with
     ``JAX_COMPILATION_CACHE_DIR`` is left alone. What is loaded is the very program that was
-    compiled before, so that a run that goes on computes the same bits. Machines that share a home
+    compiled before, so that a resumed run computes the same bits. Machines that share a home
     folder but not the kind of CPU get folders of their own. No folder grows beyond `MAX_BYTES`.
     """
     if jax.config.values["jax_compilation_cache_dir"]:

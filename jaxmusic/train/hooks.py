@@ -2,7 +2,7 @@
 
 A hook is a class with `every` that is made from the session and called with the steps made and the
 weights. Which ones a run has, `config.Experiment.hooks` names. Another one joins by its entry in
-`HOOKS`. What goes wrong in a hook is said and written to the log, and the training goes on.
+`HOOKS`. A hook that fails is reported and written to the log, and training continues.
 """
 
 from __future__ import annotations

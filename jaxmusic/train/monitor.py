@@ -109,7 +109,7 @@ class Monitor:
         self._steps = experiment.steps
         self._bad = 0
         self._meter = Meter(flops * data.batch * data.context, peak)
-        # An exception that is being handled while the run goes on is none of its own.
+        # An exception that is being handled around the run does not belong to it.
         self._outside = sys.exception()
         if record:
             number = 1 + sum("start" in line for line in lines)
@@ -119,7 +119,7 @@ class Monitor:
 
     @property
     def seconds(self) -> float:
-        """Time that the run has taken, over all its starts, but for what was lost by kills."""
+        """Returns the run's time over all its starts, without what kills have lost."""
         return self._seconds + time.perf_counter() - self._started
 
     def note(self, text: str) -> None:

@@ -50,7 +50,7 @@ def make_schedule(config: configs.Optimizer, steps: int) -> optax.Schedule:
     falling = _FALLING[config.schedule]
 
     def rate(count: jax.Array) -> jax.Array:
-        # The widest type there is: float32, or float64 where JAX is told so.
+        # The widest type there is: float32, or float64 where JAX enables it.
         update = jnp.asarray(count, float) + 1
         rising = update / max(config.warmup, 1)
         share = jnp.clip((update - config.warmup) / (steps - config.warmup), 0, 1)

@@ -77,14 +77,14 @@ def leaving_at_once() -> Iterator[None]:
 
 def ended(sentence: str, code: int | None) -> NoReturn:
     """Ends this process because another one is lost, or has ended the run for all."""
-    # What the user must mend on one host ends the run on all of them, for good.
+    # A mistake that the user must correct on one host ends the run on all hosts.
     mistake = code == exits.MISTAKE
     advice = "" if mistake else "; start all processes again to go on from the last checkpoint"
     leave(f"{sentence.rstrip('.')}{advice}.", exits.MISTAKE if mistake else exits.PEER_LOST)
 
 
 def _alone(error: BaseException) -> int:
-    """The code of an error that nobody foresaw; what can be put right is the caller's to say."""
+    """Returns the exit code for an unexpected error; user errors are re-raised."""
     if isinstance(error, KeyboardInterrupt | SystemExit) or explained(error):
         raise error
     traceback.print_exception(error)

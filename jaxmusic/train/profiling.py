@@ -44,7 +44,7 @@ class Profiler:
         self._local = ""
 
     def begins(self, step: int) -> bool:
-        """Whether the trace begins with this step; in a run that goes on, perhaps amid them."""
+        """Tells whether the trace begins with this step; a resumed run may begin among them."""
         return not self._local and self._first <= step <= self._last
 
     def ends(self, step: int) -> bool:

@@ -117,7 +117,7 @@ class Samples:
 
     @functools.cached_property
     def _real(self) -> dict[str, float | None]:
-        """Means of the first so many seconds of pieces of the validation split."""
+        """Returns statistics of the openings of validation pieces, as long as the samples."""
         if self._session.validation is None:
             return {}
         whole = self._session.validation.examples(REAL)
@@ -141,7 +141,7 @@ class Samples:
 
 
 def beginning(notes: Notes, seconds: float) -> Notes:
-    """The first so many seconds of an aligned piece; notes that sound on end there."""
+    """Returns the first seconds of an aligned piece; notes that sound longer end there."""
     ticks = np.arange(notes.end + 1)
     end = max(int(np.searchsorted(notes.seconds(ticks), seconds, side="right")) - 1, 1)
     return notes if end >= notes.end else notes.until(end)

@@ -51,7 +51,7 @@ def train(
     hosts: Hosts | None = None,
     watchdog: Watchdog | None = None,
 ) -> Result:
-    """Trains a model, or goes on training it: a run goes on from its last checkpoint.
+    """Trains a model, or continues a run from its last checkpoint.
 
     The parameters at the end depend on the experiment and the dataset alone, bit for bit on the
     same devices, however often the run was stopped or killed. Ctrl-C, SIGTERM, SIGUSR1 and SIGUSR2
@@ -110,7 +110,7 @@ def _loop(session: Session, looking: hooks.Hooks, stop: Stop) -> Result:
         if _due(step, experiment.eval_every, experiment.steps):
             with session.aside("validating"):
                 found = session.validate(step, state)
-        # Before the checkpoint: what a run goes on from has been looked at.
+        # Before the checkpoint, so that a resumed run starts from weights that hooks have seen.
         looking.after(step, session.weights(state))
         if _due(step, experiment.checkpoint_every, experiment.steps):
             with session.aside("saving"):

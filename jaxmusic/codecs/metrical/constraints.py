@@ -110,7 +110,7 @@ def strict(g: GrammarTables, s: State, a: Constraints, at: BarPlace, ok: Any, re
     # In the last bar there must be a note, and perhaps another to close.
     before = at.after > at.steps - s.position
     kept = quarter * (before.astype(jnp.int32) + ((a.ending > 0) & ~close.final))
-    # A last bar that comes to rest has few notes: those before have to make up for them.
+    # A last bar with a cadence has few notes: the bars before have to make up for them.
     body = jnp.where(a.ending > 0, jnp.maximum(end - at.steps, end // 2), end)
 
     def share(time: Any) -> Any:

@@ -144,7 +144,7 @@ class Grammar(GrammarTables):
         # Of a last bar that is short, too.
         half = jnp.where(writing, steps, self.bar_steps[jnp.maximum(s.meter, 0)]) // 2
         half_bar = (s.position == 0) | (s.position == half)
-        # A piece comes to rest: in its last eighth nothing begins but on its last half bar's line.
+        # A piece closes: in its last eighth notes begin only on the line of its last half bar.
         rest = jnp.minimum(self.codec.config.steps_per_beat // 2, steps // 2)
         latest = steps - jnp.where(composing & (left == 0), rest, 1)
         # Voices, slot by slot and pitch by pitch, ascend at each position.

@@ -61,7 +61,7 @@ def advance(old: Any, new: Any, write: Any, bar: Any, rules: Any) -> Any:
     """
     hole = rules.hole
     bar = bar & (old.written >= 0)
-    # Bars that do not follow one another state the chord anew, and have silences of their own.
+    # Bars that do not follow one another state the chord again, and count their own silences.
     run = write | (bar & ((old.written == 0) | (hole.next_line != old.line + hole.steps)))
     return new._replace(
         written=jnp.where(write, 0, old.written + bar),

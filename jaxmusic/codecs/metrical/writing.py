@@ -72,7 +72,7 @@ def task_body(
     later = end + codec.longest_bar
     onset = piece.onset[order]
     onset[shown:] += later
-    # A chord that follows one that is left out counts as a change, so it is stated anew.
+    # A chord that follows one that is left out counts as a change, so it is stated again.
     unknown = np.int16(-1)
     told, written = np.where(chords, piece.chord, unknown), np.where(chords, unknown, piece.chord)
     both = dataclasses.replace(
@@ -130,8 +130,10 @@ def _labels(codec: MetricalLayout, piece: Piece, drop: frozenset[str]) -> list[R
     return runs
 
 
-def _music(codec: MetricalLayout, piece: Piece, drop: frozenset[str], anew: int = 0) -> list[Run]:
-    """Chords, positions and notes; from note `anew` on the slot is named anew."""
+def _music(
+    codec: MetricalLayout, piece: Piece, drop: frozenset[str], restart: int = 0
+) -> list[Run]:
+    """Writes chords, positions and notes; note `restart` and later name their slot again."""
     start, runs = codec.vocabulary.start, []
     moments = piece.onset[changes(piece.onset, -1)]
     if "chords" not in drop and (piece.chord >= 0).any():
@@ -141,10 +143,10 @@ def _music(codec: MetricalLayout, piece: Piece, drop: frozenset[str], anew: int 
         moments = np.union1d(moments, halves[new])
     place = moments - piece.bar_step[np.searchsorted(piece.bar_step, moments, side="right") - 1]
     runs.append(Run((start["position"] + place - 1)[place > 0], moments[place > 0], 5))
-    return [*runs, Run(*_notes(codec, piece, anew), 7)]
+    return [*runs, Run(*_notes(codec, piece, restart), 7)]
 
 
-def _notes(codec: MetricalLayout, piece: Piece, anew: int) -> tuple[np.ndarray, np.ndarray]:
+def _notes(codec: MetricalLayout, piece: Piece, restart: int) -> tuple[np.ndarray, np.ndarray]:
     """Tokens of the notes alone [T], and the step each stands at [T]."""
     start = codec.vocabulary.start
     drum = piece.slot == DRUM_SLOT
@@ -156,7 +158,7 @@ def _notes(codec: MetricalLayout, piece: Piece, anew: int) -> tuple[np.ndarray, 
         pitch = pitch + 128 * slot * ~drum
     else:
         named[pitched] = changes(slot[pitched], -1)
-        named[pitched[np.searchsorted(pitched, anew) :][:1]] = True
+        named[pitched[np.searchsorted(pitched, restart) :][:1]] = True
     index = codec.duration_index[np.minimum(piece.duration, len(codec.duration_index) - 1)]
     short = (index >= 0) & (piece.duration < len(codec.duration_index))
     holds = np.where(short | drum, 0, (piece.duration - 1) // codec.half)

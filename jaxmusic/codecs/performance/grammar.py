@@ -41,7 +41,7 @@ class Rules(NamedTuple):
 
 
 class State(NamedTuple):
-    """What is known of a stream after its last token (int32, scalars but for `since`)."""
+    """What is known of a stream after its last token (int32, scalars except `since`)."""
 
     kind: Any  # kind of the last token, -1 before any
     token: Any

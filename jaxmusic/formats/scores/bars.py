@@ -126,7 +126,7 @@ def meters_of(bars: Sequence[tuple[int, int, int]]) -> tuple[tuple[int, int, int
     A first bar that is too short is a pick-up: it gets a meter of its own length. Short bars that
     make up a whole one, as on both sides of a repeat, are one bar. A last bar that is too
     short ends with the piece. Any other bar whose length is not its meter's gets a meter of its
-    own, or where none can be written, the next bar states its meter anew.
+    own, or where none can be written, the next bar states its meter again.
 
     Args:
       bars: length in ticks and time signature (numerator, denominator) of each bar.
@@ -164,7 +164,7 @@ def _whole_of(bars: Sequence[tuple[int, int, int]], first: int) -> int:
 
 
 def meter_of(length: int, den: int) -> tuple[int, int] | None:
-    """A time signature, in parts of `den` or smaller ones, for a bar of so many ticks."""
+    """Returns a time signature in units of `den` or smaller for a bar of `ticks`."""
     while den <= _FINEST:
         if length * den % WHOLE == 0 and length * den // WHOLE < 256:
             return length * den // WHOLE, den

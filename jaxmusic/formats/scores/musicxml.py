@@ -155,7 +155,7 @@ class _Ties:
         self._waiting.setdefault((row.track, row.pitch), []).append((end, row.voice, note))
 
     def before(self, row: Row, start: int) -> list[int] | None:
-        """The note that a row goes on, which ends where it begins, by preference in its voice."""
+        """Returns the note tied to a row: it ends where the row begins, in its voice if it can."""
         waiting = self._waiting.get((row.track, row.pitch), [])
         waiting[:] = [w for w in waiting if w[0] >= start + row.tick]
         fits = [w for w in waiting if w[0] == start + row.tick]

@@ -86,7 +86,7 @@ class Symbol:
 def written_ends(onset: np.ndarray, end: np.ndarray, last: int, drums: bool) -> np.ndarray:
     """Where notes end on paper (int [N]), a little off where they end in sound.
 
-    Nobody writes the short rest before a note that follows, nor the short overlap of a legato:
+    Scores show neither the short rest before a following note nor the short overlap of a legato:
     both notes meet. Other ends go to the nearest sixteenth, or to triplets where notes begin on
     such. A drum's hit lasts to the next one, within the beat.
 

@@ -22,7 +22,7 @@ def fifths_of(pitch: np.ndarray) -> int:
 
 
 def spell(pitch: int, fifths: int) -> tuple[str, int, int]:
-    """Step, alteration and octave of a pitch in a key signature of so many sharps.
+    """Returns step, alteration and octave of a pitch in a key signature.
 
     Of the names that a pitch has, the one nearest on the line of fifths is taken: in C major E
     flat, B flat, F sharp, C sharp and G sharp.
@@ -42,7 +42,7 @@ def accidental(
       step, alter, octave: the note.
       fifths: the key signature.
       signs: accidentals in force in the bar; changed by what is printed.
-      tied: whether the note goes on from before, with the accidental it had there.
+      tied: whether the note is tied to the one before, whose accidental it keeps.
     """
     place = f"{step}{octave}"
     usual = (fifths - _FIFTHS.index(step) + 6) // 7

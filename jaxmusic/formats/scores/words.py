@@ -70,7 +70,7 @@ def chord_of(symbol: str) -> int | None:
 
 
 def key_number(fifths: int, mode: str) -> int:
-    """Key of so many sharps (flats below 0): tonic + 12 where the mode's third is minor."""
+    """Returns the key of a number of sharps (flats below 0): tonic + 12 if its third is minor."""
     degree, minor = _MODES.get(mode.strip().lower(), _MODES["major"])
     return (7 * fifths + degree) % 12 + 12 * minor
 
