@@ -1,76 +1,79 @@
-"""Runs benchmarks by name, keeps their results and writes the page that shows them."""
+"""Runs a benchmark, keeps its result and writes the page that shows all results.
+
+python -m benchmarks --list
+python -m benchmarks tokens --data ~/music
+python -m benchmarks tokens --help
+python -m benchmarks --render
+"""
 
 from __future__ import annotations
 
 import argparse
-import ast
-import dataclasses
-import pathlib
+import importlib
+import inspect
 import sys
+import time
+from collections.abc import Sequence
+
+import tyro
 
 from benchmarks import page, runner
 from jaxmusic.core.errors import UserError
 
 PAGE = runner.FOLDER.parent / "docs" / "benchmarks.md"
+PATHS = ("--data", "--data-dir", "--run")
+"""Options whose values are written as capital words in the command of a result."""
 
 
 def names() -> dict[str, str]:
-    """Every benchmark (a module here with `run(options)`) and the first line of its docstring."""
+    """Returns all benchmarks (modules with a function `run`) and their titles."""
     found = {}
     for path in sorted(runner.FOLDER.glob("*.py")):
-        tree = ast.parse(path.read_text())
-        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-        runs = [f for f in functions if f.name == "run" and f.args.args[:1]]
-        if any(f.args.args[0].arg == "options" for f in runs):
-            found[path.stem] = (ast.get_docstring(tree) or "").splitlines()[0]
+        text = path.read_text()
+        if "\ndef run(" in text and path.stem != "__main__":
+            found[path.stem] = text.splitlines()[0].strip('"')
     return found
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line: names, where to write, and a flag for each field of `runner.Options`."""
-    out = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    out.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run, see --list")
-    out.add_argument("--list", action="store_true", help="list the benchmarks")
-    out.add_argument("--render", action="store_true", help="only write the page again")
-    out.add_argument("--out", type=pathlib.Path, default=PAGE, help="page to write")
-    about = (runner.Options.__doc__ or "").split("Attributes:")[1].split("\n      ")
-    text = {line.split(": ")[0]: line.split(": ", 1)[1] for line in about if ": " in line}
-    defaults = runner.Options()
-    for field in dataclasses.fields(runner.Options):
-        default = getattr(defaults, field.name)
-        flag = "--" + field.name.replace("_", "-")
-        if isinstance(default, bool):
-            out.add_argument(flag, action="store_true", help=text[field.name])
-        else:
-            out.add_argument(flag, type=type(default), default=default, help=text[field.name])
-    return out
+def run(name: str, words: Sequence[str]) -> dict[str, object]:
+    """Runs a benchmark with its options, keeps the result and returns its record.
+
+    A benchmark that takes long yields what it has found so far, and each is kept.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--label", default="")
+    options, rest = parser.parse_known_args(words)
+    label = options.label
+    function = importlib.import_module(f"benchmarks.{name}").run
+    start = time.perf_counter()
+    found = tyro.cli(function, prog=f"python -m benchmarks {name}", args=rest)
+    before = ["", *rest]
+    shown = [f[2:].upper().replace("-", "_") if f in PATHS else w for f, w in zip(before, rest)]
+    command = " ".join(["python -m benchmarks", name, *shown])
+    if label:
+        name, command = f"{name}-{label}", f"{command} --label {label}"
+    for result in found if inspect.isgenerator(found) else [found]:
+        record = runner.write(name, command, result, time.perf_counter() - start)
+    return record
 
 
 def main() -> int:
-    """Runs what the command line asks for; 1 if one of them cannot."""
-    arguments = vars(parser().parse_args())
-    wanted, listed, rendered, out = (arguments.pop(k) for k in ("names", "list", "render", "out"))
-    known = names()
-    if listed:
-        print("\n".join(f"{name:12s} {title}" for name, title in known.items()))
-        return 0
-    if unknown := [name for name in wanted if name not in known]:
-        print(
-            f"There is no benchmark {unknown[0]}; there are: {', '.join(known)}.", file=sys.stderr
-        )
-        return 2
-    if not wanted and not rendered:
-        print("Name a benchmark, or give --list or --render.", file=sys.stderr)
-        return 2
-    failed = False
-    for name in wanted:
+    """Does what the command line asks for; returns 1 if the benchmark cannot run."""
+    known, words = names(), sys.argv[1:]
+    if words[:1] == ["--render"]:
+        page.render(PAGE)
+    elif words and words[0] in known:
         try:
-            print(page.plain(runner.run(name, runner.Options(**arguments))), flush=True)
-        except (runner.MissingPeer, UserError) as error:
-            print(f"{name}: {error}", file=sys.stderr)
-            failed = True
-    page.render(out)
-    return int(failed)
+            record = run(words[0], words[1:])
+            print(page.details([record]), page.goals([record]), sep="\n\n")
+        except UserError as error:
+            print(f"{words[0]}: {error}", file=sys.stderr)
+            return 1
+        page.render(PAGE)
+    else:
+        print(__doc__, *(f"{name:12} {title}" for name, title in known.items()), sep="\n")
+        return 0 if words[:1] in ([], ["--list"], ["--help"]) else 2
+    return 0
 
 
 if __name__ == "__main__":

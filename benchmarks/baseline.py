@@ -1,13 +1,13 @@
 """A classical baseline: n-gram models on exactly the tokens a Transformer is validated on.
 
 The model is an interpolated n-gram model with modified Kneser-Ney smoothing (`ngram.py`), counted
-on the training split. Its order, and in the last row its discounts, are chosen on the very tokens
-that are scored, which favours it. Loss counts the targets that count for the Transformer, in nats
-per note: the sum over all of them, divided by the notes they spell.
+on the training split. Loss is that of the Transformer, in nats per note: the sum over the same
+targets, divided by the notes they spell.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -15,17 +15,16 @@ from typing import NamedTuple
 import numpy as np
 import tqdm
 
-from benchmarks import ngram
-from benchmarks.runner import Options, Result, Row, chosen_data
+from benchmarks import ngram, runner
+from benchmarks.runner import Goal, Result, Table
 from jaxmusic.codecs.metrical.codec import MetricalCodec
+from jaxmusic.core.errors import UserError
 from jaxmusic.core.events import Batch
 from jaxmusic.data import loader
 from jaxmusic.runs import folder as runs
 from jaxmusic.train import monitor
 
 ORDERS = (2, 3, 4, 5, 6)
-EPOCHS = 4
-"""Epochs of transposed pieces counted in the second half, unless --count says otherwise."""
 
 
 class Tokens(NamedTuple):
@@ -43,7 +42,7 @@ class Tokens(NamedTuple):
 
 
 def parts(row: tuple[np.ndarray, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Tokens and weights of each part in a packed row: (token, target, segment, weight), [T]."""
+    """Yields tokens and weights of each part in a packed row (token, target, segment, weight)."""
     token, target, segment, weight = row
     for number in range(1, int(segment.max(initial=0)) + 1):
         at = np.flatnonzero(segment == number)
@@ -55,7 +54,7 @@ def parts(row: tuple[np.ndarray, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]
 
 
 def tokens(batches: Iterable[Batch], codec: MetricalCodec) -> Tokens:
-    """What stands in packed rows, as a Transformer reads it."""
+    """Collects the parts in packed rows, as a Transformer reads them."""
     found = Tokens([], [], 0)
     notes = 0.0
     for batch in batches:
@@ -69,86 +68,69 @@ def tokens(batches: Iterable[Batch], codec: MetricalCodec) -> Tokens:
 
 
 def counted(train: loader.Loader, epochs: int) -> tuple[Tokens, Tokens]:
-    """A training split as it is, and with some epochs of transposed pieces besides."""
+    """Collects a training split as it is, and with some epochs of transposed pieces added."""
     plain = tokens(_progress(train.evaluation(), "reading"), train.codec)
     steps = epochs * train.rows_per_epoch() // train.data.batch
     moved = tokens(_progress(map(train.batch, range(steps)), "transposing", steps), train.codec)
     return plain, Tokens(plain.sequences + moved.sequences, plain.weights + moved.weights, 0)
 
 
-def score(model: ngram.Model, held_out: Tokens) -> float:
-    """Nats per note of a model on tokens."""
-    logs = np.concatenate(model.log_prob(held_out.sequences))
-    return float(-(logs * np.concatenate(held_out.weights)).sum() / held_out.notes)
-
-
 def compare(train: Tokens, held_out: Tokens, vocab_size: int) -> dict[str, float]:
-    """Nats per note of each order with estimated discounts, and of the best with tuned ones."""
+    """Computes the nats per note of each order."""
     tables = ngram.count(train.sequences, vocab_size, max(ORDERS))
-    losses = {}
+    losses, weights = {}, np.concatenate(held_out.weights)
     for order in tqdm.tqdm(ORDERS, "orders", leave=False):
-        losses[order] = score(ngram.build(tables, vocab_size, order), held_out)
-    best = min(losses, key=losses.__getitem__)
-    start = ngram.build(tables, vocab_size, best)
-    tuned = ngram.tune(start, held_out.sequences, np.concatenate(held_out.weights))
-    named = {f"{order}-grams": loss for order, loss in losses.items()}
-    return named | {f"{best}-grams, discounts tuned": score(tuned, held_out)}
+        logs = ngram.build(tables, vocab_size, order).log_prob(held_out.sequences)
+        losses[f"{order}-grams"] = float(-(np.concatenate(logs) * weights).sum() / held_out.notes)
+    return losses
 
 
-def run(options: Options) -> Result:
-    """Counts the training split as it is, then with transposed copies, and scores validation."""
-    data, codec = chosen_data(options)
-    train, validation = (loader.Loader(data, codec, split) for split in ("train", "validation"))
-    held_out = tokens(validation.evaluation(), validation.codec)
-    plain, both = counted(train, options.count or EPOCHS)
-    copies = f"and {options.count or EPOCHS} epochs transposed"
-    rows, best = [], float("inf")
-    for name, split in (("as it is", plain), (f"as it is {copies}", both)):
-        size = sum(map(len, split.sequences))
-        for model, loss in compare(split, held_out, train.codec.vocab_size).items():
-            rows.append(Row((model, name, size, round(loss, 4))))
-            best = min(best, loss)
-    made: tuple[str, ...] = ()
-    if options.run:
-        loss, made = validation_loss(options.folder("run")), (history(options.folder("run")),)
-        cells = ("Transformer (the run)", "as it was trained", "", round(loss, 4))
-        rows.append(Row(cells, "below every row above", loss < best))
+def run(data_dir: str, run: str, dataset: str = "", epochs: int = 4) -> Result:
+    """Counts the training split as it is and with transposed copies, and scores validation.
+
+    Args:
+      data_dir: folder of prepared datasets.
+      run: folder of the training run to compare with.
+      dataset: name of a prepared dataset, unless it is the run's own.
+      epochs: epochs of transposed pieces.
+    """
+    folder = runner.folder("run", run)
+    stored = runs.read(folder)
+    data = dataclasses.replace(
+        stored.experiment.data, dataset=dataset or stored.dataset, data_dir=data_dir
+    )
+    train, validation = (loader.Loader(data, stored.codec, s) for s in ("train", "validation"))
+    held_out = tokens(validation.evaluation(), stored.codec)
+    plain, both = counted(train, epochs)
+    splits = {"as it is": plain, f"as it is and {epochs} epochs transposed": both}
+    rows = [
+        (model, name, sum(map(len, split.sequences)), round(loss, 4))
+        for name, split in splits.items()
+        for model, loss in compare(split, held_out, stored.codec.vocab_size).items()
+    ]
+    best, loss = min(row[-1] for row in rows), validation_loss(folder)
+    rows.append(("Transformer (the run)", "as it was trained", "", round(loss, 4)))
+    goal = f"nats per note of the run: below the best n-gram model, {best:.4g}"
     scored = int(sum(w.sum() for w in held_out.weights))
+    columns = ("model", "training split", "tokens counted", "validation loss (nats per note)")
     return Result(
-        columns=("model", "training split", "tokens counted", "validation loss (nats per note)"),
-        rows=tuple(rows),
-        notes=(
+        [Table(columns, rows)],
+        [Goal(goal, f"{loss:.4g}", loss < best)],
+        [
             f"{train.dataset}, rows of {data.context}: {scored:,} validation tokens that spell "
             f"{held_out.notes:,} notes. An epoch is cut, transposed by up to {data.transpose} "
             "semitones and stripped of controls as it is for the Transformer.",
-            *made,
-        ),
+        ],
     )
 
 
 def validation_loss(folder: pathlib.Path) -> float:
-    """Nats per note of a finished run on the whole validation split, from its log."""
+    """Reads the nats per note of a finished run on the whole validation split, from its log."""
     last = runs.read(folder).experiment.steps
     for line in reversed(monitor.read_log(folder)):
         if line["step"] == last and "val_loss_per_note" in line:
             return line["val_loss_per_note"]
-    raise SystemExit(f"Let the run finish: {folder.name} has no validation at step {last}.")
-
-
-def history(folder: pathlib.Path) -> str:
-    """How a run came about, and its validation losses by the minute."""
-    experiment = runs.read(folder).experiment
-    found = [line for line in monitor.read_log(folder) if "val_loss_per_note" in line]
-    steps = ", ".join(
-        f"{line['val_loss_per_note']:.2f} after {line['seconds'] / 60:.1f}" for line in found
-    )
-    shape = experiment.model
-    return (
-        f"The run: `jaxmusic train CONFIG --run RUN`, {experiment.steps:,} steps of "
-        f"{experiment.data.batch} rows, {shape.layers} layers of width {shape.width}. Nats per "
-        f"note after minutes, compiling and everything else included: {steps}. All but the last "
-        f"are on the first {experiment.eval_batches} batches."
-    )
+    raise UserError(f"Let the run finish: {folder.name} has no validation at step {last}.")
 
 
 def _progress(batches: Iterable[Batch], what: str, total: int | None = None) -> Iterable[Batch]:

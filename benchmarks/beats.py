@@ -1,61 +1,112 @@
-"""How well the beat grid fits real music, set by set, and how fast it is found.
-
-    python benchmarks/beats.py DATA_FOLDER [--limit N] [--json FILE]
-
-Rows are named ``set/grid``: ``file`` are the file's own quarters, ``estimate`` is
-`music.beats.align` without labels, ``labels`` with POP909's ``beat_midi.txt``. Beat and downbeat
-F-measures (70 ms) compare with that file; ``downbeat_f_audio`` with ``beat_audio.txt`` on the songs
-where its beats agree with the MIDI file's, ``downbeat_f_both`` with ``beat_midi.txt`` on those
-among them where the two annotations agree with each other. ``over_0.2`` is the share of pieces
-whose `Fit.error` is so large that a dataset leaves them out.
-"""
+"""Beat grids: how well onsets lie on the file's own beats and on those that are found."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import pathlib
 import time
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks import runner
+from benchmarks.runner import Result, Table
+from benchmarks.songs import SETS, spread
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.annotations import read_beats
 from jaxmusic.formats.midi import read_notes
 from jaxmusic.music.beats import BeatLabels, align
 from jaxmusic.music.notes import Notes
 
-SETS = {
-    "pop909": "pop909/POP909/*/[0-9]*.mid",
-    "mutopia": "mutopia/midi/*.mid",
-    "piano_midi_de": "piano_midi_de/midis/**/*.mid",
-    "giantmidi": "giantmidi/midi/**/*.mid",
-    "groove": "groove/**/*.mid",
-    "freedoom": "freedoom/musics/*.mid",
-    "nottingham": "nottingham/MIDI/*.mid",
-    "multitrack_pop": "multitrack_pop/*.mid",
+COLUMNS = {
+    "error_12": "onset error, 12 steps (ms)",
+    "error_24": "onset error, 24 steps (ms)",
+    "no_grid": "pieces without a grid",
+    "beat_f": "beat F",
+    "downbeat_f": "downbeat F",
+    "ms": "ms per piece",
 }
+GOALS_MS = {"pop909/estimate": 1.9, "pop909/labels": 3.0}
+"""Largest onset errors on 12 steps, without and with labelled beats."""
 TOLERANCE = 0.07
-AGREE = 0.8
+WORST_FIT = 0.2
+"""Largest error of a grid, in steps, with which a dataset keeps a piece."""
 
 
-def f_measure(found: np.ndarray, true: np.ndarray) -> float:
-    """F-measure of times that match one to one within `TOLERANCE` seconds."""
-    i = j = hits = 0
-    while i < len(found) and j < len(true):
-        if abs(found[i] - true[j]) <= TOLERANCE:
-            i, j, hits = i + 1, j + 1, hits + 1
-        elif found[i] < true[j]:
-            i += 1
-        else:
-            j += 1
-    return 2 * hits / max(1, len(found) + len(true))
+def run(data: str = runner.DATA, count: int = 0) -> Result:
+    """Aligns all sets of real music.
+
+    Args:
+      data: folder of real music; from JAXMUSIC_DATA unless given.
+      count: pieces of each set; 0 for all.
+    """
+    rows, goals = [], []
+    for name, pattern in SETS.items():
+        paths = sorted(runner.folder("data", data).glob(pattern))
+        measured: dict[str, list[dict[str, float]]] = {}
+        for path in tqdm(spread(paths, count or len(paths)), name, disable=None):
+            try:
+                for way, row in measure(path, name == "pop909"):
+                    measured.setdefault(f"{name}/{way}", []).append(row)
+            except UserError:
+                continue
+        for way, found in measured.items():
+            means = {key: float(np.mean([row[key] for row in found])) for key in found[0]}
+            rows.append((way, len(found), *(means.get(key, "") for key in COLUMNS)))
+            if way in GOALS_MS:
+                what = f"onset error of {way} on 12 steps (ms)"
+                goals.append(runner.at_most(what, GOALS_MS[way], means["error_12"]))
+    note = (
+        "file: the file's own quarters. estimate: beats found without labels. labels: beats of "
+        "POP909's beat_midi.txt, with which beat and downbeat F-measures (70 ms) compare."
+    )
+    return Result([Table(("set/grid", "pieces", *COLUMNS.values()), rows)], goals, [note])
+
+
+def measure(path: pathlib.Path, labelled: bool) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yields each grid of a file and its figures."""
+    piece = read_notes(path)
+    yield "file", errors(piece)
+    ways: dict[str, BeatLabels | None] = {"estimate": None}
+    if labelled:
+        ways["labels"] = read_beats(path.parent / "beat_midi.txt")
+    for way, labels in ways.items():
+        start = time.process_time()
+        aligned, fit = align(piece, labels)
+        row = {"ms": (time.process_time() - start) * 1e3, "no_grid": float(fit.error > WORST_FIT)}
+        if labelled:
+            row |= compare(piece, aligned, ways["labels"])
+        yield way, row | errors(aligned)
+
+
+def errors(piece: Notes) -> dict[str, float]:
+    """Computes mean distances of onsets from grids of 12 and 24 steps a beat, in ms."""
+    row = {}
+    for steps in (12, 24):
+        at = np.rint(piece.onset * (steps / piece.ticks_per_beat)) * (piece.ticks_per_beat / steps)
+        off = np.abs(piece.seconds(at) - piece.seconds(piece.onset))
+        row[f"error_{steps}"] = float(off.mean()) * 1e3
+    return row
+
+
+def compare(piece: Notes, aligned: Notes, labels: BeatLabels) -> dict[str, float]:
+    """Computes F-measures of beats and downbeats, from the first onset to the last."""
+    first, last = piece.seconds(piece.onset[[0, -1]])
+
+    def heard(times: np.ndarray) -> np.ndarray:
+        return times[(times > first - TOLERANCE) & (times < last + TOLERANCE)]
+
+    beats, downbeats = map(heard, grid_times(piece, aligned))
+    f_measure = runner.peer("mir_eval.beat").f_measure
+    true_downbeats = heard(labels.time[labels.downbeat])
+    return {
+        "beat_f": f_measure(heard(labels.time), beats, TOLERANCE),
+        "downbeat_f": f_measure(true_downbeats, downbeats, TOLERANCE),
+    }
 
 
 def grid_times(piece: Notes, aligned: Notes) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds in the file of the beats and downbeats of an aligned piece."""
+    """Returns the seconds in the file of the beats and downbeats of an aligned piece."""
     stops = np.append(aligned.meter_tick[1:], aligned.end)
     meters = zip(aligned.meter_tick, stops, aligned.meter_num, aligned.meter_den)
     lines = np.concatenate(
@@ -64,100 +115,3 @@ def grid_times(piece: Notes, aligned: Notes) -> tuple[np.ndarray, np.ndarray]:
     beats = np.arange(0, aligned.end, aligned.ticks_per_beat)
     origin = piece.seconds(piece.onset[0]) - aligned.seconds(aligned.onset[0])
     return aligned.seconds(beats) + origin, aligned.seconds(lines) + origin
-
-
-def compare(piece: Notes, aligned: Notes, folder: pathlib.Path) -> dict[str, float]:
-    """F-measures against POP909's annotations, from the first onset to the last."""
-    first, last = piece.seconds(piece.onset[[0, -1]])
-
-    def heard(times: np.ndarray) -> np.ndarray:
-        return times[(times > first - TOLERANCE) & (times < last + TOLERANCE)]
-
-    labels = read_beats(folder / "beat_midi.txt")
-    audio = np.loadtxt(folder / "beat_audio.txt", ndmin=2)
-    beats, downbeats = (heard(t) for t in grid_times(piece, aligned))
-    beats_midi, downbeats_midi = heard(labels.time), heard(labels.time[labels.downbeat])
-    beats_audio, downbeats_audio = heard(audio[:, 0]), heard(audio[audio[:, 1] == 1, 0])
-    row = {
-        "beat_f": f_measure(beats, beats_midi),
-        "downbeat_f": f_measure(downbeats, downbeats_midi),
-    }
-    if f_measure(beats_audio, beats_midi) > AGREE:
-        row["downbeat_f_audio"] = f_measure(downbeats, downbeats_audio)
-        row["labels_f_audio"] = f_measure(downbeats_midi, downbeats_audio)
-        if row["labels_f_audio"] > AGREE:
-            row["downbeat_f_both"] = row["downbeat_f"]
-    return row
-
-
-def fit_errors(piece: Notes) -> dict[str, float]:
-    """Mean distance of onsets from the grids of 12 and 24 steps a beat."""
-    row = {}
-    for steps in (12, 24):
-        exact = piece.onset * (steps / piece.ticks_per_beat)
-        at = np.rint(exact) * (piece.ticks_per_beat / steps)
-        off = np.abs(piece.seconds(at) - piece.seconds(piece.onset))
-        row[f"error_ms_{steps}"] = float(off.mean()) * 1e3
-        row[f"error_{steps}"] = float(np.abs(exact - np.rint(exact)).mean())
-    return row
-
-
-def run(data: pathlib.Path, limit: int | None = None) -> dict[str, dict[str, Any]]:
-    """Measures every set in the folder.
-
-    Args:
-      data: folder of real music.
-      limit: at most so many pieces of each set, spread evenly; None for all.
-
-    Returns:
-      A row of means for each ``set/grid``; ``pieces`` is how many.
-    """
-    rows: dict[str, dict[str, Any]] = {}
-    for name, pattern in SETS.items():
-        paths = sorted(data.glob(pattern))
-        if limit is not None and len(paths) > limit:
-            paths = [paths[i * len(paths) // limit] for i in range(limit)]
-        measured: dict[str, list[dict[str, float]]] = {}
-        for path in tqdm(paths, desc=name, disable=None):
-            try:
-                piece = read_notes(path)
-            except UserError:
-                continue
-            measured.setdefault("file", []).append(fit_errors(piece))
-            ways: dict[str, BeatLabels | None] = {"estimate": None}
-            if name == "pop909":
-                ways["labels"] = read_beats(path.parent / "beat_midi.txt")
-            for way, labels in ways.items():
-                start = time.process_time()
-                aligned, fit = align(piece, labels)
-                row = {"ms_per_piece": (time.process_time() - start) * 1e3}
-                row |= fit_errors(aligned)
-                row["from_file"] = float(fit.source == "file")
-                row["over_0.2"] = float(fit.error > 0.2)
-                if name == "pop909":
-                    row |= compare(piece, aligned, path.parent)
-                measured.setdefault(way, []).append(row)
-        for way, found in measured.items():
-            keys = sorted({key for row in found for key in row})
-            means = {key: float(np.mean([row[key] for row in found if key in row])) for key in keys}
-            rows[f"{name}/{way}"] = {"pieces": len(found), **means}
-    return rows
-
-
-def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("data", type=pathlib.Path)
-    parser.add_argument("--limit", type=int)
-    parser.add_argument("--json", type=pathlib.Path)
-    args = parser.parse_args()
-    rows = run(args.data, args.limit)
-    for name, row in rows.items():
-        values = "  ".join(f"{k} {v:.3f}" for k, v in row.items() if k != "pieces")
-        print(f"{name:24s} {row['pieces']:5d}  {values}")
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=2))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,41 +1,36 @@
 """Control: whether a run's pieces are what was asked for, beside pieces of which nothing was asked.
 
-Parts (--only): finder, duration, tempo, meter, instruments, key, chords, density. The measures are
-those of `jaxmusic.evaluate.wishes`. "not asked" are pieces composed with nothing but a duration,
-compared with each of the wishes: what chance gives.
+The measures are those of `jaxmusic.evaluate.wishes`. "Not asked" are pieces composed with nothing
+but a duration, compared with each of the wishes: what chance gives.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+import pathlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks import songs
-from benchmarks.runner import Options, Result, Row, in_parts
+import jaxmusic
+from benchmarks import runner
+from benchmarks.runner import Goal, Result, Table
 from jaxmusic import config
 from jaxmusic.data.facts import DRUMS
 from jaxmusic.evaluate import wishes
-from jaxmusic.evaluate.wishes import FIGURES, Figure, Wish
+from jaxmusic.evaluate.wishes import FIGURES, Wish
 from jaxmusic.formats.instruments import GM_PROGRAMS
-from jaxmusic.music import harmony
 from jaxmusic.music.notes import Notes
 
-COLUMNS = ("control", "measure", "how", "pieces", "value")
 DURATIONS = {"0:10": 10, "0:30": 30, "1:00": 60, "3:00": 180, "5:00": 300, "10:00": 600}
-SEEDS = 20
-"""Pieces of each duration unless --count says otherwise, each with a seed of its own."""
-PIECES = 40
-"""Pieces of each other measure unless --count says otherwise."""
 TOGETHER = 4
-"""Pieces composed side by side of one wish."""
+"""Pieces composed side by side for one wish."""
 LENGTH = 40.0
-"""Seconds of a piece of which something else is asked than its duration."""
+"""Seconds of a piece, unless its duration is the control."""
 LENGTHS = {"key": 180.0}
-"""Those of which this is asked are longer: 40 s of a real song seldom settle what its key is."""
+"""Other lengths: 40 s of a real song seldom settle its key."""
 METERS = ((4, 4), (3, 4), (6, 8), (2, 4), (12, 8))
 DENSITIES = (1.4, 2.0, 2.8, 4.0, 5.7)
 """Notes per quarter note: levels 3 to 7."""
@@ -44,163 +39,139 @@ TRIADS = {
     12: ((0, 1), (3, 0), (5, 1), (7, 1), (8, 0), (10, 0)),
 }
 """Semitones above the tonic of triads in major and minor keys, and whether they are minor."""
-GUIDED = {
+WAYS: dict[str, dict[str, Any]] = {
     "asked": {},
     "guidance 2": {"guidance": 2.0},
     "guidance 3": {"guidance": 3.0},
     "strict": {"strict": True},
 }
+"""Options of composing; only learned controls are composed in more than the first way."""
+BUILT_IN = ("tempo", "meter", "instruments")
 GOALS = {"starter": {"key": 0.9, "chords": 0.8}, "pop909": {"key": 0.8}}
 """Shares to be reached, by the songs that a run learned from."""
+Part = tuple[list[tuple[Any, ...]], list[Goal], str]
 
 
-def run(options: Options) -> Result:
-    """The parts that are asked for, or all."""
-    bench = Bench(options)
-    return in_parts("control", options, COLUMNS, bench.parts())
+def run(
+    run: str = "",
+    only: tuple[str, ...] = ("duration", *BUILT_IN, "key", "chords", "density"),
+    count: int = 40,
+    seeds: int = 20,
+) -> Iterator[Result]:
+    """Measures a run's control part by part, and yields the result after each.
+
+    Args:
+      run: folder of a training run, or a file exported from it.
+      only: controls.
+      count: pieces of a measure.
+      seeds: pieces of each duration.
+    """
+    file = pathlib.Path(run).expanduser()
+    bench = Bench(jaxmusic.load(file if file.is_file() else runner.folder("run", run)), count)
+    rows, goals, notes = [], [], []
+    for part in only:
+        found = bench.durations(seeds) if part == "duration" else bench.kept(part)
+        rows += found[0]
+        goals += found[1]
+        notes.append(f"{part}: {found[2]}, step {bench.model.step}.")
+        columns = ("control", "measure", "pieces", *WAYS, "not asked")
+        yield Result([Table(columns, rows)], goals, notes)
 
 
 class Bench:
-    """A run, loaded when it is first needed, and its pieces of which nothing was asked."""
+    """A model and the pieces that it composes when asked for nothing."""
 
-    def __init__(self, options: Options):
-        """Takes the options."""
-        self.options = options
-
-    def parts(self) -> dict[str, Callable[[], tuple[list[Row], str]]]:
-        """What `runner.in_parts` measures."""
-        learned = {
-            name: functools.partial(self.kept, name, GUIDED)
-            for name in ("key", "chords", "density")
-        }
-        built = {
-            name: functools.partial(self.kept, name, {"asked": {}})
-            for name in ("tempo", "meter", "instruments")
-        }
-        return {"finder": self.finder, "duration": self.durations, **built, **learned}
-
-    @functools.cached_property
-    def model(self) -> Any:
-        """The run's model."""
-        return self.options.model()
-
-    @property
-    def count(self) -> int:
-        """Pieces of a measure."""
-        return self.options.count or PIECES
+    def __init__(self, model: Any, count: int) -> None:
+        """Takes a model and the number of pieces of a measure."""
+        self.model, self.count = model, count
+        starter = "starter" in model.experiment.data.dataset
+        self.goals = GOALS["starter" if starter else "pop909"] | dict.fromkeys(BUILT_IN, 1.0)
 
     @functools.cache  # noqa: B019
     def unasked(self, seconds: float) -> list[Notes]:
-        """Pieces of which nothing but the duration was asked."""
+        """Composes pieces with nothing but a duration."""
         return self.compose({"duration": seconds}, self.count, 1)
 
     def compose(self, fields: dict[str, Any], count: int, seed: int) -> list[Notes]:
-        """Pieces side by side in groups, so that more of them take no more memory."""
+        """Composes pieces in groups, so that more of them take no more memory."""
         out: list[Notes] = []
         for group in range(0, count, TOGETHER):
             controls = config.Controls(**fields, seed=1000 * seed + group)
-            out += songs.compose(self.model, controls, min(TOGETHER, count - group))
+            size = min(TOGETHER, count - group)
+            pieces = self.model.compose(controls=controls, count=size, progress=False)
+            out += [piece.notes for piece in pieces]
         return out
 
-    def durations(self) -> tuple[list[Row], str]:
-        """Pieces of each duration, with seeds from 0."""
-        count, rows = self.options.count or SEEDS, []
+    def durations(self, seeds: int) -> Part:
+        """Composes pieces of each duration, with seeds from 0."""
+        rows, goals, (fills, off) = [], [], FIGURES["duration"]
         for name, seconds in DURATIONS.items():
-            pieces = []
-            for seed in tqdm(range(count), name, leave=False):
+            pairs = []
+            for seed in tqdm(range(seeds), name, leave=False):
                 controls = config.Controls(duration=name, seed=seed)
-                pieces += songs.compose(self.model, controls, 1)
-            fills, off = FIGURES["duration"]
-            asked = [(piece, seconds) for piece in pieces]
-            share, most = fills.over(asked)[0], off.over(asked)[0]
-            rows += [
-                Row((f"{name}: {fills.name}", "asked", count, share), "1", share == 1),
-                Row((f"{name}: {off.name}", "asked", count, most)),
-            ]
-        return rows, f"seeds 0 to {count - 1}, step {self.model.step}."
+                (piece,) = self.model.compose(controls=controls, count=1, progress=False)
+                pairs.append((piece.notes, seconds))
+            share, most = fills.over(pairs)[0], off.over(pairs)[0]
+            rows.append(("duration", f"{name}: {fills.name}", seeds, share, *[""] * len(WAYS)))
+            rows.append(("duration", f"{name}: {off.name}", seeds, most, *[""] * len(WAYS)))
+            goals.append(runner.at_least(f"duration, {fills.name}", 1.0, share or 0.0, name))
+        return rows, goals, f"seeds 0 to {seeds - 1}"
 
-    def kept(self, part: str, ways: dict[str, dict[str, Any]]) -> tuple[list[Row], str]:
-        """Random wishes for one control, in several ways, beside pieces not asked for it."""
+    def kept(self, part: str) -> Part:
+        """Composes for random wishes of one control, in several ways, and without them."""
         seconds = LENGTHS.get(part, LENGTH)
         drawn = WISHES[part](np.random.default_rng(0))
         asked = [wish for _, wish in zip(range(-(-self.count // TOGETHER)), drawn)]
-        found: dict[str, list[tuple[Notes, Any]]] = {}
+        ways = {"asked": WAYS["asked"]} if part in BUILT_IN else WAYS
+        found: dict[str, list[tuple[Notes, Any]]] = {way: [] for way in ways}
         for way, fields in ways.items():
-            pairs = found[way] = []
             for number, wish in enumerate(tqdm(asked, f"{part}, {way}", leave=False)):
-                size = min(TOGETHER, self.count - len(pairs))
+                size = min(TOGETHER, self.count - len(found[way]))
                 wanted = {"duration": seconds} | wish.fields | fields
                 pieces = self.compose(wanted, size, 2 + number)
-                pairs += [(piece, wish.truth) for piece in pieces]
+                found[way] += [(piece, wish.truth) for piece in pieces]
         unasked = self.unasked(seconds)
         found["not asked"] = [(piece, wish.truth) for piece in unasked for wish in asked]
-        rows = []
+        rows, goals = [], []
         for figure in FIGURES[part]:
-            for way, pairs in found.items():
-                value, defined = figure.over(pairs)
-                count = len(unasked) if way == "not asked" else defined
-                cells = (figure.name, way, count, "none" if value is None else value)
-                goal = self.goal(part, figure, way)
-                reached = value is not None and value >= goal if goal else None
-                rows.append(Row(cells, f"at least {goal:g}" if goal else "", reached))
-        return rows, f"{len(asked)} wishes, pieces of {seconds:g} s, step {self.model.step}."
-
-    def goal(self, part: str, figure: Figure, way: str) -> float:
-        """Least share to be reached; 0 for none."""
-        if way == "not asked" or figure is not FIGURES[part][0]:
-            return 0.0
-        if part in ("tempo", "meter", "instruments"):
-            return 1.0
-        return GOALS[songs.real_set(self.model)].get(part, 0.0)
-
-    def finder(self) -> tuple[list[Row], str]:
-        """How often key and chords are found in songs of which they are known."""
-        rows = []
-        data = self.options.folder("data")
-        for name, pieces in (("pop909", songs.pop909(data)), ("starter", songs.made_by_rule())):
-            known = list(pieces)
-            begun = [opening(notes) for notes in known]
-            for what, some in ((name, known), (f"{name}, first {LENGTH:g} s", begun)):
-                for control in ("key", "chords"):
-                    values = wishes.finder(control, some)
-                    for figure, value in zip(FIGURES[control], values):
-                        rows.append(Row((figure.name, f"real: {what}", len(some), value)))
-        return rows, "songs with labelled keys and chords; the finder sees their notes alone."
+            values = {way: figure.over(pairs)[0] for way, pairs in found.items()}
+            cells = ["none" if values.get(w, "") is None else values.get(w, "") for w in WAYS]
+            rows.append((part, figure.name, self.count, *cells, values["not asked"]))
+            if part in self.goals and figure is FIGURES[part][0]:
+                for way in ways:
+                    what, least = f"{part}, {figure.name}", self.goals[part]
+                    goals.append(runner.at_least(what, least, values[way] or 0.0, way))
+        return rows, goals, f"{len(asked)} wishes, pieces of {seconds:g} s"
 
 
-def opening(notes: Notes) -> Notes:
-    """The first bars of a song, as many as end within `LENGTH`, but one at least."""
-    lines = np.array([float(notes.seconds(tick)) for tick in harmony.half_bars(notes)[::2]])
-    bars = max(int((lines[1:] <= LENGTH).sum()), 1)
-    return notes.until(int(harmony.half_bars(notes)[2 * bars]))
+def _shuffled(make: Callable[..., Wish], values: Iterable[Any]) -> Callable[..., Iterator[Wish]]:
+    """Returns a stream of wishes for some values in random order, again and again."""
+    known = list(values)
+
+    def draw(rng: np.random.Generator) -> Iterator[Wish]:
+        while True:
+            for number in rng.permutation(len(known)).tolist():
+                value = known[number]
+                yield make(*value) if isinstance(value, tuple) else make(value)
+
+    return draw
 
 
 def _tempos(rng: np.random.Generator) -> Iterator[Wish]:
+    """Draws tempos from 60 to 180."""
     while True:
         yield wishes.tempo(round(float(rng.uniform(60, 180)), 1))
 
 
-def _meters(rng: np.random.Generator) -> Iterator[Wish]:
-    while True:
-        for number in rng.permutation(len(METERS)):
-            yield wishes.meter(*METERS[number])
-
-
 def _instruments(rng: np.random.Generator) -> Iterator[Wish]:
-    """One to five instruments, with drums every other time."""
+    """Draws one to five instruments, with drums every other time."""
     for number in range(1 << 20):
         programs = rng.choice(len(GM_PROGRAMS), int(rng.integers(1, 6)), replace=False).tolist()
         yield wishes.instruments(programs + [DRUMS] * (number % 2))
 
 
-def _keys(rng: np.random.Generator) -> Iterator[Wish]:
-    while True:
-        for key in rng.permutation(24).tolist():
-            yield wishes.key(key)
-
-
 def _chords(rng: np.random.Generator) -> Iterator[Wish]:
-    """Four triads of a random key, a bar each, the tonic first, none after itself."""
+    """Draws four triads of a random key, a bar each, the tonic first, none after itself."""
     while True:
         tonic, mode = int(rng.integers(12)), int(rng.choice((0, 12)))
         degrees = [0]
@@ -212,17 +183,11 @@ def _chords(rng: np.random.Generator) -> Iterator[Wish]:
         yield wishes.chords(np.repeat([12 * minor + root for minor, root in triads], 2))
 
 
-def _densities(rng: np.random.Generator) -> Iterator[Wish]:
-    while True:
-        for number in rng.permutation(len(DENSITIES)):
-            yield wishes.density(DENSITIES[number])
-
-
-WISHES = {
+WISHES: dict[str, Callable[[np.random.Generator], Iterator[Wish]]] = {
     "tempo": _tempos,
-    "meter": _meters,
+    "meter": _shuffled(wishes.meter, METERS),
     "instruments": _instruments,
-    "key": _keys,
+    "key": _shuffled(wishes.key, range(24)),
     "chords": _chords,
-    "density": _densities,
+    "density": _shuffled(wishes.density, DENSITIES),
 }

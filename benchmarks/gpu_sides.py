@@ -1,18 +1,19 @@
-"""One side of the comparison on a GPU, in a process of its own: jaxmusic, or its peer in PyTorch.
+"""One side of the comparison on a GPU, in a process of its own: jaxmusic or PyTorch.
 
-    python -m benchmarks.gpu_sides jaxmusic 350m --seconds 80
+    python -m benchmarks.gpu_sides jaxmusic 350m SECONDS REPEATS
 
-Each line of the output that begins with `MARK` is a JSON object: first what is measured, then each
-trial as soon as it is made, so that nothing is lost if the process is ended.
+Each line of the output that begins with `MARK` is a JSON object: first the model, then each trial
+as soon as it is made, so that nothing is lost if the process is killed.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import gc
+import itertools
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -25,23 +26,23 @@ from jaxmusic.core.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Batch, E
 
 MARK = "@"
 PARTS = 4
-"""Parts of a packed row: pieces have about a thousand tokens in the middle."""
+"""Parts of a packed row: the median piece has about a thousand tokens."""
 GAIN = 1.01
 """A larger batch is tried as long as the one before was faster by this factor."""
 
 
 class Shape(NamedTuple):
-    """What is measured at one size.
+    """A size of model and what is varied.
 
     Attributes:
       model: the model.
       context: tokens of a row.
-      batches: numbers of rows that are tried, ascending.
-      remats: what is tried of `config.Model.remat`.
-      block: seconds of training that make one measurement.
+      batches: numbers of rows to try, ascending.
+      remats: values of `config.Transformer.remat` to try.
+      block: seconds of training in one measurement.
     """
 
-    model: configs.Model
+    model: configs.Transformer
     context: int
     batches: tuple[int, ...]
     remats: tuple[str, ...]
@@ -49,7 +50,7 @@ class Shape(NamedTuple):
 
 
 def shape(size: str) -> Shape:
-    """The preset of that name in rows of 4,096, or "toy", which shows on any CPU that all runs."""
+    """Returns the preset of that name in rows of 4,096, or "toy" for a run on any CPU."""
     if size == "toy":
         toy = configs.Transformer(2, 64, 2, 1, 32, 128, dtype="bfloat16")
         return Shape(toy, 128, (1, 2), ("products",), 0.05)
@@ -66,19 +67,19 @@ Trial = Callable[[str, int], dict[str, Any]]
 def search(
     trial: Trial, ways: Sequence[str], batches: Sequence[int], seconds: float
 ) -> Iterator[dict[str, Any]]:
-    """Tries every way with larger and larger batches, until memory, gain or time end.
+    """Tries every way with larger and larger batches, until memory, gain or time run out.
 
     A further way begins at the best batch of the one before: it needs less memory, and is slower
     at the same batch.
 
     Args:
       trial: (way, batch) -> a dictionary with "seconds", the times of some steps.
-      ways: names of what is varied besides the batch, e.g. what the backward pass computes again.
+      ways: names of what is varied besides the batch, such as the rematerialisation.
       batches: rows of a step, ascending.
-      seconds: no trial is begun that would not end before, if it takes as long as the last.
+      seconds: time for all trials; each is expected to take as long as the one before.
 
     Yields:
-      What the trial found, or its "error", with "way" and "batch".
+      Each trial, or its "error", with "way" and "batch".
     """
     begun, took, first = time.monotonic(), 0.0, batches[0]
     for way in ways:
@@ -90,8 +91,10 @@ def search(
             try:
                 found = trial(way, batch)
             except Exception as error:
-                # A kernel that does not run is a finding too; the next way may do.
-                found = {"error": explained(error)}
+                # A kernel that does not run is a finding too; the next way may work.
+                text = f"{type(error).__name__}: {error}"
+                memory = "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
+                found = {"error": "out of memory" if memory else text.splitlines()[0][:300]}
             gc.collect()
             took = time.monotonic() - start
             yield {"way": way, "batch": batch, "took": round(took, 1), **found}
@@ -103,16 +106,8 @@ def search(
             speed, first = now, batch
 
 
-def explained(error: Exception) -> str:
-    """An error in a few words."""
-    text = f"{type(error).__name__}: {error}"
-    if "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():
-        return "out of memory"
-    return text.splitlines()[0][:300]
-
-
 def timed(step: Callable[[], None], wait: Callable[[], None], block: float, repeats: int) -> Any:
-    """Seconds of a step, from `repeats` blocks of steps that take about `block` seconds each."""
+    """Returns seconds of a step, from `repeats` blocks of steps of about `block` seconds each."""
     step()
     wait()
     start = time.perf_counter()
@@ -130,7 +125,7 @@ def timed(step: Callable[[], None], wait: Callable[[], None], block: float, repe
 
 
 def rows(batch: int, context: int, parts: int) -> Batch:
-    """Rows of random events; each consists of so many parts of random lengths."""
+    """Makes rows of random events, each in `parts` parts of random lengths."""
     rng = np.random.default_rng(0)
     sizes = (VOCAB, context, MAX_POSITIONS, 64, MAX_SLOTS, MAX_PITCHES)
     events = Events(*(rng.integers(0, n, (batch, context)).astype(np.int32) for n in sizes))
@@ -143,7 +138,7 @@ def rows(batch: int, context: int, parts: int) -> Batch:
 
 
 def jaxmusic(size: str, repeats: int) -> tuple[dict[str, Any], Trial, tuple[str, ...]]:
-    """Our side: the step of `jaxmusic train` as it is, tried with every rematerialisation."""
+    """Returns our side: the step of `jaxmusic train`, with every rematerialisation."""
     import tempfile
 
     import jax
@@ -196,10 +191,10 @@ def jaxmusic(size: str, repeats: int) -> tuple[dict[str, Any], Trial, tuple[str,
 
 
 def pytorch(size: str, repeats: int) -> tuple[dict[str, Any], Trial, tuple[str, ...]]:
-    """The peer: Transformers' Llama of the same shape, compiled, with flash attention.
+    """Returns the peer: Transformers' Llama of the same shape, compiled, with flash attention.
 
     It gets whole rows and no mask, which is its fastest way; parameters are float32 under
-    autocast, as ours are, or bfloat16 as a whole.
+    autocast, as ours are, or all bfloat16.
     """
     import torch
     import transformers
@@ -207,16 +202,17 @@ def pytorch(size: str, repeats: int) -> tuple[dict[str, Any], Trial, tuple[str, 
 
     model, context, _, _, block = shape(size)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # The toy shows that all runs, and not every machine has a compiler for C++.
+    # The toy runs on CPUs, and not every machine has a compiler for C++.
     backend = "inductor" if device == "cuda" else "aot_eager"
     torch.set_float32_matmul_precision("high")
 
     def flash(
         module: Any, q: Any, k: Any, v: Any, mask: Any, scaling: float = 1.0, **unused: Any
     ) -> tuple[Any, None]:
-        """Attention [B, T, H, D] of q [B, H, T, D]; under torch.compile, "sdpa" makes a mask first.
+        """Computes attention [B, T, H, D] of q [B, H, T, D].
 
-        With a mask there is no flash attention, and an unregistered kind of mask means none.
+        Under torch.compile, "sdpa" makes a mask, and with a mask there is no flash attention; a
+        kind of attention that is not registered gets none.
         """
         assert mask is None
         out = torch.nn.functional.scaled_dot_product_attention(
@@ -272,24 +268,13 @@ SIDES = {"jaxmusic": jaxmusic, "pytorch": pytorch}
 
 
 def main() -> None:
-    """Prints what is measured, and every trial."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("side", choices=SIDES)
-    parser.add_argument("size")
-    parser.add_argument("--seconds", type=float, default=120.0, help="time for all trials")
-    parser.add_argument("--repeats", type=int, default=5, help="measurements of a trial")
-    arguments = parser.parse_args()
-    start = time.monotonic()
-    about, trial, ways = SIDES[arguments.side](arguments.size, arguments.repeats)
-    say(about)
-    left = arguments.seconds - (time.monotonic() - start)
-    for found in search(trial, ways, shape(arguments.size).batches, left):
-        say(found)
-
-
-def say(values: dict[str, Any]) -> None:
-    """One line for the process that started this one."""
-    print(MARK + json.dumps(values), flush=True)
+    """Prints the model and every trial."""
+    start, (side, size, seconds, repeats) = time.monotonic(), sys.argv[1:]
+    about, trial, ways = SIDES[side](size, int(repeats))
+    left = float(seconds) - (time.monotonic() - start)
+    trials = search(trial, ways, shape(size).batches, left)
+    for values in itertools.chain([about], trials):
+        print(MARK + json.dumps(values), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,13 @@ import itertools
 import pathlib
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.runner import Options, Result, Row, peer
+from benchmarks import runner
+from benchmarks.runner import Goal, Result, Table, peer
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import starter
 from jaxmusic.formats.annotations import read_beats, read_keys
@@ -28,7 +29,7 @@ SIGNED = {"nottingham": "nottingham/MIDI/*.mid", "mutopia": "mutopia/midi/*.mid"
 
 
 class Changes(NamedTuple):
-    """Values and the seconds from which they hold; `end` is where the last one ends."""
+    """Values, the seconds at which each begins, and the `end` of the last."""
 
     time: np.ndarray
     value: np.ndarray
@@ -36,7 +37,7 @@ class Changes(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A piece with what is known of it; chords are intervals [C, 2] and symbols, as in mir_eval."""
+    """A piece and its annotations; chords are intervals [C, 2] and symbols, as in mir_eval."""
 
     notes: Notes
     origin: float
@@ -44,29 +45,31 @@ class Case(NamedTuple):
     keys: Changes
 
 
-def run(options: Options) -> Result:
-    """Every piece that there is; with --count at most so many of each set."""
-    data, count = options.folder("data"), options.count
+def run(data: str = runner.DATA) -> Result:
+    """Infers chords and keys of all pieces with annotations.
+
+    Args:
+      data: folder of real music; from JAXMUSIC_DATA unless given.
+    """
     peer("mir_eval.chord"), peer("mir_eval.key")
     found: dict[str, list[dict[str, float]]] = {}
-    for name, held_out, case in _cases(data, count):
+    for name, held_out, case in _cases(runner.folder("data", data)):
         row = measure(case)
         for rows_of in (name, f"{name}, held out")[: 1 + held_out]:
             found.setdefault(rows_of, []).append(row)
-    rows = []
+    rows, goals = [], []
     for name, measured in sorted(found.items(), key=lambda item: item[0].split("/")[0] != "pop909"):
         means = {k: float(np.mean([row[k] for row in measured])) for k in measured[0]}
-        cells = (name, len(measured), *(means.get(key, "") for key in COLUMNS))
+        rows.append((name, len(measured), *(means.get(key, "") for key in COLUMNS)))
         if name.startswith("pop909"):
-            goal = f"overlap {GOAL_OVERLAP} in {GOAL_MS:g} ms"
+            goal = f"chords: maj/min overlap at least {GOAL_OVERLAP}, in at most {GOAL_MS:g} ms"
             reached = means["chords"] >= GOAL_OVERLAP and means["ms"] <= GOAL_MS
-            rows.append(Row(cells, goal, reached))
-        else:
-            rows.append(Row(cells))
+            measures = f"{name} {means['chords']:.4g} in {means['ms']:.2g} ms"
+            goals.append(Goal(goal, measures, reached))
     return Result(
-        columns=("set/grid", "pieces", *COLUMNS.values()),
-        rows=tuple(rows),
-        notes=(
+        [Table(("set/grid", "pieces", *COLUMNS.values()), rows)],
+        goals,
+        [
             "labels: on the grid of POP909's beat_midi.txt. estimate: on a grid found without "
             "labels. starter: songs made by rule, on their own grid.",
             "Chords are compared with POP909's chord_midi.txt, keys with its key_audio.txt, and "
@@ -75,7 +78,7 @@ def run(options: Options) -> Result:
             "Milliseconds are those of one core: with OMP_NUM_THREADS=1, as workers have it.",
             "held out: every second piece, from the second on. Weights were fitted on the others, "
             "and on 150 other songs of the starter corpus.",
-        ),
+        ],
     )
 
 
@@ -88,7 +91,7 @@ COLUMNS = {
 
 
 def measure(case: Case) -> dict[str, float]:
-    """Agreement of what is inferred with what is known, and the milliseconds it took."""
+    """Compares inferred and annotated harmony, and times the inference in milliseconds."""
     start = time.process_time()
     found = harmony.infer(case.notes)
     row = {"ms": (time.process_time() - start) * 1e3}
@@ -106,7 +109,7 @@ def measure(case: Case) -> dict[str, float]:
 
 
 def overlap(true: tuple[np.ndarray, list[str]], found: tuple[np.ndarray, list[str]]) -> float:
-    """Share of the time of major, minor and no chords in which the other says the same."""
+    """Computes the share of time, of major, minor and no chords, in which both agree."""
     chord, util = peer("mir_eval.chord"), peer("mir_eval.util")
     start, end = true[0].min(), true[0].max()
     adjusted = util.adjust_intervals(*found, start, end, chord.NO_CHORD, chord.NO_CHORD)
@@ -117,7 +120,7 @@ def overlap(true: tuple[np.ndarray, list[str]], found: tuple[np.ndarray, list[st
 
 
 def compare_keys(true: Changes, found: Changes) -> dict[str, float]:
-    """Share of the time in which keys are the same, and mean score by the rules of MIREX."""
+    """Computes the share of time in which keys agree, and the mean score of MIREX."""
     key = peer("mir_eval.key")
     first, last = max(true.time[0], found.time[0]), min(true.end, found.end)
     edges = np.unique(np.clip([first, last, *true.time, *found.time], first, last))
@@ -130,17 +133,17 @@ def compare_keys(true: Changes, found: Changes) -> dict[str, float]:
     return total
 
 
-def _cases(data: pathlib.Path, count: int) -> Iterator[tuple[str, bool, Case]]:
-    """Name of the set, whether no weights were fitted on the piece, and the piece."""
-    yield from _pop909(data / "pop909/POP909", count)
-    for notes in starter.corpus(count or SONGS):
+def _cases(data: pathlib.Path) -> Iterator[tuple[str, bool, Case]]:
+    """Yields the name of a set, whether the piece was held out of fitting, and the piece."""
+    yield from _pop909(data / "pop909/POP909")
+    for notes in starter.corpus(SONGS):
         labels, end = notes.labels, float(notes.seconds(notes.end))
         edges = np.append(notes.seconds(labels.chord_tick), end)
         chords = np.stack([edges[:-1], edges[1:]], 1), [*map(_harte, labels.chord.tolist())]
         keys = Changes(notes.seconds(labels.key_tick), labels.key, end)
         yield "starter, other songs", False, Case(notes, 0.0, chords, keys)
     for name, pattern in SIGNED.items():
-        for number, path in _some(sorted(data.glob(pattern)), count, name):
+        for number, path in enumerate(tqdm(sorted(data.glob(pattern)), name, disable=None)):
             try:
                 piece = read_notes(path)
             except UserError:
@@ -151,10 +154,10 @@ def _cases(data: pathlib.Path, count: int) -> Iterator[tuple[str, bool, Case]]:
                 yield f"{name}/estimate", bool(number % 2), Case(aligned, origin, None, keys)
 
 
-def _pop909(folder: pathlib.Path, count: int) -> Iterator[tuple[str, bool, Case]]:
+def _pop909(folder: pathlib.Path) -> Iterator[tuple[str, bool, Case]]:
     load = peer("mir_eval.io").load_labeled_intervals
     paths = sorted(path for path in folder.iterdir() if path.is_dir())
-    for number, path in _some(paths, count, "pop909"):
+    for number, path in enumerate(tqdm(paths, "pop909", disable=None)):
         piece = read_notes(path / f"{path.name}.mid")
         chords = load(str(path / "chord_midi.txt"))
         keys = Changes(*read_keys(path / "key_audio.txt"), np.inf)
@@ -163,15 +166,8 @@ def _pop909(folder: pathlib.Path, count: int) -> Iterator[tuple[str, bool, Case]
             yield f"pop909/{grid}", bool(number % 2), Case(aligned, origin, chords, keys)
 
 
-def _some(paths: list[pathlib.Path], count: int, name: str) -> Any:
-    """At most `count` paths (0 for all), spread over pairs of one fitted on and one not."""
-    step = max(len(paths) // count, 1) // 2 * 2 + 1 if count else 1
-    chosen = list(enumerate(paths))[::step][: count or None]
-    return tqdm(chosen, desc=name, disable=None)
-
-
 def _aligned(piece: Notes, beats: BeatLabels | None) -> tuple[Notes, float]:
-    """The aligned piece and the seconds in the file where it begins."""
+    """Returns the aligned piece and the seconds in the file where it begins."""
     aligned, _ = align(piece, beats)
     if not len(piece):
         return aligned, 0.0
@@ -179,7 +175,7 @@ def _aligned(piece: Notes, beats: BeatLabels | None) -> tuple[Notes, float]:
 
 
 def _signature(path: pathlib.Path) -> int | None:
-    """Key that a file states by its only key signature, None where it states none or several."""
+    """Returns the key of a file's only key signature; None if it has none or several."""
     import symusic
 
     stated = {(s.key, s.tonality) for s in symusic.Score(path).key_signatures}
@@ -190,7 +186,7 @@ def _signature(path: pathlib.Path) -> int | None:
 
 
 def _harte(chord: int) -> str:
-    """Chord number in the syntax of Harte et al. (2005)."""
+    """Writes a chord in the syntax of Harte et al. (2005)."""
     quality, root = divmod(chord, 12)
     return "N" if chord == NO_CHORD else f"{PITCH_NAMES[root]}:{CHORD_QUALITIES[quality]}"
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from jaxmusic import config as configs
+from benchmarks import runner
+from jaxmusic import config
 
 VOCAB = 1500
 """Tokens of both sides: about as many as the default codec has."""
 
 
-def llama(model: configs.Model, context: int, attention: str) -> Any:
-    """A Llama with weights of its own making, always the same.
+def llama(model: config.Transformer, context: int, attention: str) -> Any:
+    """Makes a Llama with random weights, always the same.
 
     Args:
       model: the shape.
       context: tokens of the longest row.
       attention: name that Transformers has for an implementation of attention.
     """
-    import torch
-    import transformers
-
+    torch, transformers = runner.peer("torch"), runner.peer("transformers")
     torch.manual_seed(0)
     shape = transformers.LlamaConfig(
         vocab_size=VOCAB,
@@ -38,3 +38,20 @@ def llama(model: configs.Model, context: int, attention: str) -> Any:
         pad_token_id=None,
     )
     return transformers.LlamaForCausalLM(shape)
+
+
+def generation(model: Any, count: int) -> Callable[[], Any]:
+    """Returns a call that samples one piece with `generate`, its default cache, plain sampling."""
+    import torch
+
+    prompt = torch.zeros((1, 1), dtype=torch.long)
+
+    def once() -> None:
+        model.eval()
+        with torch.inference_mode():
+            out = model.generate(
+                prompt, do_sample=True, top_k=0, max_new_tokens=count, use_cache=True
+            )
+        assert out.shape[1] == count + 1
+
+    return once

@@ -12,7 +12,9 @@ import pathlib
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.runner import Options, Result, Row
+from benchmarks import runner
+from benchmarks.runner import Goal, Result, Table
+from benchmarks.songs import SETS
 from jaxmusic.data import labelling
 from jaxmusic.data.sources import Known
 from jaxmusic.evaluate import bars, distance, statistics
@@ -20,7 +22,6 @@ from jaxmusic.formats.midi import read_notes
 from jaxmusic.music import beat_grid
 from jaxmusic.music.notes import Notes
 
-SONGS = "pop909/POP909/*/[0-9]*.mid"
 LAGS = (3, 5)
 """Distances in bars at which they are compared, besides those of the statistics: 4 and 8."""
 ELSEWHERE = {
@@ -31,70 +32,69 @@ ELSEWHERE = {
 }
 """Means over songs that another implementation found, on the files' own bars."""
 NEAR = 0.0015
-"""How near ours are to be: those leave open how onsets are rounded and where bar 1 begins."""
+"""Tolerance: the published means leave open how onsets are rounded and where bar 1 begins."""
 
 
 def phased(path: pathlib.Path, notes: Notes) -> Notes:
-    """A song on the beats and bars of its music, which beat_midi.txt says."""
+    """Puts a song on the beats and bars of its music, from beat_midi.txt."""
     return labelling.align(notes, Known(beats=str(path.parent / "beat_midi.txt")))[0]
 
 
 def own_bars(path: pathlib.Path, notes: Notes) -> Notes:
-    """A song on its file's quarters, four to a bar."""
+    """Puts a song on its file's quarters, four to a bar."""
     del path
     fours = {"meter_tick": [0], "meter_num": [4], "meter_den": [4]}
-    kinds = {name: getattr(notes, name).dtype for name in fours}
     own = beat_grid.warp(notes, beat_grid.from_file(notes))
-    return own.replace(**{name: np.array(fours[name], kind) for name, kind in kinds.items()})
+    return own.replace(
+        **{name: np.array(value, getattr(notes, name).dtype) for name, value in fours.items()}
+    )
 
 
 WAYS = {"phased beats": phased, "own bars": own_bars}
 
 
 def measure(notes: Notes) -> dict[str, statistics.Value]:
-    """All statistics of a song, and how alike its bars are at some more distances."""
+    """Computes all statistics of a song, and the similarity of its bars at more distances."""
     more = bars.similarity(notes, LAGS)
     return statistics.measure(notes) | {f"bar_similarity_{lag}": more[lag] for lag in LAGS}
 
 
-def run(options: Options) -> Result:
-    """Measures all songs; --count for some of them."""
-    paths = sorted(options.folder("data").glob(SONGS))[: options.count or None]
+def run(data: str = runner.DATA, count: int = 0) -> Result:
+    """Measures all songs.
+
+    Args:
+      data: folder of real music; from JAXMUSIC_DATA unless given.
+      count: songs; 0 for all.
+    """
+    paths = sorted(runner.folder("data", data).glob(SETS["pop909"]))[: count or None]
     measured: dict[str, list[dict[str, statistics.Value]]] = {way: [] for way in WAYS}
     for path in tqdm(paths, desc="measuring", unit=" songs", disable=None):
         notes = read_notes(path)
         for way, aligned in WAYS.items():
             measured[way].append(measure(aligned(path, notes)))
-    rows = []
+    rows, goals = [], []
     numbers = [name for name, s in statistics.STATISTICS.items() if not s.kinds]
     for name in (*numbers, *(name for name in ELSEWHERE if name not in numbers)):
         values = {way: [row.get(name) for row in found] for way, found in measured.items()}
-        cells: list[object] = [name]
-        for way in WAYS:
-            mean, deviation = statistics.mean_and_deviation(values[way])
-            cells += ["" if x is None else x for x in (mean, deviation)]
-        beside = distance.compare_one(values["own bars"], values["phased beats"])
-        floor = beside.floor.overlap
-        cells.append("" if floor is None else floor)
-        if name not in ELSEWHERE:
-            rows.append(Row(tuple(cells)))
-            continue
-        near = abs(float(cells[3]) - ELSEWHERE[name]) <= NEAR  # type: ignore[arg-type]
-        rows.append(Row(tuple(cells), f"own bars {ELSEWHERE[name]} within {NEAR}", near))
+        cells = [x for way in WAYS for x in statistics.mean_and_deviation(values[way])]
+        floor = distance.compare_one(values["own bars"], values["phased beats"]).floor.overlap
+        rows.append((name, *("" if x is None else x for x in (*cells, floor))))
+        if name in ELSEWHERE:
+            near = abs(float(cells[2] or 0.0) - ELSEWHERE[name]) <= NEAR
+            found = f"{name} {runner.show(cells[2])} ({ELSEWHERE[name]:g})"
+            what = f"means as those of another implementation, within {NEAR}"
+            goals.append(Goal(what, found, near))
+    figures = [f"{way}: {figure}" for way in WAYS for figure in ("mean", "deviation")]
     return Result(
-        columns=(
-            "statistic",
-            *(f"{way}: {figure}" for way in WAYS for figure in ("mean", "deviation")),
-            "overlap of two halves",
-        ),
-        rows=tuple(rows),
-        notes=(
+        [Table(("statistic", *figures, "overlap of two halves"), rows)],
+        goals,
+        [
             f"{len(paths)} songs; means and standard deviations over songs.",
             "Phased beats: those of beat_midi.txt, unless a song's own notes fit another grid "
             "better. Own bars: the file's quarters, four to a bar.",
             "Bar similarity: the mean Jaccard index of the sets of (step, pitch) of two bars that "
             "lie 3, 4, 5 or 8 bars apart.",
-            "Overlap of two halves: what real music reaches against real music on phased beats, "
-            "see docs/evaluation.md.",
-        ),
+            "Overlap of two halves: overlap of real music with real music on phased beats, see "
+            "docs/evaluation.md.",
+        ],
     )

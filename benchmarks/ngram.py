@@ -18,8 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 UNESTIMATED = (0.5, 1.0, 1.5)
-"""Discounts of an order whose counts of counts hold a zero, so that the estimate is undefined
-(a handful of symbols, say, each of which follows many others)."""
+"""Discounts of an order whose counts of counts hold a zero, which leaves the estimate undefined."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +70,7 @@ def count(sequences: Sequence[np.ndarray], vocab_size: int, order: int) -> list[
 
 
 def estimate_discounts(counts: np.ndarray) -> np.ndarray:
-    """Discounts of n-grams counted once, twice, and more often (Chen and Goodman, equation 26).
+    """Estimates discounts of n-grams counted once, twice and more (Chen and Goodman, equation 26).
 
     Args:
       counts: [G], counts as the order uses them.
@@ -89,7 +88,7 @@ def estimate_discounts(counts: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """One order of a model, ready to be looked up.
+    """One order of a model.
 
     Attributes:
       keys: uint64 [G], as in `Table`.
@@ -118,7 +117,7 @@ class Model:
     discounts: np.ndarray
 
     def log_prob(self, sequences: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Natural log-probability of each token given all that stands before it in its sequence.
+        """Computes the natural log-probability of each token given those before it.
 
         Args:
           sequences: tokens of each piece, integers in [0, vocab_size).
@@ -126,86 +125,31 @@ class Model:
         Returns:
           float64 arrays of the same lengths.
         """
-        logs = np.log(probabilities(self.features(sequences), self.vocab_size, self.discounts))
-        return np.split(logs, np.cumsum([len(s) for s in sequences])[:-1]) if sequences else []
-
-    def features(self, sequences: Sequence[np.ndarray]) -> np.ndarray:
-        """What the probability of every token depends on, besides the discounts.
-
-        Returns:
-          int32 [n, 5, N] over all N tokens in turn: the token's count after its context, then the
-          four rows of `Order.context`; all zero where the context was never seen.
-        """
+        if not sequences:
+            return []
         symbols, place = _join(sequences, self.vocab_size)
         radix = np.uint64(self.vocab_size + 1)
-        target = place > 0
-        out = np.zeros((len(self.orders), 5, int(target.sum())), np.int32)
+        p = np.full(len(symbols), 1.0 / self.vocab_size)
         number = np.zeros(len(symbols), np.int64)  # of the (k-1)-gram that ends there, or -1
-        for k, order in enumerate(self.orders, start=1):
+        for k, (order, discounts) in enumerate(zip(self.orders, self.discounts), start=1):
             before = np.concatenate([[-1], number[:-1]]) if k > 1 else number
             known = (before >= 0) & (place >= k - 1)
-            keys = np.where(known, before, 0).astype(np.uint64) * radix + symbols.astype(np.uint64)
+            context = np.where(known, before, 0)
+            keys = context.astype(np.uint64) * radix + symbols.astype(np.uint64)
             found = np.minimum(np.searchsorted(order.keys, keys), len(order.keys) - 1)
             seen = known & (order.keys[found] == keys)
             number = np.where(seen, found, -1)
-            out[k - 1, 0] = np.where(seen, order.counts[found], 0)[target]
-            out[k - 1, 1:] = np.where(known, order.context[:, np.where(known, before, 0)], 0)[
-                :, target
-            ]
-        return out
-
-    def start(self) -> np.ndarray:
-        """The state before a sequence, for `follow` and `following` (int64 [n - 1])."""
-        numbers = np.full(max(len(self.orders) - 1, 0), -1, np.int64)
-        numbers[:1] = self.vocab_size
-        return numbers
-
-    def follow(self, state: np.ndarray, token: int) -> np.ndarray:
-        """The state after one more token: numbers of the n-grams that end there, -1 if unseen."""
-        out = np.full_like(state, -1)
-        out[:1] = token
-        for k in range(1, len(state)):
-            keys = self.orders[k].keys
-            if state[k - 1] < 0:
-                break
-            key = np.uint64(state[k - 1]) * np.uint64(self.vocab_size + 1) + np.uint64(token)
-            found = int(np.searchsorted(keys, key))
-            if found < len(keys) and keys[found] == key:
-                out[k] = found
-        return out
-
-    def following(self, state: np.ndarray) -> np.ndarray:
-        """Probability of each token after a state (float64 [V]), all above 0."""
-        radix = np.uint64(self.vocab_size + 1)
-        p = np.full(self.vocab_size + 1, 1.0 / self.vocab_size)
-        for order, discount, context in zip(self.orders, self.discounts, (0, *state)):
-            total, *others = order.context[:, max(context, 0)]
-            if context < 0 or total <= 0:
-                break
-            ends = np.array([context, context + 1]).astype(np.uint64) * radix
-            low, high = np.searchsorted(order.keys, ends)
-            tokens = (order.keys[low:high] - ends[0]).astype(np.int64)
-            counts = order.counts[low:high]
-            taken = np.concatenate([[0.0], discount])[np.minimum(counts, 3)]
-            p *= sum(d * n for d, n in zip(discount, others)) / total
-            p[tokens] += (counts - taken) / total
-        return p[:-1]
-
-
-def probabilities(features: np.ndarray, vocab_size: int, discounts: np.ndarray) -> np.ndarray:
-    """Probabilities [N] from `Model.features` [n, 5, N] and discounts [n, 3]."""
-    p = np.full(features.shape[-1], 1.0 / vocab_size)
-    for (counts, total, *others), discount in zip(features, discounts):
-        taken = np.concatenate([[0.0], discount])[np.minimum(counts, 3)]
-        kept = sum(d * n for d, n in zip(discount, others))
-        known = total > 0
-        scale = np.where(known, total, 1)
-        p = np.where(known, ((counts - taken) + kept * p) / scale, p)
-    return p
+            counts = np.where(seen, order.counts[found], 0)
+            total, *others = np.where(known, order.context[:, context], 0)
+            taken = np.concatenate([[0.0], discounts])[np.minimum(counts, 3)]
+            kept = sum(d * n for d, n in zip(discounts, others))
+            p = np.where(total > 0, ((counts - taken) + kept * p) / np.maximum(total, 1), p)
+        logs = np.log(p[place > 0])
+        return np.split(logs, np.cumsum([len(s) for s in sequences])[:-1])
 
 
 def build(tables: list[Table], vocab_size: int, order: int) -> Model:
-    """A model of some order from tables of at least that order."""
+    """Builds a model of an order from tables of at least that order."""
     radix = np.uint64(vocab_size + 1)
     orders = []
     for k, table in enumerate(tables[:order], start=1):
@@ -221,48 +165,8 @@ def build(tables: list[Table], vocab_size: int, order: int) -> Model:
     return Model(vocab_size, tuple(orders), discounts)
 
 
-def fit(sequences: Sequence[np.ndarray], vocab_size: int, order: int) -> Model:
-    """Counts the sequences and builds a model whose discounts are estimated from the counts."""
-    return build(count(sequences, vocab_size, order), vocab_size, order)
-
-
-def tune(model: Model, sequences: Sequence[np.ndarray], weights: np.ndarray | None = None) -> Model:
-    """Moves every discount, one after another, while that lowers the loss on some sequences.
-
-    Args:
-      model: where to start.
-      sequences: pieces to be scored.
-      weights: [N], weight of each token in the loss; all 1 where missing.
-    """
-    features = model.features(sequences)
-    chosen = slice(None) if weights is None else weights > 0
-    features = features[..., chosen]
-    w = np.ones(features.shape[-1]) if weights is None else weights[chosen]
-    limit = np.tile([1.0, 2.0, 3.0], (len(model.orders), 1))
-    discounts = model.discounts.copy()
-
-    def loss(d: np.ndarray) -> float:
-        with np.errstate(divide="ignore"):
-            return float(-(w * np.log(probabilities(features, model.vocab_size, d))).sum())
-
-    best = loss(discounts)
-    for share in (0.1, 0.03, 0.01):
-        for index in np.ndindex(discounts.shape):
-            for sign in (1, -1):
-                while True:
-                    trial = discounts.copy()
-                    trial[index] = np.clip(
-                        trial[index] + sign * share * limit[index], 0.0, limit[index]
-                    )
-                    value = loss(trial)
-                    if not value < best:
-                        break
-                    best, discounts = value, trial
-    return dataclasses.replace(model, discounts=discounts)
-
-
 def _join(sequences: Sequence[np.ndarray], vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """All sequences in one, each opened by symbol V, and each symbol's place in its sequence."""
+    """Joins sequences, each opened by symbol V; also returns places in each sequence."""
     for s in sequences:
         if len(s) and (s.min() < 0 or s.max() >= vocab_size):
             raise ValueError(f"tokens must be in [0, {vocab_size})")

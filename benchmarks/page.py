@@ -1,7 +1,8 @@
-"""Results as text: a table for the terminal, and the page of all results there are."""
+"""Results as text: tables for the terminal, and the page of all results."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import pathlib
 from collections.abc import Sequence
@@ -9,77 +10,67 @@ from typing import Any
 
 from benchmarks import runner
 
+INTRODUCTION = """# Benchmarks
 
-def show(value: Any) -> str:
-    """A cell as text: four significant digits are enough for any of our figures."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+Every figure that the documentation quotes is measured by `python -m benchmarks NAME`, which also
+writes this page. [benchmarks/README.md](../benchmarks/README.md) says how to run and add one;
+[results](results.md) keeps the findings of finished studies, one line each.
 
+## Goals and results
 
-def table(record: dict[str, Any]) -> list[list[str]]:
-    """Header and lines of a record's table, with goals where there are any."""
-    with_goals = any(row["goal"] for row in record["rows"])
-    lines = [[*record["columns"], *(("goal", "reached") if with_goals else ())]]
-    for row in record["rows"]:
-        reached = "" if row["reached"] is None else show(row["reached"])
-        lines.append([*map(show, row["cells"]), *((row["goal"], reached) if with_goals else ())])
-    return lines
+Goals are written down before the measurement. "2 of 4" means that only some of the figures reach
+the goal. Tables, machines and full commands follow in [details](#details).
+"""
+DETAILS = """## Details
+
+Each result names its machine below its tables. `benchmarks/results` holds all digits and
+the versions of all packages."""
 
 
-def plain(record: dict[str, Any]) -> str:
-    """A record for the terminal."""
-    lines = table(record)
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    text = ["  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in lines]
-    text.insert(1, "  ".join("-" * w for w in widths))
-    return "\n".join([record["title"], *text, *record["notes"], f"{record['seconds']} s"])
+def markdown(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
+    """Formats a table for the page."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    cells = [[runner.show(cell).replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def goals(records: Sequence[dict[str, Any]]) -> str:
-    """Makes the table of all rows that have a goal."""
-    lines = ["| benchmark | of | result | goal | reached |", "| --- | --- | --- | --- | --- |"]
+    """Makes the table of goals; figures with the same goal share a row."""
+    rows = []
     for record in records:
-        for row in record["rows"]:
-            if not row["goal"]:
-                continue
-            named = list(zip(record["columns"], row["cells"]))
-            what = ", ".join(cell for _, cell in named if isinstance(cell, str) and cell)
-            found = [(name, show(cell)) for name, cell in named if not isinstance(cell, str)]
-            alone = len(found) == 1
-            result = "; ".join(cell if alone else f"{name} {cell}" for name, cell in found)
-            cells = [record["name"], what, result, row["goal"]]
-            reached = "" if row["reached"] is None else "yes" if row["reached"] else "**no**"
-            lines.append("| " + " | ".join(c.replace("|", "\\|") for c in [*cells, reached]) + " |")
-    return "\n".join(lines)
+        for goal, equal in itertools.groupby(record["goals"], lambda goal: goal["goal"]):
+            same = list(equal)
+            reached = sum(g["reached"] for g in same)
+            mixed = f"**{reached} of {len(same)}**" if reached else "**no**"
+            measured = "; ".join(g["measured"] for g in same)
+            command = f"`python -m benchmarks {record['name'].split('-')[0]}`"
+            if label := record["name"].partition("-")[2]:
+                command += f" ({label})"
+            rows.append((goal, measured, "yes" if reached == len(same) else mixed, command))
+    return markdown(("goal", "measured", "reached", "command"), rows)
+
+
+def details(records: Sequence[dict[str, Any]]) -> str:
+    """Makes the section of one benchmark, with all its results."""
+    parts = [f"### {records[0]['title']}"]
+    for record in records:
+        on, label = record["machine"], record["name"].partition("-")[2]
+        device = f"{on['devices']}, " if on["devices"] else ""
+        parts += [
+            f"{f'**{label}**: ' if label else ''}`{record['command']}`",
+            *(markdown(table["columns"], table["rows"]) for table in record["tables"]),
+            "\n".join(f"- {note}" for note in record["notes"]),
+            f"{record['date']}, {record['seconds']:g} s, {device}{on['cpu']}, {on['cores']} cores, "
+            f"{on['memory_gib']} GiB, jax {on['packages']['jax']}.",
+        ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def render(out: pathlib.Path) -> None:
-    """Writes the page of all results there are."""
+    """Writes the page of all results."""
     paths = sorted(runner.RESULTS.glob("*.json"), key=lambda path: path.stem)
     records = [json.loads(path.read_text()) for path in paths]
-    parts = [
-        "# Benchmarks\n\nGenerated by `python -m benchmarks` from the files in "
-        "`benchmarks/results`; do not edit it by hand. `benchmarks/README.md` says how to run "
-        "them, [results](results.md) keeps what finished studies found.",
-        "## Goals and results\n\nDetails, machines and commands follow below.",
-        goals(records),
-        "## Details\n\nEach table is one run on the machine it names.",
-    ]
-    for record in records:
-        on = record["machine"]
-        packages = ", ".join(f"{k} {v}" for k, v in on["packages"].items())
-        device = f"{on['devices']}, " if on["devices"] else ""
-        lines = [[c.replace("|", "\\|") for c in line] for line in table(record)]
-        lines.insert(1, ["---"] * len(lines[0]))
-        parts += [
-            f"### {record['title']}\n\n`{record['command']}`",
-            "\n".join("| " + " | ".join(line) + " |" for line in lines),
-            *(["\n".join(f"- {note}" for note in record["notes"])] if record["notes"] else []),
-            f"{record['date']}, {record['seconds']:g} s, on {device}{on['cpu']}, {on['cores']} "
-            f"cores, {on['memory_gib']} GiB. Python {on['python']}, {packages}.",
-        ]
-    out.parent.mkdir(parents=True, exist_ok=True)
+    grouped = itertools.groupby(records, lambda record: record["title"])
+    sections = [details(list(of)) for _, of in grouped]
+    parts = [INTRODUCTION + "\n" + goals(records), DETAILS, *sections]
     out.write_text("\n\n".join(parts) + "\n")

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import pathlib
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tqdm
+from tqdm import tqdm
 
 from benchmarks import runner
-from benchmarks.beats import SETS
 from benchmarks.prepare import Peer
-from benchmarks.runner import Options, Result, Row
+from benchmarks.runner import Goal, Result, Table
+from benchmarks.songs import SETS, spread
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.config import Codec
-from jaxmusic.core.errors import UserError
-from jaxmusic.data.sources import MusicFile, find
 from jaxmusic.formats import midi, sequence
 from jaxmusic.music import beat_grid, beats, harmony
 from jaxmusic.music.notes import Notes
@@ -32,65 +29,70 @@ CODEC, FUSED = MetricalCodec(), MetricalCodec(Codec(kind="fused"))
 GRID = CODEC.config
 GOALS = {"multitrack_pop": (2.5, 2.0), "freedoom": (2.5, 2.0), "pop909": (3.2, 2.65)}
 """Most tokens per note, default and fused."""
-LARGEST = (1500, 3500)
-LOSS, ENCODE, NOTE_SEQ, MIDITOK = 0.005, 1e6, 20.0, 5.0
+LARGEST = {"metrical": 1500, "fused": 3500}
+LOSS, ENCODE, NOTE_SEQ, MIDITOK = 0.005, 1_000_000, 20, 5
 WITHOUT = frozenset({"chords"})
-"""What is not counted, because the others do not say it."""
-FILES = 100
-"""Files of each set that the peers read unless --count says otherwise; ours reads all."""
+"""Tokens that are not counted, because the other sides have none for them."""
 TIMED = 20
-COLUMNS = ("metrical", "fused", "MidiTok REMI+", "MidiTok MMM", "note_seq Performance")
+OURS = {"metrical": CODEC, "fused": FUSED}
+SIDES = (*OURS, "MidiTok REMI+", "MidiTok MMM", "note_seq Performance")
 
-Cells = dict[str, Any]
 
+def run(data: str = runner.DATA, count: int = 100, repeats: int = 5) -> Result:
+    """Measures all sets of real music.
 
-def run(options: Options) -> Result:
-    """Measures every set that is there."""
-    data = options.folder("data")
-    files = {name: sorted(data.glob(pattern)) for name, pattern in SETS.items()}
+    Args:
+      data: folder of real music; from JAXMUSIC_DATA unless given.
+      count: files of each set that all sides read; ours alone reads all.
+      repeats: measurements of each side.
+    """
+    folder = runner.folder("data", data)
+    files = {name: sorted(folder.glob(pattern)) for name, pattern in SETS.items()}
     files = {name: found for name, found in files.items() if found}
-    if "pop909" not in files:
-        raise SystemExit("Give --data a folder whose folder pop909 holds the POP909 dataset.")
     peers = Peers()
-    rows: list[Row] = []
-    for name in GOALS:
-        if name in files:
-            rows += _tokens_per_note(name, spread(files[name], options.count or FILES), peers)
-    cells = {**peers.vocabularies, "metrical": CODEC.vocab_size, "fused": FUSED.vocab_size}
-    small = all(c.vocab_size <= most for c, most in zip((CODEC, FUSED), LARGEST))
-    rows.append(_row("vocabulary", "", cells, f"at most {LARGEST[0]} / {LARGEST[1]}", small))
-    for name, found in files.items():
-        rows.append(_lost(name, found))
-    odd = find([data / "odd"]) if (data / "odd").is_dir() else []
-    rows += _accepted(files["pop909"], odd)
-    rows += _speeds(spread(files["pop909"], 3 * TIMED), peers, options.repeats)
+    per_note, goals = [], []
+    for name in [name for name in GOALS if name in files]:
+        some = spread(files[name], count)
+        found = _tokens_per_note(name, some, peers)
+        per_note.append((f"tokens per note, {name}, {len(some)} files", *found.values()))
+        for side, most in zip(OURS, GOALS[name]):
+            goals.append(runner.at_most(f"tokens per note, {name}, {side}", most, found[side]))
+    sizes = {name: codec.vocab_size for name, codec in OURS.items()} | peers.vocabularies
+    per_note.append(("vocabulary", *sizes.values()))
+    goals += [runner.at_most(f"vocabulary, {s}", n, sizes[s]) for s, n in LARGEST.items()]
+    lost = {name: _lost(name, found) for name, found in files.items()}
+    goals += [
+        Goal(f"notes lost: at most {LOSS:.1%}", f"{name} {losses.share:.3%}", losses.share <= LOSS)
+        for name, losses in lost.items()
+    ]
+    speeds, fast = _speeds(spread(files["pop909"], 3 * TIMED), peers, repeats)
+    columns = ("set", "notes", "merged", "cut", "drums", "in shared slots", "lost")
+    rows = [
+        (n, x.notes, x.duplicate, x.cut, x.drum_pitch, x.regrouped, f"{x.share:.3%}")
+        for n, x in lost.items()
+    ]
     return Result(
-        columns=("measure", "of", *COLUMNS),
-        rows=tuple(rows),
-        notes=(
-            f"Tokens per note: every token but chords, divided by the notes in the files; up to "
-            f"{options.count or FILES} files of each set, the same for all sides.",
+        [Table(("measure", *SIDES), per_note), Table(columns, rows), speeds],
+        [*goals, *fast],
+        [
+            "Tokens per note: every token but chords, divided by the notes in the files; up to "
+            f"{count} files of each set, the same for all sides.",
             "Lost: notes merged, cut by a step or more, or drums out of range, on the grid of 12 "
             "steps that a dataset uses, of all files of a set.",
             "Speeds are notes per second of processor time. File to tokens takes the file's own "
             "beats on all sides, and files that all of them accept.",
-        ),
+        ],
     )
-
-
-def spread(files: list[pathlib.Path], most: int) -> list[pathlib.Path]:
-    """At most so many files, evenly spread."""
-    return [files[i * len(files) // most] for i in range(most)] if len(files) > most else files
 
 
 class Peers:
     """The other tokenizers, each from a path to the number of its tokens."""
 
     def __init__(self) -> None:
+        """Imports them and puts MidiTok on our grid."""
         miditok, self._symusic = runner.peer("miditok"), runner.peer("symusic")
-        grid = {(0, 32): GRID.steps_per_beat}
-        settings: Cells = {
-            "beat_res": grid,
+        settings: dict[str, Any] = {
+            "beat_res": {(0, 32): GRID.steps_per_beat},
             "num_velocities": GRID.velocities,
             "use_tempos": True,
             "use_time_signatures": True,
@@ -100,117 +102,75 @@ class Peers:
         mmm = miditok.TokenizerConfig(**settings, base_tokenizer="REMI")
         self.remi, self.mmm = miditok.REMI(remi), miditok.MMM(mmm)
         self.note_seq = Peer()
-        self.vocabularies = {
-            "MidiTok REMI+": len(self.remi),
-            "MidiTok MMM": len(self.mmm),
-            "note_seq Performance": 388,
-        }
+        sizes = (len(self.remi), len(self.mmm), 388)
+        self.vocabularies = dict(zip(SIDES[len(OURS) :], sizes))
 
-    def count(self, path: pathlib.Path, notes: Notes) -> Cells:
-        """Tokens of a file on each side."""
+    def count(self, path: pathlib.Path, notes: Notes) -> list[int]:
+        """Counts the tokens of a file on each side."""
         score = self._symusic.Score(path)
-        return {
-            "MidiTok REMI+": len(self.remi(score)),
-            "MidiTok MMM": len(self.mmm(score)),
-            "note_seq Performance": len(self.note_seq.performance(sequence.to_sequence(notes))),
-        }
+        performance = self.note_seq.performance(sequence.to_sequence(notes))
+        return [len(self.remi(score)), len(self.mmm(score)), len(performance)]
 
     def read(self, path: pathlib.Path) -> Any:
-        """A file's tokens by REMI+."""
+        """Returns a file's tokens by REMI+."""
         return self.remi(self._symusic.Score(path))
 
 
-def _tokens_per_note(name: str, files: list[pathlib.Path], peers: Peers) -> list[Row]:
-    totals, notes = dict.fromkeys(COLUMNS, 0), 0
-    for path in tqdm.tqdm(files, name, leave=False):
+def _tokens_per_note(name: str, files: list[pathlib.Path], peers: Peers) -> dict[str, float]:
+    """Returns tokens per note of each side."""
+    totals, notes = np.zeros(len(SIDES)), 0
+    for path in tqdm(files, name, leave=False):
         read = midi.read_notes(path)
         piece, _ = CODEC.quantise(harmony.with_harmony(beats.align(read)[0]))
-        sides = {"metrical": CODEC, "fused": FUSED}
-        counts = {name: len(codec.encode(piece, WITHOUT)) for name, codec in sides.items()}
-        for side, count in (counts | peers.count(path, read)).items():
-            totals[side] += count
+        totals += [
+            *(len(c.encode(piece, WITHOUT)) for c in OURS.values()),
+            *peers.count(path, read),
+        ]
         notes += len(read)
-    cells = {side: total / notes for side, total in totals.items()}
-    most = GOALS[name]
-    reached = cells["metrical"] <= most[0] and cells["fused"] <= most[1]
-    goal = f"at most {most[0]} / {most[1]}"
-    return [_row("tokens per note", f"{name}, {len(files)} files", cells, goal, reached)]
+    return dict(zip(SIDES, (totals / notes).tolist()))
 
 
-def _lost(name: str, files: list[pathlib.Path]) -> Row:
+def _lost(name: str, files: list[pathlib.Path]) -> Losses:
+    """Adds up what the grid loses of a set."""
     losses = Losses()
-    for path in tqdm.tqdm(files, name, leave=False):
+    for path in tqdm(files, name, leave=False):
         losses = losses + CODEC.quantise(beats.align(midi.read_notes(path))[0])[1]
-    words = f"{name}: {losses.duplicate:,} merged, {losses.cut:,} cut, "
-    words += f"{losses.drum_pitch:,} drums, of {losses.notes:,}; "
-    words += f"{losses.regrouped:,} in shared slots"
-    cells = {"metrical": f"{losses.share:.3%}"}
-    return _row("notes lost", words, cells, f"at most {LOSS:.1%}", losses.share <= LOSS)
-
-
-def _accepted(songs: list[pathlib.Path], odd: list[MusicFile]) -> list[Row]:
-    """Files whose tokens decode to what was encoded."""
-    rows = []
-    paths = [pathlib.Path(file.path) for file in odd]
-    for name, files, every in (("pop909", songs, True), ("odd", paths, False)):
-        good = parsed = 0
-        for path in tqdm.tqdm(files, name, leave=False):
-            try:
-                notes = midi.read_notes(path)
-            except UserError:
-                continue
-            parsed += 1
-            piece, _ = CODEC.quantise(beats.align(notes)[0])
-            again, dropped = CODEC.decode(CODEC.encode(piece))
-            good += not dropped and np.array_equal(piece.onset, again.onset)
-        total = len(files) if every else parsed
-        of = f"{name}, of {total} files" + ("" if every else f" that parse, of {len(files)}")
-        rows.append(_row("encoded and decoded", of, {"metrical": good}, "all", good == total))
-    return rows
+    return losses
 
 
 def on_file_beats(path: pathlib.Path) -> np.ndarray:
-    """Tokens of a file by our path without looking for beats."""
+    """Returns the tokens of a file by our path without looking for beats."""
     notes = midi.read_notes(path)
     return CODEC.encode(CODEC.quantise(beat_grid.warp(notes, beat_grid.from_file(notes)))[0])
 
 
-def _speeds(songs: list[pathlib.Path], peers: Peers, repeats: int) -> list[Row]:
-    accepted = [s for s in tqdm.tqdm(songs, "asking note_seq") if peers.note_seq.takes(s)][:TIMED]
+def _speeds(songs: list[pathlib.Path], peers: Peers, repeats: int) -> tuple[Table, list[Goal]]:
+    """Times all sides on songs that note_seq accepts."""
+    accepted = [s for s in tqdm(songs, "asking note_seq") if peers.note_seq.takes(s)][:TIMED]
     read = [midi.read_notes(song) for song in accepted]
-    notes = sum(map(len, read))
-    aligned = [beats.align(n)[0] for n in read]
-
-    def encode_all() -> None:
-        for piece in aligned:
-            CODEC.encode(CODEC.quantise(piece)[0])
-
-    def over(do: Callable[[pathlib.Path], object]) -> Callable[..., object]:
-        return lambda *songs: [do(song) for song in songs]
-
-    start = time.process_time()
-    for _ in range(repeats):
-        encode_all()
-    encoding = notes * repeats / (time.process_time() - start)
-    ours, clock = over(on_file_beats), time.process_time
-    beside = {
-        "note_seq Performance": (NOTE_SEQ, over(peers.note_seq.tokens)),
-        "MidiTok REMI+": (MIDITOK, over(peers.read)),
-    }
-    goal = f"at least {ENCODE:,.0f}"
-    cells: Cells = {"metrical": encoding}
+    notes, aligned = sum(map(len, read)), [beats.align(n)[0] for n in read]
+    encoded = runner.in_turns(
+        {"ours": lambda: [CODEC.encode(CODEC.quantise(piece)[0]) for piece in aligned]},
+        repeats,
+        time.process_time,
+    )
+    encoding = notes / float(np.mean(encoded["ours"]))
     of = f"{len(accepted)} songs of pop909"
-    rows = [_row("quantise and encode, notes/s", of, cells, goal, encoding >= ENCODE)]
+    rows: list[tuple[Any, ...]] = [(f"quantise and encode, {of}", encoding, "", "", "", "")]
+    goals = [runner.at_least("quantise and encode, notes/s", ENCODE, encoding)]
+    beside = {
+        "note_seq Performance": (NOTE_SEQ, peers.note_seq.tokens),
+        "MidiTok REMI+": (MIDITOK, peers.read),
+    }
     for name, (least, theirs) in beside.items():
-        ratio = runner.interleave(ours, theirs, repeats, [accepted], clock)
-        cells = {"metrical": notes / ratio.ours_seconds, name: notes / ratio.peer_seconds}
-        rows.append(_row("file to tokens, notes/s", of, cells))
-        cells = {"metrical": round(ratio.median, 1), name: 1}
-        of_ratio = f"least {ratio.min:.1f}, most {ratio.max:.1f}"
-        goal = f"at least {least:g}"
-        rows.append(_row("times as fast, median", of_ratio, cells, goal, ratio.median >= least))
-    return rows
-
-
-def _row(measure: str, of: str, cells: Cells, goal: str = "", reached: bool | None = None) -> Row:
-    return Row((measure, of, *(cells.get(name, "") for name in COLUMNS)), goal, reached)
+        sides = {
+            "ours": lambda: [on_file_beats(song) for song in accepted],
+            "peer": lambda theirs=theirs: [theirs(song) for song in accepted],
+        }
+        seconds = runner.in_turns(sides, repeats, time.process_time)
+        speeds = [notes / float(np.median(seconds[side])) for side in sides]
+        ratios = runner.ratios(seconds["peer"], seconds["ours"])
+        rows.append((f"file to tokens beside {name}, {of}", *speeds, *ratios))
+        goals.append(runner.at_least(f"file to tokens, times as fast as {name}", least, ratios[1]))
+    columns = ("notes/s", "jaxmusic", "peer", "ratio, least", "ratio, median", "ratio, most")
+    return Table(columns, rows), goals

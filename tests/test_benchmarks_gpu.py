@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks import gpu, gpu_sides, page, runner
+from benchmarks import __main__, gpu, gpu_sides, page, runner
 
 
 @pytest.fixture
@@ -21,17 +21,18 @@ def results(tmp_path, monkeypatch):
     importlib.util.find_spec("transformers") is None, reason="Transformers is not installed"
 )
 def test_both_sides_at_toy_size(results, unoptimised):
-    options = runner.Options(size="toy", repeats=1)
-    record = runner.run("gpu", options)
+    record = __main__.run("gpu", ["--size", "toy", "--repeats", "1", "--minutes", "60"])
     assert record == json.loads((results / "gpu.json").read_text())
     assert record["machine"]["devices"] == "cpu"
-    assert record["command"].endswith("--repeats 1 --size toy")
-    cells = dict(zip(record["columns"], record["rows"][0]["cells"]))
+    assert record["command"].endswith("gpu --size toy --repeats 1 --minutes 60")
+    (table,) = record["tables"]
+    cells = dict(zip(table["columns"], table["rows"][0]))
     assert cells["model"] == "toy" and cells["MFU"] == "-"
     assert min(cells["tokens/s"], cells["tokens/s, packed"], cells["PyTorch: tokens/s"]) > 0
+    assert not record["goals"]
     assert cells["ratio"] == pytest.approx(cells["tokens/s"] / cells["PyTorch: tokens/s"], rel=0.1)
     assert not any(" It ended" in note for note in record["notes"])
-    assert "2 rows" in page.plain(record) or "1 rows" in page.plain(record)
+    assert f"| toy | {cells['parameters']:,} |" in page.details([record])
 
 
 def trial(speeds, tried):
@@ -73,22 +74,23 @@ def test_a_row_says_whether_the_goals_were_reached():
         {"parameters": 6, "context": 100},
         [{"way": "autocast", "batch": 4, "seconds": [0.00125], "gib": 20.0}],
     )
-    row = gpu.row("100m", ours, theirs)
-    assert row.cells[2:7] == ("8, products", 400_000, "40.0%", 30.0, 800_000)
-    assert row.cells[7:] == ("4, autocast", 320_000, 20.0, 1.25)
-    assert row.reached is True and "at least 40%" in row.goal
-    assert gpu.row("350m", ours, theirs).reached is False
-    result = gpu.result({"100m": ours}, {"100m": gpu.Side(failure="ended with -9")})
-    assert result.devices == "NVIDIA H100" and result.rows[0].reached is False
-    assert "Peak that the MFU assumes: 1 TFLOP/s of bfloat16." in result.notes
+    cells, goals = gpu.row("100m", ours, theirs)
+    assert cells[2:7] == ["8, products", 400_000, "40.0%", 30.0, 800_000]
+    assert cells[7:] == ["4, autocast", 320_000, 20.0, 1.25]
+    assert [(goal.measured, goal.reached) for goal in goals] == [("40.0%", True), ("1.25", True)]
+    assert [goal.reached for goal in gpu.row("350m", ours, theirs)[1]] == [False, True]
+    failed = gpu.Side(failure="ended with -9")
+    result = gpu.result({("100m", "jaxmusic"): ours, ("100m", "pytorch"): failed})
+    assert result.devices == "NVIDIA H100" and len(result.goals) == 1
+    assert "1 TFLOP/s" in result.notes[1]
     assert "16 rows, nothing: out of memory" in result.notes[2]
-    assert result.notes[3] == "PyTorch at 100m: nothing. It ended with -9."
-    assert gpu.row("1b", gpu.Side(), gpu.Side()).cells[1:] == ("-",) * 10
+    assert result.notes[3].endswith("nothing. It ended with -9.")
+    assert gpu.row("1b", gpu.Side(), gpu.Side()) == (["1b", *["-"] * 10], [])
 
 
 def test_a_side_that_fails_or_takes_too_long_is_named(monkeypatch):
     monkeypatch.setattr(gpu, "GRACE", 0.0)
-    found = gpu.measured("jaxmusic", "no_such_size", 60.0, 1)
+    found = gpu.measured("jaxmusic", "no_such_size", 600.0, 1)
     assert found.failure.startswith("ended with 1 after 0 trials") and not found.trials
     assert "no_such_size" in found.failure
     assert gpu.measured("jaxmusic", "toy", 0.01, 1).failure.startswith("ended with -9")
@@ -100,3 +102,33 @@ def test_the_process_that_waits_leaves_the_gpu_alone():
     code = "import sys\nfrom benchmarks import gpu\nprint({'jax', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_page_shows_equal_goals_as_one():
+    goals = [
+        {"goal": "small", "measured": "a 1", "reached": True},
+        {"goal": "small", "measured": "b 3", "reached": False},
+        {"goal": "large", "measured": "4", "reached": True},
+    ]
+    rows = page.goals([{"name": "gpu-h100", "goals": goals}]).splitlines()[2:]
+    assert rows == [
+        "| small | a 1; b 3 | **1 of 2** | `python -m benchmarks gpu` (h100) |",
+        "| large | 4 | yes | `python -m benchmarks gpu` (h100) |",
+    ]
+
+
+def test_paths_are_left_out_of_the_command_of_a_result(results, monkeypatch):
+    table = runner.Table(("value",), [(1,)])
+
+    def found(data: str = "", count: int = 0) -> runner.Result:
+        """Finds what it is told."""
+        return runner.Result([table], [runner.at_least("it", 1, count)], [data])
+
+    monkeypatch.setattr(gpu, "run", found)
+    words = ["--data", "/secret", "--count", "2", "--label", "here"]
+    record = __main__.run("gpu", words)
+    assert record["command"] == "python -m benchmarks gpu --data DATA --count 2 --label here"
+    assert record == json.loads((results / "gpu-here.json").read_text())
+    assert record["goals"] == [{"goal": "it: at least 1", "measured": "2", "reached": True}]
+    assert record["notes"] == ["/secret"]
+    assert len(__main__.names()) == 14
