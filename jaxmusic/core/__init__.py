@@ -1,1 +1,1 @@
-"""What every room may use: errors, paths, locks, settings and event tensors."""
+"""Tools for every room: errors, paths, locks, settings and event tensors."""

@@ -1,4 +1,4 @@
-"""Exceptions that callers see: mistakes they can put right, and work they have cancelled."""
+"""Exceptions for callers: errors that they can fix, and cancelled work."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 
 
 class UserError(ValueError):
-    """Something the user can put right: its text is one sentence that says what to do."""
+    """An error that the user can fix; its text is one sentence that says what to do."""
 
 
 class Cancelled(Exception):
-    """Raised by a progress callback to stop composing; nothing is wrong."""
+    """Raised by a progress callback to stop composing."""
 
 
 def explained(error: BaseException) -> str | None:
-    """The sentence to show for an error that the user can put right; None for any other."""
+    """Returns the sentence of an error that the user can fix; None for any other."""
     if isinstance(error, UserError):
         return str(error)
     if not isinstance(error, OSError):

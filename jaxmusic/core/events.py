@@ -1,4 +1,4 @@
-"""Event tensors: what a model reads, whichever codec made it."""
+"""Event tensors: the input of a model, for any codec."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ MAX_PITCHES = 129
 
 
 class Events(NamedTuple):
-    """A token stream with the musical place of each token (int32, any leading axes, then [T]).
+    """A token stream with the musical position of each token (int32, [..., T]).
 
-    What stands at position i follows from the tokens up to and including i alone, so the same
-    arrays come from a whole piece at once or token by token while sampling.
+    Index i depends only on the tokens up to and including i, so a whole piece and sampling token
+    by token give the same arrays.
 
     Attributes:
       token: token id.
       time: grid steps from the start of the stream's first bar; 0 in the header.
       position: steps from the start of the bar, 144 in the header.
       bar: number of the bar in the stream, from 0; 0 in the header.
-      slot: instrument slot that the token speaks of, 16 where it speaks of none.
-      pitch: pitch of the note that the token belongs to, 128 where there is none.
+      slot: instrument slot of the token, 16 for none.
+      pitch: pitch of the note that the token belongs to, 128 for none.
     """
 
     token: Any
@@ -39,9 +39,9 @@ class Batch(NamedTuple):
     """Packed rows (all [B, T]).
 
     Attributes:
-      events: the inputs; tokens of one piece or part of a piece stand together.
-      target: int32, the token that follows each input within the same part; the codec's PAD where
-        none does.
+      events: the inputs; tokens of one piece or part are contiguous.
+      target: int32, the token that follows each input within its part; the codec's PAD after the
+        last.
       segment: int32, 1, 2, ... numbers the parts of a row, 0 is padding; a token attends to
         tokens of its own segment only.
       weight: float32, 1 where the target counts in the loss, else 0.

@@ -20,26 +20,26 @@ from etils import epath
 from jaxmusic.core.errors import UserError
 
 BEAT = 20.0
-"""Seconds between signs of life of the holder of a lease."""
+"""Seconds between heartbeats of the holder of a lease."""
 DEAD = 65.0
-"""Seconds without one after which a lease is free."""
+"""Seconds without a heartbeat after which a lease is free."""
 SETTLE = 2.0
-"""Seconds in which a second process that took a lease at the same moment would have written."""
+"""Seconds in which a second process that took the lease at the same moment has written."""
 _ours: set[str] = set()
 
 
 @contextlib.contextmanager
 def leased(path: epath.Path, busy: str) -> Iterator[None]:
-    """Holds the file at `path` in a bucket, which has no locks, by writing to it again and again.
+    """Holds the file at `path` in a bucket, which has no locks, by rewriting it regularly.
 
-    The file names its holder. It is taken away at the end; where the holder died it stays, and is
-    free when it has not changed for `DEAD` seconds, or at once if the holder was a process of this
-    machine that is gone. A process that was out of reach for so long that another has taken its
-    lease ends at once when it learns that, before it writes into what is no longer its own.
+    The file names its holder and is removed at the end. If the holder dies, the lease is free
+    when the file has not changed for `DEAD` seconds, or at once if the holder was a process of
+    this machine that is gone. A process that was cut off so long that another took its lease
+    exits as soon as it notices, before it writes again.
 
     Args:
       path: the file.
-      busy: what the error says.
+      busy: message of the error.
 
     Raises:
       UserError: another process holds it.
@@ -67,7 +67,7 @@ def leased(path: epath.Path, busy: str) -> Iterator[None]:
 
 
 def _wait(path: epath.Path, busy: str) -> None:
-    """Returns when a lease is free; raises UserError when its holder gives a sign of life."""
+    """Returns when a lease is free; raises UserError on a heartbeat of its holder."""
     first = _read(path)
     if first is None or _gone(first):
         return
@@ -111,7 +111,7 @@ def _read(path: epath.Path) -> dict[str, Any] | None:
 
 
 def _gone(holder: dict[str, Any]) -> bool:
-    """Whether a holder is known to be dead: a process that this machine no longer has."""
+    """Returns whether a holder is known to be dead: a process of this machine that is gone."""
     if holder["machine"] != _machine():
         return False
     if holder["process"] == os.getpid():
@@ -126,6 +126,6 @@ def _gone(holder: dict[str, Any]) -> bool:
 
 
 def _machine() -> str:
-    """Name of this machine, and of its last start, as many machines have the same name."""
+    """Returns the name of this machine and of its last boot, because names are not unique."""
     boot = pathlib.Path("/proc/sys/kernel/random/boot_id")
     return f"{socket.gethostname()} {boot.read_text().strip() if boot.exists() else ''}".strip()

@@ -1,4 +1,4 @@
-"""Holding a folder against a second process."""
+"""Locks on folders against a second process."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from jaxmusic.core.errors import UserError
 
 ATTEMPTS = 5
-"""How often a lock is tried to be taken."""
+"""Number of attempts to take a lock."""
 
 
 @contextlib.contextmanager
 def held(path: str | os.PathLike[str], busy: str) -> Iterator[None]:
-    """Holds the lock file at `path`; the system frees it on any death of the process.
+    """Holds the lock file at `path`; the system releases it when the process dies.
 
     Raises:
-      UserError: another process holds it; `busy` is what it says.
+      UserError: another process holds it; `busy` is the message.
     """
     import fcntl
 
@@ -30,14 +30,14 @@ def held(path: str | os.PathLike[str], busy: str) -> Iterator[None]:
             except BlockingIOError as error:
                 if attempt == ATTEMPTS - 1:
                     raise UserError(busy) from error
-                # Perhaps somebody only looks, as `is_held` does: that takes microseconds.
+                # `is_held` of another process may hold it for microseconds.
                 time.sleep(0.01)
         yield
 
 
 @contextlib.contextmanager
 def awaited(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Holds the lock file at `path` as soon as no other process does."""
+    """Waits for the lock file at `path` and holds it."""
     import fcntl
 
     with open(path, "a") as file:
@@ -46,7 +46,7 @@ def awaited(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def is_held(path: str | os.PathLike[str]) -> bool:
-    """Whether a living process holds the lock file at `path`."""
+    """Returns whether a live process holds the lock file at `path`."""
     import fcntl
 
     if not os.path.exists(path):

@@ -1,8 +1,8 @@
 """Paths: a local folder, or object storage (``gs://``, ``s3://``), through `etils.epath`.
 
-A bucket has no folders, appends, locks or renames. What it has is objects that appear as a whole
-when they are written, and a list of them. So a file that may be in a bucket is written whole, and
-whatever consists of several files is complete when the one that is written last is there.
+A bucket has no folders, appends, locks or renames, only a list of objects that appear complete once
+they are written. So files that may be in a bucket are written whole, and a set of files is complete
+when the file that is written last exists.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from tqdm.auto import tqdm
 from jaxmusic.core.errors import UserError
 
 EXTRAS = {"gs": "gcs", "s3": "s3"}
-"""Kinds of buckets, and the extra of this package that brings the client for it."""
+"""Kinds of buckets, and the extra of this package that installs the client."""
 _CHUNK = 16 << 20
-"""Bytes that are copied at a time."""
+"""Bytes copied at a time."""
 
 
 def in_bucket(path: str | os.PathLike[str]) -> bool:
-    """Whether a path names something in object storage."""
+    """Returns whether a path is in object storage."""
     return "://" in os.fspath(path)
 
 
 def absolute(path: str | os.PathLike[str]) -> epath.Path:
-    """The absolute path, with ``~`` expanded; a bucket's stays as it is.
+    """Returns the absolute path, with ``~`` expanded; paths of buckets are unchanged.
 
     Raises:
-      UserError: it is in a kind of storage that is not known, or whose client is not installed.
+      UserError: the kind of storage is unknown, or its client is not installed.
     """
     if not in_bucket(path):
         return epath.Path(path).expanduser().resolve()
@@ -45,7 +45,7 @@ def absolute(path: str | os.PathLike[str]) -> epath.Path:
         raise UserError(f"Name a folder, or one in a bucket that begins with {known}, not {path}.")
     import fsspec
 
-    # Other processes write there too: what was listed once is not what is there now.
+    # Other processes write there too, so listings must not be cached.
     for name in ("gcs", "gs", "s3"):
         fsspec.config.conf.setdefault(name, {}).setdefault("use_listings_cache", False)
     try:
@@ -59,7 +59,7 @@ def absolute(path: str | os.PathLike[str]) -> epath.Path:
 
 
 def write_text(path: epath.Path, text: str) -> None:
-    """Writes a file that is whole at any moment: the one before, or this one."""
+    """Writes a file atomically: readers see the old or the new content."""
     if in_bucket(path):
         path.write_text(text)
         return
@@ -69,12 +69,12 @@ def write_text(path: epath.Path, text: str) -> None:
 
 
 def copy(source: epath.Path, target: epath.Path, bar: tqdm) -> str:
-    """Copies a file from anywhere to anywhere.
+    """Copies a file between local disks and buckets.
 
     Args:
       source: the file.
-      target: what it becomes; on local disk its folder is there.
-      bar: shows the bytes that have been copied.
+      target: the copy; its folder exists on a local disk.
+      bar: progress bar of bytes.
 
     Returns:
       SHA-256 of the content, in hexadecimal.
@@ -89,7 +89,7 @@ def copy(source: epath.Path, target: epath.Path, bar: tqdm) -> str:
 
 
 def bar(doing: str, size: int, progress: bool = True) -> tqdm:
-    """A progress bar of bytes, which appears after two seconds."""
+    """Makes a progress bar of bytes, which appears after two seconds."""
     return tqdm(
         total=size,
         desc=doing,
@@ -103,7 +103,7 @@ def bar(doing: str, size: int, progress: bool = True) -> tqdm:
 
 @contextlib.contextmanager
 def written(path: epath.Path) -> Iterator[pathlib.Path]:
-    """Gives the name of a local file to write; afterwards it is at `path`, as a whole."""
+    """Yields the name of a local file to write, and moves it to `path` afterwards."""
     if in_bucket(path):
         with tempfile.TemporaryDirectory() as folder:
             local = pathlib.Path(folder) / path.name
@@ -119,7 +119,7 @@ def written(path: epath.Path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def read(path: epath.Path) -> Iterator[pathlib.Path]:
-    """Gives the name of a local file with the content of `path`."""
+    """Yields the name of a local file with the content of `path`."""
     if not in_bucket(path):
         yield pathlib.Path(path)
         return
@@ -132,7 +132,7 @@ def read(path: epath.Path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def explained(path: epath.Path) -> Iterator[None]:
-    """Says in a sentence what to do when a bucket refuses."""
+    """Turns errors of a bucket into a sentence that says what to do."""
     try:
         yield
     except OSError as error:
@@ -145,6 +145,6 @@ def explained(path: epath.Path) -> Iterator[None]:
 
 
 def cache() -> epath.Path:
-    """The folder for what can be made or fetched again: ``~/.cache/jaxmusic``."""
+    """Returns the cache folder, ``~/.cache/jaxmusic``."""
     root = epath.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     return root.expanduser() / "jaxmusic"
