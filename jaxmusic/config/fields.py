@@ -1,4 +1,4 @@
-"""What a setting is free to do, kept beside the setting itself as metadata of its field."""
+"""Marks of settings, kept as metadata of their fields."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import Any
 def resumable(default: Any) -> Any:
     """Declares a setting that may change when a run is resumed.
 
-    It changes nothing that earlier steps have computed and, up to rounding, nothing that later
-    ones will.
+    It does not affect earlier steps, nor, up to rounding, later ones.
     """
     return dataclasses.field(default=default, metadata={"resumable": True})
 
 
 def resumable_group(factory: Any) -> Any:
-    """Declares a group of settings all of which are `resumable`."""
+    """Declares a group of `resumable` settings."""
     return dataclasses.field(default_factory=factory, metadata={"resumable": True})
 
 
 def local(default: Any) -> Any:
-    """Declares a `resumable` setting of which each host of a run may have a value of its own."""
+    """Declares a `resumable` setting that may differ between the hosts of a run."""
     return dataclasses.field(default=default, metadata={"resumable": True, "local": True})

@@ -34,14 +34,14 @@ class Transformer:
     """Attention kernel: auto (by platform), splash (TPU), flash (GPU), chunked (any) or plain (one
     dense mask)."""
     remat: str = resumable("products")
-    """What a layer keeps for the backward pass: products (the results of its matrix products and of
-    attention), attention (the results of attention) or nothing (its input alone). The less it
-    keeps, the more is computed twice, in less memory."""
+    """What a layer keeps for the backward pass: products (results of its matrix products and of
+    attention), attention (results of attention) or nothing (only its input). Keeping less saves
+    memory and recomputes more."""
     rotary: str = "index time"
     """What rotary positions encode: any of index, time (musical, in grid steps) and pitch; they
     share the width of a head."""
     softcap: float = 0.0
-    """Bound of the logits, which a tanh bends; 0 for none."""
+    """Smooth bound of the logits by a tanh; 0 for none."""
 
 
 @dataclasses.dataclass(frozen=True)

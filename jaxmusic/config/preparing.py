@@ -1,4 +1,4 @@
-"""How music becomes a dataset."""
+"""Settings of preparing a dataset."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Prepare:
-    """How music files become a dataset."""
+    """Settings of preparing a dataset from files."""
 
     name: str = ""
-    """Name of the dataset that is made; empty: that of the named dataset, or music."""
+    """Name of the dataset; empty: that of the named dataset, or music."""
     style: str = ""
     """Style given to every piece, e.g. pop; empty for none."""
     style_from_folders: bool = False
-    """Give each piece the name of the top folder it lies in, inside of its source, as a style."""
+    """Use the top folder of each piece, inside its source, as its style."""
     labels: str = ""
-    """CSV file with the columns path (inside of the source), style (several separated by ;) and
-    perhaps song (same song, same split) and split (train, validation or test)."""
+    """CSV file with the columns path (inside the source), style (several separated by ;) and
+    optionally song (same song, same split) and split (train, validation or test)."""
     where: str = ""
     """Keep only pieces that match, e.g. "style=pop tempo=90..140 has=drums"; empty keeps all."""
     manual_dir: str = ""
-    """Folder that holds a named dataset already; empty: it is downloaded."""
+    """Folder with the files of a named dataset; empty: download them."""
     data_dir: str = "~/jaxmusic/data"
     """Folder that holds the datasets, on local disk or in a bucket (gs://, s3://)."""
     workers: int = 0
@@ -41,9 +41,9 @@ class Prepare:
     max_density: float = 120.0
     """Pieces with more notes a second, on average, are skipped."""
     max_note_seconds: float = 90.0
-    """Pieces with a pitched note that lasts longer are skipped: its end got lost."""
+    """Pieces with a longer pitched note are skipped, because its end is missing."""
     min_track_notes: int = 1
-    """Tracks with fewer notes are taken out of a piece."""
+    """Tracks with fewer notes are removed from a piece."""
     need_drums: bool = False
     """Skip pieces without drums."""
     max_onset_error: float = 0.2
@@ -51,14 +51,13 @@ class Prepare:
     them best (2, 3, 4, 6 or 12 steps) are skipped; as a share of its step. Notes spread evenly over
     time have 0.25."""
     off_grid: str = "skip"
-    """What becomes of such pieces, performed ones for the most part: skip leaves them out, keep
-    puts them on the best grid there is and counts them in the summary. The performance codec needs
-    no grid."""
+    """What to do with such pieces, mostly performances: skip them, or keep them on the best grid
+    and count them in the summary. The performance codec needs no grid."""
     harmony: bool = True
-    """Find chords and keys in the notes of pieces that have no labels for them."""
+    """Infer chords and keys of pieces without labels for them."""
     sustain: bool = False
     """Lengthen notes by the sustain pedal."""
     file_timeout: float = 20.0
-    """Seconds after which a file that is still being read is given up."""
+    """Seconds after which reading a file is given up."""
     beam_runner: str = ""
     """Apache Beam runner that reads the files, e.g. DirectRunner; empty: worker processes."""

@@ -1,4 +1,4 @@
-"""What a training run is made of: an experiment is one `Experiment`."""
+"""Settings of a training run."""
 
 from __future__ import annotations
 
@@ -25,33 +25,32 @@ class Codec:
 
 @dataclasses.dataclass(frozen=True)
 class Tasks:
-    """Chances that a segment of a piece is read as a task, drawn in every epoch: what is given
-    first, then what is to be written.
+    """Probabilities that a part of a piece is read as a task, drawn in every epoch: given notes
+    first, then the notes to write.
     """
 
     infill: float = 0.0
-    """Bars inside of it are written."""
+    """Bars inside it are written."""
     accompany: float = 0.0
     """Some of its instruments are written, the others and the chords are given."""
     harmonise: float = 0.0
-    """Its melody is given, chords and all else are written."""
+    """Its melody is given, chords and everything else are written."""
     vary: float = 0.0
-    """Some bars are given, and the chords of all; the other bars are written."""
+    """Some bars and the chords of all bars are given; the other bars are written."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What a run reads."""
+    """Data of a run."""
 
     dataset: str = "pop"
     """Name of a prepared dataset, or several with the weights of their rows: pop=3 folk=1."""
     where: str = ""
-    """Which pieces are used, as in style=pop tempo=90..140 has=drums; empty for all. Fields: style,
+    """Filter of the pieces, as in style=pop tempo=90..140 has=drums; empty for all. Fields: style,
     tempo, meter, key, bars, seconds, notes, tracks, density (notes per second) and has (drums,
     families and names of instruments)."""
     data_dir: str = local(Prepare.data_dir)
-    """Folder that holds the datasets; from a bucket (gs://, s3://) they are copied to this machine
-    once."""
+    """Folder of the datasets; they are copied once from a bucket (gs://, s3://) to this machine."""
     context: int = 1024
     """Tokens in a row."""
     batch: int = 8
@@ -59,17 +58,17 @@ class Data:
     transpose: int = 5
     """Each piece is moved by up to this many semitones down or up, drawn in every epoch."""
     drop_controls: float = 0.1
-    """Chance with which each optional control is left out of a piece's header."""
+    """Probability of leaving each optional control out of a piece's header."""
     normalise: bool = False
     """Move every piece whose key is known to C major or A minor; transpose must be 0 then."""
     tempo_scale: float = 0.0
     """Each piece is played up to this share faster or slower, e.g. 0.1, drawn in every epoch."""
     velocity_scale: float = 0.0
-    """Likewise, how much louder or softer."""
+    """Likewise, louder or softer."""
     drop_tracks: float = 0.0
-    """Chance with which each track of a piece, or its drums, is left out; never all of them."""
+    """Probability of leaving out each track of a piece or its drums; never all of them."""
     tasks: Tasks = dataclasses.field(default_factory=Tasks)
-    """Tasks that the model learns besides composing and going on."""
+    """Tasks that the model learns besides composing and continuing."""
     threads: int = local(2)
     """Reading threads of each host."""
     workers: int = local(0)
@@ -78,15 +77,14 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """How gradients become updates."""
+    """Optimizer and learning-rate schedule."""
 
     name: str = "adamw"
-    """adamw, or muon for the matrices of the layers and AdamW for all else."""
+    """adamw, or muon for the matrices of the layers and AdamW for the rest."""
     schedule: str = "cosine"
-    """How the learning rate falls after the warm-up: cosine, or wsd (it stays, and falls at the
-    end)."""
+    """Learning rate after the warm-up: cosine, or wsd (constant, then a decay at the end)."""
     decay: float = 0.2
-    """Share of the steps in which wsd falls."""
+    """Share of the steps in which wsd decays."""
     learning_rate: float = 1e-3
     """Peak learning rate."""
     final: float = 0.1
@@ -102,13 +100,13 @@ class Optimizer:
     clip: float = 1.0
     """Largest global gradient norm."""
     spike: float = 0.0
-    """Updates are left out whose loss or gradient norm lies more than this many standard deviations
-    above its running mean, e.g. 6; 0 leaves out only what is not finite."""
+    """Skips updates whose loss or gradient norm lies more than this many standard deviations above
+    its running mean, e.g. 6; 0 skips only values that are not finite."""
     patience: int = resumable(20)
-    """Updates left out in a row after which a run gives up."""
+    """Skipped updates in a row after which a run stops."""
     ema: float = 0.0
-    """Decay of a running average of the weights, e.g. 0.999, which is validated and saved beside
-    them and composes in their place; 0 for none."""
+    """Decay of a moving average of the weights, e.g. 0.999, which is validated, saved and used for
+    composing; 0 for none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,35 +125,35 @@ class Mesh:
 
 @dataclasses.dataclass(frozen=True)
 class Hosts:
-    """Patience of the processes of a run with one another."""
+    """Timeouts between the processes of a run."""
 
     start: float = 300.0
-    """Seconds in which all of them must come; longer than a machine takes to come back."""
+    """Seconds in which all must start; longer than a machine takes to restart."""
     lost: float = 15.0
-    """Seconds without a sign of life after which a process counts as lost."""
+    """Seconds without a heartbeat after which a process counts as lost."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """Short pieces that a run composes with the weights of the moment; see docs/watching.md."""
+    """Short pieces composed during a run; see docs/watching.md."""
 
     every: int = 0
-    """Steps from one time to the next, and once more after the last step; 0 for never."""
+    """Steps between samples, and once more after the last step; 0 for never."""
     pieces: int = 3
-    """Pieces each time, always drawn with the same random numbers."""
+    """Pieces each time, always sampled with the same random numbers."""
     seconds: float = 30.0
     """Length of each piece."""
     statistics: str = (
         "pitch_class_entropy scale_consistency polyphony notes_per_quarter groove_consistency "
         "bar_similarity_4"
     )
-    """Statistics of the pieces, and of pieces of the validation split, that are recorded: names of
-    numbers in docs/evaluation.md, separated by spaces."""
+    """Statistics to record of the pieces and of the validation split: names of numbers in
+    docs/evaluation.md, separated by spaces."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Everything a training run is made of."""
+    """All settings of a training run."""
 
     data: Data = dataclasses.field(default_factory=Data)
     codec: Codec = dataclasses.field(default_factory=Codec)
@@ -169,8 +167,8 @@ class Experiment:
     steps: int = 2000
     """Optimizer steps."""
     accumulate: int = resumable(1)
-    """Parts into which each batch is divided, one after another: with more parts a step needs less
-    memory and computes the same, up to rounding."""
+    """Micro-batches of each batch: with more of them a step needs less memory and computes the
+    same, up to rounding."""
     seed: int = 0
     """Seeds the parameters, the order of the data and its augmentation."""
     eval_every: int = resumable(250)
@@ -180,22 +178,21 @@ class Experiment:
     checkpoint_every: int = resumable(250)
     """Steps between checkpoints."""
     keep: int = resumable(2)
-    """Latest checkpoints kept; the first, and the best by validation loss, are kept besides."""
+    """Latest checkpoints to keep, besides the first and the best by validation loss."""
     keep_every: int = resumable(0)
-    """Checkpoints of multiples of this many steps are kept as well; 0 for none."""
+    """Also keep checkpoints at multiples of this many steps; 0 for none."""
     watchdog: float = resumable(600.0)
-    """Seconds without progress after which a run says where it stands still and ends, to be started
-    again; 0 waits for ever."""
+    """Seconds without progress after which a run reports where it hangs and exits, to be restarted;
+    0 waits for ever."""
     profile: str = resumable("")
-    """Steps of which a profile is written, as in 20-24."""
+    """Steps to profile, as in 20-24."""
     log_every: int = resumable(10)
     """Steps between lines of the log."""
     trackers: str = resumable("tensorboard")
-    """Where the figures go besides the log, several separated by spaces; see docs/watching.md."""
+    """Trackers besides the log, separated by spaces; see docs/watching.md."""
     hooks: str = resumable("samples")
-    """What looks at the weights now and then, several separated by spaces; see docs/watching.md."""
+    """Hooks that see the weights during training, separated by spaces; see docs/watching.md."""
     resume_from: str = ""
-    """Run whose whole state (weights, optimiser, step) a new run continues from, e.g. to more
-    steps."""
+    """Run from whose full state (weights, optimizer, step) a new run continues."""
     init_from: str = ""
-    """Run, or file that jaxmusic export wrote, whose weights a new run starts from."""
+    """Run, or file of jaxmusic export, from whose weights a new run starts."""
