@@ -1,4 +1,4 @@
-"""Beat grids: how well onsets lie on one, its phase, its bar lines, and moving a piece onto it."""
+"""Beat grids: fit of onsets, phase, bar lines, and moving a piece onto a grid."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _OVERHANG = 1 / 8
 _SHORTEST_BAR, _LONGEST_BAR = 0.25, 32.0
 
 STEPS_PER_BEAT = 12
-"""Steps per beat of the grid that onsets are compared with: sixteenths and triplets."""
+"""Steps per beat of the grid for onsets: sixteenths and triplets."""
 
 PULSES = (2, 3, 4, 6, 12)
-"""Even subdivisions of the beat that music may keep to."""
+"""Even subdivisions of the beat that music may follow."""
 _WITHIN = np.arange(TICKS_PER_BEAT) / TICKS_PER_BEAT
 _FROM_PULSE = {n: np.abs(n * _WITHIN - np.rint(n * _WITHIN)) for n in PULSES}
 
@@ -27,7 +27,7 @@ EARLY = 1 / 24
 
 
 def grid_error(x: np.ndarray) -> float:
-    """Mean distance of onsets from the nearest 12th of a beat, as a share of it (0 to 0.5)."""
+    """Computes the mean distance of onsets from the nearest 12th of a beat, as a share of it."""
     if not len(x):
         return 0.0
     steps = np.asarray(x) * STEPS_PER_BEAT
@@ -35,14 +35,14 @@ def grid_error(x: np.ndarray) -> float:
 
 
 def pulse_error(onset: np.ndarray, pulses: tuple[int, ...] = PULSES) -> float:
-    """Mean distance of onsets from the pulse that fits them best, as a share of it (0 to 0.5).
+    """Computes the mean distance of onsets from the best pulse, as a share (0 to 0.5).
 
     The least over n in `pulses` of mean(|n x - round(n x)|), for onsets x in beats: a piece whose
     sixteenths are played loosely has a pulse, though its onsets fill the 12 steps evenly.
 
     Args:
       onset: int [N], with `TICKS_PER_BEAT` ticks in a beat.
-      pulses: steps per beat that are tried, of `PULSES`.
+      pulses: steps per beat to try, of `PULSES`.
     """
     if not len(onset):
         return 0.0
@@ -54,7 +54,7 @@ def grid_phase(x: np.ndarray) -> tuple[float, int, float]:
     """Finds where the subdivisions of the beat lie on a grid of known tempo.
 
     The phase of the onsets' Fourier sum at four and at six (or three) cycles a beat, refined by the
-    median distance from the 12-step grid; of the two the one that fits better.
+    median distance from the 12-step grid; the better fit of the two.
 
     Returns:
       Phase in beats, known up to 1 / subdivisions; subdivisions of the beat, 4 or 6; share of the
@@ -91,10 +91,10 @@ def grid_phase(x: np.ndarray) -> tuple[float, int, float]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Grid:
-    """A map from file ticks to beats, linear between anchors and beyond them, and the bar lines.
+    """Bar lines, and a map from file ticks to beats, linear between anchors and beyond them.
 
     Attributes:
-      tick, beat: float64 [A] ascending, A >= 2: at this tick of the file lies this beat.
+      tick, beat: float64 [A] ascending, A >= 2: ticks of the file and their beats.
       bar: float64 [M] ascending: beats at which runs of equal bars start.
       meter: (numerator, denominator) of each run.
     """
@@ -105,14 +105,14 @@ class Grid:
     meter: list[tuple[int, int]]
 
     def beats(self, ticks: np.ndarray) -> np.ndarray:
-        """Beat coordinate of file ticks."""
+        """Converts file ticks to beats."""
         return interpolate(ticks, self.tick, self.beat)
 
 
 def with_bars(tick: np.ndarray, beat: np.ndarray, downbeat: np.ndarray, size: int) -> Grid:
-    """A grid whose bars start at `downbeat`; bars of `size` beats go on before and after.
+    """Makes a grid with bars at `downbeat`, extended by bars of `size` beats on both sides.
 
-    A gap of several bars is filled with bars of the usual size, the last one shorter if need be.
+    A gap of several bars is filled with bars of the usual size, the last one shorter if needed.
     """
     for k in np.flatnonzero(downbeat[1:] - downbeat[:-1] >= 2 * size)[::-1]:
         downbeat = np.insert(downbeat, k + 1, np.arange(downbeat[k] + size, downbeat[k + 1], size))
@@ -126,7 +126,7 @@ def with_bars(tick: np.ndarray, beat: np.ndarray, downbeat: np.ndarray, size: in
 
 
 def from_file(notes: Notes) -> Grid:
-    """The file's own quarters and bars; a bar cut short by a change of meter becomes a bar."""
+    """Returns the file's own quarters and bars; a bar cut short by a change of meter is a bar."""
     unit = notes.ticks_per_beat
     tick, beat = [0.0], [0.0]
     bar: list[float] = []
@@ -196,7 +196,7 @@ def warp(notes: Notes, grid: Grid) -> Notes:
     lines = np.rint(grid.bar * TICKS_PER_BEAT).astype(np.int64)
     kept = np.flatnonzero((lines < max(end, 1)) & np.append(lines[1:] > lines[:-1], True))
     columns = [onset, stop - onset, notes.pitch, notes.velocity, notes.track]
-    # Rows stay sorted but where different onsets have become one.
+    # Rows stay sorted, except where different onsets have become one.
     if np.any((onset[1:] == onset[:-1]) & (notes.onset[1:] != notes.onset[:-1])):
         order = np.lexsort((columns[2], columns[4], columns[0]))
         columns = [c[order] for c in columns]
@@ -218,7 +218,7 @@ def warp(notes: Notes, grid: Grid) -> Notes:
 
 
 def _starting_at(grid: Grid, first: float) -> Grid:
-    """The grid moved so that beat 0 opens the bar that contains beat `first`."""
+    """Moves a grid so that beat 0 opens the bar that contains beat `first`."""
     first += EARLY
     k = max(0, int(np.searchsorted(grid.bar, first, side="right")) - 1)
     num, den = grid.meter[k]
@@ -229,7 +229,7 @@ def _starting_at(grid: Grid, first: float) -> Grid:
 
 
 def _without_early_onset(grid: Grid, onset: float) -> Grid:
-    """Moves the first bar line onto a first onset that anticipates it by a little.
+    """Moves the first bar line onto a first onset slightly before it.
 
     Without this a piece whose first note is played a few milliseconds early would open with an
     empty bar. The first beat becomes longer by as much, so that seconds stay as they are.
@@ -245,7 +245,7 @@ def _without_early_onset(grid: Grid, onset: float) -> Grid:
 
 
 def _end(grid: Grid, onset: np.ndarray, stop: np.ndarray) -> int:
-    """Tick that closes the last bar with music; a release just past a bar line opens no bar."""
+    """Returns the end of the last bar with music; a release just past a bar line opens no bar."""
     if not len(onset):
         return 0
     last = max(float(stop.max()) / TICKS_PER_BEAT - _OVERHANG, 1e-6)
@@ -302,7 +302,7 @@ def _warp_labels(labels: Labels, ticks: Callable[[np.ndarray], np.ndarray]) -> L
 
 
 def interpolate(at: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Piecewise linear, going on with the outer slopes; x strictly ascending, two or more."""
+    """Interpolates linearly, with the outer slopes beyond; x strictly ascending, two or more."""
     at = np.asarray(at, np.float64)
     if len(x) == 2:
         return y[0] + (at - x[0]) * ((y[1] - y[0]) / (x[1] - x[0]))
@@ -315,7 +315,7 @@ def _seconds_at(notes: Notes, ticks: np.ndarray) -> np.ndarray:
 
 
 def ticks_at(notes: Notes, seconds: np.ndarray) -> np.ndarray:
-    """File ticks (not rounded) at seconds; the first tempo holds before time 0."""
+    """Converts seconds to file ticks (not rounded); the first tempo holds before time 0."""
     per_tick = 60.0 / (notes.tempo_qpm * notes.ticks_per_beat)
     starts = notes.seconds(notes.tempo_tick)
     k = np.clip(np.searchsorted(starts, seconds, side="right") - 1, 0, None)

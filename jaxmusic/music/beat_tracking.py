@@ -64,7 +64,7 @@ _LEVEL_WEIGHTS = (0.47, -1.76, 1.85, 1.23, 2.6, 2.81, -1.41)
 
 
 def accents(notes: Notes, x: np.ndarray, subdivisions: int = 4) -> np.ndarray:
-    """Log-likelihood ratios of each step of the subdivided beat.
+    """Computes log-likelihood ratios of each step of the subdivided beat.
 
     Args:
       notes: the piece, for pitches, lengths, loudness and drums.
@@ -72,7 +72,7 @@ def accents(notes: Notes, x: np.ndarray, subdivisions: int = 4) -> np.ndarray:
       subdivisions: steps per beat, 4 or 6.
 
     Returns:
-      [2, S] for every step from beat 0 on: of opening a bar (meant for beats), of being a beat.
+      [2, S] for every step from beat 0 on: of opening a bar (for beats), of being a beat.
     """
     step = np.rint(x * subdivisions).astype(np.int64)
     first, size = int(step[0]), int(step[-1]) + subdivisions + 1
@@ -146,12 +146,12 @@ def _novelty(
 
 
 def doubt(notes: Notes, x: np.ndarray, subdivisions: int) -> float:
-    """How much likelier a beat another subdivision is than the grid's own beats (0: none is).
+    """Computes how much likelier a beat another subdivision is than the grid's beats (0: none is).
 
     Args:
       notes: the piece.
       x: [N] onsets in beats.
-      subdivisions: how many places in a beat compete, 4 or 6.
+      subdivisions: positions in a beat that compete, 4 or 6.
 
     Returns:
       Difference of mean log-likelihood ratios for each beat, less for pieces of few beats.
@@ -205,7 +205,7 @@ def find_bars(notes: Notes, x: np.ndarray, subdivisions: int = 4) -> Bars:
 
 
 def _bar_scores(ratios: list[float], size: int) -> list[float]:
-    """Viterbi: log-likelihood ratio, for each beat, of the likeliest bar lines that end there."""
+    """Computes by Viterbi the score of the likeliest bar lines that end at each beat."""
     scores: list[float] = []
 
     def before(beats: int, start: float) -> Iterable[float]:  # runs behind as scores are added
@@ -231,7 +231,7 @@ def _bar_scores(ratios: list[float], size: int) -> list[float]:
 
 
 def _bar_lines(ratios: list[float], scores: list[float], size: int) -> np.ndarray:
-    """The likeliest bar lines as indices of beats: the way back through `_bar_scores`."""
+    """Returns the likeliest bar lines as indices of beats, by backtracking `_bar_scores`."""
     costs = {n: cost for *pair, cost in _BAR_COSTS[size] for n in pair}
     t = max(range(max(0, len(scores) - size), len(scores)), key=scores.__getitem__)
     lines = [t]
@@ -275,11 +275,11 @@ def follow_beats(notes: Notes) -> tuple[np.ndarray, np.ndarray, Bars, float]:
 
 
 def _follow_tempo(seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Times and the beats there, up to a constant phase and to factors of two in tempo.
+    """Returns times and their beats, up to a constant phase and factors of two in tempo.
 
     The onsets' spectrum in short windows is summed over harmonics of each candidate tempo; the
-    likeliest path of tempos (Viterbi) is integrated to beats; what is left of the drift is the
-    phase of the onsets at four cycles a beat in each window. A steady tempo becomes a line.
+    likeliest path of tempos (Viterbi) is integrated to beats; the phase of the onsets at four
+    cycles a beat in each window corrects the remaining drift. A steady tempo becomes a line.
     """
     start = float(seconds[0])
     time = np.arange(0.0, float(seconds[-1]) - start + _HOP, _HOP)
@@ -305,7 +305,7 @@ def _follow_tempo(seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tempo_path(since: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """Beats per second at each of `time`."""
+    """Estimates beats per second at each of `time`."""
     size, hop = int(_WINDOW * _RATE), int(_HOP * _RATE)
     strength = np.bincount(np.rint(since * _RATE).astype(int))
     strength = np.pad(np.sqrt(strength), (size // 2, len(time) * hop + size - len(strength)))
@@ -333,7 +333,7 @@ def _tempo_path(since: np.ndarray, time: np.ndarray) -> np.ndarray:
 
 
 def _phase_drift(since: np.ndarray, x: np.ndarray, time: np.ndarray, width: float) -> np.ndarray:
-    """Phase of the sixteenths in a window around each of `time`, in beats, without jumps."""
+    """Computes the unwrapped phase of the sixteenths around each of `time`, in beats."""
     reach = int(np.ceil(width / 2 / _HOP))
     centre = np.rint(since / _HOP).astype(int)
     wave = np.exp(8j * np.pi * x)

@@ -1,8 +1,8 @@
 """The beat grid of a piece: beats and bar lines of the music instead of the file's own.
 
 Many files state no usable meter, or hold music that was played at a random offset from the file's
-quarters. `align` puts a piece on a grid that its onsets fit, from labels where there are any, from
-the file where its notes agree with it, and else from the notes.
+quarters. `align` puts a piece on a grid that fits its onsets: from labels if there are any, from
+the file if the notes agree with it, else from the notes.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from jaxmusic.music.notes import Notes
 _DEFAULT_QPM = 120.0
 _CLOSEST = 0.02  # seconds between two labelled beats
 
-# When the file is believed: its quarters last as long as beats may (quarter notes a minute), and
+# The file is trusted if its quarters are as long as beats may be (quarter notes a minute), and
 # another phase would lower the error by no more than this share of a 12th of a beat.
 _SLOWEST, _FASTEST = 15.0, 320.0
 _LEAST_GAIN = 0.02
-# Evidence for other beats that outweighs a stated meter. Of 1,260 files of Mutopia,
+# Evidence for other beats that overrides a stated meter. Of 1,260 files of Mutopia,
 # Nottingham, Freedoom and piano-midi.de whose onsets lie on the grid to the tick, one has more than
 # the second.
 _DOUBT, _DOUBT_IF_EXACT = 0.6, 1.7
@@ -46,13 +46,13 @@ _DOUBT, _DOUBT_IF_EXACT = 0.6, 1.7
 _LEAST_SHARE, _LEAST_SHARE_GAIN, _CLEAR_SHARE = 0.3, 0.1, 0.5
 _SHORTEST, _LONGEST = 4.0, 14_400.0  # seconds in which a tempo can be sought
 _FEWEST, _MOST_BEATS = 16, 50_000  # notes, and beats of the file, to estimate anything from
-_FEWEST_TO_COMPARE = 64  # notes whose fit to one pulse or another is no matter of chance
-_FEWEST_PER_SECOND = 1.5  # onsets of a piece through which a drifting tempo cannot be bent at will
+_FEWEST_TO_COMPARE = 64  # notes whose fit to a pulse is not chance
+_FEWEST_PER_SECOND = 1.5  # onsets that a drifting tempo cannot fit by chance
 
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """How well a piece's onsets lie on its grid.
+    """Fit of a piece's onsets to its grid.
 
     Attributes:
       source: where the grid comes from: ``labels``, ``file`` or ``estimate``.
@@ -60,8 +60,8 @@ class Fit:
       file_error_ms: the same on the file's own quarters.
       error: mean distance of all onsets from the nearest step of the even subdivision of the beat
         (2, 3, 4, 6 or 12 steps) that fits them best, as a share of that step (0 to 0.5); notes
-        spread evenly over time have 0.25. Of the 12th alone where a pulse says nothing: in pieces
-        of fewer than 64 notes, and where the tempo was made to follow the notes.
+        spread evenly over time have 0.25. Only the 12th is used where a pulse says nothing: in
+        pieces of fewer than 64 notes, and where the tempo follows the notes.
     """
 
     source: str
@@ -101,7 +101,7 @@ def align(notes: Notes, labels: BeatLabels | None = None) -> tuple[Notes, Fit]:
       along. If no grid fits, the piece lies on the best one found and the fit says so.
 
     Raises:
-      UserError: the labels are no beats: fewer than two, not ascending, or flags missing.
+      UserError: the labels are not beats: fewer than two, not ascending, or flags missing.
     """
     notes = _sane_tempos(notes)
     followed = False
@@ -112,7 +112,7 @@ def align(notes: Notes, labels: BeatLabels | None = None) -> tuple[Notes, Fit]:
     else:
         grid, source, followed = _choose(notes, notes.onset / notes.ticks_per_beat)
     aligned = warp(notes, grid)
-    # Few notes agree with some pulse by chance, and a tempo that follows the notes puts any notes
+    # Few notes fit some pulse by chance, and a tempo that follows the notes puts any notes
     # on sixteenths.
     unsure = followed or len(notes) < _FEWEST_TO_COMPARE
     fit = Fit(
@@ -125,7 +125,7 @@ def align(notes: Notes, labels: BeatLabels | None = None) -> tuple[Notes, Fit]:
 
 
 def _choose(notes: Notes, x: np.ndarray) -> tuple[Grid, str, bool]:
-    """The file's grid where the notes agree with it, else the best estimate.
+    """Returns the file's grid if the notes agree with it, else the best estimate.
 
     Returns:
       The grid, its source, and whether its tempo follows the notes instead of the file.
@@ -145,7 +145,7 @@ def _choose(notes: Notes, x: np.ndarray) -> tuple[Grid, str, bool]:
         phase = 0.0
     if not (usual and _states_meter(notes)) or abs(phase) >= EARLY:
         return _phased(notes, x, phase, subdivisions), "estimate", False
-    # Within the resolution of the file the phase is right: chance hits that less often than notes
+    # Within the resolution of the file the phase is right: chance hits it less often than notes
     # accent other steps than their beats.
     exact = abs(phase) * notes.ticks_per_beat < 0.5
     doubt = _DOUBT_IF_EXACT if exact else _DOUBT
@@ -155,13 +155,13 @@ def _choose(notes: Notes, x: np.ndarray) -> tuple[Grid, str, bool]:
     grid = from_file(notes)
     if gain <= _LEAST_GAIN:
         return grid, "file", False
-    # Played a little early or late all along: the file's beats and bars, moved by as much.
+    # Always played a little early or late: the file's beats and bars, shifted.
     moved = dataclasses.replace(grid, tick=grid.tick + phase * notes.ticks_per_beat)
     return moved, "estimate", False
 
 
 def _followed(notes: Notes, share: float) -> Grid | None:
-    """A grid of free tempo, or None if onsets agree on it hardly better than `share`."""
+    """Returns a grid of free tempo, or None if onsets agree on it hardly better than `share`."""
     seconds = notes.seconds(notes.onset[[0, -1]])
     if not _SHORTEST <= seconds[1] - seconds[0] <= _LONGEST:
         return None
@@ -176,31 +176,31 @@ def _followed(notes: Notes, share: float) -> Grid | None:
 
 
 def _counts_quarters(notes: Notes) -> bool:
-    """Whether the file's meters count quarters or halves, so that accents fall on its quarters."""
+    """Returns whether the file's meters count quarters or halves, so that quarters have accents."""
     return bool(np.all(notes.meter_den <= 4))
 
 
 def _usual_tempo(notes: Notes) -> bool:
-    """Whether the file's quarters last as long as beats do, where most notes are."""
+    """Returns whether the file's quarters are as long as beats where most notes are."""
     usual = (notes.tempo_qpm >= _SLOWEST) & (notes.tempo_qpm <= _FASTEST)
     return bool(2 * _counts(notes, notes.tempo_tick)[usual].sum() > len(notes))
 
 
 def _states_meter(notes: Notes) -> bool:
-    """Whether most of the notes stand in a meter of more than one beat."""
+    """Returns whether most of the notes are in a meter of more than one beat."""
     count = _counts(notes, notes.meter_tick)
     return bool(2 * count[notes.meter_num > 1].sum() > len(notes))
 
 
 def _counts(notes: Notes, change: np.ndarray) -> np.ndarray:
-    """Number of notes from each of the changes [K] on until the next; the first is at tick 0."""
+    """Counts the notes between changes [K]; the first is at tick 0."""
     if len(change) == 1:
         return np.array([len(notes)])
     return np.diff(np.searchsorted(notes.onset, change[1:]), prepend=0, append=len(notes))
 
 
 def _phased(notes: Notes, x: np.ndarray, phase: float, subdivisions: int) -> Grid:
-    """The file's tempo with a phase and bar lines found in the notes."""
+    """Returns a grid of the file's tempo with phase and bar lines found in the notes."""
     unit = notes.ticks_per_beat
     shift = round(phase * unit) / unit
     bars = beat_tracking.find_bars(notes, x - shift, subdivisions)
@@ -240,7 +240,7 @@ def _milliseconds(notes: Notes) -> float:
 
 
 def _sane_tempos(notes: Notes) -> Notes:
-    """Tempos that are no positive number play at 120, as where a file states none."""
+    """Replaces tempos that are not positive numbers by 120, the default."""
     good = np.isfinite(notes.tempo_qpm) & (notes.tempo_qpm > 0)
     if good.all():
         return notes

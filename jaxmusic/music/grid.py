@@ -19,8 +19,8 @@ from jaxmusic.music.piece import (
 )
 
 OTHER_DRUMS = {22: 42, 26: 46}
-"""Drums outside of these that have a twin inside: Roland's kits send pitch 22 and 26 for a closed
-and an open hi-hat that is hit on its rim."""
+"""Drums outside this range with an equivalent inside: Roland's kits send pitches 22 and 26 for a
+closed and an open hi-hat hit on the rim."""
 
 
 def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tuple[Piece, Losses]:
@@ -78,7 +78,7 @@ def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tup
 
 
 def dequantise(piece: Piece) -> Notes:
-    """The notes of a piece on the aligned time base; `quantise` gives the same piece again."""
+    """Returns the notes of a piece on the aligned time base; the inverse of `quantise`."""
     scale = TICKS_PER_BEAT // piece.steps_per_beat
     used = np.flatnonzero(piece.programs >= 0)
     track = np.zeros(16, np.int64)
@@ -120,12 +120,12 @@ def dequantise(piece: Piece) -> Notes:
 
 
 def slots_of_tracks(notes: Notes) -> np.ndarray:
-    """The slot that `quantise` gives to each track of aligned notes (int64 [T])."""
+    """Returns the slot of each track of aligned notes in `quantise` (int64 [T])."""
     return _slots(notes, _pitches(notes)[1])[0]
 
 
 def _pitches(notes: Notes) -> tuple[np.ndarray, np.ndarray]:
-    """Pitches (int32 [N]), and which notes have one that a piece can hold (bool [N])."""
+    """Returns pitches (int32 [N]) and a mask of those in range (bool [N])."""
     is_drum, pitch = notes.is_drum, notes.pitch.astype(np.int32)
     for other, drum in OTHER_DRUMS.items():
         pitch[is_drum & (pitch == other)] = drum
@@ -133,7 +133,7 @@ def _pitches(notes: Notes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _slots(notes: Notes, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Slot of each track [T], programs of the slots [16], notes in shared slots."""
+    """Returns slots of tracks [T], programs of slots [16], and notes in shared slots."""
     count = np.bincount(notes.track[keep], minlength=len(notes.program))
     slots = np.full(len(notes.program), DRUM_SLOT, np.int64)
     programs = np.full(16, -1, np.int16)
@@ -166,10 +166,10 @@ def _slots(notes: Notes, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]
 
 
 def _apart(onset: np.ndarray, tick: np.ndarray, pitch: np.ndarray, scale: int) -> np.ndarray:
-    """Onsets in steps of drum hits, no two hits of different ticks on one where that can be helped.
+    """Rounds drum hits to steps, and avoids two hits of different ticks on one step.
 
-    Of two hits of one drum in one step, the one that lies nearer to a free step beside it moves
-    there: by less than a step and a half, where the sum of both ways is at most two steps.
+    Of two hits of one drum in one step, the one nearer to a free neighbouring step moves there,
+    by less than a step and a half, if both together are at most two steps off.
     """
     key = onset.astype(np.int64) * 128 + pitch
     order = np.lexsort((tick, key))
@@ -187,7 +187,7 @@ def _apart(onset: np.ndarray, tick: np.ndarray, pitch: np.ndarray, scale: int) -
 
 
 def _tempos(notes: Notes, ticks: np.ndarray) -> np.ndarray:
-    """Index into TEMPOS of each bar: kept while it is within 1.5 % of the bar's own tempo."""
+    """Chooses indices into TEMPOS for bars, kept while within 1.5 % of the bar's own tempo."""
     beats = np.diff(ticks) / TICKS_PER_BEAT
     minutes = np.maximum(np.diff(notes.seconds(ticks)), 1e-3) / 60.0
     exact = np.log(beats / minutes / TEMPOS[0]) / np.log(1.02)
@@ -204,7 +204,7 @@ def _tempos(notes: Notes, ticks: np.ndarray) -> np.ndarray:
 
 
 def _at(at: np.ndarray, value: np.ndarray, ticks: np.ndarray) -> np.ndarray:
-    """Value in force at each tick (a change up to a sixteenth late counts), -1 before any."""
+    """Returns the value in force at each tick (a change up to a sixteenth late counts), or -1."""
     if not len(at):
         return np.full(len(ticks), -1, np.int16)
     # Of two ticks that are closer, a change in the middle counts for the second.

@@ -39,7 +39,7 @@ from jaxmusic.music.notes import (
 
 _STEPS_PER_BEAT = 12
 _EARLY = 30  # ticks by which a note may come before its bar line: a quarter of a sixteenth
-_LONGEST = 64 * TICKS_PER_BEAT  # a note that is held for longer, or never ends, tells no more
+_LONGEST = 64 * TICKS_PER_BEAT  # longer notes, or notes without an end, add nothing
 _SILENT = 128  # above every pitch
 
 
@@ -86,7 +86,7 @@ def _weights() -> _Weights:
 
 
 class Harmony(NamedTuple):
-    """Chords and keys of a piece, as in `music.notes.Labels`; all empty without pitched notes.
+    """Chords and keys of a piece, as in `music.notes.Labels`; empty without pitched notes.
 
     Attributes:
       key_tick, key: int32 and uint8 [K], where each key begins, the first at 0.
@@ -103,7 +103,7 @@ def infer(notes: Notes) -> Harmony:
     """Infers chords and keys together.
 
     Args:
-      notes: an aligned piece (`music.beats.align`); drums are left aside, and so are labels.
+      notes: an aligned piece (`music.beats.align`); drums and labels are ignored.
 
     Returns:
       Chords that change at bar lines and in the middle of bars, keys that change at bar lines.
@@ -139,7 +139,7 @@ def infer_keys(notes: Notes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def with_harmony(notes: Notes) -> Notes:
-    """The aligned piece with chords and keys where its labels have none; what they have stays."""
+    """Adds inferred chords and keys to an aligned piece where its labels have none."""
     labels = notes.labels
     if len(labels.key) and len(labels.chord):
         return notes
@@ -152,7 +152,7 @@ def with_harmony(notes: Notes) -> Notes:
 
 
 def half_bars(notes: Notes) -> np.ndarray:
-    """First tick of each half bar and the end of the last bar [2 B + 1], as `grid` divides them."""
+    """Returns ticks of half bars and the end of the last bar [2 B + 1], as in `grid`."""
     scale = TICKS_PER_BEAT // _STEPS_PER_BEAT
     steps = max(-(-notes.end // scale), 1)
     line = bar_lines(notes, steps, _STEPS_PER_BEAT)[1].astype(np.int64) * scale
@@ -160,12 +160,12 @@ def half_bars(notes: Notes) -> np.ndarray:
 
 
 class Heard(NamedTuple):
-    """What sounds in each half bar; pitch classes are counted from that of the first note.
+    """Sounding notes of half bars; pitch classes are relative to that of the first note.
 
     Attributes:
       features: float32 [S, 48], by pitch class: square root of its share of the sounding time,
         log(1 + onsets), whether it is the bass, whether it is the bass where the half bar begins.
-      bass: int [S], pitch class of the bass, -1 where there is none.
+      bass: int [S], pitch class of the bass, -1 for none.
       fullness: float32 [S], notes that sound on average, at most 4.
     """
 
@@ -175,7 +175,7 @@ class Heard(NamedTuple):
 
 
 def _hear(notes: Notes, pitched: np.ndarray, line: np.ndarray, first: int) -> Heard:
-    """What sounds in the half bars between the ticks `line`."""
+    """Computes the features of the half bars between the ticks `line`."""
     size = len(line) - 1
     start, pitch = notes.onset[pitched].astype(np.int64), notes.pitch[pitched].astype(np.int64)
     end = start + np.minimum(notes.duration[pitched], _LONGEST)
@@ -196,7 +196,7 @@ def _hear(notes: Notes, pitched: np.ndarray, line: np.ndarray, first: int) -> He
     features = np.zeros((size, 4, 12), np.float32)
     features[:, 0] = np.sqrt(time / np.maximum(total, 1)[:, None])
     features[:, 1] = np.log1p(onsets)
-    # An ornament is no bass, and neither is what comes in late.
+    # Ornaments and late entries are not the bass.
     bass = _lowest(at, pitch[row], 8 * ticks >= length[at], size)
     opening = _lowest(at, pitch[row], 4 * (begin - line[at]) < length[at], size)
     for feature, low in ((features[:, 2], bass), (features[:, 3], opening)):
@@ -210,14 +210,14 @@ def _hear(notes: Notes, pitched: np.ndarray, line: np.ndarray, first: int) -> He
 
 
 def _lowest(at: np.ndarray, pitch: np.ndarray, keep: np.ndarray, size: int) -> np.ndarray:
-    """Lowest pitch of the kept rows in each of `size` half bars, `_SILENT` without any."""
+    """Returns the lowest pitch of the kept rows in each of `size` half bars, or `_SILENT`."""
     low = np.full(size, _SILENT)
     np.minimum.at(low, at[keep], pitch[keep])
     return low
 
 
 def chord_evidence(heard: Heard) -> np.ndarray:
-    """Evidence for each chord from the notes of each half bar alone: float32 [S, 85], in nats."""
+    """Computes evidence for each chord in each half bar: float32 [S, 85], in nats."""
     weights = _weights()
     out = np.empty((len(heard.bass), CHORD_COUNT), np.float32)
     out[:, :NO_CHORD] = heard.features @ weights.chords + weights.qualities
@@ -227,7 +227,7 @@ def chord_evidence(heard: Heard) -> np.ndarray:
 
 
 def key_features(heard: Heard, evidence: np.ndarray) -> np.ndarray:
-    """Float32 [B, 10 * 12] for each bar, by pitch class: probability that it is the root of a chord
+    """Computes float32 [B, 10 * 12] by pitch class: probability that it is the root of a chord
     of each quality; its share of the sounding time; whether it is the first and the last bass.
     """
     likely = np.exp(evidence - evidence.max(1, keepdims=True))
@@ -244,7 +244,7 @@ def key_features(heard: Heard, evidence: np.ndarray) -> np.ndarray:
 
 
 def key_evidence(heard: Heard, evidence: np.ndarray) -> np.ndarray:
-    """Evidence for each key in each bar: float32 [B, 24], in nats."""
+    """Computes evidence for each key in each bar: float32 [B, 24], in nats."""
     weights = _weights()
     out = key_features(heard, evidence) @ weights.keys
     out[:, 12:] += weights.minor
@@ -252,7 +252,7 @@ def key_evidence(heard: Heard, evidence: np.ndarray) -> np.ndarray:
 
 
 def key_of_chords(chord: np.ndarray) -> int:
-    """The key (tonic + 12 if minor) that a progression speaks for, by the evidence of `infer`.
+    """Returns the likeliest key (tonic + 12 if minor) of a progression.
 
     Args:
       chord: int [2 B], chord of each half bar, played in root position; not all `NO_CHORD`.
@@ -272,11 +272,11 @@ def key_of_chords(chord: np.ndarray) -> int:
 
 
 def likeliest(evidence: np.ndarray, stays: np.ndarray) -> np.ndarray:
-    """The likeliest states: Viterbi's algorithm where a change costs the same whatever it is to.
+    """Finds the likeliest states by Viterbi with the same cost for every change.
 
     Args:
-      evidence: float [T, S], of each state at each place, in nats.
-      stays: float [T], what is gained where the state at a place is the one before it.
+      evidence: float [T, S], of each state at each position, in nats.
+      stays: float [T], gain of keeping the previous state.
 
     Returns:
       States, int [T].
@@ -284,7 +284,7 @@ def likeliest(evidence: np.ndarray, stays: np.ndarray) -> np.ndarray:
     score = evidence.astype(np.float64)
     best, floor, kept = [], [], np.empty_like(score[0])
     for before, now, gain in zip(score, score[1:], stays[1:].tolist()):
-        # A state is reached from itself or from the best; less the gain, which all have in common.
+        # Each state follows itself or the best one; the common gain is subtracted.
         best.append(int(before.argmax()))
         floor.append(before.item(best[-1]) - gain)
         now += np.maximum(before, floor[-1], out=kept)
@@ -295,6 +295,6 @@ def likeliest(evidence: np.ndarray, stays: np.ndarray) -> np.ndarray:
 
 
 def _changes(tick: np.ndarray, value: np.ndarray, end: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the value changes, before the end, and the values from there on."""
+    """Returns where the value changes, before the end, and the new values."""
     there = np.flatnonzero((np.diff(value, prepend=-1) != 0) & (tick < end))
     return tick[there].astype(np.int32), value[there].astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Which instrument of a piece has the melody."""
+"""Finds the instrument with the melody."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from jaxmusic.music.piece import DRUM_SLOT, Piece
 
 
 def melody_slot(piece: Piece) -> int:
-    """The slot that has the melody, -1 where nothing but drums sounds.
+    """Returns the slot of the melody, -1 for drums alone.
 
-    It is the pitched slot that is on top most often: whose note is the highest of those that sound,
-    at as many as possible of the moments at which pitched notes begin; of several the lowest slot.
-    That the highest notes are heard as the melody is the skyline rule (Uitdenbogerd and Zobel,
-    "Manipulation of music for melody matching", 1998).
+    This is the pitched slot that has the highest sounding note at the most onsets of pitched notes;
+    the lowest slot on ties. Hearing the highest notes as the melody is the skyline rule
+    (Uitdenbogerd and Zobel, "Manipulation of music for melody matching", 1998).
     """
     pitched = piece.pitched
     if not pitched.any():

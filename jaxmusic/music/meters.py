@@ -1,4 +1,4 @@
-"""The bars and tempos that a grid can have, and the bars that a piece has on it."""
+"""Meters and tempos of the grid, and the bars of a piece on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ METERS = (
     *((4, 4), (3, 4), (2, 4), (6, 8), (12, 8), (2, 2), (3, 2), (5, 4), (6, 4)),
     *((3, 8), (5, 8), (7, 8), (9, 8), (1, 4), (1, 8), (1, 16)),
 )
-"""Time signatures that a bar can have; any other bar is divided into bars that are here."""
+"""Time signatures of bars; any other bar is divided into these."""
 
 TEMPOS = 120.0 * 1.02 ** np.arange(-60, 37)
 """Tempos in quarter notes per minute: 36.6 to 245, each 2 % above the one before."""
@@ -19,13 +19,13 @@ METERS_BY_NAME = {meter: i for i, meter in enumerate(METERS)}
 
 
 def bar_length(meter: int, steps_per_beat: int) -> int:
-    """Steps in a bar of METERS[meter]."""
+    """Returns the steps in a bar of METERS[meter]."""
     num, den = METERS[meter]
     return num * 4 * steps_per_beat // den
 
 
 def divide(length: int, steps_per_beat: int, meter: int | None) -> list[tuple[int, int]]:
-    """(steps, meter) of bars that make up length, longest first; one bar if meter is known."""
+    """Divides a length into bars (steps, meter), longest first; one bar if its meter is known."""
     if meter is not None:
         return [(bar_length(meter, steps_per_beat), meter)]
     quarters = (
@@ -46,12 +46,12 @@ def divide(length: int, steps_per_beat: int, meter: int | None) -> list[tuple[in
 
 
 def halves(line: np.ndarray) -> np.ndarray:
-    """Where the halves of bars begin (int [2 B]), for bars between lines [B + 1] in any unit."""
+    """Returns starts of half bars (int [2 B]) for bar lines [B + 1] in any unit."""
     return np.stack([line[:-1], line[:-1] + np.diff(line) // 2], 1).ravel()
 
 
 def bar_lines(notes: Notes, total: int, steps_per_beat: int) -> tuple[np.ndarray, np.ndarray]:
-    """Meter of each bar [B] and bar lines [B + 1], in steps, of bars that cover total steps."""
+    """Returns meters [B] and bar lines [B + 1], in steps, of bars that cover total steps."""
     sixteenth = steps_per_beat // 4
     scale = TICKS_PER_BEAT * 4 // 16
     # Bar lines lie on sixteenths, so that every bar is a sum of meters in the table.

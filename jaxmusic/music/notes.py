@@ -1,4 +1,4 @@
-"""A piece of music as columns: what every room of the library passes to the next."""
+"""A piece of music as columns, passed between all rooms of the library."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ CHORD_TONES = (
     (0, 3, 6),
     (0, 5, 7),
 )
-"""Semitones above the root that each quality is made of."""
+"""Semitones above the root of each quality."""
 CHORD_COUNT = 12 * len(CHORD_QUALITIES) + 1
 NO_CHORD = CHORD_COUNT - 1
-"""Chords are ``quality * 12 + root`` (root 0 is C); the last number means that no chord sounds."""
+"""Chords are ``quality * 12 + root`` (root 0 is C); the last number is no chord."""
 
 SECTIONS = ("intro", "verse", "chorus", "bridge", "outro")
 PITCH_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
@@ -42,7 +42,7 @@ def _empty(dtype: type) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Labels:
-    """What is known about a piece beyond its notes; every field may be empty.
+    """Labels of a piece; every field may be empty.
 
     Attributes:
       styles: style names in lower case, e.g. ``("pop",)``.
@@ -107,11 +107,11 @@ class Notes:
 
     @property
     def is_drum(self) -> np.ndarray:
-        """Bool [N]: whether each note is a drum hit."""
+        """Mask of drum hits, bool [N]."""
         return self.drum[self.track] if len(self.drum) else np.zeros(len(self), bool)
 
     def seconds(self, ticks: np.ndarray | int) -> np.ndarray:
-        """Seconds from the start of the piece at each tick (float64, any shape)."""
+        """Converts ticks to seconds from the start of the piece (float64, any shape)."""
         per_tick = 60.0 / (self.tempo_qpm * self.ticks_per_beat)
         starts = np.concatenate([[0.0], np.cumsum(np.diff(self.tempo_tick) * per_tick[:-1])])
         ticks = np.asarray(ticks)
@@ -119,11 +119,11 @@ class Notes:
         return starts[k] + (ticks - self.tempo_tick[k]) * per_tick[k]
 
     def replace(self, **fields: object) -> Notes:
-        """A copy with some fields replaced."""
+        """Returns a copy with some fields replaced."""
         return dataclasses.replace(self, **fields)  # type: ignore[arg-type]
 
     def until(self, end: int) -> Notes:
-        """The part before a tick; notes that sound on end there. Labels are those of the whole."""
+        """Cuts the piece at a tick; sounding notes end there, labels stay those of the whole."""
         rows = self.onset < end
         columns = ("onset", "duration", "pitch", "velocity", "track")
         kept = {name: getattr(self, name)[rows] for name in columns}
@@ -132,7 +132,7 @@ class Notes:
 
 
 def check_aligned(notes: Notes) -> None:
-    """Raises UserError for a piece whose ticks are not those of `jaxmusic.music.beats.align`."""
+    """Raises UserError for a piece that `jaxmusic.music.beats.align` has not aligned."""
     if notes.ticks_per_beat != TICKS_PER_BEAT:
         raise UserError(
             f"Put the piece on its beats with jaxmusic.music.beats.align first: it has "
@@ -161,9 +161,9 @@ def make_notes(
       program, drum: [T], as in `Notes`.
       tempos: (tick, quarter notes per minute) pairs; of two at one tick the later wins.
       meters: (tick, numerator, denominator) triples, likewise.
-      end: length in ticks; raised to the end of the last note where that is later.
+      end: length in ticks, at least the end of the last note.
       ticks_per_beat: ticks per quarter note.
-      labels: what else is known.
+      labels: labels of the piece.
     """
     columns = [np.asarray(c, np.int64) for c in (onset, duration, pitch, velocity, track)]
     # One key for onset, track and pitch: much faster than sorting by three columns.

@@ -72,11 +72,11 @@ class Piece:
 
     @property
     def pitched(self) -> np.ndarray:
-        """Bool [N]: notes that are no drum hits."""
+        """Mask of pitched notes, bool [N]."""
         return self.slot != DRUM_SLOT
 
     def part(self, start: int, stop: int) -> Piece:
-        """Bars start to stop (from 0, stop excluded) as a piece of their own.
+        """Cuts bars start to stop (from 0, stop excluded) out of the piece.
 
         Notes belong to the bar they begin in; instruments, density and labels stay those of the
         whole piece.
@@ -101,7 +101,7 @@ class Piece:
         )
 
     def transpose(self, semitones: int) -> Piece:
-        """The piece moved by semitones; drums stay, notes that would leave 0-127 fold back."""
+        """Transposes the piece; drums stay, notes that would leave 0-127 fold back."""
         pitch = self.pitch + np.int16(semitones) * self.pitched
         folds = len(pitch) > 0 and (pitch.min() < 0 or pitch.max() > 127)
         pitch = np.where(pitch < 0, pitch + 12, np.where(pitch > 127, pitch - 12, pitch))
@@ -130,13 +130,13 @@ def density_level(per_quarter: float) -> int:
 
 
 def density_range(level: int) -> tuple[float, float]:
-    """Fewest and most notes in a quarter note of a level of density."""
+    """Returns the fewest and most notes per quarter note of a level of density."""
     least = 2 ** ((level - 2.5) / 2) if level > 0 else 0.0
     return least, 2 ** ((level - 1.5) / 2) if level < DENSITIES - 1 else math.inf
 
 
 def changes(values: np.ndarray, before: int) -> np.ndarray:
-    """Bool [N]: which of N values are another than the one before them, `before` for the first."""
+    """Marks values (bool [N]) that differ from their predecessor; `before` precedes the first."""
     out = np.empty(len(values), bool)
     out[:1] = values[:1] != before
     np.not_equal(values[1:], values[:-1], out=out[1:])
@@ -145,15 +145,15 @@ def changes(values: np.ndarray, before: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Losses:
-    """What quantising changed, in notes, out of `notes` in the file."""
+    """Changes by quantising, in notes, out of `notes` in the file."""
 
     notes: int = 0
     drum_pitch: int = 0
     """Drum hits outside `DRUM_PITCHES`, dropped."""
     duplicate: int = 0
-    """Notes that begin with another of the same pitch in the same slot, merged."""
+    """Notes merged with another that begins at the same time on the same pitch and slot."""
     cut: int = 0
-    """Notes that lose a step or more because the same pitch begins again in the same slot."""
+    """Notes cut by a step or more because their pitch begins again in the same slot."""
     regrouped: int = 0
     """Notes of tracks that share a slot with another track."""
 
@@ -163,7 +163,7 @@ class Losses:
         return (self.drum_pitch + self.duplicate + self.cut) / max(self.notes, 1)
 
     def __add__(self, other: Losses) -> Losses:
-        """The losses of both together."""
+        """Adds up losses."""
         mine, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
         return Losses(*(a + b for a, b in zip(mine, theirs)))
 
@@ -177,17 +177,17 @@ def canonical(
     total: int,
     ending: np.ndarray | None = None,
 ) -> tuple[dict[str, Any], int, int]:
-    """Sorted columns without duplicates and overlaps of one pitch, and counts of both.
+    """Sorts columns without duplicates and overlaps of one pitch, and counts both.
 
-    Where whole steps at which the notes really end are given as `ending`, an overlap counts that
-    takes a step or more from a note.
+    With `ending`, the true ends of the notes in whole steps, an overlap counts if it takes a step
+    or more from a note.
     """
     onset = np.minimum(onset, total - 1).astype(np.int64)
     voice = np.asarray(slot, np.int64) * 128 + pitch
     duration, velocity = np.array(duration, np.int64), np.asarray(velocity)
     moment = onset * (16 * 128) + voice
     longest = 2**20 - 1
-    # In one key, since that sorts faster: moments, and of duplicates the longest first; it stays.
+    # One key sorts faster: time, then the longest of duplicates first, which is kept.
     order = np.argsort((moment << 20) + longest - np.minimum(duration, longest), kind="stable")
     new = changes(moment[order], -1)
     order = order[new]
