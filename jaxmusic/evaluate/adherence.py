@@ -1,11 +1,11 @@
-"""How well a piece keeps what was asked for: length, tempo, meter, instruments, harmony, density.
+"""Measures adherence to controls: length, tempo, meter, instruments, harmony, density.
 
-All functions take an aligned piece (`music.beats.align`); what a model composed is one. None
-stands for a measure that has no meaning for a piece, such as the key of drums alone.
+All functions take an aligned piece (`music.beats.align`), such as any composed one. Measures that
+are undefined for a piece, such as the key of drums alone, are None.
 
-Duration, tempo, meter and instruments are read off the piece. Key and chords are not: they are
-inferred from its notes (`jaxmusic.music.harmony`), so a figure for them is one of the piece and the
-finder together, and stands beside the finder's own on music whose key and chords are known.
+Duration, tempo, meter and instruments are read off the piece. Key and chords are inferred from its
+notes (`jaxmusic.music.harmony`), so their figures measure the piece and the finder together;
+compare them with the finder's figures on music with known keys and chords.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from jaxmusic.music.piece import DENSITIES
 
 
 def duration_error(notes: Notes, seconds: float) -> float:
-    """Seconds by which the piece is longer or shorter than asked: ``|end - asked|``.
+    """Computes the error of the duration in seconds: ``|end - asked|``.
 
-    Time 0 opens bar 1 and no note of `Notes` passes the end, so the end alone says it.
+    Time 0 opens bar 1 and no note passes the end, so the end alone decides.
     """
     return abs(float(notes.seconds(notes.end)) - seconds)
 
 
 def opens_and_closes(notes: Notes) -> bool:
-    """Whether the first and the last bar hold an onset each: the asked time is filled with music.
+    """Returns whether both the first and the last bar hold an onset.
 
-    The last bar is the one that the piece ends in; it may be shorter than a whole one.
+    The last bar is the one in which the piece ends; it may be shorter than a whole one.
     """
     check_aligned(notes)
     if not len(notes):
@@ -44,24 +44,24 @@ def opens_and_closes(notes: Notes) -> bool:
 
 
 def tempo_error(notes: Notes, qpm: float) -> float:
-    """Largest ``|tempo - asked| / asked`` of all tempos of the piece, in quarter notes a minute."""
+    """Computes the largest ``|tempo - asked| / asked`` of all tempos of the piece."""
     inside = (notes.tempo_tick == 0) | (notes.tempo_tick < notes.end)
     return float(np.abs(notes.tempo_qpm[inside] / qpm - 1).max())
 
 
 def keeps_meter(notes: Notes, meter: tuple[int, int]) -> bool:
-    """Whether all bars are in the meter (numerator, denominator)."""
+    """Returns whether all bars are in the meter (numerator, denominator)."""
     inside = (notes.meter_tick == 0) | (notes.meter_tick < notes.end)
     same = (notes.meter_num == meter[0]) & (notes.meter_den == meter[1])
     return bool(same[inside].all())
 
 
 class Instruments(NamedTuple):
-    """How far the instruments that sound are those that were asked for.
+    """Differences between sounding instruments and those asked for.
 
     Attributes:
-      missing: wishes of which nothing sounds.
-      others: programs (and drums as one) that sound and were not asked for.
+      missing: silent instruments that were asked for.
+      others: sounding programs (drums as one) that were not asked for.
     """
 
     missing: int
@@ -84,7 +84,7 @@ def instruments(notes: Notes, asked: Iterable[frozenset[int]]) -> Instruments:
 
 
 def main_key(notes: Notes) -> int | None:
-    """The key (tonic + 12 if minor) that holds longest of those inferred, labels left aside."""
+    """Returns the inferred key (tonic + 12 if minor) that lasts longest; labels are ignored."""
     tick, key = harmony.infer_keys(notes)
     if not len(key):
         return None
@@ -92,7 +92,7 @@ def main_key(notes: Notes) -> int | None:
 
 
 def key_score(asked: int, found: int) -> float:
-    """Score of a found key by the rules of MIREX's audio key detection.
+    """Scores a found key by the rules of MIREX's audio key detection.
 
     1 for the key itself, 0.5 for the key a fifth above in the same mode, 0.3 for the relative key,
     0.2 for the parallel key, else 0; weights and direction of the fifth as in mir_eval (Raffel et
@@ -110,7 +110,7 @@ def key_score(asked: int, found: int) -> float:
 
 
 class ChordAgreement(NamedTuple):
-    """Shares of half bars in which the chord is the one asked for; None where there is none to ask.
+    """Shares of half bars with the chord asked for; None without any.
 
     Attributes:
       triads: of half bars asked to have a chord with a major or minor third, or none: the same root
@@ -145,7 +145,7 @@ def chords(notes: Notes, asked: np.ndarray) -> ChordAgreement:
 
 
 def _chord_row(notes: Notes) -> np.ndarray:
-    """Inferred chord of each half bar that begins before the end; empty without pitched notes."""
+    """Infers the chord of each half bar before the end; empty without pitched notes."""
     tick, chord = harmony.infer_chords(notes)
     if not len(chord):
         return chord.astype(np.int64)
@@ -155,17 +155,17 @@ def _chord_row(notes: Notes) -> np.ndarray:
 
 
 def _triads(chord: np.ndarray) -> np.ndarray:
-    """0-11 major and 12-23 minor by root, 24 for no chord, -1 for diminished and suspended."""
+    """Returns 0-11 for major and 12-23 for minor by root, 24 for no chord, -1 for other triads."""
     kind = np.array([0, 1, 0, 0, 1, -1, -1, 2])[chord // 12]  # in the order of CHORD_QUALITIES
     return np.where(kind < 0, -1, np.where(kind == 2, 24, kind * 12 + chord % 12))
 
 
 def density_error(notes: Notes, asked: float) -> float | None:
-    """Levels of density by which the piece is fuller (above 0) or sparser than asked.
+    """Computes by how many levels of density the piece is fuller (above 0) or sparser than asked.
 
     ``level(found) - level(asked)`` with ``level(d) = 2 log2(d) + 2`` for d notes per quarter note,
-    0 to 7: the levels of `music.piece.density_level`, not rounded. What lies beyond the last
-    level is on it. None for a piece without notes.
+    clipped to 0 to 7: the levels of `music.piece.density_level`, not rounded. None for a piece
+    without notes.
 
     Args:
       notes: the piece.

@@ -1,7 +1,7 @@
 """Measures repetition: how similar bars are at each distance, and runs of equal bars.
 
 Bars are those of an aligned piece (`music.beats.align`), notes are quantised to 12 steps in a
-quarter note. Two bars are compared by what begins in them, as sets.
+quarter note. Two bars are compared as sets of the notes that begin in them.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ LAGS = tuple(range(1, 17))
 
 
 def similarity(notes: Notes, lags: Iterable[int] = LAGS) -> dict[int, float | None]:
-    """Mean likeness of bars that lie a number of bars apart.
+    """Computes the mean similarity of bars at distances of some bars.
 
-    The likeness of bars a and b is the Jaccard index ``|A & B| / |A | B|``, where A and B are the
-    sets of (steps from the bar line, pitch) of the notes that begin in them, whichever instrument
-    plays them; drum hits are a kind of their own. Two silent bars are not compared.
+    The similarity of bars a and b is the Jaccard index ``|A & B| / |A | B|``, where A and B are the
+    sets of (steps from the bar line, pitch) of the notes that begin in them, on any instrument;
+    drum hits are distinct from pitches. Two silent bars are not compared.
 
     Args:
       notes: an aligned piece.
       lags: distances in bars, at least 1.
 
     Returns:
-      For each lag the mean over all pairs of bars, 0 to 1; None where there is no pair.
+      For each lag the mean over all pairs of bars, 0 to 1; None without a pair.
     """
     check_aligned(notes)
     piece, _ = quantise(notes)
@@ -40,9 +40,9 @@ def similarity(notes: Notes, lags: Iterable[int] = LAGS) -> dict[int, float | No
 
 
 def longest_run(notes: Notes) -> int:
-    """Bars in the longest run of bars that are all the same; 1 where no bar follows its like.
+    """Returns the length of the longest run of equal bars; 1 without two equal neighbours.
 
-    Bars are the same if the same notes begin at the same steps from the bar line, by the same
+    Bars are equal if the same notes begin at the same steps from the bar line, by the same
     instruments: equal sets of (step, slot, pitch). A silent bar ends a run; a piece without notes
     has 0.
 
@@ -61,7 +61,7 @@ def longest_run(notes: Notes) -> int:
 
 
 def _contents(piece: Piece, voice: np.ndarray) -> list[frozenset[int]]:
-    """What begins in each bar, as numbers made of the step from the bar line and a voice [N]."""
+    """Encodes the notes of each bar as numbers of the step from the bar line and a voice [N]."""
     bar = np.searchsorted(piece.bar_step, piece.onset, side="right") - 1
     number = (piece.onset - piece.bar_step[bar]).astype(np.int64) << 12 | voice
     edges = np.searchsorted(bar, np.arange(piece.bars + 1))

@@ -1,10 +1,9 @@
-"""An index over training music in which copied passages are found.
+"""An index over training music for finding copied passages.
 
-It holds the lines of all pieces (see `jaxmusic.data.lines`), the hashes of their runs in order, and
-what is needed to say how surprising a passage is (`jaxmusic.evaluate.surprise`): about 27
-bytes for each onset of a line, mapped into memory from the disk, and some 230 bytes of memory while
-it is built. It is kept beside the shards of its dataset, as the other things are that are measured
-once.
+It holds the lines of all pieces (see `jaxmusic.data.lines`), the sorted hashes of their runs, and
+counts for the surprise of passages (`jaxmusic.evaluate.surprise`): about 27 bytes per onset of a
+line, memory-mapped, and some 230 bytes of memory per onset while it is built. It is kept beside the
+shards of its dataset, like other cached statistics.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ from jaxmusic.evaluate.surprise import Counts, grams
 from jaxmusic.music.notes import Notes
 
 VERSION = 1
-"""Raised when the meaning of an index changes, so that indices are rebuilt."""
+"""Version of the format; a higher one rebuilds indices."""
 _APART = 2**15
-"""Tracks of a piece are numbered from its own number times this."""
+"""Tracks of piece p are numbered from p times this."""
 
 
 class Columns(NamedTuple):
-    """The arrays of an index: of P pieces with M onsets of lines, R runs and G grams.
+    """Arrays of an index of P pieces with M onsets of lines, R runs and G grams.
 
     Attributes:
-      first: int64 [P + 1], where the onsets of each piece begin.
-      song: int32 [P], number of the song that each piece is a version of.
+      first: int64 [P + 1], first onset of each piece.
+      song: int32 [P], number of the song of each piece.
       track: int16 [M], track within its piece. step: int32 [M]. pitch: uint8 [M].
-      hash: uint64 [R], ascending. place: uint32 [R], onset that the run begins at.
+      hash: uint64 [R], ascending. place: uint32 [R], first onset of the run.
       gram: uint64 [G]. times: uint32 [G]. total: int64 [1]; see `surprise.Counts`.
     """
 
@@ -58,10 +57,7 @@ class Columns(NamedTuple):
 
 
 class Pieces(Protocol):
-    """Pieces by number: a list of them will do; what has a method `name` as well is asked for it.
-
-    A name is that of the file that a piece comes from.
-    """
+    """Pieces by number, such as a list; an optional method `name` returns the file of a piece."""
 
     def __len__(self) -> int:
         """Number of pieces."""
@@ -71,7 +67,7 @@ class Pieces(Protocol):
 
 
 class Stored:
-    """The pieces of a split, read when they are asked for."""
+    """The pieces of a split, read on demand."""
 
     def __init__(self, folder: epath.Path, split: str):
         """Opens a split of the dataset in a folder."""
@@ -88,7 +84,7 @@ class Stored:
         return record.from_bytes(self._source.data_source[number])
 
     def name(self, number: int) -> str:
-        """The file that a piece comes from."""
+        """Returns the file of a piece."""
         path = self._source[number]["path"]
         return path.decode() if isinstance(path, bytes) else str(path)
 
@@ -98,11 +94,11 @@ class CopyIndex:
 
     Attributes:
       columns: the arrays.
-      pieces: the pieces themselves, to show what was found.
+      pieces: the pieces, to show matches.
     """
 
     def __init__(self, columns: Columns, pieces: Pieces):
-        """Puts an index together; `build` and `read` make one."""
+        """Takes arrays and pieces; use `build` or `read`."""
         self.columns = columns
         self.pieces = pieces
         self.music = Counts(columns.gram, columns.times, columns.total)
@@ -112,11 +108,11 @@ class CopyIndex:
         return len(self.columns.song)
 
     def piece(self, place: np.ndarray) -> np.ndarray:
-        """Number of the piece that onsets of lines belong to."""
+        """Returns the numbers of the pieces of onsets of lines."""
         return np.searchsorted(self.columns.first, place, side="right") - 1
 
     def lines(self, pieces: Sequence[int]) -> Lines:
-        """The lines of some pieces, whose tracks keep apart."""
+        """Returns the lines of some pieces, with distinct tracks."""
         rows = [slice(*self.columns.first[i : i + 2]) for i in pieces]
         c = self.columns
         track = [c.track[r].astype(np.int64) + n * _APART for n, r in enumerate(rows)]
@@ -124,12 +120,12 @@ class CopyIndex:
         return Lines(*(np.concatenate([np.zeros(0, np.int64), *x]) for x in (track, step, pitch)))
 
     def versions(self, piece: int) -> Counts:
-        """What all versions of the song of a piece count."""
+        """Counts the grams of all versions of the song of a piece."""
         same = np.flatnonzero(self.columns.song == self.columns.song[piece])
         return Counts.of(grams(self.lines(same.tolist())))
 
     def name(self, piece: int) -> str:
-        """What a piece is called: its file, or else its number."""
+        """Returns the file of a piece, or else its number."""
         named = getattr(self.pieces, "name", None)
         return named(piece) if named else f"piece {piece}"
 
@@ -144,7 +140,7 @@ def build(pieces: Pieces, progress: bool = True) -> CopyIndex:
         found = Lines.of(notes)
         track = found.track.astype(np.int16)
         lines.append((track, found.step.astype(np.int32), found.pitch.astype(np.uint8)))
-        songs.append(notes.labels.song or f"\n{i}")  # which no song is called
+        songs.append(notes.labels.song or f"\n{i}")  # no song has this name
     first = np.concatenate([[0], np.cumsum([len(x[0]) for x in lines], dtype=np.int64)])
     if first[-1] >= 2**32:
         raise UserError("Search a smaller dataset: an index holds at most 4 billion notes.")
@@ -166,15 +162,15 @@ def build(pieces: Pieces, progress: bool = True) -> CopyIndex:
 
 
 def read(dataset: str, data_dir: str, progress: bool = True) -> list[CopyIndex]:
-    """The indices of the train splits of prepared datasets, built now where there are none yet.
+    """Reads the indices of the train splits of prepared datasets; builds missing ones.
 
     Args:
-      dataset: its name, perhaps with a version, or a mixture of several, as in `config.Data`.
-      data_dir: the folder that holds datasets.
+      dataset: a name, optionally with a version, or a mixture, as in `config.Data`.
+      data_dir: folder of datasets.
       progress: show a progress bar while one is built.
 
     Raises:
-      UserError: there is no such dataset, or it has no split to train on.
+      UserError: there is no such dataset, or it has no train split.
     """
     found = [open_dataset(m.dataset, data_dir) for m in mixture.parse(dataset)]
     for one in found:
@@ -187,7 +183,7 @@ def read(dataset: str, data_dir: str, progress: bool = True) -> list[CopyIndex]:
 
 
 def _kept(folder: epath.Path, pieces: Stored, progress: bool) -> CopyIndex:
-    """The index as kept, or built now and kept where the folder can be written to."""
+    """Returns the stored index, or builds and stores it if the folder is writable."""
     kept = folder / "copies" / f"{VERSION}-train"
     if (columns := _load(kept)) is not None and len(columns.song) == len(pieces):
         return CopyIndex(columns, pieces)
@@ -204,7 +200,7 @@ def _kept(folder: epath.Path, pieces: Stored, progress: bool) -> CopyIndex:
 
 
 def _load(kept: epath.Path) -> Columns | None:
-    """Arrays mapped into memory; nothing where they are not there or damaged."""
+    """Memory-maps the arrays; None if they are missing or damaged."""
     try:
         return Columns(
             *(
@@ -217,7 +213,7 @@ def _load(kept: epath.Path) -> Columns | None:
 
 
 def _save(kept: epath.Path, columns: Columns) -> None:
-    """Writes beside and renames, so that no reader finds half an index."""
+    """Writes beside and renames, so that readers never see half an index."""
     kept.parent.mkdir(parents=True, exist_ok=True)
     beside = kept.parent / f".{kept.name}.{uuid.uuid4().hex}"
     try:

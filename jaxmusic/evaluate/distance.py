@@ -1,9 +1,8 @@
-"""How far a set of pieces is from a set of reference, statistic by statistic.
+"""Distances of a set of pieces from a reference, statistic by statistic.
 
 After Yang and Lerch, "On the evaluation of generative models in music", 2020: pieces differ among
-themselves, so what is compared is how far pieces of the reference are from each other (its
-intra-set distances) and how far the set's pieces are from them (the inter-set distances). What
-real music reaches against real music stands beside it as the floor.
+themselves, so the distances between pieces of the reference (intra-set) are compared with those
+from the set's pieces to them (inter-set). The floor is the distance of real music from real music.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from tqdm.auto import tqdm
 from jaxmusic.evaluate.statistics import STATISTICS, Value, mean_and_deviation
 
 SPLITS = 5
-"""How often the reference is halved for the floor."""
+"""Random halvings of the reference for the floor."""
 MOST = 2000
 """Maximum pieces of a set; larger sets are subsampled with a fixed seed."""
 _POINTS = 2048
@@ -27,7 +26,7 @@ _UNIFORM = 1e-6
 
 
 class Distance(NamedTuple):
-    """How far one set is from another in one statistic; each None where it is not defined.
+    """Distance of one set from another in one statistic; undefined figures are None.
 
     Attributes:
       difference: standardised mean difference, ``(mean - mean_ref) / deviation_ref``; of a
@@ -44,16 +43,16 @@ class Distance(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """One statistic of a set beside the reference's.
+    """One statistic of a set and of the reference.
 
     Attributes:
-      pieces, reference_pieces: for how many pieces the statistic is defined.
+      pieces, reference_pieces: numbers of pieces with this statistic.
       mean, deviation: over the set's pieces, see `mean_and_deviation`.
       reference_mean, reference_deviation: likewise.
       distance: of the set from the reference.
       floor: of the reference from itself: the mean over `SPLITS` random halvings of the distance
-        of one half, cut to as many pieces as the set has, from the other. Its difference is the
-        mean of absolute values.
+        of one half, cut to the size of the set, from the other. Its difference is the mean of
+        absolute values.
     """
 
     pieces: int
@@ -71,7 +70,7 @@ def compare(
     reference: Mapping[str, Sequence[Value]],
     progress: bool = False,
 ) -> dict[str, Comparison]:
-    """Compares a set with a reference in each of `STATISTICS`, the same each time.
+    """Compares a set with a reference in each of `STATISTICS`, with fixed seeds.
 
     Args:
       pieces: values of the set, as of `measure_all`.
@@ -96,7 +95,7 @@ def compare_one(pieces: Sequence[Value], reference: Sequence[Value]) -> Comparis
 
 
 def distance(ours: np.ndarray, theirs: np.ndarray) -> Distance:
-    """Distance of a set from a reference, not defined if either has fewer than two pieces.
+    """Computes the distance of a set from a reference; undefined below two pieces.
 
     Distances between pieces are Euclidean. Densities are estimated with Gaussian kernels whose
     bandwidth is Scott's (1992): the distances' standard deviation times their number to the power
@@ -116,7 +115,7 @@ def distance(ours: np.ndarray, theirs: np.ndarray) -> Distance:
     size = float(away[0]) if len(away) == 1 else float(np.linalg.norm(away))
     within = _between(theirs, theirs)[np.triu_indices(len(theirs), 1)]
     across = _between(ours, theirs).ravel()
-    if not max(within.max(), across.max()):  # all pieces of both sets are the same
+    if not max(within.max(), across.max()):  # all pieces of both sets are equal
         return Distance(None, 0.0, 1.0)
     p, q = densities(within, across)
     return Distance(
@@ -127,11 +126,11 @@ def distance(ours: np.ndarray, theirs: np.ndarray) -> Distance:
 
 
 def floor(theirs: np.ndarray, most: int) -> Distance:
-    """Mean distance of halves of a reference, the first cut to `most` pieces, from the others.
+    """Computes the mean distance of halves of a reference, the first cut to `most` pieces.
 
     Args:
-      theirs: float64 [M, K], values of the reference; at least four, or it is not defined.
-      most: pieces of the set that is compared with the reference; at least two.
+      theirs: float64 [M, K], values of the reference; undefined below four.
+      most: size of the set, at least two.
     """
     half = len(theirs) // 2
     if half < 2 or most < 2:
@@ -146,7 +145,7 @@ def floor(theirs: np.ndarray, most: int) -> Distance:
 
 
 def densities(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Densities of two sets of distances, not all 0, at the same points; each sums to 1.
+    """Estimates densities of two sets of distances, not all 0, at the same points, with sum 1.
 
     See `distance`. The points reach three bandwidths beyond all distances; each distance is shared
     between the two nearest of them, so that millions of distances cost no more than thousands.
@@ -174,13 +173,13 @@ def _convolve(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _scott(distances: np.ndarray) -> float:
-    """Scott's bandwidth of distances; 0 of a single one."""
+    """Computes Scott's bandwidth of distances; 0 for a single one."""
     spread = float(distances.std(ddof=1)) if len(distances) > 1 else 0.0
     return spread * len(distances) ** -0.2
 
 
 def _between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Euclidean distances [N, M] of points [N, K] from points [M, K]."""
+    """Computes Euclidean distances [N, M] of points [N, K] from points [M, K]."""
     if a.shape[1] == 1:
         return np.abs(a - b[:, 0])
     return np.sqrt(sum((x[:, None] - y) ** 2 for x, y in zip(a.T, b.T)))
@@ -193,6 +192,6 @@ def _drawn(values: np.ndarray) -> np.ndarray:
 
 
 def known(values: Sequence[Value]) -> np.ndarray:
-    """Values of a statistic that are defined, as `distance` takes them: float64 [N, K]."""
+    """Returns the defined values of a statistic: float64 [N, K]."""
     defined = [np.atleast_1d(value) for value in values if value is not None]
     return np.array(defined, np.float64).reshape(len(defined), -1 if defined else 1)

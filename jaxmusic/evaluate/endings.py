@@ -1,7 +1,7 @@
 """Measures endings: whether a piece closes or just stops.
 
-What tells the two apart was chosen on real songs beside the same songs cut at a bar line;
-docs/evaluation.md has the figures.
+The measures were chosen by real songs and the same songs cut at a bar line; docs/evaluation.md has
+the figures.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ EIGHTH = TICKS_PER_BEAT // 2
 
 
 class Ending(NamedTuple):
-    """How a piece ends; drums are left out unless they are named, since hits have no length.
+    """The ending of a piece; drums count only where named, because hits have no length.
 
     The last sound is the latest end of a note. The final half bar and the final bar are those in
     which it ends. Final notes are those that end with the last sound, or up to an eighth before it.
@@ -25,11 +25,11 @@ class Ending(NamedTuple):
     Attributes:
       tonic: whether the root of the chord inferred for the final half bar is the tonic.
       bass: whether the lowest note that sounds in the final half bar is the tonic.
-      together: of the tracks that sound in the final bar, the share that have final notes. A piece
-        that is cut while all play has 1, so it says little alone.
-      lengthening: mean duration of final notes by that of all notes.
-      rest: quarter notes between the last onset, drums included, and the last sound; 0 where a
-        drum hit comes later.
+      together: share of the tracks sounding in the final bar that have final notes; 1 in a piece
+        that is cut while all play.
+      lengthening: mean duration of final notes divided by that of all notes.
+      rest: quarter notes from the last onset, drums included, to the last sound; 0 if a drum hit
+        is later.
       cut_off: whether a note of less than an eighth lasts to the very end of the piece.
     """
 
@@ -42,12 +42,12 @@ class Ending(NamedTuple):
 
 
 def ending(notes: Notes, key: int | None = None) -> Ending | None:
-    """How an aligned piece ends; None where it has no pitched note.
+    """Measures the ending of an aligned piece; None without pitched notes.
 
     Args:
       notes: the piece (`jaxmusic.music.beats.align`).
-      key: the key (tonic + 12 if minor) in force at the end; the inferred one if absent, in which
-        the last bass note has a say.
+      key: the key (tonic + 12 if minor) at the end; by default the inferred one, which depends on
+        the last bass note.
     """
     found = harmony.infer(notes)
     if not len(found.chord):

@@ -17,18 +17,18 @@ from jaxmusic.evaluate.scoring import Scored, Scorer
 __all__ = ["Likelihood", "Scored", "Scorer", "check_comparable", "evaluate"]
 
 SPANS = np.array([0, *2 ** np.arange(2, 21)])
-"""Bars, from 0, at which the spans of `Likelihood.as_json` begin."""
+"""First bars, from 0, of the spans of `Likelihood.as_json`."""
 RESAMPLES = 1000
-"""Times that pieces are drawn for an interval."""
+"""Bootstrap draws of an interval."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Likelihood:
-    """Likelihood of P pieces under a model, as sums for each piece.
+    """Likelihood of P pieces under a model, as sums over each piece.
 
     Attributes:
       codec: its kind. resolution: of its time and loudness, in words.
-      unit: "bars" or, where the codec knows none and counts seconds in their place, "seconds".
+      unit: "bars", or "seconds" for a codec without bars.
       context: most tokens that the model sees at once.
       kinds: names of the K kinds of tokens.
       nats: float64 [P, K]. tokens: int64 [P, K].
@@ -55,8 +55,8 @@ class Likelihood:
     def as_json(self) -> dict[str, Any]:
         """Figures with 95 % intervals, for a report.
 
-        What has no meaning is None: everything of no pieces, an interval of one piece, bits per
-        note where there are no notes, and bars of a codec that knows none.
+        Undefined figures are None: everything without pieces, the interval of one piece, bits per
+        note without notes, and bars of a codec without them.
         """
         names = sorted({name for styles in self.styles for name in styles})
         of_style = {name: np.array([name in styles for styles in self.styles]) for name in names}
@@ -116,11 +116,11 @@ class Likelihood:
 
 
 def evaluate(scorer: Scorer, pieces: Iterable[Any], progress: bool = False) -> Likelihood:
-    """Likelihood of quantised pieces.
+    """Measures the likelihood of quantised pieces.
 
     Args:
       scorer: the model.
-      pieces: as the scorer's codec quantises them; they may come one by one.
+      pieces: quantised by the scorer's codec; may be an iterator.
       progress: show a progress bar on stderr.
     """
     codec, vocabulary = scorer.codec, scorer.codec.vocabulary
@@ -161,18 +161,17 @@ def evaluate(scorer: Scorer, pieces: Iterable[Any], progress: bool = False) -> L
 
 
 def ratio(above: np.ndarray, below: np.ndarray) -> dict[str, float | None]:
-    """A sum over pieces by another sum, with its 95 % interval.
+    """Divides one sum over pieces by another, with a 95 % interval.
 
-    The interval is that of the bootstrap over pieces (Efron 1979): as many pieces are drawn with
-    replacement, again and again and always the same, and of all values 2.5 % lie below it and
-    2.5 % above.
+    The interval is that of the bootstrap over pieces (Efron 1979): pieces are resampled with
+    replacement and a fixed seed, and 2.5 % of the values lie on each side of the interval.
 
     Args:
       above: float [P].
       below: float [P].
 
     Returns:
-      value, low, high; None where the lower sum is 0, and for low and high of a single piece.
+      value, low, high; None if the divisor is 0, and low and high of a single piece.
     """
     if not below.sum():
         return {"value": None, "low": None, "high": None}
@@ -188,13 +187,13 @@ def ratio(above: np.ndarray, below: np.ndarray) -> dict[str, float | None]:
 
 
 def check_comparable(results: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises UserError, which says why, if results may not stand in one table.
+    """Raises UserError with the reason if results cannot be compared.
 
     Bits compare only at equal resolution and over equal notes. Codecs, contexts and models may
     differ.
 
     Args:
-      results: what `Likelihood.as_json` gave, by the name of each.
+      results: outputs of `Likelihood.as_json` by name.
     """
     if not results:
         return

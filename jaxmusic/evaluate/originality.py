@@ -1,13 +1,13 @@
-"""Originality: whether a piece copies the music that a model was trained on.
+"""Originality: finds passages that a piece copies from training music.
 
 A passage is a stretch of the highest notes of one track that lies, moved by one transposition, one
 ratio of note values and one shift in time, on the highest notes of one track of a training piece
-(`jaxmusic.evaluate.passages`). The tempo in beats per minute plays no part. Drums do not count.
+(`jaxmusic.evaluate.passages`). The tempo in beats per minute does not matter. Drums are ignored.
 
-All music shares scales, arpeggios and repeated notes. So a passage is not measured by its notes
-alone, but by how much they say: the sum of their surprise, in bits, to a model of the training
-music that has not heard the song in question (`jaxmusic.evaluate.surprise`). What the passage
-itself said before counts once. `BITS_PER_NOTE` bits are one telling note.
+All music shares scales, arpeggios and repeated notes. So the length of a passage is weighted by its
+surprise in bits under a model of the training music without the song in question
+(`jaxmusic.evaluate.surprise`); repetitions within the passage count once. `BITS_PER_NOTE` bits are
+one telling note.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from jaxmusic.music.meters import bar_lines
 from jaxmusic.music.notes import TICKS_PER_BEAT, Notes
 
 BITS_PER_NOTE = 4.0
-"""Bits of surprise that make one telling note: about what a melody's note has."""
+"""Bits of surprise of one telling note: about those of a melody's note."""
 COPIED = 28
-"""Telling notes from which on a passage counts as copied; docs/originality.md says why."""
+"""Least telling notes of a copied passage; docs/originality.md has the reasons."""
 STEP = TICKS_PER_BEAT // 12
-"""Ticks of a step of lines."""
+"""Ticks per step of lines."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Span:
     Attributes:
       start, end: ticks; the end is the last note's onset.
       bars: first and last bar, counted from 1.
-      seconds: where it begins and ends.
+      seconds: its begin and end.
     """
 
     start: int
@@ -48,7 +48,7 @@ class Span:
     seconds: tuple[float, float]
 
     def __str__(self) -> str:
-        """The bars and the time."""
+        """Describes the bars and the time."""
         bars = (
             "bar {}".format(*self.bars)
             if self.bars[0] == self.bars[1]
@@ -59,21 +59,21 @@ class Span:
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """The passage of a piece that says most of what a training piece says.
+    """The longest passage of a piece, in telling notes, that it shares with a training piece.
 
     Attributes:
-      telling: its length in telling notes; 0 where nothing is shared, and then all that follows
-        says nothing.
-      notes: its length in notes of one line that have a partner.
+      telling: its length in telling notes; 0 if nothing is shared, and then the other fields are
+        empty.
+      notes: its notes on one line that have a partner.
       shared: notes of all pitched tracks within it that have a partner in any track.
       piece: number of the training piece in its split, -1 for none.
       name: the training piece's file.
-      here, there: where it lies in the piece, and in the training piece.
+      here, there: its span in the piece and in the training piece.
       transposition: semitones from the piece up to the training piece.
-      stretch: how many times as long the note values are in the training piece.
-      share: part of the piece's pitched notes that lie in any copied passage (of `COPIED` telling
-        notes or more); 0 where there are none.
-      passage, source: notes of both within `here` and `there`, from tick 0 on, to see and to hear.
+      stretch: factor of note values from the piece to the training piece.
+      share: share of the piece's pitched notes that lie in any copied passage (of `COPIED` telling
+        notes or more); 0 if there are none.
+      passage, source: notes of both within `here` and `there`, from tick 0 on.
     """
 
     telling: float = 0.0
@@ -91,7 +91,7 @@ class Match:
 
     @property
     def bars(self) -> int:
-        """Bars that it touches."""
+        """Number of bars it touches."""
         return self.here.bars[1] - self.here.bars[0] + 1 if self.notes else 0
 
     @property
@@ -101,11 +101,11 @@ class Match:
 
     @property
     def copied(self) -> bool:
-        """Whether it is longer than what different songs share by chance."""
+        """Whether it is longer than different songs share by chance."""
         return self.telling >= COPIED
 
     def describe(self) -> str:
-        """What was found, in a sentence or two."""
+        """Describes the match in a sentence or two."""
         if not self.notes:
             return "No passage is shared with the training music."
         how = []
@@ -124,15 +124,15 @@ class Match:
 
 
 def find(training: Sequence[CopyIndex], notes: Notes) -> Match:
-    """The longest passage that a piece shares with training music.
+    """Finds the longest passage that a piece shares with training music.
 
     Args:
       training: indices, from `copy_index.read` or `copy_index.build`.
       notes: an aligned piece (`jaxmusic.music.beats.align`), not necessarily a whole one.
 
     Returns:
-      A match without notes where nothing is shared: for pieces without notes, of drums alone, or
-      of fewer than nine onsets in every track.
+      A match, without notes if nothing is shared, as for pieces of drums alone or of fewer than
+      nine onsets in every track.
     """
     lines = Lines.of(notes)
     best, longest, inside = Match(), 0.0, np.zeros(len(notes), bool)
@@ -152,7 +152,7 @@ def find(training: Sequence[CopyIndex], notes: Notes) -> Match:
 
 
 def _told(index: CopyIndex, found: Sequence[Passage]) -> list[tuple[Passage, float]]:
-    """Passages with their lengths in telling notes."""
+    """Returns passages with their lengths in telling notes."""
     by_piece: dict[int, list[Passage]] = {}
     for passage in found:
         by_piece.setdefault(passage.way.piece, []).append(passage)
@@ -162,7 +162,7 @@ def _told(index: CopyIndex, found: Sequence[Passage]) -> list[tuple[Passage, flo
         bits = surprise.bits(grams, index.music, index.versions(piece))
         for passage in several:
             rows = passage.partners - int(index.columns.first[piece])
-            # What was said before is not said again; 0 stands for no gram.
+            # Repeated grams count once; 0 is no gram.
             first = np.unique(grams[-1, rows], return_index=True)[1]
             new = grams[-1, rows] == 0
             new[first] = True
@@ -171,7 +171,7 @@ def _told(index: CopyIndex, found: Sequence[Passage]) -> list[tuple[Passage, flo
 
 
 def _coincide(notes: Notes, source: Notes, way: Way, start: int, end: int) -> np.ndarray:
-    """Bool [N]: pitched notes from step start to end that lie on pitched notes of the source."""
+    """Marks pitched notes from step start to end that lie on pitched notes of the source [N]."""
     step = (notes.onset.astype(np.int64) + STEP // 2) // STEP
     inside = ~notes.is_drum & (step >= start) & (step <= end)
     theirs = ~source.is_drum
@@ -193,7 +193,7 @@ def _match(
     steps: tuple[int, int],
     shared: int,
 ) -> Match:
-    """The match of a passage."""
+    """Makes the match of a passage."""
     way = passage.way
     source = index.pieces[way.piece]
     ends = index.columns.step[passage.partners[[0, -1]]].astype(np.int64)
@@ -214,7 +214,7 @@ def _match(
 
 
 def _span(notes: Notes, first: int, last: int) -> Span:
-    """The stretch from one step to another."""
+    """Makes the span from one step to another."""
     start, end = first * STEP, last * STEP
     line = bar_lines(notes, max(last + 1, -(-notes.end // STEP)), 12)[1]
     bars = np.searchsorted(line, [first, last], side="right")
@@ -223,7 +223,7 @@ def _span(notes: Notes, first: int, last: int) -> Span:
 
 
 def _cut(notes: Notes, span: Span) -> Notes:
-    """All tracks of a stretch as a piece of its own, without labels."""
+    """Cuts all tracks of a span out of a piece, without labels."""
     near = STEP // 2
     rows = (notes.onset >= span.start - near) & (notes.onset <= span.end + near)
     onset = np.maximum(notes.onset[rows] - span.start, 0).astype(np.int32)
@@ -247,6 +247,6 @@ def _cut(notes: Notes, span: Span) -> Notes:
 
 
 def _clock(seconds: float) -> str:
-    """Minutes and seconds, as in 1:07."""
+    """Formats minutes and seconds, as in 1:07."""
     whole = int(seconds)
     return f"{whole // 60}:{whole % 60:02}"

@@ -1,10 +1,10 @@
 """Passages that a line of a piece shares with a line of training music.
 
-Runs of equal melodic intervals are where to begin (seed and extend; Altschul et al., "Basic local
-alignment search tool", 1990). Each tells by how much to transpose, how much longer the note values
-are and where both begin. Moved so, the notes of the one line lie on notes of the other, and the
-passage goes as far as they do: a note that has no partner takes `MISS` from a score to which each
-note with a partner adds one, and the passage is the stretch around the run with the best score.
+Runs of equal melodic intervals are the seeds (seed and extend; Altschul et al., "Basic local
+alignment search tool", 1990). Each gives a transposition, a factor of note values and both starts.
+After this transformation, each note of one line that lies on a note of the other adds one to a
+score, each other note costs `MISS`, and the passage is the stretch around the run with the best
+score.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from jaxmusic.data.lines import RUN, Lines, runs
 from jaxmusic.evaluate.copy_index import CopyIndex
 
 MISS = 2.0
-"""What a note without a partner costs: up to a third of a passage may be dropped or changed."""
+"""Cost of a note without a partner: up to a third of a passage may be missing or changed."""
 SEEDS, EACH = 64, 4
-"""Runs that passages are begun from, at most, and how many for one way to move the piece."""
+"""Most seeds of passages, in all and for one transformation."""
 COMMON = 4096
-"""A run of intervals that is found at more places than this says nothing and begins no passage."""
+"""Runs of intervals at more places than this are too common to be seeds."""
 STRETCH, UNEVEN = 4.0, 1.5
 """Factors by which note values may be longer or shorter: by ratios of the numbers 1 to 4, and by
 others."""
@@ -29,13 +29,13 @@ _SIMPLE = np.array(sorted({a / b for a in range(1, 5) for b in range(1, 5)}))
 
 
 class Way(NamedTuple):
-    """How a piece is to be moved so that it lies on training music.
+    """A transformation of a piece onto a training piece.
 
     Attributes:
       piece: number of the training piece.
       transposition: semitones from the piece up to the training piece.
       stretch: how many times as long note values are in the training piece.
-      shift: steps; the place of a note in the training piece is stretch * step + shift.
+      shift: steps; a note at `step` lies at stretch * step + shift in the training piece.
     """
 
     piece: int
@@ -48,9 +48,9 @@ class Passage(NamedTuple):
     """Notes of one line that lie on notes of one line of a training piece.
 
     Attributes:
-      way: how the line is moved.
+      way: transformation of the line.
       start, stop: onsets of the piece's lines, stop excluded.
-      partners: int64 [n], onsets of the training lines that were met, each once, ascending.
+      partners: int64 [n], matching onsets of the training lines, unique, ascending.
     """
 
     way: Way
@@ -67,7 +67,7 @@ class _Seed(NamedTuple):
 
 
 def passages(index: CopyIndex, lines: Lines) -> list[Passage]:
-    """Passages that lines share with the music of an index, the likeliest places tried."""
+    """Finds passages that lines share with the music of an index, from the likeliest seeds."""
     found: list[Passage] = []
     for seed in _seeds(index, lines):
         a, _ = seed.mine
@@ -82,7 +82,7 @@ def passages(index: CopyIndex, lines: Lines) -> list[Passage]:
 
 
 def _seeds(index: CopyIndex, lines: Lines) -> list[_Seed]:
-    """Equal stretches of intervals, of those places first that share the rarest runs."""
+    """Returns equal stretches of intervals, those with the rarest runs first."""
     start, hashes = runs(lines)
     c = index.columns
     low, high = (np.searchsorted(c.hash, hashes, side=side) for side in ("left", "right"))
@@ -109,7 +109,7 @@ def _seeds(index: CopyIndex, lines: Lines) -> list[_Seed]:
     first = np.flatnonzero(np.append(True, ~same))
     last = np.append(first[1:], len(mine)) - 1
     weight = np.add.reduceat(rare, first)
-    # Stretches of one copy that was altered here and there support one another, and so do those on
+    # Stretches of one altered copy support one another, and so do those on
     # one diagonal; of a diagonal one stretch is enough.
     key = (piece[first] << 16) + ((up[first] + 128) << 8) + np.rint(4 * stretch[first]).astype(int)
     group = np.unique(key, return_inverse=True)[1]
@@ -128,20 +128,20 @@ def _seeds(index: CopyIndex, lines: Lines) -> list[_Seed]:
 
 
 def _rank(key: np.ndarray) -> np.ndarray:
-    """How many equal keys stand right before each key."""
+    """Counts the equal keys right before each key."""
     first = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
     return np.arange(len(key)) - np.repeat(first, np.diff(first, append=len(key)))
 
 
 def _pieces_per_run(mine: np.ndarray, piece: np.ndarray) -> np.ndarray:
-    """In how many training pieces the run at each place is found; mine [S] ascends."""
+    """Counts the training pieces with the run at each position; mine [S] ascends."""
     pair, inverse = np.unique(mine * 2**31 + piece, return_inverse=True)
     run, count = np.unique(pair >> 31, return_counts=True)
     return count[np.searchsorted(run, pair >> 31)][inverse]
 
 
 def _extend(index: CopyIndex, lines: Lines, seed: _Seed) -> Passage | None:
-    """The passage around a seed; None where its rhythm is another."""
+    """Extends a seed to a passage; None if the rhythm differs."""
     piece = int(index.piece(np.array(seed.theirs[0])))
     base = int(index.columns.first[piece])
     source = index.lines([piece])
@@ -177,7 +177,7 @@ def _extend(index: CopyIndex, lines: Lines, seed: _Seed) -> Passage | None:
 
 
 def _one_track(lines: Lines, onset: int) -> slice:
-    """Onsets of the track that an onset is in."""
+    """Returns the onsets of the track of an onset."""
     low, high = (
         np.searchsorted(lines.track, lines.track[onset], side=s) for s in ("left", "right")
     )
@@ -185,7 +185,7 @@ def _one_track(lines: Lines, onset: int) -> slice:
 
 
 def _fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Stretch and shift that lead from steps x to steps y; simple ratios are taken as exact."""
+    """Fits stretch and shift from steps x to steps y; simple ratios are taken as exact."""
     stretch = float(np.polyfit(x, y, 1)[0]) if x[-1] > x[0] else 1.0
     near = float(_SIMPLE[np.argmin(np.abs(np.log(_SIMPLE / max(stretch, 1e-3))))])
     if abs(stretch / near - 1) < 0.03:
@@ -194,12 +194,12 @@ def _fit(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 
 def _allowed(stretch: float) -> bool:
-    """Tells whether note values may be this many times as long."""
+    """Returns whether this factor of note values is allowed."""
     return stretch in _SIMPLE or 1 / UNEVEN <= stretch <= UNEVEN
 
 
 def _stretch_around(hit: np.ndarray, a: int, b: int) -> tuple[int, int]:
-    """The stretch (stop excluded) with the best score that holds a to b (included)."""
+    """Returns the stretch (stop excluded) with the best score that contains a to b (included)."""
     score = np.where(hit, 1.0, -MISS)
     right = np.append(0, np.cumsum(score[b + 1 :]))
     left = np.append(0, np.cumsum(score[:a][::-1]))

@@ -1,6 +1,6 @@
-"""Statistics of pitch: which pitches a piece has, and how many sound at a time.
+"""Statistics of pitch: the pitches of a piece, and how many sound at a time.
 
-Drums have no pitch and are left aside. A piece without pitched notes has none of these.
+Drums are ignored. Without pitched notes, these statistics are undefined.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from jaxmusic.music.notes import Notes
 
 _MAJOR = (0, 2, 4, 5, 7, 9, 11)
 _SCALES = np.stack([np.isin(np.arange(12), np.add(_MAJOR, tonic) % 12) for tonic in range(12)])
-"""Bool [12, 12], tonic and pitch class. A natural minor scale has those of its relative major."""
+"""Bool [12, 12], tonic and pitch class; a natural minor scale is that of its relative major."""
 
 
 def pitch_class_entropy(notes: Notes) -> float | None:
-    """Entropy of the pitch classes, ``-sum p_c log2 p_c``, in bits: 0 to log2(12) = 3.585.
+    """Computes the pitch-class entropy, ``-sum p_c log2 p_c``, in bits: 0 to log2(12) = 3.585.
 
-    ``p_c`` is the share of notes of pitch class c, however long they are. Wu and Yang, "The Jazz
+    ``p_c`` is the share of notes of pitch class c, of any length. Wu and Yang, "The Jazz
     Transformer on the Front Line", 2020.
     """
     count = np.bincount(_pitches(notes) % 12, minlength=12)
@@ -28,7 +28,7 @@ def pitch_class_entropy(notes: Notes) -> float | None:
 
 
 def scale_consistency(notes: Notes) -> float | None:
-    """Largest share of notes within one scale, ``max_s sum_(c in s) p_c``: 7 / 12 to 1.
+    """Computes the largest share of notes in one scale, ``max_s sum_(c in s) p_c``: 7 / 12 to 1.
 
     Over the major and natural minor scales on all tonics, ``p_c`` as in `pitch_class_entropy`.
     Mogren, "C-RNN-GAN", 2016.
@@ -38,26 +38,26 @@ def scale_consistency(notes: Notes) -> float | None:
 
 
 def pitches(notes: Notes) -> float | None:
-    """Number of different pitches, 1 to 128. Yang and Lerch, 2020 (there PC)."""
+    """Counts the different pitches, 1 to 128. Yang and Lerch, 2020 (there PC)."""
     return float(len(np.unique(_pitches(notes)))) or None
 
 
 def pitch_classes(notes: Notes) -> float | None:
-    """Number of different pitch classes, 1 to 12. Dong et al., "MuseGAN", 2018 (there UPC)."""
+    """Counts the different pitch classes, 1 to 12. Dong et al., "MuseGAN", 2018 (there UPC)."""
     return float(len(np.unique(_pitches(notes) % 12))) or None
 
 
 def pitch_range(notes: Notes) -> float | None:
-    """Highest pitch less the lowest, in semitones, 0 to 127. Yang and Lerch, 2020 (there PR)."""
+    """Computes the range of pitches in semitones, 0 to 127. Yang and Lerch, 2020 (there PR)."""
     pitch = _pitches(notes)
     return float(pitch.max() - pitch.min()) if len(pitch) else None
 
 
 def polyphony(notes: Notes) -> float | None:
-    """Mean number of pitches that sound at a time, where any does: 1 to 128.
+    """Computes the mean number of sounding pitches, where any sound: 1 to 128.
 
-    ``sum_t n_t / #{t: n_t > 0}`` over ticks t, where ``n_t`` pitches sound; a pitch that two
-    instruments play counts once. Dong et al., "MusPy", 2020.
+    ``sum_t n_t / #{t: n_t > 0}`` over ticks t, where ``n_t`` pitches sound; a pitch of two
+    instruments counts once. Dong et al., "MusPy", 2020.
     """
     count, ticks = sounding(notes)
     heard = ticks[count > 0].sum()
@@ -65,7 +65,7 @@ def polyphony(notes: Notes) -> float | None:
 
 
 def polyphony_rate(notes: Notes, least: int = 2) -> float | None:
-    """Share of the piece's time in which several pitches sound, 0 to 1.
+    """Computes the share of time in which several pitches sound, 0 to 1.
 
     ``#{t: n_t >= least} / end``, with ``n_t`` as in `polyphony`. Dong et al., "MuseGAN", 2018.
 
@@ -78,7 +78,7 @@ def polyphony_rate(notes: Notes, least: int = 2) -> float | None:
 
 
 def sounding(notes: Notes) -> tuple[np.ndarray, np.ndarray]:
-    """Stretches with one number of sounding pitches: the numbers int64 [S], their ticks int64 [S].
+    """Returns numbers of sounding pitches (int64 [S]) and how long each lasts (ticks, int64 [S]).
 
     From the first pitched note to the end of the last.
     """
@@ -86,7 +86,7 @@ def sounding(notes: Notes) -> tuple[np.ndarray, np.ndarray]:
     if not chosen.any():
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     pitch, onset = notes.pitch[chosen].astype(np.int64), notes.onset[chosen].astype(np.int64)
-    # One pitch after the other on one line, so that notes of one pitch that meet become one.
+    # Pitch after pitch on one axis, so that adjacent notes of one pitch merge.
     span = int((onset + notes.duration[chosen]).max()) + 1
     start = pitch * span + onset
     order = np.argsort(start, kind="stable")
@@ -100,5 +100,5 @@ def sounding(notes: Notes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _pitches(notes: Notes) -> np.ndarray:
-    """Pitches of the notes that are no drum hits, int64."""
+    """Returns the pitches of the pitched notes, int64."""
     return notes.pitch[~notes.is_drum].astype(np.int64)

@@ -1,4 +1,4 @@
-"""Statistics of time: how dense a piece is, how long its notes are, and how alike its bars move.
+"""Statistics of time: density, note values, and similarity of the rhythm of bars.
 
 Drums count like all other notes, except where durations are compared. Onsets go to the nearest of
 12 steps in a quarter note, as in `jaxmusic.music.grid.quantise`.
@@ -19,7 +19,7 @@ _STEP = TICKS_PER_BEAT // STEPS_PER_BEAT
 _FOUR_QUARTERS = 4 * STEPS_PER_BEAT
 
 NOTE_VALUES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1, 3 / 2, 2, 3, 4)
-"""Lengths in quarter notes into which durations are sorted, in the order of the histograms."""
+"""Note values in quarter notes, in the order of the histograms."""
 NOTE_VALUE_NAMES = (
     *("32nd", "16th triplet", "16th", "8th triplet", "8th", "quarter triplet", "dotted 8th"),
     *("quarter", "dotted quarter", "half", "dotted half", "whole or longer"),
@@ -28,7 +28,7 @@ _BETWEEN_VALUES = np.sqrt(np.multiply(NOTE_VALUES[1:], NOTE_VALUES[:-1]))
 
 
 class Bars(NamedTuple):
-    """Where the notes of a piece begin.
+    """Onsets of a piece by bar.
 
     Attributes:
       line: int64 [B + 1], bar lines in steps.
@@ -42,7 +42,7 @@ class Bars(NamedTuple):
 
 
 def bars(notes: Notes, line: np.ndarray | None = None) -> Bars:
-    """The bars of an aligned piece, or those between the lines that are given.
+    """Returns the bars of an aligned piece, or those between given lines.
 
     Args:
       notes: an aligned piece.
@@ -57,22 +57,22 @@ def bars(notes: Notes, line: np.ndarray | None = None) -> Bars:
 
 
 def onset_steps(notes: Notes) -> np.ndarray:
-    """The step on which each note begins, int64 [N]."""
+    """Returns the step of each onset, int64 [N]."""
     return (notes.onset.astype(np.int64) + _STEP // 2) // _STEP
 
 
 def notes_per_second(notes: Notes) -> float | None:
-    """Notes in a second, ``N / seconds of the whole piece``: 0 or more."""
+    """Computes notes per second, ``N / seconds of the whole piece``: 0 or more."""
     return len(notes) / float(notes.seconds(notes.end)) if notes.end else None
 
 
 def notes_per_quarter(notes: Notes) -> float | None:
-    """Notes in a quarter note, ``N / quarter notes of the whole piece``: 0 or more."""
+    """Computes notes per quarter note, ``N / quarter notes of the whole piece``: 0 or more."""
     return len(notes) * TICKS_PER_BEAT / notes.end if notes.end else None
 
 
 def durations(notes: Notes) -> np.ndarray | None:
-    """Share of notes of each note value, float64 [12] with sum 1.
+    """Computes the share of notes of each note value, float64 [12] with sum 1.
 
     Each pitched note counts for the value in `NOTE_VALUES` that is nearest by ratio. After Yang and
     Lerch, 2020 (there NLH, on other values).
@@ -81,21 +81,21 @@ def durations(notes: Notes) -> np.ndarray | None:
 
 
 def inter_onsets(notes: Notes) -> np.ndarray | None:
-    """Share of the times from one onset to the next by note value, float64 [12] with sum 1.
+    """Computes the shares of note values among inter-onset times, float64 [12] with sum 1.
 
-    Between all different onset steps of the piece, of whatever instruments, sorted as in
+    Between all different onset steps of the piece, on any instrument, sorted as in
     `durations`. After Yang and Lerch, 2020 (there IOI, its mean).
     """
     return _note_values(np.diff(np.unique(onset_steps(notes))) / STEPS_PER_BEAT)
 
 
 def beat_positions(notes: Notes) -> np.ndarray | None:
-    """Share of notes that begin on each 12th of a quarter note, float64 [12] with sum 1."""
+    """Computes the share of notes on each 12th of a quarter note, float64 [12] with sum 1."""
     return _shares(onset_steps(notes) % STEPS_PER_BEAT, STEPS_PER_BEAT)
 
 
 def bar_positions(notes: Notes) -> np.ndarray | None:
-    """Share of notes that begin on each sixteenth of a bar of four quarters, float64 [16].
+    """Computes the share of notes on each sixteenth of a bar of four quarters, float64 [16].
 
     Its sum is 1. Each note counts for the nearest sixteenth; bars of other lengths are left out.
     """
@@ -106,7 +106,7 @@ def bar_positions(notes: Notes) -> np.ndarray | None:
 
 
 def groove_consistency(notes: Notes, line: np.ndarray | None = None) -> float | None:
-    """How alike neighbouring bars are in where notes begin, 0 to 1.
+    """Computes the similarity of the onsets of neighbouring bars, 0 to 1.
 
     The mean over neighbouring bars a and b of ``1 - sum_q |a_q - b_q| / Q``, where ``a_q`` is 1 if
     a note begins on step q of a bar of Q steps, and else 0. Bars of different lengths are not
@@ -124,7 +124,7 @@ def groove_consistency(notes: Notes, line: np.ndarray | None = None) -> float | 
 
 
 def groove_similarity(notes: Notes, line: np.ndarray | None = None) -> float | None:
-    """As `groove_consistency`, over all pairs of bars of one length. Wu and Yang, 2020."""
+    """Computes `groove_consistency` over all pairs of bars of one length. Wu and Yang, 2020."""
     if not len(notes):
         return None
     grooves = _grooves(bars(notes, line))
@@ -139,7 +139,7 @@ def groove_similarity(notes: Notes, line: np.ndarray | None = None) -> float | N
 
 
 def empty_beats(notes: Notes) -> float | None:
-    """Share of quarter notes of the piece in which nothing sounds, 0 to 1.
+    """Computes the share of silent quarter notes, 0 to 1.
 
     A note sounds from its onset to its end, end excluded; a drum hit as long as it is written. Dong
     et al., "Pypianoroll", 2018.
@@ -148,7 +148,7 @@ def empty_beats(notes: Notes) -> float | None:
 
 
 def empty_bars(notes: Notes, line: np.ndarray | None = None) -> float | None:
-    """Share of bars in which nothing sounds, 0 to 1, as in `empty_beats`.
+    """Computes the share of silent bars, 0 to 1, as in `empty_beats`.
 
     Dong et al., "MuseGAN", 2018.
 
@@ -160,14 +160,14 @@ def empty_bars(notes: Notes, line: np.ndarray | None = None) -> float | None:
 
 
 def _grooves(barred: Bars) -> list[np.ndarray]:
-    """Of each bar whether a note begins on each of its steps."""
+    """Marks the steps of each bar on which a note begins."""
     begins = np.zeros(barred.line[-1], bool)
     begins[barred.line[barred.bar] + barred.position] = True
     return np.split(begins, barred.line[1:-1])
 
 
 def _empty(notes: Notes, start: np.ndarray) -> float | None:
-    """Share of the stretches that begin at ticks [S], ascending from 0, in which nothing sounds."""
+    """Computes the share of silent stretches, which begin at ticks [S], ascending from 0."""
     if not notes.end:
         return None
     stop = notes.onset.astype(np.int64) + notes.duration
@@ -183,5 +183,5 @@ def _note_values(quarters: np.ndarray) -> np.ndarray | None:
 
 
 def _shares(kind: np.ndarray, kinds: int) -> np.ndarray | None:
-    """Share of each kind among numbers 0 to kinds - 1; None of nothing."""
+    """Computes the share of each of the numbers 0 to kinds - 1; None without numbers."""
     return np.bincount(kind, minlength=kinds) / len(kind) if len(kind) else None

@@ -25,9 +25,9 @@ from jaxmusic.models.params import Params
 TOGETHER = 4
 """Pieces whose rows are sorted by width together."""
 MOST_ROWS, MOST_PLACES = 4, 4096
-"""Rows that are read at once, at most, and places in them; a longer row is read alone."""
+"""Most rows in a batch, and most tokens; a longer row is read alone."""
 SHORTEST = 256
-"""Rows are padded to this width, or twice, four times ... as much, up to the context."""
+"""Rows are padded to this width times a power of two, up to the context."""
 
 
 class Scored(NamedTuple):
@@ -36,10 +36,10 @@ class Scored(NamedTuple):
     Attributes:
       nats: float32 [T], negative log-likelihood of each token.
       kind: int32 [T], its kind, an index into ``codec.vocabulary.names``.
-      bar: int32 [T], the bar it stands in, from 0; -1 in the header.
+      bar: int32 [T], its bar, from 0; -1 in the header.
       note: int32 [T], row of the note in the piece that it writes; -1 for none.
       notes: notes of the piece.
-      seconds: its length, by the tempos that its tokens say.
+      seconds: its length, by the tempos of its tokens.
       bars: number of bars (of a performance: seconds begun).
       styles: names of its styles.
     """
@@ -61,13 +61,13 @@ class Scored(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """How surprising a piece is to a model.
+    """Surprise of a piece under a model.
 
     Attributes:
       bits: negative log-likelihood of all its tokens, in bits.
       notes: notes after quantising.
       seconds: length of the piece.
-      semitones: how far it was moved, to C major or A minor, for a model that knows these alone.
+      semitones: transposition to C major or A minor, for a model of these keys.
       bits_per_note, bits_per_second: bits divided by these.
     """
 
@@ -92,12 +92,12 @@ class Scorer:
 
     Attributes:
       codec: makes tokens of pieces.
-      context: most tokens that the model sees at once; longer pieces are read in windows, see
+      context: most tokens in view of the model; longer pieces are read in windows, see
         `jaxmusic.evaluate.windows`.
     """
 
     def __init__(self, model: config.Model, params: Params, codec: Codec, context: int):
-        """Takes a model's configuration and its parameters by name."""
+        """Takes a model's configuration and parameters."""
         self.codec, self.context, self._params = codec, context, params
         # Rows have any width and the platform may be any.
         self._model = base.of(model).portable(model)
@@ -107,7 +107,7 @@ class Scorer:
         return next(self.score_all([piece]))
 
     def score_all(self, pieces: Iterable[Any]) -> Iterator[Scored]:
-        """Scores pieces, in their order; rows of several are read at once."""
+        """Scores pieces in order, with rows of several in a batch."""
         rest = iter(pieces)
         while some := list(islice(rest, TOGETHER)):
             readings = [windows.read(self.codec, piece, self.context) for piece in some]
@@ -131,12 +131,12 @@ class Scorer:
         return self.codec.note_index(piece, stream)[1:]
 
     def stream(self, tokens: np.ndarray) -> np.ndarray:
-        """Nats (float32 [T - 1]) of the tokens of a stream but the first, read as one row."""
+        """Computes nats (float32 [T - 1]) of all tokens of a stream after the first, in one row."""
         row = Row(self.codec.events(tokens[:-1]), tokens[1:], len(tokens) - 1)
         return self._nats([row])[0]
 
     def _nats(self, rows: list[Row]) -> list[np.ndarray]:
-        """Nats (float32 [L]) of all targets of each row."""
+        """Computes nats (float32 [L]) of all targets of each row."""
         by_width = defaultdict(list)
         for number, row in enumerate(rows):
             by_width[self._width(len(row.target))].append(number)

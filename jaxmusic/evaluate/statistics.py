@@ -1,8 +1,8 @@
-"""The statistics of music that there are, by name, and measuring pieces with them.
+"""The table of statistics of music, and measuring pieces with them.
 
-What each is exactly, and where it comes from, is said where it is computed: `pitch`, `rhythm`,
-`structure` and `sound` in this folder. None of them is better for being high or low; what counts
-is how near a set of pieces comes to another (`jaxmusic.evaluate.distance`).
+The modules `pitch`, `rhythm`, `structure` and `sound` define them and name their sources. None of
+them is better for being high or low; what counts is how near a set of pieces comes to another
+(`jaxmusic.evaluate.distance`).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Statistic:
     """A property of a piece, as a number or a histogram.
 
     Attributes:
-      title: what it is called in a report.
-      unit: its unit; empty of shares and counts.
+      title: its name in a report.
+      unit: its unit; empty for shares and counts.
       meaning: one plain sentence.
       of: computes it for an aligned piece.
-      kinds: names of the entries of a histogram; empty of a number.
+      kinds: names of the entries of a histogram; empty for a number.
     """
 
     title: str
@@ -196,7 +196,7 @@ STATISTICS: dict[str, Statistic] = {
 
 
 def measure(notes: Notes) -> dict[str, Value]:
-    """All `STATISTICS` of an aligned piece by name, None where one is not defined.
+    """Computes all `STATISTICS` of an aligned piece by name; None if undefined.
 
     Raises:
       UserError: the piece is not aligned.
@@ -206,7 +206,7 @@ def measure(notes: Notes) -> dict[str, Value]:
 
 
 def measure_all(pieces: Iterable[Notes], progress: bool = False) -> dict[str, list[Value]]:
-    """All `STATISTICS` by name of each of N pieces, in order; empty lists of no piece.
+    """Computes all `STATISTICS` by name for each of N pieces, in order.
 
     Args:
       pieces: aligned pieces.
@@ -221,10 +221,10 @@ def measure_all(pieces: Iterable[Notes], progress: bool = False) -> dict[str, li
 
 
 def mean_and_deviation(values: Sequence[Value]) -> tuple[Value, Value]:
-    """Mean and standard deviation over the pieces for which a statistic is defined.
+    """Computes mean and standard deviation over the pieces with a defined statistic.
 
     Returns:
-      Both None if there are none; the deviation (of the sample: n - 1) None of a single one.
+      Both None without pieces; the deviation (of the sample: n - 1) is None for a single one.
     """
     known = np.array([value for value in values if value is not None])
     if not len(known):

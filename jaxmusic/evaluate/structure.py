@@ -1,4 +1,4 @@
-"""Statistics of form: how far chords repeat, and how far passages come back."""
+"""Statistics of form: repetition of chords and of passages."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from jaxmusic.music import harmony
 from jaxmusic.music.notes import NO_CHORD, Notes
 
 SPANS = {"short": (3.0, 8.0), "medium": (8.0, 15.0), "long": (15.0, np.inf)}
-"""Lengths of passages in seconds, the second excluded, as Wu and Yang (2020) have them."""
+"""Lengths of passages in seconds, the second excluded, as in Wu and Yang (2020)."""
 _BLOCK = 4096
 
 
 def chord_irregularity(notes: Notes, chords: np.ndarray | None = None) -> float | None:
-    """Share of different ones among all runs of three chords that follow each other, 0 to 1.
+    """Computes the share of distinct ones among all chord trigrams, 0 to 1.
 
     ``#{(c_i, c_i+1, c_i+2)} / (n - 2)`` for the n chords of the piece, each named when it changes;
-    stretches without a chord are passed over. Low where a progression goes round, 1 where it never
-    does. Not defined for fewer than three chords. Wu and Yang, 2020.
+    stretches without a chord are skipped. Low for a repeated progression, 1 if no trigram
+    returns. Undefined for fewer than three chords. Wu and Yang, 2020.
 
     Args:
       notes: an aligned piece.
       chords: int [C], its chords in order, see `music.notes.NO_CHORD`. Without them they are
-        inferred from the notes, whatever the labels say, so that all pieces are measured alike.
+        inferred from the notes, not taken from labels, so that all pieces are measured alike.
     """
     if chords is None:
         chords = harmony.infer_chords(notes)[1]
@@ -38,14 +38,14 @@ def chord_irregularity(notes: Notes, chords: np.ndarray | None = None) -> float 
 
 
 def structureness(notes: Notes, span: str) -> float | None:
-    """How exactly passages of some length come back in a piece, 0 to 1.
+    """Measures how exactly passages of some length return in a piece, 0 to 1.
 
     With S the `self_similarity` of the bars, the mean over all lengths of n bars in the span, and
     for each over all passages of n bars that begin at bar a, of
     ``max_b (1 / n) sum_(k < n) S[a + k, b + k]`` over all b with ``|a - b| >= n``: the passage that
     resembles it most and does not overlap it. 1 if each passage is repeated note by note; it falls
-    with the length for the same piece. Not defined where no two passages of such a length fit into
-    the piece.
+    with the length for the same piece. Undefined if no two passages of such a length fit into the
+    piece.
 
     Wu and Yang (2020) ask the same of audio, by the fitness of the best passage in a scape plot of
     chroma (Mueller, Jiang and Grosche, 2013); notes are compared here, and all passages count.
@@ -72,18 +72,18 @@ def structureness(notes: Notes, span: str) -> float | None:
 
 
 def _best_matches(total: np.ndarray, n: int) -> float:
-    """Mean over passages of their largest sum with one that begins n bars away or further."""
+    """Averages the largest sum of each passage with one at least n bars away."""
     at = np.arange(len(total))
     best = np.where(np.abs(at[:, None] - at) >= n, total, -1.0).max(1)
-    return float(best[best >= 0].mean())  # from some in the middle no other is so far away
+    return float(best[best >= 0].mean())  # some in the middle have no other that far away
 
 
-@functools.lru_cache(maxsize=1)  # one piece's structure is asked for over one span after the other
+@functools.lru_cache(maxsize=1)  # the spans of one piece are computed one after the other
 def self_similarity(notes: Notes) -> np.ndarray:
-    """How alike each two bars of an aligned piece are, float32 [B, B], 0 to 1.
+    """Computes the similarity of all pairs of bars, float32 [B, B], 0 to 1.
 
     The Jaccard index ``|A & B| / |A | B|`` of the sets of (step from the bar line, pitch) of the
-    notes that begin in them, drums left aside; 0 for two silent bars.
+    notes that begin in them, without drums; 0 for two silent bars.
     """
     line, bar, position = rhythm.bars(notes)
     pitched = ~notes.is_drum

@@ -1,7 +1,7 @@
-"""Surprise: how improbable a line of notes is to somebody who knows other music.
+"""Surprise: improbability of a line of notes under a model of other music.
 
 An event is the interval to a note from the one before it, together with the ratio of the two times
-between onsets that meet there; neither transposition nor tempo changes it. Events follow a Markov
+between onsets that meet there, both invariant to transposition and tempo. Events follow a Markov
 model of order `ORDER`, whose probabilities are interpolated with those of the next lower order
 (MacKay and Peto, "A hierarchical Dirichlet language model", 1995)::
 
@@ -20,21 +20,21 @@ from jaxmusic.data.lines import Lines
 from jaxmusic.data.similarity import mixed
 
 ORDER = 3
-"""Events that the next one is expected from."""
+"""Order of the model: events of context."""
 PRIOR = 4.0
-"""How many events the next lower order is worth."""
+"""Weight of the next lower order in events."""
 EVENTS = 4096
-"""Number of events that there might be; an event that was never heard has 12 bits."""
+"""Number of possible events; an unseen event has 12 bits."""
 MOST = 8.0
 """Maximum bits of a note: a rhythm found nowhere else may be an error in beat tracking."""
 LONGEST = 96
-"""Steps between two onsets that are told apart, two bars of 4/4; longer ones count as this."""
+"""Longest distinct time between two onsets in steps, two bars of 4/4."""
 
 
 def grams(lines: Lines) -> np.ndarray:
-    """Hashes of the last 1 to `ORDER` + 1 events up to each note: uint64 [ORDER + 1, M].
+    """Computes hashes of the last 1 to `ORDER` + 1 events up to each note: uint64 [ORDER + 1, M].
 
-    0 stands where the line has fewer events before it: its first two notes have none.
+    0 if the line has fewer events before it; its first two notes have none.
     """
     count = len(lines.step)
     out = np.zeros((ORDER + 1, count), np.uint64)
@@ -55,7 +55,7 @@ def grams(lines: Lines) -> np.ndarray:
 
 
 class Counts(NamedTuple):
-    """How often the events of some music follow one another.
+    """Counts of sequences of events in some music.
 
     Attributes:
       gram: uint64 [G], hashes of 1 to `ORDER` + 1 events, ascending.
@@ -74,7 +74,7 @@ class Counts(NamedTuple):
         return cls(gram, times.astype(np.uint32), np.array([np.count_nonzero(found[0])]))
 
     def look_up(self, gram: np.ndarray) -> np.ndarray:
-        """Counts of grams of any shape, 0 for those that do not occur (int64)."""
+        """Returns counts of grams of any shape, 0 for unseen ones (int64)."""
         if not len(self.gram):
             return np.zeros(gram.shape, np.int64)
         at = np.minimum(np.searchsorted(self.gram, gram), len(self.gram) - 1)
@@ -82,12 +82,12 @@ class Counts(NamedTuple):
 
 
 def bits(found: np.ndarray, music: Counts, without: Counts) -> np.ndarray:
-    """Surprise of each note in bits: -log2 of its probability, `MOST` at most (float64 [M]).
+    """Computes the surprise of each note in bits, at most `MOST` (float64 [M]).
 
     Args:
       found: `grams` of the lines.
-      music: counts of all music that is known.
-      without: counts of music that is part of it but is to be left out.
+      music: counts of all music.
+      without: counts of the part of it to leave out.
 
     Returns:
       0 for the first two notes of a line, which have no event.

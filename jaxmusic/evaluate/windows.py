@@ -1,11 +1,11 @@
-"""Windows: how a piece that is longer than a model's context is read, each token scored once.
+"""Windows: reading pieces longer than a model's context, scoring each token once.
 
-A window is a part of the piece as training rows have it: a header with the state in force, then
-bars. The first one is scored whole; of the others the bars that no window before them had, and at
-least half of the context stands before these. The last window reaches back as far as it can.
+A window is a part of the piece as in training rows: a header with the state in force, then bars.
+The first one is scored whole, the others in the bars that no earlier window had, which at least
+half of the context precedes. The last window reaches back as far as it can.
 
-Where bars are so long that a window which opens at a bar line could score less than a quarter of
-its places, a row opens with the header and continues in the middle of a bar. Nothing is left out.
+If bars are so long that a window from a bar line could score less than a quarter of its positions,
+a row opens with the header and continues inside a bar. Every token is scored.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from jaxmusic.core.events import Events
 
 
 class Row(NamedTuple):
-    """What a model reads at once.
+    """One row for a model.
 
     Attributes:
-      events: int32 [L] each, at most as many as the context has places.
+      events: int32 [L] each, L at most the context.
       target: int32 [L], the token that follows each.
-      scored: how many targets count, which are the last ones.
+      scored: number of targets that count, the last ones.
     """
 
     events: Events
@@ -37,9 +37,9 @@ class Reading(NamedTuple):
     """A piece as rows.
 
     Attributes:
-      rows: their scored targets, one after another, are the tokens.
-      token: int32 [T], the stream of the piece without the token that opens it.
-      bar: int32 [T], number of the bar that each stands in, from 0; -1 in the header.
+      rows: rows whose scored targets, concatenated, are the tokens.
+      token: int32 [T], the stream of the piece after its first token.
+      bar: int32 [T], bar of each token, from 0; -1 in the header.
     """
 
     rows: list[Row]
@@ -71,17 +71,17 @@ def read(codec: Codec, piece: Any, context: int) -> Reading:
 
 
 def _parts(codec: Codec, tokens: np.ndarray, sizes: np.ndarray) -> tuple[int, int]:
-    """Tokens of the header of a stream, and after its last bar."""
+    """Counts the tokens of the header of a stream and after its last bar."""
     ends = int(tokens[-1] == codec.vocabulary.start["eos"])
     return len(tokens) - ends - int(sizes[1:].sum()), ends
 
 
 def plan(sizes: np.ndarray, context: int) -> list[tuple[int, int, int]]:
-    """Windows of a piece: the bar that each opens with, its first new bar, and its end.
+    """Divides a piece into windows: first bar, first new bar and end of each.
 
     Args:
       sizes: int [B + 1], bounds of the tokens of a header and of each bar, see `Codec.sizes`.
-      context: places in a row.
+      context: tokens of a row.
     """
     total = np.concatenate([[0], np.cumsum(sizes[1:], dtype=np.int64)])
     room, count = max(context - int(sizes[0]), 1), len(total) - 1
@@ -102,7 +102,7 @@ def plan(sizes: np.ndarray, context: int) -> list[tuple[int, int, int]]:
 def _rows(
     codec: Codec, tokens: np.ndarray, header: int, before: int, context: int
 ) -> Iterator[Row]:
-    """Rows of one stream, of which the tokens from `before` on are scored."""
+    """Makes rows of one stream that score the tokens from `before` on."""
     events, target = codec.events(tokens[:-1]), tokens[1:]
     length, at = len(target), before - 1
     header = min(header, context // 2)

@@ -1,9 +1,8 @@
-"""Controls taken from real songs, and the figures that say whether a piece follows them.
+"""Controls taken from real songs, and figures for how well a piece follows them.
 
-A control has one or more figures, the first of which is the one to look at. A figure of a piece is
-computed from its notes and the wish's truth by `jaxmusic.evaluate.adherence`; key and chords are
-inferred from notes, so that what they reach stands beside what the finder reaches on songs whose
-keys and chords are known (`finder`).
+A control has one or more figures; the first is the main one. `jaxmusic.evaluate.adherence` computes
+the figures of a piece from its notes and the wish's truth. Key and chords are inferred from notes,
+so compare their figures with those of `finder` on songs with known keys and chords.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ from jaxmusic.music.piece import PITCHED_SLOTS
 
 WITHIN_SECONDS, WITHIN_TEMPO = 0.05, 0.01
 BARS = 8
-"""Bars of a song whose chords are asked for."""
+"""Bars of chords taken from a song."""
 LEARNED = ("key", "density", "chords")
-"""Controls that a model keeps as well as it has learned to; the others hold by construction."""
+"""Controls that a model follows as far as it has learned; the others hold by construction."""
 
 
 class Wish(NamedTuple):
-    """Something asked for.
+    """A control with its value.
 
     Attributes:
       fields: fields of `jaxmusic.config.Controls`.
-      truth: what they mean, as the figures of `FIGURES` take it.
+      truth: their meaning, for the figures of `FIGURES`.
     """
 
     fields: dict[str, Any]
@@ -44,12 +43,12 @@ class Wish(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A figure of one piece against a wish's truth.
+    """A figure of a piece and a wish's truth.
 
     Attributes:
-      name: what it is called in a table.
-      of: computes it; None where the piece has none.
-      combine: of the figures of several pieces, makes the one that is told.
+      name: its name in a table.
+      of: computes it; None if it is undefined.
+      combine: reduces the figures of several pieces to one.
     """
 
     name: str
@@ -57,27 +56,27 @@ class Figure(NamedTuple):
     combine: Callable[[Any], Any] = np.mean
 
     def over(self, pairs: Iterable[tuple[Notes, Any]]) -> tuple[float | None, int]:
-        """The figure of pieces and truths, None where no piece has one, and how many have."""
+        """Reduces the figure over pieces (None if undefined), and counts the defined ones."""
         values = [self.of(notes, truth) for notes, truth in pairs]
         known = [value for value in values if value is not None]
         return (float(self.combine(known)) if known else None), len(known)
 
 
 def tempo(qpm: float) -> Wish:
-    """A tempo in quarter notes per minute."""
+    """Asks for a tempo in quarter notes per minute."""
     return Wish({"tempo": qpm}, qpm)
 
 
 def meter(num: int, den: int) -> Wish:
-    """A time signature."""
+    """Asks for a time signature."""
     return Wish({"meter": f"{num}/{den}"}, (num, den))
 
 
 def instruments(programs: Iterable[int]) -> Wish:
-    """General MIDI programs, and `jaxmusic.data.facts.DRUMS` for drums; each of them and no other.
+    """Asks for General MIDI programs, and `jaxmusic.data.facts.DRUMS` for drums, and no others.
 
-    A program that comes several times is asked for as so many instruments, as of a song with a
-    track for each hand: a model that has learned from such songs plays something else on one.
+    A repeated program asks for several instruments, as in a song with a track for each hand, which
+    a model trained on such songs plays differently from one.
     """
     count = collections.Counter(programs)
     names = [
@@ -88,12 +87,12 @@ def instruments(programs: Iterable[int]) -> Wish:
 
 
 def key(number: int) -> Wish:
-    """A key: tonic + 12 if minor."""
+    """Asks for a key: tonic + 12 if minor."""
     return Wish({"key": PITCH_NAMES[number % 12] + ("m" if number >= 12 else "")}, number)
 
 
 def chords(half_bars: Sequence[int] | np.ndarray) -> Wish:
-    """A progression: chords (see `music.notes.NO_CHORD`) of half bars, int [2 B], B >= 1."""
+    """Asks for chords (see `music.notes.NO_CHORD`) of half bars, int [2 B], B >= 1."""
     symbols = [chord_symbol(int(chord)) for chord in half_bars]
     bars = [[a] if a == b else [a, b] for a, b in zip(symbols[::2], symbols[1::2])]
     if all(len(bar) == 1 for bar in bars):
@@ -104,21 +103,21 @@ def chords(half_bars: Sequence[int] | np.ndarray) -> Wish:
 
 
 def density(per_quarter: float) -> Wish:
-    """Notes per quarter note."""
+    """Asks for notes per quarter note."""
     return Wish({"density": per_quarter}, per_quarter)
 
 
 def duration(seconds: float) -> Wish:
-    """A length in seconds."""
+    """Asks for a length in seconds."""
     return Wish({"duration": seconds}, seconds)
 
 
 def of_song(notes: Notes) -> dict[str, Wish]:
-    """What one would ask for to get a piece like a song, by control, without its length.
+    """Returns wishes for a piece like a song, by control, without its length.
 
-    Tempo, meter, instruments and density are read off the notes, key and chords off the labels;
-    what is not there is not asked for. Chords are those of the first `BARS` bars from the first
-    chord on, as far as they are known.
+    Tempo, meter, instruments and density come from the notes, key and chords from the labels if
+    there are any. Chords are those of the first `BARS` bars from the first chord on, as far as
+    they are known.
 
     Args:
       notes: an aligned song (`jaxmusic.music.beats.align`) that has notes.
@@ -145,9 +144,9 @@ def of_song(notes: Notes) -> dict[str, Wish]:
 
 
 def finder(control: str, songs: Iterable[Notes]) -> list[float | None]:
-    """What each of a control's `FIGURES` finds in songs whose key or chords are labelled.
+    """Computes a control's `FIGURES` on songs with labelled keys or chords.
 
-    The finder sees their notes alone. What it misses of songs, it misses of composed pieces too.
+    The finder sees only their notes; it makes similar errors on composed pieces.
 
     Args:
       control: ``key`` or ``chords``.
@@ -161,8 +160,8 @@ def finder(control: str, songs: Iterable[Notes]) -> list[float | None]:
 def annotated(control: str, songs: Sequence[Notes]) -> list[Notes]:
     """Returns the songs whose key or chord labels do not come from our own chord recogniser.
 
-    A dataset does not say where its labels are from. If those of all songs are, to the tick, what
-    `music.harmony` finds in the notes, they were found there, and tell nothing of the finder.
+    Datasets do not record the origin of labels. If those of all songs equal, to the tick, the ones
+    that `music.harmony` infers, they were inferred and cannot test the finder.
 
     Args:
       control: ``key`` or ``chords``.
