@@ -1,4 +1,4 @@
-"""Adapters: which parameters a run trains, and how they and the frozen ones make a model.
+"""Adapters: the parameters that a run trains, and merging them with frozen ones.
 
 An adapter works on parameters as a flat dictionary. It is one class and one line in `ADAPTERS`; its
 configuration is a dataclass in `jaxmusic.config`, a member of the union `config.Adapter`.
@@ -17,20 +17,19 @@ from jaxmusic.models.params import Params
 
 
 class Adapter(Protocol):
-    """Parameters that are trained beside a base that is not.
+    """Trainable parameters beside a frozen base.
 
     Attributes:
-      has_base: whether the parameters of the model are frozen; False where they are trained
-        themselves.
+      has_base: whether the parameters of the model are frozen; False if they are trained.
     """
 
     has_base: bool
 
     def init(self, params: Params, key: jax.Array) -> Params:
-        """Makes the first values of what is trained, from the parameters of the base."""
+        """Initialises the trainable parameters from those of the base."""
 
     def axes(self, axes: Mapping[str, Axes]) -> dict[str, Axes]:
-        """Returns the names of the axes of what is trained, from those of the base."""
+        """Returns the axes of the trainable parameters from those of the base."""
 
     def merge(self, base: Params, trained: Params) -> Params:
         """Returns the parameters of the whole model; differentiable in `trained`."""
@@ -42,7 +41,7 @@ class Full:
     has_base = False
 
     def __init__(self, config: configs.Full):
-        """Takes its settings, of which there are none."""
+        """Takes its configuration."""
 
     def init(self, params: Params, key: jax.Array) -> Params:
         """Returns the parameters of the model."""
@@ -53,7 +52,7 @@ class Full:
         return dict(axes)
 
     def merge(self, base: Params, trained: Params) -> Params:
-        """Returns what is trained."""
+        """Returns the trained parameters."""
         return trained
 
 
@@ -62,5 +61,5 @@ ADAPTERS: dict[str, Callable[[Any], Adapter]] = {configs.Full.KIND: Full}
 
 
 def of(config: configs.Adapter) -> Adapter:
-    """Makes the adapter of a configuration; raises UserError where a setting is impossible."""
+    """Makes the adapter of a configuration; raises UserError on an impossible setting."""
     return ADAPTERS[config.KIND](config)

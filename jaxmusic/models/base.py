@@ -1,7 +1,7 @@
-"""Families of models: what each has to offer, and the table of them.
+"""Families of models: their protocol and their table.
 
 Everything outside this room reaches a network through `of(config)`. A family is a module whose
-functions fulfil `Family`; its configuration is a dataclass in `jaxmusic.config`, one member of the
+functions implement `Family`; its configuration is a dataclass in `jaxmusic.config`, a member of the
 union `config.Model`, with the name of the family as `KIND`.
 """
 
@@ -21,10 +21,10 @@ from jaxmusic.models.params import Output, Params
 
 
 class Family(Protocol):
-    """A family of token models: events in, logits of the next token out.
+    """A family of token models, from events to logits of the next token.
 
-    Parameters are a flat dictionary of arrays. Decoding works on a state, a pytree of the family's
-    own: `feed` reads events into it, `mark` and `rewind` take some rows back to an earlier moment.
+    Parameters are a flat dictionary of arrays. Decoding works on a state, a pytree of the
+    family: `feed` reads events, `mark` and `rewind` return some rows to an earlier position.
     """
 
     def check(self, config: Any, context: int | None = None, layout: Layout | None = None) -> None:
@@ -35,7 +35,7 @@ class Family(Protocol):
         """
 
     def init(self, config: Any, vocab_size: int, seed: int) -> Params:
-        """Makes new parameters; under `jax.jit` with `out_shardings` where they will live."""
+        """Makes new parameters; call it under `jax.jit` with their `out_shardings`."""
 
     def axes(self, config: Any, vocab_size: int) -> dict[str, Axes]:
         """Returns the names of the axes of each parameter.
@@ -61,10 +61,10 @@ class Family(Protocol):
           params: the parameters by name.
           config: shape of the model.
           events: int32 [B, T] each.
-          segment: int32 [B, T]; nothing passes from one segment to another, nor backwards.
+          segment: int32 [B, T]; nothing flows between segments or backwards.
           key: switches dropout on.
           layout: the mesh that the program is for; None for one device.
-          want: what is returned besides the logits; "hidden" for the activations after each layer.
+          want: extra outputs; "hidden" for the activations after each layer.
         """
 
     def portable(self, config: Any) -> Any:
@@ -74,13 +74,13 @@ class Family(Protocol):
         """Returns the floating-point operations of training on one token."""
 
     def costs(self, config: Any, vocab_size: int, context: int, split: Split) -> Costs:
-        """Estimates what training on a token costs a device beside its operations."""
+        """Estimates other costs of training on a token on a device."""
 
     def lighter(self, config: Any) -> Any:
-        """Returns the same model keeping less for the backward pass; None if there is none."""
+        """Returns the model with less kept for the backward pass; None if there is none."""
 
     def prepare(self, config: Any, params: Params) -> Any:
-        """Returns the parameters as decoding wants them."""
+        """Returns the parameters in the layout of decoding."""
 
     def begin(self, config: Any, rows: int, length: int) -> Any:
         """Makes the state of `rows` empty streams.
@@ -88,7 +88,7 @@ class Family(Protocol):
         Args:
           config: shape of the model.
           rows: number of streams.
-          length: events for which there is room; `grow` makes more.
+          length: capacity in events; `grow` extends it.
         """
 
     def feed(
@@ -107,23 +107,21 @@ class Family(Protocol):
           weights: from `prepare`.
           state: from `begin` or the last `feed`.
           events: int32 [B, S] each.
-          count: int32 [], how many of them are read, the first ones; None for all. What follows is
-            padding.
-          keep: bool [B, S], False where a row skips an event as if it were not there; None keeps
-            all.
+          count: int32 [], number of events to read; None for all. The rest is padding.
+          keep: bool [B, S], False where a row skips an event; None keeps all.
 
         Returns:
           Float32 logits [B, V] of the token after the last event read, and the new state.
         """
 
     def grow(self, state: Any, length: int) -> Any:
-        """Returns the state with room for `length` events."""
+        """Returns the state with capacity for `length` events."""
 
     def mark(self, state: Any) -> Any:
-        """Returns what `rewind` needs to return to this moment; rows are the first axis."""
+        """Returns a mark for `rewind`, with rows as the first axis."""
 
     def rewind(self, state: Any, mark: Any, rows: jax.Array) -> Any:
-        """Takes back what some rows (bool [B]) have read since a mark."""
+        """Undoes what some rows (bool [B]) have read since a mark."""
 
 
 FAMILIES: dict[str, Family] = {

@@ -1,4 +1,4 @@
-"""What a model costs beside its floating-point operations, for planning runs on other hardware."""
+"""Costs of a model beside its FLOPs, for planning runs on other hardware."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from jaxmusic.models.attention import kernels
 from jaxmusic.models.remat import POLICIES
 
 _REPEATED = {"splash": 1.5, "flash": 1.5, "chunked": 0.5, "plain": 0.0}
-"""Products of attention that the backward pass of a kernel repeats, as a share of those of the
-forward pass: the scores once (Dao et al. 2022); splash and flash take the gradients of queries and
-of keys in two kernels, and each computes the scores and their gradients for itself."""
+"""Attention products that the backward pass of a kernel repeats, as a share of the forward pass:
+the scores once (Dao et al. 2022); splash and flash compute the gradients of queries and of keys in
+two kernels, each with its own scores and their gradients."""
 
 
 class Split(NamedTuple):
-    """The hardware, as far as the costs of a device depend on it.
+    """Hardware properties that affect the costs of a device.
 
     Attributes:
       platform: cpu, gpu or tpu.
@@ -32,9 +32,9 @@ class Costs(NamedTuple):
     Attributes:
       activations: numbers kept for the backward pass, and those of one layer with its gradients.
       moved: numbers that the layers read and write in both passes.
-      repeated: floating-point operations that are made twice to save memory.
-      gathered: share of the parameters that a device holds whole at one time.
-      settings: what the figures depend on, by name, to be shown.
+      repeated: floating-point operations of recomputation.
+      gathered: share of the parameters that a device holds unsharded at one time.
+      settings: settings that affect the figures, by name, for display.
     """
 
     activations: float
@@ -86,6 +86,6 @@ def transformer(
 
 
 def lighter(remat: str) -> str | None:
-    """Returns the next policy of rematerialisation, which keeps less; None after the last."""
+    """Returns the next rematerialisation policy, which keeps less; None after the last."""
     policies = list(POLICIES)
     return next(iter(policies[policies.index(remat) + 1 :]), None)

@@ -1,6 +1,6 @@
 """Decoding with the Transformer: a cache of keys and values, a few events at a time.
 
-Weights are taken apart once (`prepare`): a scan over stacked layers would copy every layer's
+Weights are unstacked once (`prepare`): a scan over stacked layers would copy every layer's
 weights out of the stack for each token.
 """
 
@@ -21,14 +21,13 @@ from jaxmusic.models.params import Params
 
 
 class Cache(NamedTuple):
-    """Keys and values of what was read so far.
+    """Cached keys and values.
 
     Attributes:
-      k, v: for each layer [B Hkv, length, D]. The shape is that of the products they go into: with
-        anything between the update and the product, XLA:CPU would copy the whole cache for every
-        token.
-      place: int32 [B], events read by each row, and so where its next one is written. Writes at
-        places of their own take XLA:CPU no longer than one slice for all rows.
+      k, v: for each layer [B Hkv, length, D], the shape of their products: with any operation
+        between update and product, XLA:CPU would copy the whole cache for every token.
+      place: int32 [B], events read by each row, the position of its next one. On XLA:CPU,
+        scattered writes take no longer than one slice for all rows.
     """
 
     k: tuple[jax.Array, ...]
@@ -43,13 +42,13 @@ FEW_ROWS = 8
 
 
 class Weights(NamedTuple):
-    """The parameters as decoding wants them; matrices are [P, in, out / P], see `blocks`.
+    """The parameters in the layout of decoding; matrices are [P, in, out / P], see `blocks`.
 
     Attributes:
       tables: embeddings of token, position, slot and pitch.
       layers: a dictionary of matrices and norms for each layer.
       norm: scale of the last norm.
-      output: the token embedding turned round, from E to V.
+      output: the transposed token embedding, from E to V.
     """
 
     tables: tuple[jax.Array, ...]
@@ -102,7 +101,7 @@ def blocks(matrix: jax.Array) -> jax.Array:
 
 
 def product(x: jax.Array, matrix: jax.Array, dtype: Any = None) -> jax.Array:
-    """x [..., in] times a matrix in `blocks`: [..., out] in dtype, that of x if None."""
+    """Multiplies x [..., in] by a matrix in `blocks`: [..., out] in dtype, that of x if None."""
     parts, wide, _ = matrix.shape
     rows = x.reshape(-1, wide)
     if len(rows) > FEW_ROWS:
@@ -125,7 +124,7 @@ def begin(config: configs.Transformer, rows: int, length: int) -> Cache:
 
 
 def grow(cache: Cache, length: int) -> Cache:
-    """Returns the same cache with room for `length` events.
+    """Returns the cache with capacity for `length` events.
 
     A step reads the whole cache: long pieces are sampled fastest in loops over caches of
     increasing length.
@@ -149,7 +148,7 @@ def feed(
     keep = jnp.ones((rows, size), bool) if keep is None else keep
     keep &= jnp.arange(size) < number
     place = cache.place[:, None] + jnp.cumsum(keep, axis=1, dtype=jnp.int32) - 1
-    # What a row skips is written past the end of the cache, which drops it.
+    # Skipped events are written past the end of the cache, which drops them.
     target = jnp.repeat(jnp.where(keep, place, length), config.kv_heads, axis=0)
     group = jnp.arange(len(target))[:, None]
     seen = jnp.repeat(place, config.kv_heads, axis=0)
@@ -177,19 +176,19 @@ def feed(
 
 
 def mark(cache: Cache) -> jax.Array:
-    """Returns the present moment of each row (int32 [B]), to which `rewind` goes back."""
+    """Returns the position of each row (int32 [B]) for `rewind`."""
     return cache.place
 
 
 def rewind(cache: Cache, mark: jax.Array, rows: jax.Array) -> Cache:
-    """Takes back what some rows (bool [B]) have read since a mark."""
+    """Undoes what some rows (bool [B]) have read since a mark."""
     return cache._replace(place=jnp.where(rows, mark, cache.place))
 
 
 def _attend(q: jax.Array, k: jax.Array, v: jax.Array, place: jax.Array) -> jax.Array:
-    """Attention [G, Q, D] of queries [G, Q, D] to keys and values [G, length, D].
+    """Computes attention [G, Q, D] of queries [G, Q, D] to keys and values [G, length, D].
 
-    Query i of a group sees the places up to that of event i % S, of which `place` is int32 [G, S].
+    Query i of a group sees positions up to that of event i % S, which is in `place`, int32 [G, S].
     """
     place = jnp.tile(place, (1, q.shape[1] // place.shape[1]))
     scores = jnp.einsum("gqd,gkd->gqk", q, k.astype(q.dtype), preferred_element_type=wide(q.dtype))
@@ -211,7 +210,7 @@ def _split(
     w: dict[str, jax.Array],
     rope: tuple[jax.Array, jax.Array],
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Scaled queries [B Hkv, H / Hkv S, D], and keys and values [B Hkv, S, D]."""
+    """Returns scaled queries [B Hkv, H / Hkv S, D], and keys and values [B Hkv, S, D]."""
     heads = joined.reshape(*joined.shape[:2], -1, config.head_dim).transpose(0, 2, 1, 3)
     q, k, v = jnp.split(heads, [config.heads, config.heads + config.kv_heads], axis=1)
     q = position.apply_rope(rms_norm(q, w["query_norm"]), rope)

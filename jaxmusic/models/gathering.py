@@ -1,8 +1,8 @@
-"""Parameters made whole where they are used: the traffic of fully sharded data parallelism.
+"""Gathering of sharded parameters where they are used, as in fully sharded data parallelism.
 
-Every device keeps a share of each parameter. A layer gathers its matrices in the type that it
-computes in, uses them and forgets them; the backward pass gathers them again, and adds the
-gradients of all devices up in that type, each device getting the sums for its own share alone
+Every device keeps a shard of each parameter. A layer gathers its matrices in the type that it
+computes in, uses and frees them; the backward pass gathers them again, and reduce-scatters the
+gradients in that type
 (Rajbhandari et al. 2020, "ZeRO", stage 3; Zhao et al. 2023, "PyTorch FSDP").
 """
 
@@ -17,10 +17,10 @@ from jaxmusic.models.layout import Axes, Layout
 
 
 def gathered(weight: jax.Array, axes: Axes, dtype: Any, layout: Layout | None) -> jax.Array:
-    """A parameter in the type of a computation, with its axis `embed` whole on every device.
+    """Returns a parameter in the type of a computation, gathered along its axis `embed`.
 
-    Left to itself the compiler may gather before the cast, gather twice for two products, or give
-    every device the sums of whole gradients to cut its share from: up to twice the bytes each.
+    Without this, the compiler may gather before the cast, gather twice for two products, or
+    all-reduce whole gradients: up to twice the bytes each.
 
     Args:
       weight: the parameter, split over the mesh.
@@ -35,14 +35,14 @@ def gathered(weight: jax.Array, axes: Axes, dtype: Any, layout: Layout | None) -
 
     @jax.custom_vjp
     def gather(weight: jax.Array) -> jax.Array:
-        # Laid out before as well as after: the cast is made of the share, not of the whole.
+        # Constrained before and after, so that the shard is cast, not the whole.
         return layout.constrain(layout.constrain(weight.astype(dtype), axes), whole)
 
     def forward(weight: jax.Array) -> tuple[jax.Array, None]:
         return gather(weight), None
 
     def backward(_: None, change: jax.Array) -> tuple[jax.Array]:
-        # XLA:TPU adds up and scatters along the first axis only; along others it adds up whole
+        # XLA:TPU reduce-scatters along the first axis only; along others it all-reduces whole
         # gradients, which takes twice the traffic.
         first = jnp.moveaxis(change, place, 0)
         share = layout.constrain(first, (axes[place], *axes[:place], *axes[place + 1 :]))

@@ -13,14 +13,14 @@ from jaxmusic.core.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
 from jaxmusic.models.numerics import wide
 
 EMBEDDING_STD = 0.02
-"""Spread of the embeddings at the start: small, as the output weights are the same matrix."""
+"""Initial deviation of the embeddings: small, because the output weights are the same matrix."""
 
 DTYPES = ("float32", "bfloat16", "float64")
-"""What `config.Model.dtype` may be; float64 is for tests, and needs jax_enable_x64."""
+"""Values of `dtype`; float64 is for tests, and needs jax_enable_x64."""
 
 
 def rms_norm(x: jax.Array, scale: jax.Array) -> jax.Array:
-    """x / RMS(x) * scale over the last axis, computed in float32 (Zhang and Sennrich 2019)."""
+    """Computes x / RMS(x) * scale over the last axis in float32 (Zhang and Sennrich 2019)."""
     exact = x.astype(wide(x.dtype))
     inverse = jax.lax.rsqrt(jnp.mean(exact * exact, axis=-1, keepdims=True) + 1e-6)
     return (exact * inverse * scale).astype(x.dtype)
@@ -34,10 +34,10 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
 
 
 def project(x: jax.Array, weights: jax.Array) -> jax.Array:
-    """x [B, T, E] times weights [E, ...] in the type of x: [B, T, ...].
+    """Multiplies x [B, T, E] by weights [E, ...] in the type of x: [B, T, ...].
 
-    The product is taken of two matrices: on more axes XLA:CPU would copy transposed operands in
-    the backward pass.
+    The product has two matrices: with more axes XLA:CPU copies transposed operands in the backward
+    pass.
     """
     batch, length, width = x.shape
     product = x.reshape(-1, width) @ weights.reshape(width, -1).astype(x.dtype)

@@ -1,4 +1,4 @@
-"""Where a program's arrays lie, as far as a model has to know."""
+"""Activation sharding as seen by a model."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 Axes = tuple[str | None, ...]
-"""Name of each axis of an array, a field of `models.sharding.ShardingRules`; None for one that is
-never split."""
+"""Names of the axes of an array, fields of `models.sharding.ShardingRules`; None is never split."""
 
 
 class Split(Protocol):
-    """Says which axes of the mesh split the named axes of an array."""
+    """Maps the named axes of an array to axes of the mesh."""
 
     def __call__(self, axes: Axes, *, shape: tuple[int, ...] | None = None) -> PartitionSpec:
-        """The partition; raises UserError if a shape is given that does not divide."""
+        """Returns the partition; raises UserError if a given shape does not divide."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """A mesh, and how arrays with named axes are split over it.
+    """A mesh and the partition of named axes over it.
 
-    A model knows the axes batch, sequence, heads, kv_heads and vocab of its activations; which axes
-    of the mesh they lie on is decided outside of it.
+    A model names the axes batch, sequence, heads, kv_heads and vocab of its activations; the layout
+    maps them to axes of the mesh.
 
     Attributes:
-      mesh: the devices that the program is for; they need not be those of this machine.
+      mesh: the devices of the program, not necessarily of this machine.
       split: partition of an array by the names of its axes.
     """
 
@@ -37,7 +36,7 @@ class Layout:
 
     @property
     def platform(self) -> str:
-        """cpu, gpu or tpu."""
+        """Platform of the mesh: cpu, gpu or tpu."""
         return self.mesh.devices.flat[0].platform
 
     def over(self, axis: str) -> tuple[str, ...]:
@@ -54,10 +53,10 @@ class Layout:
         return ways
 
     def constrain(self, x: jax.Array, axes: Axes) -> jax.Array:
-        """Lays an activation out over the mesh."""
+        """Constrains the sharding of an activation."""
         return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, self.split(axes)))
 
 
 def constrain(layout: Layout | None, x: jax.Array, axes: Axes) -> jax.Array:
-    """Lays an activation out, or leaves that to the compiler where there is no layout."""
+    """Constrains the sharding of an activation if there is a layout."""
     return x if layout is None else layout.constrain(x, axes)

@@ -1,4 +1,4 @@
-"""The loss: cross-entropy of the next token, and what is minimised beside it."""
+"""The loss: cross-entropy of the next token, with a z-loss."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 def token_losses(logits: jax.Array, target: jax.Array) -> jax.Array:
-    """Negative log-likelihood of each target in nats, [B, T] in the type of the logits.
+    """Computes the negative log-likelihood of each target in nats, [B, T].
 
     Args:
       logits: float32 or float64 [B, T, V].
@@ -19,10 +19,10 @@ def token_losses(logits: jax.Array, target: jax.Array) -> jax.Array:
 def summed_losses(
     logits: jax.Array, target: jax.Array, weight: jax.Array, z_loss: float = 0.0
 ) -> tuple[jax.Array, jax.Array]:
-    """What training minimises, and the negative log-likelihood in it, summed over a batch.
+    """Computes the training loss and its negative log-likelihood, summed over a batch.
 
-    The former adds to the latter `z_loss` times the squared logarithm of the softmax's normaliser,
-    which keeps the logits from drifting (Chowdhery et al. 2022, PaLM).
+    The loss adds `z_loss` times the squared logarithm of the softmax's normaliser, which keeps the
+    logits from drifting (Chowdhery et al. 2022, PaLM).
 
     Args:
       logits: float32 or float64 [B, T, V].
@@ -41,6 +41,6 @@ def summed_losses(
 
 
 def _chosen(logits: jax.Array, target: jax.Array) -> jax.Array:
-    # The compiler fuses its difference from the normaliser; no second array of the logits' size is
-    # made.
+    # The compiler fuses its difference from the normaliser, without a second array as large as the
+    # logits.
     return jnp.take_along_axis(logits, target[..., None], axis=-1)[..., 0]

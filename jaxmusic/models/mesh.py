@@ -21,10 +21,10 @@ def make_mesh(
 ) -> jax.sharding.Mesh:
     """Arranges the devices; one device is a mesh of one.
 
-    Neighbours on an axis are near one another. Slices, which only a slow network joins, lie along
-    `replica`, so that nothing but gradients goes from one to another. GPUs and CPUs are taken host
-    by host: with `replica` a multiple of the hosts the same holds for these, and otherwise
-    parameters are gathered over the network between them.
+    Neighbours on an axis are physically close. Slices, joined by a slow network, lie along
+    `replica`, so that only gradients cross between them. GPUs and CPUs are ordered by host: with
+    `replica` a multiple of the hosts, only gradients cross between hosts too; otherwise parameters
+    are gathered over the network.
 
     Args:
       config: devices along each axis; one of them may be -1 for the rest.
@@ -47,7 +47,7 @@ def make_mesh(
 
 
 def _slices(devices: Sequence[jax.Device]) -> list[list[jax.Device]]:
-    """The devices of each slice (of TPUs) or host, in the order of their numbers."""
+    """Groups devices by slice (of TPUs) or host, in the order of their numbers."""
     found: dict[int, list[jax.Device]] = {}
     for device in devices:
         found.setdefault(getattr(device, "slice_index", None) or 0, []).append(device)
@@ -55,7 +55,7 @@ def _slices(devices: Sequence[jax.Device]) -> list[list[jax.Device]]:
 
 
 def _near(shape: tuple[int, ...], slices: list[list[jax.Device]]) -> np.ndarray:
-    """TPUs in an order that follows the links of each slice, one slice after another."""
+    """Orders TPUs along the links of each slice, slice after slice."""
     replica, *rest = shape
     if replica % len(slices):
         raise UserError(
@@ -70,7 +70,7 @@ def _near(shape: tuple[int, ...], slices: list[list[jax.Device]]) -> np.ndarray:
 
 
 def mesh_shape(config: configs.Mesh, count: int) -> tuple[int, ...]:
-    """Devices along each axis for `count` devices; raises UserError if they do not divide."""
+    """Divides `count` devices among the axes; raises UserError if they do not divide."""
     wanted = {axis: getattr(config, axis) for axis in AXES}
     asked = " x ".join(f"{axis}={size}" for axis, size in wanted.items())
     devices = f"{count} device" + "s" * (count != 1)

@@ -1,4 +1,4 @@
-"""Numbers that the layers agree on."""
+"""Numeric conventions of the layers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import jax.numpy as jnp
 
 HIDDEN = -1e30
-"""Score of what must not be seen; finite, so that no row of a softmax is NaN."""
+"""Score of masked positions; finite, so that no row of a softmax is NaN."""
 
 
 def wide(dtype: Any) -> Any:
-    """The type in which sums over values of `dtype` are taken: float32, or float64 for float64.
+    """Returns the accumulation type of `dtype`: float32, or float64 for float64.
 
     Norms, rotations, softmax, sums of products and logits are computed in it.
     """

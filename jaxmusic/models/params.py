@@ -19,10 +19,10 @@ Params = dict[str, jax.Array]
 
 
 class Output(NamedTuple):
-    """What a network returns.
+    """Outputs of a network.
 
     Attributes:
-      logits: float32 [B, T, V] (float64 for float64), of the token after each place.
+      logits: float32 [B, T, V] (float64 for float64), of the token after each position.
       hidden: [L, B, T, E], the activations after each layer, if "hidden" was wanted.
     """
 
@@ -33,13 +33,13 @@ class Output(NamedTuple):
 class Frozen(NamedTuple):
     """Parameters that a training step reads and never changes.
 
-    They are sharded like those that are trained, are no part of a checkpoint, and are known to a
-    run by their fingerprint.
+    They are sharded like trained ones, are not in checkpoints, and are identified by their
+    fingerprint.
 
     Attributes:
       axes: names of the axes of each array.
       shapes: the arrays, abstract.
-      load: makes the arrays, given the abstract ones with the shardings that they must have.
+      load: makes the arrays, given abstract ones with their shardings.
     """
 
     axes: Mapping[str, Axes]
@@ -48,11 +48,11 @@ class Frozen(NamedTuple):
 
 
 NOTHING = Frozen({}, {}, lambda like: {})
-"""Where nothing is frozen."""
+"""No frozen parameters."""
 
 
 def named(params: nnx.State) -> dict[str, Any]:
-    """Parameters as a flat dictionary, such as ``{"layers.query": ...}``."""
+    """Returns parameters as a flat dictionary, such as ``{"layers.query": ...}``."""
     flat, _ = jax.tree_util.tree_flatten_with_path(params)
     return {
         ".".join(part.key for part in path if isinstance(part, jax.tree_util.DictKey)): leaf
@@ -61,12 +61,12 @@ def named(params: nnx.State) -> dict[str, Any]:
 
 
 def unnamed(like: nnx.State, values: dict[str, Any]) -> nnx.State:
-    """The reverse of `named`, for parameters of the same shape as `like`."""
+    """Inverts `named`, for parameters of the same structure as `like`."""
     return jax.tree.unflatten(jax.tree.structure(like), [values[name] for name in named(like)])
 
 
 def axes_of(params: nnx.State) -> dict[str, Axes]:
-    """Names of the axes of each parameter, by its name."""
+    """Returns the names of the axes of each parameter, by its name."""
     variables = jax.tree.leaves(params, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
     return dict(zip(named(params), [v.get_metadata()["axes"] for v in variables]))
 
@@ -74,8 +74,8 @@ def axes_of(params: nnx.State) -> dict[str, Axes]:
 def fingerprint(params: Params) -> str:
     """Returns a hash of the values of parameters, of whatever sharding; empty for none.
 
-    Each array is summed up on its devices, in integers, every number with a factor of its own, so
-    that no process needs the whole of it.
+    Each array is summed on its devices in integers, with a different factor for every number, so
+    that no process needs the whole array.
     """
     if not params:
         return ""

@@ -1,4 +1,4 @@
-"""Rotary positions: shares of the pairs turn with the index, with musical time and with pitch."""
+"""Rotary positions by index, musical time and pitch, which share the pairs of a head."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxmusic.core.events import MAX_PITCHES
 from jaxmusic.models.numerics import wide
 
 PARTS = ("index", "time", "pitch")
-"""What `config.Transformer.rotary` may name, in the order in which the parts share a head."""
+"""Values in `config.Transformer.rotary`, in the order of their pairs in a head."""
 INDEX_BASE = 10_000.0
 """Longest wavelength of the index part in tokens, divided by 2 pi (Su et al. 2021)."""
 SHORTEST_PERIOD = 12.0
@@ -21,13 +21,13 @@ OCTAVES = 8
 OCTAVE = 12.0
 """Semitones."""
 HARMONICS = 6
-"""Functions of the twelve pitch classes are sums of waves of 1 to 6 periods in an octave."""
+"""Functions of the twelve pitch classes are sums of waves with 1 to 6 periods per octave."""
 REGISTERS = 4
 """The longest pitch period is just under `OCTAVE` * 2**(1 + REGISTERS), beyond any interval."""
 
 
 def parts(rotary: str) -> tuple[str, ...]:
-    """The parts that a setting such as "index time" names, in the order of `PARTS`.
+    """Returns the parts in a setting such as "index time", in the order of `PARTS`.
 
     Raises:
       UserError: if it names something else, or a part twice.
@@ -39,18 +39,18 @@ def parts(rotary: str) -> tuple[str, ...]:
 
 
 def frequencies(part: str, count: int) -> jax.Array:
-    """Angular frequencies of the `count` rotary pairs of a part.
+    """Computes angular frequencies of the `count` rotary pairs of a part.
 
     index: the geometric series of RoFormer.
 
     time: periods of 12 * 2**(8 j / n) grid steps for j = 0 .. n-1, so that beats, half bars, bars
     and groups of 2, 4, 8 and more bars are hit exactly when 8 divides n or n divides 8.
 
-    pitch: between two notes only the interval counts, which is the same in every key. The first
-    half of the pairs, rounded up, tells its pitch class: periods of 12, 6, 4, 3, 12/5 and 2
-    semitones, over and over, which come round at every octave and of which every function of the
-    class is a sum. The others tell register: periods of 24 * 2**(4 j / n) semitones, multiples of
-    an octave when 4 divides n or n divides 4.
+    pitch: only the interval between two notes matters, which is the same in every key. The first
+    half of the pairs, rounded up, encodes its pitch class: periods of 12, 6, 4, 3, 12/5 and 2
+    semitones, repeated, which divide the octave and whose waves span all functions of the class.
+    The others encode register: periods of 24 * 2**(4 j / n) semitones, multiples of an octave when
+    4 divides n or n divides 4.
 
     Args:
       part: one of `PARTS`.
@@ -74,18 +74,17 @@ def frequencies(part: str, count: int) -> jax.Array:
 def angles(
     config: configs.Transformer, index: jax.Array, time: jax.Array, pitch: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Cosines and sines by which queries and keys are turned.
+    """Computes cosines and sines of the rotations of queries and keys.
 
-    The parts share the pairs of a head equally; what does not divide goes to the first ones. Tokens
-    without a pitch are not turned by it: seen from them, or from a note at them, the place of a
-    note is its pitch and not an interval. Drums have the numbers of their sounds for pitches, and
-    their tokens say that they are drums.
+    The parts share the pairs of a head equally; a remainder goes to the first ones. Tokens without
+    a pitch are not rotated by it, so that relative to them a note has its pitch instead of an
+    interval. Pitches of drums are the numbers of their sounds, and their tokens mark them as drums.
 
     Args:
       config: rotary, head_dim and dtype are read from it.
-      index: int [B, T] place in the row (only differences matter).
+      index: int [B, T] position in the row (only differences matter).
       time: int [B, T] grid steps.
-      pitch: int [B, T] semitones, `MAX_PITCHES` - 1 where there is none.
+      pitch: int [B, T] semitones, `MAX_PITCHES` - 1 for none.
 
     Returns:
       Cosine and sine, each [B, T, head_dim / 2], float32 (float64 for float64).
@@ -112,7 +111,7 @@ def angles(
 
 
 def rotate(x: jax.Array, cosine: jax.Array, sine: jax.Array) -> jax.Array:
-    """Turns the pairs (x[i], x[i + D/2]) of the last axis; broadcasts over the leading axes."""
+    """Rotates the pairs (x[i], x[i + D/2]) of the last axis; broadcasts over the leading axes."""
     halves = x.reshape(*x.shape[:-1], 2, -1)
     # Reversing the halves is faster on XLA:CPU than putting two results together.
     crossed = jnp.flip(halves, axis=-2) * jnp.stack([-sine, sine], axis=-2)

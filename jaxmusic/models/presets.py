@@ -16,7 +16,7 @@ from jaxmusic.core.errors import UserError
 from jaxmusic.models import base
 
 VOCAB_SIZE = 1_500
-"""Tokens by which a preset is named: about as many as the default codec has."""
+"""Vocabulary for naming presets: about that of the default codec."""
 
 
 def _model(
@@ -45,11 +45,11 @@ MODELS: dict[str, configs.Model] = {
     "7b": _model(32, 4096, 32, 14336, kv_heads=8),
     "10b": _model(36, 5120, 40, 13824, kv_heads=8),
 }
-"""Models by the number of their parameters, which the name rounds; bfloat16 from 100m on."""
+"""Models by their rounded number of parameters; bfloat16 from 100m on."""
 
 
 class Size(NamedTuple):
-    """What a model costs.
+    """Size of a model.
 
     Attributes:
       parameters: number of parameters.
@@ -61,14 +61,14 @@ class Size(NamedTuple):
 
 
 def model(name: str) -> configs.Model:
-    """The preset of that name; raises UserError if there is none."""
+    """Returns the preset of a name; raises UserError if there is none."""
     if name not in MODELS:
         raise UserError(f"Choose one of the models {', '.join(MODELS)}, not {name!r}.")
     return MODELS[name]
 
 
 def size(model: configs.Model, vocab_size: int = VOCAB_SIZE, context: int = 4096) -> Size:
-    """Parameters and FLOPs of a model; nothing is allocated.
+    """Computes parameters and FLOPs of a model; nothing is allocated.
 
     Args:
       model: any shape, such as one of `MODELS`.

@@ -40,14 +40,14 @@ FORGET_BIAS = 1.0
 
 
 class State(NamedTuple):
-    """State of B streams in every layer: [B, L, E] each, the cell in the accumulation type."""
+    """State of B streams in all layers: [B, L, E] each, the cell in the accumulation type."""
 
     hidden: jax.Array
     cell: jax.Array
 
 
 class Network(nnx.Module):
-    """The parameters: embeddings, and those of the layers stacked along the first axis."""
+    """Parameters: embeddings, and those of the layers stacked along the first axis."""
 
     def __init__(self, config: configs.LSTM, vocab_size: int, *, rngs: nnx.Rngs):
         check(config)
@@ -79,7 +79,7 @@ def check(config: configs.LSTM, context: int | None = None, layout: Layout | Non
 
 
 def init(config: configs.LSTM, vocab_size: int, seed: int) -> Params:
-    """Makes new parameters; under `jax.jit` with `out_shardings` where they will live."""
+    """Makes new parameters; call it under `jax.jit` with their `out_shardings`."""
     return named(nnx.state(Network(config, vocab_size, rngs=nnx.Rngs(seed))))
 
 
@@ -151,7 +151,7 @@ def apply(
 
 
 def portable(config: configs.LSTM) -> configs.LSTM:
-    """Returns the same model, which runs on rows of any length anywhere."""
+    """Returns the same model; it runs on rows of any length on any platform."""
     return config
 
 
@@ -164,7 +164,7 @@ def flops(config: configs.LSTM, vocab_size: int, context: int) -> float:
 
 
 def costs(config: configs.LSTM, vocab_size: int, context: int, split: Split) -> Costs:
-    """Estimates what training on a token costs a device beside its operations.
+    """Estimates other costs of training on a token on a device.
 
     A layer keeps its input, the gates and both parts of its state.
     """
@@ -179,7 +179,7 @@ def costs(config: configs.LSTM, vocab_size: int, context: int, split: Split) -> 
 
 
 def lighter(config: configs.LSTM) -> None:
-    """Returns None: the layers have no rematerialisation."""
+    """Returns None, because the layers have no rematerialisation."""
 
 
 def prepare(config: configs.LSTM, params: Params) -> Params:
@@ -190,7 +190,7 @@ def prepare(config: configs.LSTM, params: Params) -> Params:
 
 
 def begin(config: configs.LSTM, rows: int, length: int) -> State:
-    """Makes the state of `rows` empty streams; any number of events has room in it."""
+    """Makes the state of `rows` empty streams; its capacity is unlimited."""
     shape = (rows, config.layers, config.width)
     return State(jnp.zeros(shape, config.dtype), jnp.zeros(shape, wide(config.dtype)))
 
@@ -232,17 +232,17 @@ def feed(
 
 
 def grow(state: State, length: int) -> State:
-    """Returns the state itself: its size does not depend on what was read."""
+    """Returns the state itself, whose size is constant."""
     return state
 
 
 def mark(state: State) -> State:
-    """Returns the state itself, to which `rewind` goes back."""
+    """Returns the state itself as the mark for `rewind`."""
     return state
 
 
 def rewind(state: State, mark: State, rows: jax.Array) -> State:
-    """Takes back what some rows (bool [B]) have read since a mark."""
+    """Undoes what some rows (bool [B]) have read since a mark."""
     return jax.tree.map(lambda now, then: jnp.where(rows[:, None, None], then, now), state, mark)
 
 
@@ -257,5 +257,5 @@ def _layers(params: Params) -> Params:
 
 
 def _dtype(weight: jax.Array, x: jax.Array) -> Any:
-    """Returns the type to compute in: that of the activations for matrices alone."""
+    """Returns the type to compute in: that of the activations only for matrices."""
     return x.dtype if weight.ndim > 1 else weight.dtype

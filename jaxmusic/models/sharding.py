@@ -1,4 +1,4 @@
-"""Which axis of an array lies along which axis of the mesh."""
+"""Sharding rules from logical axes to axes of the mesh."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxmusic.models.layout import Axes
 
 @dataclasses.dataclass(frozen=True)
 class ShardingRules:
-    """Mesh axes over which each logical axis is split; empty for none."""
+    """Mesh axes that split each logical axis; empty for none."""
 
     batch: tuple[str, ...] = ("replica", "fsdp")
     """Rows of a batch."""
@@ -41,7 +41,7 @@ class ShardingRules:
 def spec(
     rules: ShardingRules, axes: Axes, mesh: Mesh, shape: tuple[int, ...] | None = None
 ) -> PartitionSpec:
-    """How an array with these logical axes is split over the mesh.
+    """Returns the partition of an array with these logical axes.
 
     Args:
       rules: mesh axes of each logical axis.
@@ -53,7 +53,7 @@ def spec(
       The partition of each axis.
 
     Raises:
-      UserError: if a logical or mesh axis is unknown, two axes of the array want the same mesh
+      UserError: if a logical or mesh axis is unknown, two axes of the array have the same mesh
         axis, or an axis does not divide.
     """
     known = {field.name for field in dataclasses.fields(rules)}
@@ -102,11 +102,11 @@ def shardings(
 
 
 def of_moment(place: NamedSharding, like: tuple[int, ...], shape: tuple[int, ...]) -> NamedSharding:
-    """Sharding of an array that an optimiser keeps for a parameter.
+    """Returns the sharding of an optimizer state for a parameter.
 
-    A moment of the parameter's own shape is split as the parameter is. One that lacks an axis, such
-    as the sums over rows and columns of Adafactor, is split as the rest of it. Anything else is
-    small, and the same on every device.
+    A moment of the parameter's shape is split like the parameter. One that lacks an axis, such as
+    Adafactor's sums over rows and columns, is split like the remaining axes. Anything else is small
+    and replicated.
 
     Args:
       place: sharding of the parameter.
@@ -144,13 +144,13 @@ def check_used(mesh: Mesh, places: Any) -> None:
 def batch_sharding(
     mesh: Mesh, rules: ShardingRules, rows: int, parts: int = 1, context: int | None = None
 ) -> NamedSharding:
-    """Sharding of arrays [rows, T]; raises UserError if rows or tokens do not divide.
+    """Returns the sharding of arrays [rows, T]; raises UserError if rows or tokens do not divide.
 
     Args:
       mesh: the mesh.
       rules: mesh axes of each logical axis.
       rows: rows of a batch.
-      parts: parts of a batch that are computed one after another, each on all devices.
+      parts: micro-batches, computed one after another on all devices.
       context: tokens of a row, checked for divisibility if given.
     """
     ways = math.prod(mesh.shape[name] for name in rules.batch)
@@ -172,12 +172,11 @@ def batch_sharding(
 def process_rows(
     place: NamedSharding, shape: tuple[int, ...], process: int | None = None
 ) -> tuple[int, int]:
-    """Which of the rows of an array a process has to read.
+    """Returns which rows of an array a process has to read.
 
     Processes whose devices lie along `context` or `tensor` hold the same rows, or columns of them,
-    and read the same ones; `jax.make_array_from_process_local_data` takes from them what each
-    device holds. The rows of a process need not be neighbours in the array: TPUs are ordered by
-    their links, not by their hosts.
+    and read the same ones; `jax.make_array_from_process_local_data` picks the part of each device.
+    The rows of a process need not be contiguous: TPUs are ordered by links, not by hosts.
 
     Args:
       place: sharding of the array.
@@ -185,8 +184,8 @@ def process_rows(
       process: index of the process; this one when None.
 
     Returns:
-      (index, count): the process reads block `index` of `count` equal blocks of rows. Where rows
-      are spread over the processes in no such pattern, every process reads all of them: (0, 1).
+      (index, count): the process reads block `index` of `count` equal blocks of rows. Without such
+      a pattern every process reads all rows: (0, 1).
     """
     held: dict[int, set[int]] = {}
     parts: Mapping[Any, Any] = place.devices_indices_map(shape)

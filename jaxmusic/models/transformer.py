@@ -58,7 +58,7 @@ __all__ = [
 
 
 class Layers(nnx.Module):
-    """All layers: every parameter has the layer as its first axis, and a scan walks over it."""
+    """All layers, stacked along the first axis of every parameter and scanned."""
 
     def __init__(self, config: configs.Transformer, *, rngs: nnx.Rngs):
         self.config = config
@@ -114,7 +114,7 @@ class Layers(nnx.Module):
         def layer(x: jax.Array, scanned: tuple[dict[str, jax.Array], Any]) -> Any:
             weights, keys = scanned
             weights = {
-                # Scales of norms stay as they are: norms are taken in float32.
+                # Scales of norms are not cast, because norms are computed in float32.
                 name: gathered(w, axes[name], x.dtype if w.ndim > 1 else w.dtype, layout)
                 for name, w in weights.items()
             }
@@ -138,14 +138,14 @@ class Layers(nnx.Module):
             out = project(mixed.reshape((*h.shape[:2], -1)), flat(w["output"]))
             return checkpoint_name(out, SAVED)
 
-        # Norms, rotations and activations are never kept for the backward pass: they are cheaper
-        # computed again than stored and read.
+        # Norms, rotations and activations are never kept for the backward pass: recomputing them
+        # is cheaper than storing and reading.
         layer = jax.checkpoint(layer, policy=POLICIES[config.remat])
         return jax.lax.scan(layer, x, (weights, keys))
 
 
 def mlp(x: jax.Array, w: dict[str, jax.Array]) -> jax.Array:
-    """The SwiGLU half of a layer (Shazeer 2020) on x [B, T, E]."""
+    """Applies the SwiGLU half of a layer (Shazeer 2020) to x [B, T, E]."""
     h = rms_norm(x, w["hidden_norm"])
     gate, up = (checkpoint_name(project(h, w[name]), SAVED) for name in ("gate", "up"))
     return project(jax.nn.silu(gate) * up, w["down"])
@@ -157,7 +157,7 @@ def flat(weights: jax.Array) -> jax.Array:
 
 
 class Network(nnx.Module):
-    """Events in, logits of the next token out.
+    """The network, from events to logits of the next token.
 
     Pre-norm layers with grouped-query attention, normalised queries and keys, rotary positions
     (see `position`), and SwiGLU. The input is the sum of the embeddings of token, position in the
@@ -183,16 +183,15 @@ class Network(nnx.Module):
         layout: Layout | None = None,
         want: Sequence[str] = (),
     ) -> Output:
-        """Returns logits of the next token at every place.
+        """Returns logits of the next token at every position.
 
         Args:
           events: int32 [B, T] each.
           segment: int32 [B, T]; a token sees only tokens of its own segment up to itself.
           dropout_key: switches dropout on.
-          layout: the mesh that the program is for, and how activations lie on it; None for one
-            device.
+          layout: the mesh and the sharding of activations; None for one device.
 
-        Rerope:
+        Returns:
           float32 [B, T, V] (float64 for float64).
         """
         config = self.config
@@ -239,7 +238,7 @@ def _abstract(config: configs.Transformer, vocab_size: int) -> tuple[nnx.GraphDe
 
 
 def init(config: configs.Transformer, vocab_size: int, seed: int) -> Params:
-    """Makes new parameters; under `jax.jit` with `out_shardings` where they will live."""
+    """Makes new parameters; call it under `jax.jit` with their `out_shardings`."""
     return named(nnx.state(Network(config, vocab_size, rngs=nnx.Rngs(seed))))
 
 
@@ -265,18 +264,18 @@ def apply(
 
 
 def portable(config: configs.Transformer) -> configs.Transformer:
-    """Returns the same model with the attention kernel that takes rows of any length anywhere."""
+    """Returns the same model with the attention kernel for any length and platform."""
     return dataclasses.replace(config, attention="chunked")
 
 
 def costs(config: configs.Transformer, vocab_size: int, context: int, split: Split) -> Costs:
-    """Estimates what training on a token costs a device beside its operations."""
+    """Estimates other costs of training on a token on a device."""
     operations = flops(config, vocab_size, context)
     return estimates.transformer(config, operations, vocab_size, context, split)
 
 
 def lighter(config: configs.Transformer) -> configs.Transformer | None:
-    """Returns the same model keeping less for the backward pass; None where nothing is kept."""
+    """Returns the model with less kept for the backward pass; None if nothing is kept."""
     remat = estimates.lighter(config.remat)
     return dataclasses.replace(config, remat=remat) if remat else None
 
@@ -286,8 +285,8 @@ def flops(config: configs.Transformer, vocab_size: int, context: int) -> float:
 
     Forward: two per weight of every matrix, L E D (2 H + 2 Hkv) + 3 L E F + V E weights in all,
     and 4 H D per layer and visible token for scores and sums, of which there are (T + 1) / 2 on
-    average. Backward costs twice the forward pass. Norms, rotations and softmax are left out,
-    and so is what `remat` computes again.
+    average. Backward costs twice the forward pass. Norms, rotations, softmax and recomputation
+    are not counted.
     """
     heads = config.head_dim * (2 * config.heads + 2 * config.kv_heads)
     matrices = config.layers * config.width * (heads + 3 * config.hidden)

@@ -1,1 +1,1 @@
-"""Attention kernels, and which one runs where."""
+"""Attention kernels and their choice by platform."""

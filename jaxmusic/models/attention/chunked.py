@@ -1,4 +1,4 @@
-"""Attention in chunks of queries, in plain JAX: for CPUs, and wherever no kernel fits the shape."""
+"""Attention in chunks of queries, in plain JAX: for CPUs and shapes that fit no kernel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxmusic.models.numerics import HIDDEN, wide
 from jaxmusic.models.remat import MIXED
 
 CHUNK = 128
-"""Least number of queries in a chunk."""
+"""Smallest number of queries in a chunk."""
 MOST_CHUNKS = 32
 """Longer rows get larger chunks instead of more of them, which bounds the program's size."""
 
@@ -27,12 +27,12 @@ def chunked(
     k_segment: jax.Array,
     start: jax.Array | None,
 ) -> jax.Array:
-    """Chunks of queries against the keys up to their end: no scores above the diagonal.
+    """Computes attention of chunks of queries to the keys up to their end, without scores above it.
 
-    Where the queries are a part of the row, which part is only known while the program runs, and
-    every chunk is held against all keys.
+    If the queries are a part of the row, which part is known only at run time, so every chunk
+    attends to all keys.
 
-    The backward pass computes the shares again from their normalisers, so that memory grows
+    The backward pass recomputes the probabilities from their normalisers, so that memory grows
     with T and not with its square (Dao et al. 2022).
 
     Arguments and result are those of `attention.plain`.
@@ -90,7 +90,7 @@ chunked.defvjp(_forward, _backward)
 
 
 def _folded(q: jax.Array, k: jax.Array) -> tuple[jax.Array, tuple[int, ...]]:
-    """Scaled queries as [B, Hkv, H / Hkv, T, D], and the shape they had."""
+    """Returns scaled queries as [B, Hkv, H / Hkv, T, D], and their original shape."""
     batch, _, length, width = q.shape
     return (q * width**-0.5).reshape(batch, k.shape[1], -1, length, width), q.shape
 
@@ -98,7 +98,7 @@ def _folded(q: jax.Array, k: jax.Array) -> tuple[jax.Array, tuple[int, ...]]:
 def _chunks(
     q_segment: jax.Array, k_segment: jax.Array, start: jax.Array | None
 ) -> Iterator[tuple[int, int, int, jax.Array]]:
-    """Bounds of every chunk of queries, the end of the keys it is held against, what it sees."""
+    """Returns bounds of each chunk of queries, the end of its keys, and its mask."""
     length = q_segment.shape[1]
     size = max(CHUNK, -(-length // MOST_CHUNKS))
     for first in range(0, length, size):

@@ -1,10 +1,10 @@
 """Flash attention for GPUs, as Pallas kernels that Triton compiles.
 
-After FlashAttention-2 (Dao 2023): a program holds one block of queries, passes over the keys and
-rescales what it has summed whenever a larger score turns up; the backward pass computes the shares
-again from the normalisers, in one kernel by blocks of queries and one by blocks of keys. Added to
-that are grouped heads, queries that are a part of the row, and segments: blocks of which all tokens
-lie in other segments are not visited, so that a row of many parts costs less than a row of one.
+After FlashAttention-2 (Dao 2023): a program holds one block of queries, iterates over the keys and
+rescales its sums at each new maximum; the backward pass recomputes the probabilities from the
+normalisers, in one kernel by blocks of queries and one by blocks of keys. In addition there are
+grouped heads, queries that are a part of the row, and segments: blocks with only tokens of other
+segments are skipped, so that a row of many parts costs less than a row of one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from jaxmusic.models.remat import MIXED
 OUTER = 128
 """Tokens of the block that a program holds."""
 LOG2_E = math.log2(math.e)
-"""Exponentials are taken to the base of 2, as GPUs have them."""
+"""Exponentials are to base 2, the native one of GPUs."""
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(6,))
@@ -38,7 +38,7 @@ def flash(
     start: jax.Array | None,
     interpret: bool = False,
 ) -> jax.Array:
-    """Attention on one GPU; numbers of queries and of keys are multiples of `OUTER`.
+    """Computes attention on one GPU; numbers of queries and of keys are multiples of `OUTER`.
 
     Sums are float32. With `interpret` it runs in Pallas' interpreter, on any platform. The other
     arguments and the result are those of `attention.plain`.
@@ -47,7 +47,7 @@ def flash(
 
 
 def _inner(q: jax.Array) -> int:
-    """Tokens of the blocks that a program passes over, so that they fit into shared memory."""
+    """Tokens of the blocks that a program iterates over, so that they fit into shared memory."""
     return 64 if q.shape[-1] * q.dtype.itemsize <= 128 else 32
 
 
@@ -58,7 +58,7 @@ def _options(width: int) -> Any:
 def _bounds(
     q_segment: jax.Array, k_segment: jax.Array, place: jax.Array, rows: int, keys: int
 ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
-    """First and last + 1 of the blocks that must be visited.
+    """Returns the first and last + 1 of the blocks to visit.
 
     Args:
       q_segment: int [B, Tq].
@@ -88,7 +88,7 @@ def _bounds(
 
 
 def _scores(q: Any, k: Any, q_marks: Any, k_segment: Any, j: Any) -> Any:
-    """Scores [rows, keys] to the base of 2 of a block of queries and block j of keys."""
+    """Computes base-2 scores [rows, keys] of a block of queries and block j of keys."""
     segment, place = q_marks
     index = j * k.shape[0] + jnp.arange(k.shape[0])
     seen = (segment[:, None] == k_segment[None, :]) & (place[:, None] >= index[None, :])
@@ -107,7 +107,7 @@ def _forward_kernel(
         some = pl.ds(j * keys, keys)
         scores = _scores(q, k_ref[some, :], marks, k_segment[some], j)
         higher = jnp.maximum(top, scores.max(axis=1))
-        # What a hidden key put in before the first one that is seen is multiplied by 0 here.
+        # Contributions of hidden keys before the first visible one are multiplied by 0 here.
         fade = jnp.exp2(top - higher)
         shares = jnp.exp2(scores - higher[:, None])
         v = v_ref[some, :]
@@ -168,7 +168,7 @@ def _key_kernel(
 
 
 def _specs(heads: int, groups: int, q_length: int, k_length: int, width: int) -> dict[str, Any]:
-    """Blocks of arrays for grids (block of queries, row of the batch, head)."""
+    """Makes block specs for grids (block of queries, row of the batch, head)."""
     share = heads // groups
     whole = (None, None, k_length, width)
     return {
@@ -247,7 +247,7 @@ def _query_change(common: Any, interpret: bool) -> jax.Array:
 
 
 def _key_change(common: Any, interpret: bool) -> tuple[jax.Array, jax.Array]:
-    """A program for each key head, which sums over the query heads that share it."""
+    """Runs one program per key head, which sums over its query heads."""
     place, q_segment, k_segment, q, k, v, change, log, drift = common
     batch, heads, length, width = q.shape
     groups, k_length = k.shape[1:3]

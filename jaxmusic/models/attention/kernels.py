@@ -1,4 +1,4 @@
-"""Causal attention over packed rows: which kernel runs, and how it runs on a mesh."""
+"""Causal attention over packed rows: choice of kernel, and running it on a mesh."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from jaxmusic.models.layout import Layout
 from jaxmusic.models.numerics import HIDDEN, wide
 
 KERNELS = ("auto", "splash", "flash", "chunked", "plain")
-"""What `config.Transformer.attention` may be."""
+"""Values of `config.Transformer.attention`."""
 BY_PLATFORM = {"tpu": "splash", "gpu": "flash", "cpu": "chunked"}
-"""What "auto" stands for."""
+"""Kernel of "auto" by platform."""
 HOMES = {"splash": "tpu", "flash": "gpu"}
 """Kernels that run on one platform only."""
 BLOCK = 128
-"""Rows of tokens come in blocks of this size for splash and flash."""
+"""Block size of rows for splash and flash."""
 FLASH_WIDTHS = (16, 32, 64, 128, 256)
-"""Widths of a head that flash can take."""
+"""Widths of a head that flash supports."""
 FLASH_BYTES = 512
-"""Bytes of a head for which a GPU's shared memory has room: 256 in bfloat16, 128 in float32."""
+"""Most bytes of a head in a GPU's shared memory: width 256 in bfloat16, 128 in float32."""
 
 
 def attend(
@@ -39,14 +39,14 @@ def attend(
     layout: Layout | None = None,
     interpret: bool = False,
 ) -> jax.Array:
-    """Softmax attention in which a token sees its own segment up to itself.
+    """Computes softmax attention of each token to its own segment up to itself.
 
     Scores are scaled by 1 / sqrt(D) and the softmax is taken in float32 (float64 for float64).
     Query head h reads key head h // (H / Hkv).
 
-    On a mesh each device attends for its own rows, heads and, where the sequence is split, its own
-    queries; keys, values and segments are gathered along the sequence. Devices with later queries
-    see more keys, so that the last one decides how long it takes.
+    On a mesh each device has its own rows, heads and, if the sequence is split, queries; keys,
+    values and segments are gathered along the sequence. Devices with later queries see more keys,
+    so the last one takes longest.
 
     Args:
       q: [B, H, T, D].
@@ -94,7 +94,7 @@ def attend(
 
 
 def choose(kernel: str, platform: str) -> str:
-    """The kernel that a name stands for on a platform: cpu, gpu or tpu.
+    """Returns the kernel of a name on a platform: cpu, gpu or tpu.
 
     Raises:
       UserError: if there is no kernel of that name, or it cannot run there.
@@ -116,7 +116,7 @@ def check_name(kernel: str) -> None:
 
 
 def check(config: configs.Transformer, length: int, layout: Layout | None) -> str:
-    """The kernel that a model will use on rows of `length` tokens.
+    """Returns the kernel that a model uses on rows of `length` tokens.
 
     Raises:
       UserError: if it cannot run there or with that shape.
@@ -159,7 +159,7 @@ def _check_shape(name: str, length: int, width: int, dtype: str, layout: Layout 
 def _bind(
     name: str, heads: int, length: int, layout: Layout | None, interpret: bool
 ) -> tuple[Callable[..., jax.Array], tuple[Any, ...], tuple[Any, ...]]:
-    """The function of a kernel, what it takes besides its inputs, and how that is split."""
+    """Returns the function of a kernel, its extra arguments, and their partition."""
     # Pallas takes long to import, and a CPU never needs it.
     if name == "splash":
         from jaxmusic.models.attention import splash
@@ -181,7 +181,7 @@ def plain(
     k_segment: jax.Array,
     start: jax.Array | None,
 ) -> jax.Array:
-    """The reference: all scores at once under a dense mask.
+    """Computes attention with all scores at once under a dense mask; the reference.
 
     Args:
       q: [B, H, Tq, D], queries that follow one another.

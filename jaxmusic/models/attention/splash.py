@@ -19,16 +19,16 @@ from jaxmusic.models.remat import MIXED
 TILE = 128
 """Blocks are multiples of this many tokens."""
 BLOCKS = (512, 256, TILE)
-"""Sizes of blocks, the one preferred most first."""
+"""Sizes of blocks in order of preference."""
 
 
 def make(
     heads: int, length: int, layout: Layout | None, interpret: bool
 ) -> tuple[Any, PartitionSpec | Any]:
-    """The kernel for rows of that length, and how its tables are split over the mesh.
+    """Makes the kernel for rows of a length, and the partition of its tables over the mesh.
 
-    The tables say which blocks are visited. Each device holds the part for its own heads and
-    queries; keys are whole everywhere.
+    The tables list the blocks to visit. Each device holds the part for its own heads and queries
+    and all keys.
 
     Args:
       heads: query heads on all devices together.
@@ -73,7 +73,7 @@ def splash(
     start: jax.Array | None,
     kernel: Any,
 ) -> jax.Array:
-    """Attention by a kernel of `make`, whose tables know where the queries start.
+    """Computes attention with a kernel of `make`, whose tables contain the start of the queries.
 
     Arguments and result are those of `attention.plain`.
     """
