@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from benchmarks import runner
 from benchmarks.runner import Result, Table
-from benchmarks.songs import SETS, spread
+from benchmarks.songs import SETS, files
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.annotations import read_beats
 from jaxmusic.formats.midi import read_notes
@@ -33,18 +33,16 @@ WORST_FIT = 0.2
 """Largest error of a grid, in steps, with which a dataset keeps a piece."""
 
 
-def run(data: str = runner.DATA, count: int = 0) -> Result:
+def run(data: str = runner.DATA) -> Result:
     """Aligns all sets of real music.
 
     Args:
       data: folder of real music; from JAXMUSIC_DATA unless given.
-      count: pieces of each set; 0 for all.
     """
     rows, goals = [], []
-    for name, pattern in SETS.items():
-        paths = sorted(runner.folder("data", data).glob(pattern))
+    for name in SETS:
         measured: dict[str, list[dict[str, float]]] = {}
-        for path in tqdm(spread(paths, count or len(paths)), name, disable=None):
+        for path in tqdm(files(data, name), name, disable=None):
             try:
                 for way, row in measure(path, name == "pop909"):
                     measured.setdefault(f"{name}/{way}", []).append(row)

@@ -26,8 +26,7 @@ TOKENS = 3072
 anywhere."""
 BARS = 1 << 16
 """Bars asked for, so that no piece ends before it has that many tokens."""
-BATCHES = (1, 8)
-ON_GPU = (1, 64)
+BATCHES, ON_GPU = (1, 8), (1, 64)
 GOALS = {
     "jaxmusic, batch 1": ("Transformers, batch 1", 5),
     "jaxmusic, batch 8": ("jaxmusic, batch 1", 3),

@@ -17,7 +17,7 @@ import tqdm
 
 from benchmarks import runner
 from benchmarks.runner import Goal, Result, Table
-from benchmarks.songs import SETS
+from benchmarks.songs import SETS, files
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import songs
 from jaxmusic.formats.midi import read_notes
@@ -96,8 +96,7 @@ def run(data: str = runner.DATA, count: int = 200) -> Result:
       data: folder of real music; from JAXMUSIC_DATA unless given.
       count: pieces that are altered; one half loses notes, the other a track.
     """
-    pieces = _read(data)
-    rng = np.random.default_rng(0)
+    pieces, rng = _read(data), np.random.default_rng(0)
     known = set(itertools.chain.from_iterable(KNOWN))
     chosen, drops = _choose(pieces, known, count, rng)
     copies = [
@@ -158,9 +157,8 @@ def run(data: str = runner.DATA, count: int = 200) -> Result:
 
 def _read(data: str) -> list[Piece]:
     pieces = []
-    for name, pattern in SETS.items():
-        paths = sorted(runner.folder("data", data).glob(pattern))
-        for path in tqdm.tqdm(paths, name, leave=False):
+    for name in SETS:
+        for path in tqdm.tqdm(files(data, name), name, leave=False):
             try:
                 read = read_notes(path)
             except UserError:

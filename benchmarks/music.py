@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from benchmarks import runner
 from benchmarks.runner import Goal, Result, Table
-from benchmarks.songs import SETS
+from benchmarks.songs import files
 from jaxmusic.data import labelling
 from jaxmusic.data.sources import Known
 from jaxmusic.evaluate import bars, distance, statistics
@@ -59,14 +59,13 @@ def measure(notes: Notes) -> dict[str, statistics.Value]:
     return statistics.measure(notes) | {f"bar_similarity_{lag}": more[lag] for lag in LAGS}
 
 
-def run(data: str = runner.DATA, count: int = 0) -> Result:
+def run(data: str = runner.DATA) -> Result:
     """Measures all songs.
 
     Args:
       data: folder of real music; from JAXMUSIC_DATA unless given.
-      count: songs; 0 for all.
     """
-    paths = sorted(runner.folder("data", data).glob(SETS["pop909"]))[: count or None]
+    paths = files(data, "pop909")
     measured: dict[str, list[dict[str, statistics.Value]]] = {way: [] for way in WAYS}
     for path in tqdm(paths, desc="measuring", unit=" songs", disable=None):
         notes = read_notes(path)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from benchmarks import runner
 from benchmarks.runner import Result, Table
-from benchmarks.songs import SETS
+from benchmarks.songs import files
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.formats import midi
 from jaxmusic.music import beats, grid
@@ -78,7 +78,7 @@ def run(data: str = runner.DATA, count: int = 20, repeats: int = 5) -> Result:
       count: songs that are timed.
       repeats: measurements of each side.
     """
-    songs = sorted(runner.folder("data", data).glob(SETS["pop909"]))
+    songs = files(data, "pop909")
     peer = Peer()
     tried = songs[:: max(1, len(songs) // (3 * count))]
     accepted = [s for s in tqdm(tried, "asking note_seq", leave=False) if peer.takes(s)]

@@ -39,10 +39,7 @@ def run(data: str = runner.DATA) -> Result:
         rates, in_all = _rates(plain, config, pathlib.Path(folder))
         everything, crashes = _everything(music, pathlib.Path(folder))
     return Result(
-        [
-            Table(("POP909", "measured"), rates),
-            Table(("all music", "files"), everything),
-        ],
+        [Table(("POP909", "measured"), rates), Table(("all music", "files"), everything)],
         [
             runner.at_least("files prepared per second per core", GOAL, round(in_all)),
             runner.at_most("crashes on all music", 0, crashes),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pathlib
 
+from benchmarks import runner
+from jaxmusic.core.errors import UserError
+
 SETS = {
     "pop909": "pop909/POP909/*/[0-9]*.mid",
     "mutopia": "mutopia/midi/*.mid",
@@ -15,6 +18,14 @@ SETS = {
     "multitrack_pop": "multitrack_pop/*.mid",
 }
 """Patterns of the files of each set, in the folder of real music."""
+
+
+def files(data: str, name: str) -> list[pathlib.Path]:
+    """Returns the files of a set; raises UserError without POP909."""
+    found = sorted(runner.folder("data", data).glob(SETS[name]))
+    if name == "pop909" and not found:
+        raise UserError("Give --data a folder whose folder pop909 holds the POP909 dataset.")
+    return found
 
 
 def spread(files: list[pathlib.Path], most: int) -> list[pathlib.Path]:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from benchmarks import runner
 from benchmarks.prepare import Peer
 from benchmarks.runner import Goal, Result, Table
-from benchmarks.songs import SETS, spread
+from benchmarks.songs import SETS, files, spread
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.config import Codec
 from jaxmusic.formats import midi, sequence
@@ -46,13 +46,11 @@ def run(data: str = runner.DATA, count: int = 100, repeats: int = 5) -> Result:
       count: files of each set that all sides read; ours alone reads all.
       repeats: measurements of each side.
     """
-    folder = runner.folder("data", data)
-    files = {name: sorted(folder.glob(pattern)) for name, pattern in SETS.items()}
-    files = {name: found for name, found in files.items() if found}
+    every = {name: found for name in SETS if (found := files(data, name))}
     peers = Peers()
     per_note, goals = [], []
-    for name in [name for name in GOALS if name in files]:
-        some = spread(files[name], count)
+    for name in [name for name in GOALS if name in every]:
+        some = spread(every[name], count)
         found = _tokens_per_note(name, some, peers)
         per_note.append((f"tokens per note, {name}, {len(some)} files", *found.values()))
         for side, most in zip(OURS, GOALS[name]):
@@ -60,12 +58,12 @@ def run(data: str = runner.DATA, count: int = 100, repeats: int = 5) -> Result:
     sizes = {name: codec.vocab_size for name, codec in OURS.items()} | peers.vocabularies
     per_note.append(("vocabulary", *sizes.values()))
     goals += [runner.at_most(f"vocabulary, {s}", n, sizes[s]) for s, n in LARGEST.items()]
-    lost = {name: _lost(name, found) for name, found in files.items()}
+    lost = {name: _lost(name, found) for name, found in every.items()}
     goals += [
         Goal(f"notes lost: at most {LOSS:.1%}", f"{name} {losses.share:.3%}", losses.share <= LOSS)
         for name, losses in lost.items()
     ]
-    speeds, fast = _speeds(spread(files["pop909"], 3 * TIMED), peers, repeats)
+    speeds, fast = _speeds(spread(every["pop909"], 3 * TIMED), peers, repeats)
     columns = ("set", "notes", "merged", "cut", "drums", "in shared slots", "lost")
     rows = [
         (n, x.notes, x.duplicate, x.cut, x.drum_pitch, x.regrouped, f"{x.share:.3%}")
