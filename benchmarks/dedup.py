@@ -51,8 +51,8 @@ def altered(notes: Notes, rng: np.random.Generator, drop: str) -> Notes:
     Args:
       notes: the piece in its file's ticks, with pitched notes.
       rng: random generator.
-      drop: ``notes`` leaves out 10 % of the notes, ``track`` one track that is not the only one
-        with pitched notes.
+      drop: ``notes`` drops each note with probability 10 %, ``track`` one track that is not the
+        only one with pitched notes.
     """
     pitch = notes.pitch.astype(np.int64)
     pitched = ~notes.is_drum

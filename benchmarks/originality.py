@@ -48,7 +48,7 @@ def plant(
       bars: number of bars.
       rng: random generator.
       kind: ``all`` tracks are copied, or the ``melody`` alone, which is the first track, into the
-        host's other tracks; ``altered`` copies all tracks without 10 % of their notes.
+        host's other tracks; ``altered`` drops each note of all tracks with 10 %.
     """
     stretch, up = rng.choice(STRETCH), int(rng.integers(-6, 7))
     at, length = int(rng.integers(4, 20)) * BAR, int(bars * BAR * stretch)
@@ -136,8 +136,8 @@ def run(
             f"passage has {COPIED} telling notes or more; a copy is found if its host is flagged.",
             "Hosts are songs held out. Copies are moved by -6 to 6 semitones, with note values "
             f"{', '.join(map(str, STRETCH))} times as long. Passages have at least {LEAST} notes "
-            "per bar, on average, in the first track, which in POP909 is the melody. The altered "
-            "ones lack 10 % of their notes.",
+            "per bar, on average, in the first track, which in POP909 is the melody. Each note of "
+            "altered ones is dropped with probability 10 %.",
         ],
     )
 

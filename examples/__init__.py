@@ -1,1 +1,1 @@
-"""Programs that show what jaxmusic is used for; they run from the root of the repository."""
+"""Example programs; run them from the root of the repository."""

@@ -1,9 +1,9 @@
 """Composes simple band songs by rule: music to start from and to test against, with no download.
 
-A song is planned from the outside in: style, meter, tempo and length; a form of that length; a
-chord progression and a melody for each kind of section; then the band plays what the form asks
-for, and more of the band plays as the song goes on. Times are in sixteenths of which a bar has 16
-or 12, and become grid steps (12 in a beat) last of all, where a swung song delays its offbeats.
+A song is planned top-down: style, meter, tempo and length; a form of that length; a chord
+progression and a melody for each kind of section; then the parts of the band, which grows during
+the song. Times are in sixteenths, 16 or 12 per bar, and finally become grid steps (12 in a beat),
+where a swung song delays its offbeats.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class _Song:
 
 @dataclasses.dataclass
 class _Material:
-    """What all sections of one letter share: a chord per sixteenth and (start, length, pitch)."""
+    """Material of the sections of a letter: a chord per sixteenth and (start, length, pitch)."""
 
     chord: list[int]
     melody: Melody

@@ -1,8 +1,8 @@
-"""How the band of the starter corpus plays: forms, chords, rhythms, and one bar of each role.
+"""Style of the band of the starter corpus: forms, chords, rhythms, and one bar of each role.
 
 A rhythm is a string with one character for each sixteenth note of a bar: 16 of them in 4/4, 12 in
-3/4 and 6/8. ``.`` rests, ``-`` holds what came before, and what other characters play is said at
-each table. A table's key is a *feel*: the style in 4/4, else the meter.
+3/4 and 6/8. ``.`` is a rest, ``-`` a hold; each table explains its other characters. A table's
+key is a *feel*: the style in 4/4, else the meter.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FORMS = (
 )
 """Orders of intro, verse, chorus, bridge and outro."""
 BARS = {"I": (2, 4, 8), "V": (8, 16), "C": (8, 16), "B": (4, 8), "O": (2, 4, 8)}
-"""Possible lengths of each section."""
+"""Lengths of each section."""
 SHORTEST, LONGEST = 91, 239
 """Seconds."""
 
@@ -185,7 +185,7 @@ def energies(letter: str, times: int, bars: int) -> list[float]:
 
 @functools.cache
 def hits(rhythm: str) -> tuple[tuple[int, int, str], ...]:
-    """What a rhythm plays: start and length in sixteenths, and the character."""
+    """Parses a rhythm: start and length in sixteenths, and the character."""
     out = []
     for i, mark in enumerate(rhythm):
         if mark not in ".-":
