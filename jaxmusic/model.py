@@ -44,7 +44,7 @@ class MusicModel:
       experiment: how it was trained.
       codec: how it writes music as tokens.
       styles: names of the styles it was trained on.
-      controls: optional controls that it was trained with, of `codecs.layout.CONTROLS`.
+      controls: optional controls that it was trained with, see `music.controls`.
       step: training step of the checkpoint.
     """
 

@@ -13,23 +13,37 @@ from jaxmusic.codecs.performance.codec import PerformanceCodec
 from jaxmusic.codecs.performance.notes import Performance
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.music import grid
+from jaxmusic.music.controls import hidden, of
 from jaxmusic.music.meters import METERS, TEMPOS
-from jaxmusic.music.notes import CHORD_COUNT, SECTIONS, TICKS_PER_BEAT, Labels, Notes, make_notes
+from jaxmusic.music.notes import (
+    CHORD_COUNT,
+    NO_CHORD,
+    PHRASES,
+    SECTIONS,
+    TICKS_PER_BEAT,
+    Labels,
+    Notes,
+    make_notes,
+)
 from jaxmusic.music.piece import Piece
+from jaxmusic.music.roles import ROLES
 
 
-def _labels(rng: np.random.Generator, end: int) -> Labels:
+def _labels(rng: np.random.Generator, end: int, tracks: int) -> Labels:
     def changes(values: int, most: int) -> tuple[np.ndarray, np.ndarray]:
         at = np.unique(rng.integers(0, end + 1, rng.integers(0, most + 1)))
         return at.astype(np.int32), rng.integers(0, values, len(at)).astype(np.uint8)
 
-    key_tick, key = changes(24, 3)
-    chord_tick, chord = changes(CHORD_COUNT, 20)
-    section_tick, section = changes(len(SECTIONS), 5)
+    columns: dict[str, np.ndarray] = {}
+    most = {"key": (24, 3), "chord": (CHORD_COUNT + 1, 20), "bass": (12, 10)}
+    most |= {"section": (len(SECTIONS), 5), "phrase": (len(PHRASES), 5)}
+    for name, (values, count) in most.items():
+        columns[f"{name}_tick"], columns[name] = changes(values, count)
+    columns["chord"][columns["chord"] == CHORD_COUNT] = NO_CHORD
+    if rng.random() < 0.5:
+        columns["role"] = rng.integers(-1, len(ROLES), tracks).astype(np.int8)
     styles = tuple(rng.permutation(["pop", "jazz", "waltz"])[: rng.integers(0, 3)].tolist())
-    return Labels(
-        *(styles, "song", key_tick, key, chord_tick, chord, section_tick, section),
-    )
+    return Labels(styles=styles, song="song", **columns)
 
 
 def random_notes(seed: int, count: int = 40, tracks: int = 3, labelled: bool = True) -> Notes:
@@ -71,7 +85,7 @@ def random_notes(seed: int, count: int = 40, tracks: int = 3, labelled: bool = T
         tempos=tuple(tempos),
         meters=tuple(meters),
         end=end,
-        labels=_labels(rng, end) if labelled else Labels(),
+        labels=_labels(rng, end, tracks) if labelled else Labels(),
     )
 
 
@@ -109,22 +123,15 @@ def pieces(
 
 def as_decoded(piece: Piece, drop: frozenset[str] = frozenset()) -> Piece:
     """The piece as far as a stream of the metrical codec tells of it."""
-    nothing = {
-        "styles": {"styles": ()},
-        "key": {"key": np.full_like(piece.key, -1)},
-        "density": {"density": -1},
-        "chords": {"chord": np.full_like(piece.chord, -1)},
-        "sections": {"section": np.full_like(piece.section, -1)},
-    }
-    fields = {k: v for name in drop for k, v in nothing[name].items()}
+    unstated = {kind: of(kind).unknown(piece.bars) for kind in hidden(drop) - {"style"}}
     styles = tuple(sorted(piece.styles, key=DEFAULT_STYLES.index))
-    known = {
-        "song": "",
-        "styles": styles,
-        "bars_before": min(piece.bars_before, 1),
-        "bars_after": int(BARS_LEFT[bars_left_index(piece.bars_after)]),
-    }
-    return dataclasses.replace(piece, **(known | fields))
+    return dataclasses.replace(
+        piece.with_controls(**unstated),
+        song="",
+        styles=() if "styles" in drop else styles,
+        bars_before=min(piece.bars_before, 1),
+        bars_after=int(BARS_LEFT[bars_left_index(piece.bars_after)]),
+    )
 
 
 def random_given(seed: int, piece: Piece, task: str) -> Given:
@@ -145,13 +152,18 @@ def random_given(seed: int, piece: Piece, task: str) -> Given:
 
 
 def differences(a: Piece, b: Piece, ignore: tuple[str, ...] = ()) -> list[str]:
-    """Names of the fields in which two pieces differ, in value or in type."""
-    out = []
-    for field in dataclasses.fields(Piece):
-        x, y = getattr(a, field.name), getattr(b, field.name)
-        same = np.array_equal(x, y) and getattr(x, "dtype", None) == getattr(y, "dtype", None)
-        if field.name not in ignore and not same:
-            out.append(field.name)
+    """Names of the fields and controls in which two pieces differ, in value or in type."""
+
+    def values(piece: Piece) -> dict[str, object]:
+        return {f.name: getattr(piece, f.name) for f in dataclasses.fields(piece)} | piece.controls
+
+    out, theirs = [], values(b)
+    for name, x in values(a).items():
+        if name in (*ignore, "controls"):
+            continue
+        y = theirs[name]
+        if not np.array_equal(x, y) or getattr(x, "dtype", None) != getattr(y, "dtype", None):
+            out.append(name)
     return out
 
 

@@ -214,8 +214,8 @@ def tunes(tmp_path_factory):
 def test_a_dataset_is_made_for_a_bucket_and_read_from_it(tunes, store, monkeypatch, tmp_path):
     there = dataclasses.replace(tunes, data_dir="gs://bucket/data")
     summary = prepare_pieces(map(data_music.tune, range(12)), there, 12, progress=False)
-    assert summary.path == "gs://bucket/data/tunes/notes/1.0.0"
-    home = "data/tunes/notes/1.0.0"
+    assert summary.path == "gs://bucket/data/tunes/notes/2.0.0"
+    home = "data/tunes/notes/2.0.0"
     order = [name for name, _ in sorted(store.objects.items(), key=lambda item: item[1][1])]
     assert [n for n in order if n.startswith("data/")][-1] == f"{home}/summary.json"
     # What was made is kept as if it had been fetched.
@@ -229,31 +229,31 @@ def test_a_dataset_is_made_for_a_bucket_and_read_from_it(tunes, store, monkeypat
     again = prepare_pieces(map(data_music.tune, range(12)), there, 12, progress=False)
     assert not again.is_new and again.path == summary.path
     other = dataclasses.replace(there, style="pop")
-    assert prepare_pieces(map(data_music.tune, range(12)), other, 12, False).version == "1.0.1"
+    assert prepare_pieces(map(data_music.tune, range(12)), other, 12, False).version == "2.0.1"
     assert catalog.names(there.data_dir) == ["tunes"]
     with pytest.raises(UserError, match="There is no dataset 'pop' in gs://bucket/data"):
         catalog.open_dataset("pop", there.data_dir)
     # Another machine.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    found = catalog.open_dataset("tunes:1.0.0", there.data_dir)
+    found = catalog.open_dataset("tunes:2.0.0", there.data_dir)
     assert os.fspath(found.path).startswith(str(tmp_path))
     assert same(
         jax.tree.leaves(rows),
         jax.tree.leaves(
-            Loader(dataclasses.replace(data, dataset="tunes:1.0.0"), MetricalCodec()).batch(3)
+            Loader(dataclasses.replace(data, dataset="tunes:2.0.0"), MetricalCodec()).batch(3)
         ),
     )
 
 
 def copied(tunes, store, name):
     """The dataset as somebody copied it into the bucket by hand; its folder there."""
-    source = pathlib.Path(tunes.data_dir) / "tunes/notes/1.0.0"
+    source = pathlib.Path(tunes.data_dir) / "tunes/notes/2.0.0"
     for path in source.rglob("*"):
         if path.is_file():
             store.put(
-                f"{name}/tunes/notes/1.0.0/{path.relative_to(source)}", path.read_bytes(), None
+                f"{name}/tunes/notes/2.0.0/{path.relative_to(source)}", path.read_bytes(), None
             )
-    return paths.absolute(f"gs://bucket/{name}/tunes/notes/1.0.0")
+    return paths.absolute(f"gs://bucket/{name}/tunes/notes/2.0.0")
 
 
 def shard(store, home):
@@ -264,7 +264,7 @@ def shard(store, home):
 def test_files_that_are_not_what_was_written_are_named(tunes, store):
     home = copied(tunes, store, "by-hand")
     local = mirror.fetch(home, catalog.SUMMARY, progress=False)
-    made = paths.absolute("gs://bucket/damaged/tunes/notes/1.0.0")
+    made = paths.absolute("gs://bucket/damaged/tunes/notes/2.0.0")
     mirror.publish(local, made, catalog.SUMMARY, progress=False)
     name = shard(store, made)
     data = bytearray(store.objects[name][0])
@@ -280,7 +280,7 @@ def test_files_that_are_not_what_was_written_are_named(tunes, store):
 def test_two_processes_copy_once_and_a_killed_copy_goes_on(tunes, store, monkeypatch):
     home = copied(tunes, store, "twice")
     local = mirror.fetch(home, catalog.SUMMARY, progress=False)
-    made = paths.absolute("gs://bucket/shared/tunes/notes/1.0.0")
+    made = paths.absolute("gs://bucket/shared/tunes/notes/2.0.0")
     mirror.publish(local, made, catalog.SUMMARY, progress=False)
     place = mirror._place(made, (made / catalog.SUMMARY).read_text())
     place.rmtree()
@@ -324,7 +324,7 @@ def test_files_are_prepared_for_a_bucket(store, tmp_path):
     (music / "broken.mid").write_bytes(b"none")
     options = config.Prepare(name="songs", data_dir="gs://bucket/data", workers=1)
     summary = prepare([str(music)], options, progress=False)
-    assert summary.report == "gs://bucket/data/songs/notes/1.0.0/skipped.tsv"
+    assert summary.report == "gs://bucket/data/songs/notes/2.0.0/skipped.tsv"
     assert b"broken.mid" in store.objects[summary.report.removeprefix("gs://bucket/")][0]
     again = prepare([str(music)], options, progress=False)
     assert (again.is_new, again.report, again.pieces) == (False, summary.report, summary.pieces)

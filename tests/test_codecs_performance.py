@@ -274,7 +274,7 @@ def test_json_round_trip_and_refusals():
     assert again.styles == (*DEFAULT_STYLES, "zydeco")
     for change, reason in (
         ({"version": 2}, "version 2"),
-        ({"codec": "metrical"}, "fingerprint"),
+        ({"codec": "metrical"}, "metrical version 1"),
         ({"fingerprint": "0" * 16}, "fingerprint"),
         ({"velocities": 8}, "fingerprint"),
     ):

@@ -175,7 +175,7 @@ def test_bars_longer_than_the_context_are_cut_and_said(data, caplog):
     short = Loader(dataclasses.replace(data, context=40), MetricalCodec(), "train")
     assert short.streams[0].plan(0).truncated > 0
     assert (
-        f"{short.streams[0].plan(0).truncated} bars of the train split of tunes:1.0.0"
+        f"{short.streams[0].plan(0).truncated} bars of the train split of tunes:2.0.0"
         in caplog.text
     )
     batch = short.batch(0)
@@ -194,7 +194,7 @@ def test_pieces_are_kept_within_bounds(data, train):
 def test_styles_of_the_dataset_are_added_to_the_codec(train):
     assert train.styles == ("odd one", "waltz")
     assert "odd one" in train.codec.styles
-    assert train.dataset == "tunes:1.0.0" and len(train.manifest) == 64
+    assert train.dataset == "tunes:2.0.0" and len(train.manifest) == 64
     assert train.notes == notes_of(train)
 
 
@@ -241,7 +241,7 @@ def test_another_resolution_is_measured_once(data):
     ("change", "words"),
     [
         ({"dataset": "none_such"}, r"There is no dataset 'none_such' .*\(tunes\)"),
-        ({"dataset": "tunes:3.0.0"}, "There is no version 3.0.0 .* it has 1.0.0"),
+        ({"dataset": "tunes:3.0.0"}, "There is no version 3.0.0 .* it has 2.0.0"),
         ({"dataset": "Tunes!"}, "cannot be called"),
         ({"context": 1}, "context must be 2 or more"),
         ({"batch": 0}, "batch 1 or more"),
@@ -259,7 +259,7 @@ def test_missing_splits_and_other_formats(data, tmp_path, monkeypatch):
     assert Loader(one, MetricalCodec()).pieces == 1
     with pytest.raises(UserError, match=r"has no validation split \(it has train\)"):
         Loader(one, MetricalCodec(), "validation")
-    monkeypatch.setattr(catalog.record, "FORMAT", 2)
+    monkeypatch.setattr(catalog.record, "FORMAT", 3)
     with pytest.raises(UserError, match="another record format"):
         Loader(one, MetricalCodec())
 

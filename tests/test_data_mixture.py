@@ -52,13 +52,13 @@ def same(a, b):
 @pytest.mark.quick
 def test_names_and_weights():
     assert mixture.parse("pop") == [Member("pop", Fraction(1))]
-    assert mixture.parse("pop:1.0.2=5") == [Member("pop:1.0.2", Fraction(5))]
-    two = mixture.parse("pop=3  lakh_full:1.0.0=0.5")
-    assert two == [Member("pop", Fraction(3)), Member("lakh_full:1.0.0", Fraction(1, 2))]
+    assert mixture.parse("pop:2.0.2=5") == [Member("pop:2.0.2", Fraction(5))]
+    two = mixture.parse("pop=3  lakh_full:2.0.0=0.5")
+    assert two == [Member("pop", Fraction(3)), Member("lakh_full:2.0.0", Fraction(1, 2))]
     assert block(two).tolist() == [6, 1]
-    assert mixture.join(two) == "pop=3 lakh_full:1.0.0=1/2"
+    assert mixture.join(two) == "pop=3 lakh_full:2.0.0=1/2"
     assert mixture.parse(mixture.join(two)) == two
-    assert mixture.join([Member("pop:1.0.0", Fraction(5))]) == "pop:1.0.0"
+    assert mixture.join([Member("pop:2.0.0", Fraction(5))]) == "pop:2.0.0"
     assert block(mixture.parse("a=4 b=2 c=2")).tolist() == [2, 1, 1]
 
 
@@ -106,7 +106,7 @@ def test_every_member_has_its_share_and_its_rows_in_order(weights, seed):
 def test_rows_of_a_mixture_are_rows_of_its_datasets(folder):
     mixed = load(folder, "a=2 b=1", **EVERYTHING)
     alone = [load(folder, name, **EVERYTHING) for name in "ab"]
-    assert mixed.dataset == "a:1.0.0=2 b:1.0.0=1"
+    assert mixed.dataset == "a:2.0.0=2 b:2.0.0=1"
     assert mixed.styles == ("folk", "odd one") and mixed.pieces == sum(a.pieces for a in alone)
     codecs = [mixed.codec.styles, alone[1].codec.styles]
     assert codecs[0] == codecs[1]
@@ -158,7 +158,7 @@ def test_a_reading_process_that_dies_is_said(folder):
 def test_the_name_of_a_mixture_opens_it_again(folder):
     first = load(folder, "a=1.5 b")
     again = load(folder, first.dataset)
-    assert again.dataset == first.dataset == "a:1.0.0=3/2 b:1.0.0=1"
+    assert again.dataset == first.dataset == "a:2.0.0=3/2 b:2.0.0=1"
     assert again.manifest == first.manifest
     assert all(same(first.batch(i), again.batch(i)) for i in range(3))
 
@@ -186,9 +186,9 @@ def test_validation_is_all_of_all_datasets(folder, caplog):
     ]
     assert notes[0] == notes[1] + notes[2] == mixed.notes > 0
     with_lone = load(folder, "a lone", "validation")
-    assert "left out of the validation loss: Dataset lone:1.0.0 has no validation" in caplog.text
+    assert "left out of the validation loss: Dataset lone:2.0.0 has no validation" in caplog.text
     assert with_lone.pieces == alone[0].pieces
-    with pytest.raises(UserError, match=r"lone:1.0.0 has no validation split"):
+    with pytest.raises(UserError, match=r"lone:2.0.0 has no validation split"):
         load(folder, "lone", "validation")
     styled = load(folder, "a b", "validation", where="style=odd-one")
     assert "left out of the validation loss: No piece of the validation split of a" in caplog.text
@@ -221,7 +221,7 @@ def test_a_selection_is_kept_beside_the_shards_and_copies_nothing(folder):
 
 def test_styles_are_those_of_the_selection(folder):
     data = {"where": "style=odd-one"}
-    with pytest.raises(UserError, match=r"No piece of the train split of a:1.0.0 matches"):
+    with pytest.raises(UserError, match=r"No piece of the train split of a:2.0.0 matches"):
         load(folder, "a b", **data)
     assert load(folder, "b", **data).styles == ("odd one",)
     with pytest.raises(UserError, match="No piece has the style 'jazz': there are folk, odd-one"):

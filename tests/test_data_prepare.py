@@ -80,7 +80,7 @@ def test_files_become_a_dataset(midi, options):
     report = pathlib.Path(summary.report).read_text("utf-8").splitlines()
     assert report[0] == "file\treason\tdetail" and len(report) == 4
     assert any("duplicate of copy of tune000.MIDI" in line for line in report)
-    assert str(summary).splitlines()[0] == "Dataset tunes 1.0.0: prepared"
+    assert str(summary).splitlines()[0] == "Dataset tunes 2.0.0: prepared"
     assert "6 of 6 songs" in str(summary)
     values = json.loads((pathlib.Path(summary.path) / "summary.json").read_text())
     assert values["pieces"] == 6 and "path" not in values
@@ -134,12 +134,12 @@ def test_again_nothing_is_done_and_other_input_makes_another_version(midi, optio
     assert dataclasses.replace(again, is_new=True) == first
     assert "already prepared" in str(again)
     other = prepare([str(midi)], dataclasses.replace(options, min_notes=200), progress=False)
-    assert other.version == "1.0.1" and other.is_new
+    assert other.version == "2.0.1" and other.is_new
     back = prepare([str(midi)], options, progress=False)
-    assert (back.version, back.content) == ("1.0.2", first.content)
-    assert catalog.versions("tunes", options.data_dir) == ["1.0.0", "1.0.1", "1.0.2"]
-    assert catalog.open_dataset("tunes", options.data_dir).version == "1.0.2"
-    assert catalog.open_dataset("tunes:1.0.1", options.data_dir).version == "1.0.1"
+    assert (back.version, back.content) == ("2.0.2", first.content)
+    assert catalog.versions("tunes", options.data_dir) == ["2.0.0", "2.0.1", "2.0.2"]
+    assert catalog.open_dataset("tunes", options.data_dir).version == "2.0.2"
+    assert catalog.open_dataset("tunes:2.0.1", options.data_dir).version == "2.0.1"
     assert sorted(os.listdir(options.data_dir + "/tunes")) == [".lock", "notes"]
 
 
@@ -233,9 +233,9 @@ def test_pieces_made_in_the_process(options):
     assert (summary.pieces, summary.songs, summary.styles) == (8, 4, ["waltz"])
     assert summary.grids == {"labels": 8} and summary.error_ms == 0
     again = prepare_pieces(iter(pieces), options, progress=False)
-    assert not again.is_new and again.version == "1.0.0"
+    assert not again.is_new and again.version == "2.0.0"
     other = prepare_pieces(iter(pieces[1:]), options, progress=False)
-    assert other.version == "1.0.1"
+    assert other.version == "2.0.1"
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from jaxmusic.config import Data, Prepare
 from jaxmusic.data import cleaning, record, songs
-from jaxmusic.data.augmentation import CONTROLS, Change, alter, draw
+from jaxmusic.data.augmentation import Change, alter, draw
 from jaxmusic.data.splits import SPLITS, assign
+from jaxmusic.music import controls
 from jaxmusic.music.beats import Fit
 from jaxmusic.music.notes import Labels, make_notes, semitones_to_c
 
@@ -159,7 +160,7 @@ def test_transposition_is_even_and_keeps_pitches_in_range():
     changes = [draw(data, 7, epoch, 3, pitched(notes)) for epoch in range(2000)]
     shifts = np.bincount([c.semitones + 5 for c in changes], minlength=11)
     assert len(shifts) == 11 and shifts.min() > 130
-    dropped = [np.mean([name in c.drop for c in changes]) for name in CONTROLS]
+    dropped = [np.mean([name in c.drop for c in changes]) for name in controls.names()]
     assert all(0.2 < share < 0.3 for share in dropped)
     assert changes[:5] == [draw(data, 7, epoch, 3, pitched(notes)) for epoch in range(5)]
     top = pitched(data_music.tune(0, low=97))

@@ -13,14 +13,44 @@ from jaxmusic.data.selection import parse
 from jaxmusic.music.notes import Labels, make_notes
 
 WALTZ = Facts(
-    *(90.0, 32, 64.0, 300, 2, 300 / 64),
-    *((3, 4), 21, frozenset((0, 40)), ("waltz", "odd one"), True, False),
+    tempo=90.0,
+    bars=32,
+    seconds=64.0,
+    notes=300,
+    tracks=2,
+    density=300 / 64,
+    meter=(3, 4),
+    key=21,
+    programs=frozenset((0, 40)),
+    styles=("waltz", "odd one"),
+    controls=frozenset({"styles", "key", "chords"}),
 )
 ROCK = Facts(
-    *(140.2, 80, 137.0, 4000, 5, 29.2),
-    *((4, 4), 0, frozenset((29, 33, DRUMS)), ("rock",), True, True),
+    tempo=140.2,
+    bars=80,
+    seconds=137.0,
+    notes=4000,
+    tracks=5,
+    density=29.2,
+    meter=(4, 4),
+    key=0,
+    programs=frozenset((29, 33, DRUMS)),
+    styles=("rock",),
+    controls=frozenset({"styles", "key", "chords", "sections"}),
 )
-PLAIN = Facts(*(120.0, 8, 16.0, 40, 1, 2.5), (6, 8), -1, frozenset((105,)), (), False, False)
+PLAIN = Facts(
+    tempo=120.0,
+    bars=8,
+    seconds=16.0,
+    notes=40,
+    tracks=1,
+    density=2.5,
+    meter=(6, 8),
+    key=-1,
+    programs=frozenset((105,)),
+    styles=(),
+    controls=frozenset(),
+)
 INDEX = Index.of([WALTZ, ROCK, PLAIN])
 
 

@@ -124,7 +124,7 @@ def test_transposing_moves_keys_and_chords_and_no_drums(folder):
 
 def test_pieces_move_to_c_major_and_a_minor(folder, caplog):
     loader = load(folder, normalise=True, **PLAIN)
-    assert "5 of the 20 pieces of the train split of tunes:1.0.0 have no key label" in caplog.text
+    assert "5 of the 20 pieces of the train split of tunes:2.0.0 have no key label" in caplog.text
     assert caplog.text.count("no key label") == 1
     for part, i in parts(loader, range(loader.rows_per_epoch())):
         start = first_bar(part, PIECES[i])

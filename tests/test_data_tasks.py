@@ -12,18 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmusic import config
-from jaxmusic.codecs.layout import CONTROLS, TASKS
+from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.config import Codec, Data, Prepare, Tasks
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import builder, measuring, starter, tasks
 from jaxmusic.data.loader import Loader
-from jaxmusic.music.melody import melody_slot
+from jaxmusic.music.controls import names
 from jaxmusic.music.notes import make_notes
+from jaxmusic.music.roles import melody_slot
 from jaxmusic.runs import folder as runs
 from jaxmusic.runs import weights
 from jaxmusic.train import trainer
+
+CONTROLS = names()
 
 CODEC = streams.CODEC
 PIECES = streams.PIECES
@@ -150,7 +153,7 @@ def test_a_task_that_makes_no_sense_is_none():
     assert tasks.given(drawn("accompany", 0), alone, NONE) is None
     assert tasks.given(drawn("harmonise", 0), alone, NONE) is None
     # Chords can be written under a melody that is alone, unless the stream has none.
-    chords = dataclasses.replace(alone, chord=np.zeros(8, np.int16))
+    chords = alone.with_controls(chord=np.zeros(8, np.int16))
     assert tasks.given(drawn("harmonise", 0), chords, NONE) is not None
     assert tasks.given(drawn("harmonise", 0), chords, frozenset(["chords"])) is None
     assert tasks.given(drawn("infill", 0), alone.part(1, 2), NONE) is None
@@ -266,12 +269,8 @@ def test_chances_that_make_no_sense(folder, chances, kind, words):
 def test_controls_are_those_that_pieces_have(folder, tmp_path):
     assert load(folder).controls() == CONTROLS
     assert load(folder, drop_controls=1.0).controls() == ()
-    assert load(folder, where="key=unknown").controls() == (
-        "styles",
-        "density",
-        "chords",
-        "sections",
-    )
+    keyless = tuple(name for name in CONTROLS if name != "key")
+    assert load(folder, where="key=unknown").controls() == keyless
     performance = make_codec(Codec(kind="performance"))
     assert load(folder, codec=performance).controls() == ("styles",)
     # One piece in thirty has all, which is too few; in a mixture the weights of rows count.
@@ -285,9 +284,10 @@ def test_controls_are_those_that_pieces_have(folder, tmp_path):
         data = Data(dataset=dataset, data_dir=str(tmp_path), context=256, batch=2)
         return Loader(data, MetricalCodec()).controls()
 
-    assert controls("bare") == ("density",)
+    found = ("density", "roles")  # in the notes themselves
+    assert controls("bare") == found
     assert controls("bare=9 known=1") == CONTROLS
-    assert controls("bare=99 known=1") == ("density",)
+    assert controls("bare=99 known=1") == found
 
 
 def test_facts_of_older_datasets_are_found_anew(tmp_path, monkeypatch):
@@ -300,7 +300,7 @@ def test_facts_of_older_datasets_are_found_anew(tmp_path, monkeypatch):
     data = Data(dataset="old", data_dir=str(tmp_path), context=256, batch=2)
     assert Loader(data, MetricalCodec()).controls() == CONTROLS
     index = measuring._load(measuring.Index, epath.Path(kept))
-    assert index.chords.all() and index.sections.all() and index.style.any()
+    assert index.states("chords").all() and index.states("sections").all() and index.style.any()
 
 
 def test_a_model_learns_all_tasks_and_says_what_it_was_trained_for(tmp_path):

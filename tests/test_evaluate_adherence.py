@@ -178,13 +178,13 @@ def test_chords_of_songs_made_by_rule_are_found():
 def test_density_is_off_by_levels():
     notes = song(0, 0)  # 4 notes on each beat
     assert adherence.density_error(notes, 4.0) == pytest.approx(0)
-    assert adherence.density_error(notes, 2.0) == pytest.approx(2)
-    assert adherence.density_error(notes, 4 * 2**0.5) == pytest.approx(-1)
+    assert adherence.density_error(notes, 3.0) == pytest.approx(2)
+    assert adherence.density_error(notes, 4.25) == pytest.approx(-0.5)
     assert adherence.density_error(EMPTY, 4.0) is None
     assert adherence.density_error(ONE, 0.25) == pytest.approx(0)
     # The last level has no end.
-    assert adherence.density_error(notes, 100.0) == pytest.approx(-1)
-    assert adherence.density_error(ONE, 0.5) == pytest.approx(0)
+    assert adherence.density_error(notes, 100.0) == pytest.approx(7 - 15)
+    assert adherence.density_error(ONE, 0.5) == pytest.approx(-0.25 / 0.6)
 
 
 def test_a_piece_that_is_not_aligned_is_refused():

@@ -27,15 +27,17 @@ def test_chords(tmp_path: pathlib.Path):
 5.0 6.0 Fb:hdim7
 6.0 7.0 A
 """
-    time, chord = read_chords(written(tmp_path, text))
+    time, chord, bass = read_chords(written(tmp_path, text))
     assert time.dtype == np.float64 and chord.dtype == np.uint8
     assert time.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 4.0004, 5.0, 6.0, 7.0]
-    assert chord.tolist() == [84, 11, 3, 4 * 12 + 1, 84, 6 * 12 + 7, 5 * 12 + 4, 9, 84]
+    none = NO_CHORD
+    assert chord.tolist() == [none, 11, 3, 4 * 12 + 1, none, 6 * 12 + 7, 5 * 12 + 4, 9, none]
+    assert bass.tolist() == [0, 0, 4, 10, 0, 0, 0, 0, 0]
 
 
 def test_gaps_are_silent_and_equal_neighbours_are_one(tmp_path: pathlib.Path):
     text = "1 2 C:maj\n2 3 C:maj6\n3.5 4 C:maj\n3.9995 5 C:min\n5 6 N\n6.5 7 N\n"
-    time, chord = read_chords(written(tmp_path, text))
+    time, chord, _ = read_chords(written(tmp_path, text))
     assert time.tolist() == [1.0, 3.0, 3.5, 3.9995, 5.0]
     assert chord.tolist() == [0, NO_CHORD, 0, 12, NO_CHORD]
 
@@ -104,9 +106,9 @@ def test_files_that_cannot_be_read(read, tmp_path: pathlib.Path):
 def test_pop909(music: pathlib.Path):
     folders = sorted(p for p in (music / "pop909/POP909").iterdir() if p.is_dir())
     for folder in folders:
-        time, chord = read_chords(folder / "chord_midi.txt")
+        time, chord, bass = read_chords(folder / "chord_midi.txt")
         assert np.all(np.diff(time) > 0) and len(time) > 20
-        assert np.all(chord[1:] != chord[:-1]) and chord[-1] == NO_CHORD
+        assert np.all((chord[1:] != chord[:-1]) | (bass[1:] != bass[:-1])) and chord[-1] == NO_CHORD
         assert 1 <= len(read_keys(folder / "key_audio.txt")[0]) <= 5
         beats = read_beats(folder / "beat_midi.txt")
         assert beats.downbeat.sum() > 10 and len(beats.time) == len(beats.downbeat)

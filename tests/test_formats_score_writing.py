@@ -39,6 +39,10 @@ SONG = make_notes(
 )
 
 
+UNWRITTEN = {"styles", "role", "bass", "bass_tick", "phrase", "phrase_tick"}
+"""Labels that scores do not hold."""
+
+
 def differences(a: Notes, b: Notes) -> list[str]:
     """Names of the fields in which two pieces differ."""
     if len(a) != len(b):
@@ -50,7 +54,7 @@ def differences(a: Notes, b: Notes) -> list[str]:
         if field.name in ("onset", "duration", "pitch", "velocity", "track"):
             x, y = x[orders[0]], y[orders[1]]
         if field.name == "labels":
-            names = [f.name for f in dataclasses.fields(Labels) if f.name != "styles"]
+            names = [f.name for f in dataclasses.fields(Labels) if f.name not in UNWRITTEN]
             out += [n for n in names if not np.array_equal(getattr(x, n), getattr(y, n))]
         elif field.name == "tempo_qpm":
             out += [] if np.allclose(x, y, rtol=1e-9) else ["tempo_qpm"]

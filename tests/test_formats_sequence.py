@@ -12,13 +12,21 @@ from hypothesis import strategies as st
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import read_notes
 from jaxmusic.formats.sequence import from_sequence, sequence_class, to_sequence
-from jaxmusic.music.notes import CHORD_COUNT, SECTIONS, Labels, make_notes
+from jaxmusic.music.notes import (
+    CHORD_COUNT,
+    CHORD_TONES,
+    NO_CHORD,
+    PHRASES,
+    SECTIONS,
+    Labels,
+    make_notes,
+)
 
 COLUMNS = (
     *("onset", "duration", "pitch", "velocity", "track", "program", "drum"),
     *("tempo_tick", "tempo_qpm", "meter_tick", "meter_num", "meter_den"),
 )
-LABELS = ("key_tick", "key", "chord_tick", "chord", "section_tick", "section")
+LABELS = tuple(name for line in Labels.timelines() for name in (line, f"{line}_tick"))
 
 
 def same(a, b):
@@ -53,6 +61,7 @@ def pieces(draw):
     key_tick, key = timed(draw, st.integers(0, 23))
     chord_tick, chord = timed(draw, st.integers(0, CHORD_COUNT - 1))
     section_tick, section = timed(draw, st.integers(0, len(SECTIONS) - 1))
+    phrase_tick, phrase = timed(draw, st.integers(0, len(PHRASES) - 1))
     return make_notes(
         *zip(*rows),
         program=[p for p, _ in tracks],
@@ -60,7 +69,18 @@ def pieces(draw):
         tempos=tuple(draw(st.lists(tempo, max_size=6))),
         meters=tuple(draw(st.lists(meter, max_size=3))),
         end=draw(st.integers(0, 2 * 10**6)),
-        labels=Labels(("pop",), "a song", key_tick, key, chord_tick, chord, section_tick, section),
+        labels=Labels(
+            styles=("pop",),
+            song="a song",
+            key_tick=key_tick,
+            key=key,
+            chord_tick=chord_tick,
+            chord=chord,
+            section_tick=section_tick,
+            section=section,
+            phrase_tick=phrase_tick,
+            phrase=phrase,
+        ),
     )
 
 
@@ -136,7 +156,7 @@ def test_absurd_tempos_meters_and_unknown_chords_are_left_out():
         sequence.text_annotations.add(time=1.0, text=text, annotation_type=1)
     notes = from_sequence(sequence)
     assert notes.tempo_qpm.tolist() == [120.0] and notes.meter_den.tolist() == [4]
-    assert notes.labels.chord.tolist() == [5 * 12 + 2, 4 * 12 + 5]
+    assert notes.labels.chord.tolist() == [4 * 12 + 5]  # of two at one time the later
 
 
 @pytest.mark.parametrize(
@@ -184,17 +204,8 @@ def test_note_seq_understands_the_chords():
 
     from jaxmusic.formats.symbols import chord_symbol
 
-    assert chord_symbol(CHORD_COUNT - 1) == note_seq.NO_CHORD
-    tones = (
-        (0, 4, 7),
-        (0, 3, 7),
-        (0, 4, 7, 10),
-        (0, 4, 7, 11),
-        (0, 3, 7, 10),
-        (0, 3, 6),
-        (0, 5, 7),
-    )
-    for quality, intervals in enumerate(tones):
+    assert chord_symbol(NO_CHORD) == note_seq.NO_CHORD
+    for quality, intervals in enumerate(CHORD_TONES):
         for root in range(12):
             pitches = chord_symbols_lib.chord_symbol_pitches(chord_symbol(quality * 12 + root))
             assert {p % 12 for p in pitches} == {(root + i) % 12 for i in intervals}

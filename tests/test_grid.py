@@ -1,7 +1,5 @@
 """Quantising: golden cases, what is lost, bars and tempos, parts and transposition."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import strategies
@@ -294,8 +292,8 @@ def test_labels_of_short_bars_stay_in_their_bar():
     assert piece.key.tolist() == [1, 2] and piece.chord.tolist() == [3, 4, 5, 5]
 
 
-@pytest.mark.parametrize("per_beat, level", ((0.25, 0), (0.5, 0), (1, 2), (2, 4), (4, 6), (16, 7)))
-def test_density_is_logarithmic(per_beat, level):
+@pytest.mark.parametrize("per_beat, level", ((0.25, 0), (0.5, 0), (1, 2), (2, 3), (4, 7), (16, 13)))
+def test_density_has_levels(per_beat, level):
     count = int(16 * per_beat)
     rows = [(i / per_beat, 0.1, 60 + i % 5, 64, 0) for i in range(count)]
     assert quantise(notes_of(rows, end=16 * BEAT))[0].density == level
@@ -338,7 +336,7 @@ def test_transpose_moves_notes_chords_and_keys_but_no_drums():
     assert up.key.tolist() == [12 + 2] and down.key.tolist() == [12 + 5]
     assert up.chord.tolist() == [12 + 4, NO_CHORD] and down.chord.tolist() == [12 + 7, NO_CHORD]
     assert strategies.differences(piece.transpose(0), piece) == []
-    bare = dataclasses.replace(piece, key=piece.key * 0 - 1, chord=piece.chord * 0 - 1)
+    bare = piece.with_controls(key=piece.key * 0 - 1, chord=piece.chord * 0 - 1)
     assert (bare.transpose(3).key == -1).all() and (bare.transpose(3).chord == -1).all()
 
 
@@ -348,7 +346,7 @@ def test_transposed_pieces_are_pieces(piece, semitones):
     moved = piece.transpose(semitones)
     again, _ = quantise(dequantise(moved), piece.steps_per_beat, piece.velocities)
     # Where a fold merges notes the density may be another.
-    assert strategies.differences(moved, again, ignore=("density",)) == []
+    assert strategies.differences(moved, again, ignore=("density", "energy", "plays")) == []
     low, high = piece.pitch.min(initial=60), piece.pitch.max(initial=60)
     if low >= 6 and high <= 121:
         assert strategies.differences(moved.transpose(-semitones), piece) == []

@@ -236,8 +236,8 @@ class TestDocuments:
             )
             assert made.vocab_size == int(size.replace(",", ""))
         v = codec.vocabulary
-        assert codec.vocab_size == 1500
-        assert v.describe(688) == "pitch 76"
+        assert codec.vocab_size == 1781
+        assert v.describe(969) == "pitch 76"
 
     def test_one_note_on_its_way(self, tmp_path):
         """Follows the note of docs/architecture.md through the code."""
@@ -260,15 +260,14 @@ class TestDocuments:
         )
         codec = MetricalCodec()
         tokens = codec.encode(dataclasses.replace(piece, styles=("pop",)))
-        assert len(tokens) == 282
-        words = " ".join(codec.vocabulary.describe(t) for t in tokens[:34].tolist())
+        assert len(tokens) == 254
+        words = " ".join(codec.vocabulary.describe(t) for t in tokens[:33].tolist())
         text = (ROOT / "docs" / "architecture.md").read_text()
         shown = re.search(r"( +bos  style 0.*?)\.\.\.$", text, re.MULTILINE | re.DOTALL).group(1)
         assert words == " ".join(shown.split())
-        assert [tokens[30], tokens[31]] == [688, 841]
-        assert [int(e[30]) for e in codec.events(tokens)] == [688, 24, 24, 0, 1, 76]
+        assert [int(e[32]) for e in codec.events(tokens)] == [969, 24, 24, 0, 1, 76]
         moved = codec.encode(dataclasses.replace(piece.transpose(2), styles=("pop",)))
-        assert [int(e[30]) for e in codec.events(moved)] == [690, 24, 24, 0, 1, 78]
+        assert [int(e[32]) for e in codec.events(moved)] == [971, 24, 24, 0, 1, 78]
         tempo = float(meters.TEMPOS[piece.tempo[0]])
         assert round(tempo, 2) == 100.41
         assert length.whole_bars(19.0, int(piece.meter[0]), tempo, 12) == (8, 0)

@@ -211,7 +211,7 @@ def test_a_report_on_a_model_has_every_section(of_model, starter_data):
     assert [h for h in shown.headings if h in wanted] == wanted
     assert report["sets"]["ours"]["songs"] == 1
     assert report["run"]["step"] in (3, 6) and report["run"]["parameters"] > 0
-    assert report["run"]["dataset"] == "starter:1.0.0"
+    assert report["run"]["dataset"] == "starter:2.0.0"
     assert [step for step, _ in report["run"]["validation"]] == [3, 6]
     assert report["likelihood"]["pieces"] == report["held_out"]["songs"] > 0
     assert report["likelihood"]["figures"]["bits_per_note"]["value"] > 0

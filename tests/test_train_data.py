@@ -61,14 +61,14 @@ def test_a_run_on_a_selection_of_a_mixture_goes_on(experiment, tmp_path):
     mixed = dataclasses.replace(experiment, data=data)
     whole = trainer.train(mixed, tmp_path / "whole", progress=False)
     stored = runs.read(tmp_path / "whole")
-    assert stored.dataset == "tiny:1.0.0=2 more:1.0.0=1"
+    assert stored.dataset == "tiny:2.0.0=2 more:2.0.0=1"
     # A newer version of a part of the mixture does not get into the run.
     builder.prepare_pieces(starter.corpus(9, first=200), options, 9)
     loader = Loader(dataclasses.replace(data, dataset=stored.dataset), stored.codec)
     assert loader.manifest == stored.manifest
     assert trainer.train(mixed, tmp_path / "whole", progress=False).step == whole.step
     newer = Loader(data, stored.codec)
-    assert newer.dataset == "tiny:1.0.0=2 more:1.0.1=1" and newer.manifest != stored.manifest
+    assert newer.dataset == "tiny:2.0.0=2 more:2.0.1=1" and newer.manifest != stored.manifest
     other = dataclasses.replace(data, where="bars=4..")
     with pytest.raises(UserError, match=r"Set data.where back to 'has=drums bars=4..'"):
         again = dataclasses.replace(mixed, data=other)

@@ -10,12 +10,12 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from jaxmusic import config
-from jaxmusic.codecs import layout
 from jaxmusic.codecs.layout import MAX_STYLES
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.codecs.vocabulary import Vocabulary
 from jaxmusic.core.errors import UserError
 from jaxmusic.core.events import Events
+from jaxmusic.music import controls
 from jaxmusic.music.notes import Notes
 from jaxmusic.music.piece import Losses
 
@@ -43,10 +43,10 @@ class Codec(abc.ABC):
     """Values of `config.Codec.kind` that mean this codec."""
     VERSION: ClassVar[int]
     """Raised when tokens change their meaning."""
-    CONTROLS: ClassVar[tuple[str, ...]] = layout.CONTROLS
-    """Optional controls that its streams can state."""
+    CONTROLS: ClassVar[tuple[str, ...]] = controls.names()
+    """Names of the controls that its streams can state or leave out."""
     UNIT: ClassVar[str] = "bars"
-    """What pieces may be cut at: bars, or seconds."""
+    """What pieces may be cut at: bars, or seconds. Tasks and most controls need bars."""
     PAD: int
     """The token that fills rows."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from jaxmusic.music.controls import CONTROLS
+
 MAX_STYLES = 64
 # fmt: off
 DEFAULT_STYLES = (
@@ -16,11 +18,11 @@ DEFAULT_STYLES = (
 # fmt: on
 TASKS = ("continue", "infill", "accompany", "harmonise", "vary")
 """What the task tokens are kept for, in order; there is room for `TASK_ROOM`."""
-TASK_ROOM = 8
-SECTION_ROOM = 6
+TASK_ROOM = 16
+METER_ROOM, TEMPO_ROOM = 24, 104
 MAX_HOLD = 16
-CONTROLS = ("styles", "key", "density", "chords", "sections")
-"""Controls that may be left out of a stream."""
+FREE = 64
+"""Ids that are kept for what nobody has thought of yet."""
 BARS_LEFT = np.array([*range(64), *range(64, 128, 4), *range(128, 257, 32)])
 """Lowest number of bars left that each bar token stands for."""
 
@@ -28,3 +30,8 @@ BARS_LEFT = np.array([*range(64), *range(64, 128, 4), *range(128, 257, 32)])
 def bars_left_index(left: np.ndarray | int) -> np.ndarray:
     """Value of the bar token for each number of bars left."""
     return np.searchsorted(BARS_LEFT, left, side="right") - 1
+
+
+def control_ranges() -> list[tuple[str, int]]:
+    """Returns the kind of each control's tokens and the number of ids kept for it."""
+    return [(control.kind, control.room) for control in CONTROLS]

@@ -23,16 +23,20 @@ class Controls:
     """Notes per quarter note of all instruments together; 0 leaves it to the model."""
     instruments: str = ""
     """Names of General MIDI instruments or families and drums, with commas: piano, 2 violins,
-    drums. No others play. "no drums" alone leaves out the drums."""
+    drums. No others play. "no drums" alone leaves out the drums. A role may follow: flute as
+    melody, piano as chords."""
     chords: str = ""
     """A progression that is repeated to the end, a bar for each chord: C G/B Am F. Between bar
-    lines a bar holds one chord or two: C | G Am | F. N.C. is none; a bass after a slash is left to
-    the model."""
+    lines a bar holds one chord or two: C | G Am | F. N.C. is none; without a slash the bass is left
+    to the model."""
     form: str = ""
-    """Sections with their numbers of bars: intro4 verse8 chorus8 outro4."""
+    """Sections with their numbers of bars, or letters of phrases that come back: intro4 verse8
+    chorus8 outro4, or intro4 A8 B8 A8 outro4."""
+    energy: str = ""
+    """Levels of energy, 1 (calm) to 8 (full), of the sections of the form: 2 4 7 3."""
     guidance: float = 1.0
-    """Strength of style, key, density, chords and form: 1 samples as trained, more (e.g. 2) favours
-    what is likelier with them than without, at twice the work."""
+    """Strength of style, key, density, roles, chords, form and energy: 1 samples as trained, more
+    (e.g. 2) favours what is likelier with them than without, at twice the work."""
     strict: bool = False
     """Mask notes that break key, chords or density."""
     ending: bool = True

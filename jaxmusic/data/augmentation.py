@@ -15,10 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmusic.codecs.layout import CONTROLS
 from jaxmusic.config import Data
 from jaxmusic.core.errors import UserError
+from jaxmusic.music import controls
 from jaxmusic.music.notes import Notes
+
+_NAMES = controls.names()
 
 
 class Change(NamedTuple):
@@ -90,13 +92,13 @@ def draw(
       track: track of each of its notes, where `alters_notes`.
     """
     rng = generator(seed, epoch, item)
-    chance, left_out = rng.random(), rng.random(len(CONTROLS)) < data.drop_controls
+    chance, left_out = rng.random(), rng.random(len(_NAMES)) < data.drop_controls
     low = high = 0
     if data.transpose and len(pitch):
         low = max(-data.transpose, -int(pitch.min()))
         high = min(data.transpose, 127 - int(pitch.max()))
     semitones = low + int(chance * (high - low + 1))
-    drop = frozenset(c for c, out in zip(CONTROLS, left_out) if out)
+    drop = frozenset(c for c, out in zip(_NAMES, left_out) if out)
     if track is None:
         return Change(semitones, drop)
     tempo, velocity = (

@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmusic.music.notes import NO_CHORD, Notes
+from jaxmusic.music.controls import CONTROLS, names
+from jaxmusic.music.notes import Notes
 
-VERSION = 2
+VERSION = 3
 """Raised when the meaning of a field changes, so that indices are rebuilt."""
+_NOTHING = np.zeros(0, np.int8)
 DRUMS = 128
 """Stands for drums among programs."""
 NUMBERS = ("tempo", "bars", "seconds", "notes", "tracks", "density")
@@ -31,7 +33,7 @@ class Facts(NamedTuple):
       key: tonic + 12 if minor of the key that holds longest, -1 where none is known.
       programs: General MIDI programs of the tracks that have notes, `DRUMS` for drums.
       styles: names of its styles.
-      chords, sections: whether any are labelled, or were found in the notes.
+      controls: names of the controls that are labelled, or can be found in the notes.
     """
 
     tempo: float
@@ -44,8 +46,7 @@ class Facts(NamedTuple):
     key: int
     programs: frozenset[int]
     styles: tuple[str, ...]
-    chords: bool
-    sections: bool
+    controls: frozenset[str]
 
 
 def facts(notes: Notes) -> Facts:
@@ -71,9 +72,22 @@ def facts(notes: Notes) -> Facts:
         key=main_key(notes),
         programs=frozenset(programs.tolist()),
         styles=notes.labels.styles,
-        chords=bool((notes.labels.chord != NO_CHORD).any()),
-        sections=len(notes.labels.section) > 0,
+        controls=_controls(notes, tracks=int((programs != DRUMS).sum())),
     )
+
+
+def _controls(notes: Notes, tracks: int) -> frozenset[str]:
+    """Names of the controls of which a piece with some pitched tracks states something."""
+    kinds: set[str] = set()
+    for control in CONTROLS:
+        values = getattr(notes.labels, control.label) if control.label else _NOTHING
+        if (values >= 0).any() and (values != control.none).any():
+            kinds.add(control.kind)
+        elif control.find and (not control.under or kinds.intersection(control.under)):
+            # A piece for one instrument states no control of instruments.
+            kinds |= {control.kind} if control.place != "slot" or tracks > 1 else set()
+    styles = {"styles"} if notes.labels.styles else set()
+    return frozenset({c.name for c in CONTROLS if c.kind in kinds} | styles)
 
 
 def main_key(notes: Notes) -> int:
@@ -92,7 +106,7 @@ class Index(NamedTuple):
       programs: uint8 [P, 17], a bit for each program and one for `DRUMS`.
       names: str [S], the styles there are.
       style: bool [P, S].
-      chords, sections: bool [P].
+      known: bool [P, C], whether a piece has each of `jaxmusic.music.controls.names`.
     """
 
     number: np.ndarray
@@ -101,16 +115,16 @@ class Index(NamedTuple):
     programs: np.ndarray
     names: np.ndarray
     style: np.ndarray
-    chords: np.ndarray
-    sections: np.ndarray
+    known: np.ndarray
 
     @classmethod
     def of(cls, pieces: Iterable[Facts]) -> Index:
         """Gathers the facts of pieces."""
         found = list(pieces)
-        names = sorted({style for f in found for style in f.styles})
-        column = {name: i for i, name in enumerate(names)}
-        style = np.zeros((len(found), len(names)), bool)
+        styles = sorted({style for f in found for style in f.styles})
+        column = {name: i for i, name in enumerate(styles)}
+        style = np.zeros((len(found), len(styles)), bool)
+        known = [[name in f.controls for name in names()] for f in found]
         programs = np.zeros((len(found), DRUMS + 1), bool)
         for i, f in enumerate(found):
             style[i, [column[s] for s in f.styles]] = True
@@ -121,10 +135,9 @@ class Index(NamedTuple):
             meter=np.array([f.meter[0] << 8 | f.meter[1] for f in found], np.int32),
             key=np.array([f.key for f in found], np.int16),
             programs=np.packbits(programs, axis=1),
-            names=np.array(names, dtype=str),
+            names=np.array(styles, dtype=str),
             style=style,
-            chords=np.array([f.chords for f in found], bool),
-            sections=np.array([f.sections for f in found], bool),
+            known=np.array(known, bool).reshape(len(found), len(names())),
         )
 
     def __len__(self) -> int:
@@ -136,15 +149,8 @@ class Index(NamedTuple):
         return self.number[:, NUMBERS.index(name)]
 
     def states(self, control: str) -> np.ndarray:
-        """Bool [P]: pieces that have one of `jaxmusic.codecs.layout.CONTROLS`."""
-        known: dict[str, np.ndarray] = {
-            "styles": np.logical_or.reduce(self.style, axis=1),
-            "key": self.key >= 0,
-            "density": np.ones(len(self), bool),
-            "chords": self.chords,
-            "sections": self.sections,
-        }
-        return known[control]
+        """Bool [P]: pieces that have one of `jaxmusic.music.controls.names`."""
+        return self.known[:, names().index(control)]
 
     def plays(self, program: int) -> np.ndarray:
         """Bool [P]: pieces in which a program, or `DRUMS`, plays."""

@@ -35,8 +35,11 @@ def labelled(notes: Notes, known: Known) -> Notes:
         from jaxmusic.formats import annotations
 
         if known.chords:
-            seconds, chord = annotations.read_chords(known.chords)
-            labels = dataclasses.replace(labels, chord_tick=_ticks(notes, seconds), chord=chord)
+            seconds, chord, bass = annotations.read_chords(known.chords)
+            tick = _ticks(notes, seconds)
+            labels = dataclasses.replace(
+                labels, chord_tick=tick, chord=chord, bass_tick=tick, bass=bass
+            )
         if known.keys:
             seconds, key = annotations.read_keys(known.keys)
             # The first key holds from the start, though it was heard only where music begins.

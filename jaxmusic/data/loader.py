@@ -64,7 +64,7 @@ class Loader:
         if data.context < 2 or data.batch < 1 or min(data.threads, data.workers) < 0:
             raise UserError("context must be 2 or more, batch 1 or more, and no setting below 0.")
         augmentation.check(data)
-        tasks.check(data.tasks, codec.config.kind)
+        tasks.check(data.tasks, codec)
         where = selection.parse(data.where)
         members = mixture.parse(data.dataset)
         found = [open_dataset(member.dataset, data.data_dir) for member in members]
@@ -99,7 +99,7 @@ class Loader:
         return sum(stream.notes for stream in self.streams)
 
     def controls(self) -> tuple[str, ...]:
-        """Controls that a model can learn from the rows, of `jaxmusic.codecs.layout.CONTROLS`.
+        """Controls that a model can learn from the rows, see `jaxmusic.music.controls`.
 
         At least 5 % of the pieces have them; in a mixture, the datasets' shares of pieces count by
         the weights of their rows. There are none if all are always left out of the headers.

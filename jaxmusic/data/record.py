@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from jaxmusic.music.beats import Fit
 from jaxmusic.music.notes import TICKS_PER_BEAT, Labels, Notes
 
-FORMAT = 1
+FORMAT = 2
 """Raised when older readers would misread a record; the first number of a dataset's version."""
 
 _COLUMNS: dict[str, Any] = {
@@ -25,13 +26,11 @@ _COLUMNS: dict[str, Any] = {
     "meter_den": np.uint8,
 }
 _LABELS: dict[str, Any] = {
-    "key_tick": np.int32,
-    "key": np.uint8,
-    "chord_tick": np.int32,
-    "chord": np.uint8,
-    "section_tick": np.int32,
-    "section": np.uint8,
+    field.name: field.default_factory().dtype.type
+    for field in dataclasses.fields(Labels)
+    if field.default_factory is not dataclasses.MISSING
 }
+"""All arrays of `Labels`, by the type of their empty ones."""
 
 
 def features() -> Any:

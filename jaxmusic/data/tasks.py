@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.config import Tasks
 from jaxmusic.core.errors import UserError
-from jaxmusic.music.melody import melody_slot
 from jaxmusic.music.piece import DRUM_SLOT, Piece
+from jaxmusic.music.roles import melody_slot
 
 _NUMBERS = 24
 _AFTER = 1 / 3
@@ -44,18 +45,18 @@ class Draw(NamedTuple):
     numbers: np.ndarray
 
 
-def check(tasks: Tasks, kind: str) -> None:
-    """Raises UserError where the chances make no sense, or the kind of codec knows no tasks."""
+def check(tasks: Tasks, codec: Codec) -> None:
+    """Raises UserError where the chances make no sense, or the codec has no tasks."""
     chances = dataclasses.astuple(tasks)
     if min(chances) < 0 or sum(chances) > 1 + 1e-9:
         raise UserError(
             "Set the chances of data.tasks to 0 or more and to at most 1 together, not to "
             f"{sum(chances):g}."
         )
-    if any(chances) and kind == "performance":
+    if any(chances) and codec.UNIT != "bars":
         raise UserError(
-            "Set the chances of data.tasks to 0 with the performance codec, which has no bars to "
-            "be filled, or train with codec.kind metrical or fused."
+            f"Set the chances of data.tasks to 0 with the {codec.config.kind} codec, which has no "
+            "bars to fill, or train with codec.kind metrical or fused."
         )
 
 
@@ -84,7 +85,7 @@ def given(drawn: Draw, part: Piece, drop: frozenset[str]) -> Given | None:
       half of the part, and which stands anywhere.
     - accompany: some of the instruments that sound, but not all: one alone, all but the drums, all
       but one, or any number of them, each as often.
-    - harmonise: the melody (`jaxmusic.music.melody.melody_slot`).
+    - harmonise: the melody (`jaxmusic.music.roles.melody_slot`).
     - vary: all but two to four runs of bars that are about half of the part.
 
     Accompany and harmonise write in all bars, or one time in three in those after some first bars,

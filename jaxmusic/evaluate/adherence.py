@@ -10,7 +10,6 @@ compare them with the finder's figures on music with known keys and chords.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -18,8 +17,8 @@ import numpy as np
 
 from jaxmusic.data import facts
 from jaxmusic.music import harmony
-from jaxmusic.music.notes import NO_CHORD, Labels, Notes, check_aligned
-from jaxmusic.music.piece import DENSITIES
+from jaxmusic.music.controls import DENSITY_EDGES
+from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, Labels, Notes, check_aligned
 
 
 def duration_error(notes: Notes, seconds: float) -> float:
@@ -156,15 +155,17 @@ def _chord_row(notes: Notes) -> np.ndarray:
 
 def _triads(chord: np.ndarray) -> np.ndarray:
     """Returns 0-11 for major and 12-23 for minor by root, 24 for no chord, -1 for other triads."""
-    kind = np.array([0, 1, 0, 0, 1, -1, -1, 2])[chord // 12]  # in the order of CHORD_QUALITIES
-    return np.where(kind < 0, -1, np.where(kind == 2, 24, kind * 12 + chord % 12))
+    thirds = {"maj": 0, "7": 0, "maj7": 0, "min": 1, "min7": 1}
+    kinds = np.array([thirds.get(quality, -1) for quality in CHORD_QUALITIES])
+    kind = kinds[np.minimum(chord // 12, len(kinds) - 1)]
+    return np.where(chord == NO_CHORD, 24, np.where(kind < 0, -1, kind * 12 + chord % 12))
 
 
 def density_error(notes: Notes, asked: float) -> float | None:
     """Computes by how many levels of density the piece is fuller (above 0) or sparser than asked.
 
-    ``level(found) - level(asked)`` with ``level(d) = 2 log2(d) + 2`` for d notes per quarter note,
-    clipped to 0 to 7: the levels of `music.piece.density_level`, not rounded. None for a piece
+    ``level(found) - level(asked)`` on the scale of `music.controls.DENSITY_EDGES`, with the place
+    between two edges as a fraction, clipped to the last edge. None for a piece
     without notes.
 
     Args:
@@ -178,4 +179,5 @@ def density_error(notes: Notes, asked: float) -> float | None:
 
 
 def _level(per_quarter: float) -> float:
-    return min(max(2 * math.log2(per_quarter) + 2, 0.0), DENSITIES - 1.0)
+    edges = (0.0, *DENSITY_EDGES)
+    return float(np.interp(per_quarter, edges, range(len(edges))))

@@ -14,15 +14,23 @@ from jaxmusic.music.beats import BeatLabels
 from jaxmusic.music.notes import NO_CHORD
 
 NEAREST = {
-    **{"": "maj", "maj": "maj", "maj6": "maj", "6": "maj", "aug": "maj"},
+    **{"": "maj", "maj": "maj", "maj6": "maj", "6": "maj", "aug": "aug"},
     **{"min": "min", "min6": "min", "minmaj7": "min"},
     **{"7": "7", "9": "7", "maj7": "maj7", "maj9": "maj7", "min7": "min7", "min9": "min7"},
     **{"dim": "dim", "dim7": "dim", "hdim7": "dim"},
-    **{"sus4": "sus4", "sus2": "sus4", "sus4(b7)": "sus4", "sus4(b7,9)": "sus4"},
+    **{
+        "sus4": "sus4",
+        "sus2": "sus2",
+        "5": "5",
+        "1": "5",
+        "sus4(b7)": "sus4",
+        "sus4(b7,9)": "sus4",
+    },
 }
 """Quality of `music.notes.CHORD_QUALITIES` that stands for each quality of an annotation: the
-one on the same root that shares most notes, the triad where several do; sus2, without a third like
-sus4, is taken for that."""
+one on the same root that shares most notes, the triad where several do."""
+_DEGREES = {1: 0, 2: 2, 3: 4, 4: 5, 5: 7, 6: 9, 7: 11, 9: 2, 11: 5, 13: 9}
+"""Semitones of the degrees of a major scale, in which annotations name a bass."""
 _OVERLAP = 1e-3  # seconds: annotations are rounded
 
 
@@ -47,15 +55,16 @@ def read_beats(path: str | os.PathLike[str]) -> BeatLabels:
     return BeatLabels(table[:, 0], table[:, 1 if triple else 2] > 0)
 
 
-def read_chords(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
+def read_chords(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Reads a ``chord_midi.txt``: start, end and symbol of a chord on each line.
 
-    Symbols are a root and a quality of `NEAREST`, such as ``B:maj7`` or ``Eb:maj/3``, whose bass
-    is left aside, or ``N`` for no chord.
+    Symbols are a root and a quality of `NEAREST` and perhaps a bass as a degree above the root,
+    such as ``B:maj7`` or ``Eb:maj/3``, or ``N`` for no chord.
 
     Returns:
-      Seconds [C] float64 and chords [C] uint8 from there on, one for each change; there is no chord
-      where the file names none, so the last is `NO_CHORD`.
+      Seconds [C] float64, chords [C] uint8 and semitones [C] uint8 of the bass above the root from
+      there on, one for each change; there is no chord where the file names none, so the last is
+      `NO_CHORD`.
 
     Raises:
       UserError: the file cannot be read, is no such table, or holds a chord of unknown quality.
@@ -65,11 +74,11 @@ def read_chords(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     # Every end is a change to no chord, unless another chord begins there.
     silent = [t for t, after in zip(end, [*start[1:], np.inf]) if t < after]
     time = np.array([*start, *silent])
-    chord = np.array(chords + [NO_CHORD] * len(silent), np.uint8)
+    chord = np.array(chords + [(NO_CHORD, 0)] * len(silent), np.uint8)
     order = np.argsort(time, kind="stable")
     time, chord = time[order], chord[order]
-    new = np.append(True, chord[1:] != chord[:-1])
-    return time[new], chord[new]
+    new = np.append(True, (chord[1:] != chord[:-1]).any(1))
+    return time[new], *chord[new].T
 
 
 def read_keys(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -91,17 +100,20 @@ def read_keys(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(start), np.array(keys, np.uint8)
 
 
-def _chord(path: str | os.PathLike[str], symbol: str) -> int:
-    """Number of an annotated chord."""
+def _chord(path: str | os.PathLike[str], symbol: str) -> tuple[int, int]:
+    """Number of an annotated chord, and semitones of its bass above the root."""
     if symbol == "N":
-        return NO_CHORD
-    match = re.fullmatch(r"([A-G][#b]*)(?::([^/]*))?(?:/[#b]*\d+)?", symbol)
+        return NO_CHORD, 0
+    match = re.fullmatch(r"([A-G][#b]*)(?::([^/]*))?(?:/([#b]*)(\d+))?", symbol)
     quality = NEAREST.get(match[2] or "") if match else None
     number = chord_number(match[1] + quality) if match and quality else None
-    if number is None:
+    if match is None or number is None:
         known = ", ".join(filter(None, NEAREST))
         raise UserError(f"{path} holds the chord {symbol}, whose quality is none of {known}.")
-    return number
+    signs, degree = match[3] or "", int(match[4] or 1)
+    if degree not in _DEGREES:
+        raise UserError(f"{path} holds the chord {symbol}: write its bass as 3, b7 or 5.")
+    return number, (_DEGREES[degree] + signs.count("#") - signs.count("b")) % 12
 
 
 def _spans(path: str | os.PathLike[str]) -> tuple[list[float], list[float], list[str]]:

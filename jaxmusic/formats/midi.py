@@ -13,16 +13,22 @@ from etils import epath
 
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.saving import save
-from jaxmusic.formats.symbols import chord_number, chord_symbol, fifths_key, key_fifths
-from jaxmusic.music.notes import SECTIONS, Labels, Notes, make_notes
+from jaxmusic.formats.symbols import (
+    chord_changes,
+    chord_symbols,
+    fifths_key,
+    key_fifths,
+    read_symbol,
+)
+from jaxmusic.music.notes import PHRASES, SECTIONS, Labels, Notes, make_notes
 
 SLOWEST, FASTEST = 4.0, 1000.0
 """Tempos in quarter notes per minute outside of which a file is not believed."""
 _DRUM_CHANNEL = 9
 _PITCHED_CHANNELS = [c for c in range(16) if c != _DRUM_CHANNEL]
 _VOLUME = 7
-_OURS, _STYLE, _END = "[jaxmusic]", "style ", "end"
-"""Markers of the files that we write, the latter two in brackets."""
+_OURS, _STYLE, _PHRASE, _END = "[jaxmusic]", "style ", "phrase ", "end"
+"""Markers of the files that we write; all but the first are written in brackets."""
 
 
 def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
@@ -164,8 +170,8 @@ def _labels(score: Any) -> tuple[Labels, int]:
     markers = [(marker.time, marker.text) for marker in score.markers]
     if (0, _OURS) not in markers:
         return Labels(), 0
-    styles, end = [], 0
-    changes: dict[str, list[tuple[int, int]]] = {"key": [], "chord": [], "section": []}
+    styles, chords, end = [], [], 0
+    changes: dict[str, list[tuple[int, int]]] = {"key": [], "section": [], "phrase": []}
     keys = score.key_signatures.numpy()
     for tick, fifths, minor in zip(*(keys[k].tolist() for k in ("time", "key", "tonality"))):
         changes["key"].append((tick, fifths_key(fifths, bool(minor))))
@@ -173,17 +179,15 @@ def _labels(score: Any) -> tuple[Labels, int]:
         name = text[1:-1] if text.startswith("[") else ""
         if name in SECTIONS:
             changes["section"].append((tick, SECTIONS.index(name)))
+        elif name.startswith(_PHRASE) and name.removeprefix(_PHRASE) in PHRASES:
+            changes["phrase"].append((tick, PHRASES.index(name.removeprefix(_PHRASE))))
         elif name.startswith(_STYLE):
             styles.append(name.removeprefix(_STYLE))
         elif name == _END:
             end = tick
-        elif (chord := chord_number(text)) is not None:
-            changes["chord"].append((tick, chord))
-    columns: dict[str, Any] = {}
-    for name, rows in changes.items():
-        columns[f"{name}_tick"] = np.array([tick for tick, _ in rows], np.int32)
-        columns[name] = np.array([value for _, value in rows], np.uint8)
-    return Labels(styles=tuple(styles), **columns), end
+        elif (chord := read_symbol(text)) is not None:
+            chords.append((tick, *chord))
+    return Labels.of_changes(changes | chord_changes(chords), styles=tuple(styles)), end
 
 
 def write_midi(notes: Notes, path: str | os.PathLike[str]) -> None:
@@ -240,8 +244,10 @@ def _conductor(notes: Notes) -> list[Event]:
         events.append((tick, 0, _meta(0x59, bytes([fifths % 256, minor]))))
     for tick, section in zip(labels.section_tick.tolist(), labels.section.tolist()):
         events.append((tick, 1, _marker(f"[{SECTIONS[section]}]")))
-    for tick, chord in zip(labels.chord_tick.tolist(), labels.chord.tolist()):
-        events.append((tick, 2, _marker(chord_symbol(chord))))
+    for tick, phrase in zip(labels.phrase_tick.tolist(), labels.phrase.tolist()):
+        events.append((tick, 1, _marker(f"[{_PHRASE}{PHRASES[phrase]}]")))
+    ticks, symbols = chord_symbols(labels)
+    events += [(tick, 2, _marker(symbol)) for tick, symbol in zip(ticks.tolist(), symbols)]
     return events
 
 

@@ -14,8 +14,8 @@ from jaxmusic.core.errors import UserError
 from jaxmusic.formats.instruments import drum_name, track_names
 from jaxmusic.formats.layout import Layout, lay_out
 from jaxmusic.formats.saving import save
-from jaxmusic.formats.symbols import chord_symbol, key_name
-from jaxmusic.music.notes import SECTIONS, Notes
+from jaxmusic.formats.symbols import chord_symbols, form, key_name
+from jaxmusic.music.notes import Notes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +65,7 @@ def _figure(notes: Notes, title: str) -> Figure:
     from matplotlib.figure import Figure
 
     layout = lay_out(notes)
-    labelled = len(notes.labels.chord) or len(notes.labels.section)
+    labelled = len(notes.labels.chord) or form(notes.labels)
     above = 0.25 + (0.35 if labelled else 0)
     body = (layout.high + 1 - layout.bottom) * _SEMITONE
     names = track_names(notes.program[~notes.drum].tolist())
@@ -279,18 +279,18 @@ def _labels(axes: Axes, notes: Notes, start: int, stop: int, width: float) -> No
             **style,
         )
 
-    before = int(np.searchsorted(labels.chord_tick, start, side="right")) - 1
+    ticks, symbols = chord_symbols(labels)
+    before = max(int(np.searchsorted(ticks, start, side="right")) - 1, 0)
     last, free = None, [start, start]
-    for k in range(max(before, 0), len(labels.chord)):
-        tick, chord = int(labels.chord_tick[k]), int(labels.chord[k])
+    for tick, symbol in zip(ticks[before:].tolist(), symbols[before:]):
         if tick >= stop:
             break
-        if chord != last:
-            tick, symbol = max(tick, start), chord_symbol(chord)
+        if symbol != last:
+            tick = max(tick, start)
             line = 0 if tick >= free[0] else 1
             free[line] = tick + round(0.07 * (len(symbol) + 0.5) / width * (stop - start))
             write(tick, symbol, 11 + 8.5 * line, size=7.5, color=_INK)
-        last = chord
-    for tick, section in zip(labels.section_tick.tolist(), labels.section.tolist()):
+        last = symbol
+    for tick, name in form(labels):
         if start <= tick < stop:
-            write(tick, SECTIONS[section], 30, size=9, weight="bold", color="#0072b2")
+            write(tick, name, 30, size=9, weight="bold", color="#0072b2")

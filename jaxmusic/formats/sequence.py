@@ -13,13 +13,15 @@ import numpy as np
 
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import believable_meter, believable_tempo
-from jaxmusic.formats.symbols import chord_number, chord_symbol
-from jaxmusic.music.notes import SECTIONS, TICKS_PER_BEAT, Labels, Notes, make_notes
+from jaxmusic.formats.symbols import chord_changes, chord_symbols, read_symbol
+from jaxmusic.music.notes import PHRASES, SECTIONS, TICKS_PER_BEAT, Labels, Notes, make_notes
 
 if TYPE_CHECKING:
     from note_seq import NoteSequence
 
 _MOST_TICKS = 2**31 - 1
+_PHRASE = "phrase "
+"""Opens the text of an annotation that labels a phrase, as in ``phrase A``."""
 
 
 @functools.cache
@@ -63,12 +65,15 @@ def to_sequence(notes: Notes) -> NoteSequence:
         sequence.time_signatures.add(time=time, numerator=num, denominator=den)
     for time, key in zip(_at(notes, labels.key_tick), labels.key.tolist()):
         sequence.key_signatures.add(time=time, key=key % 12, mode=key // 12)
-    for time, chord in zip(_at(notes, labels.chord_tick), labels.chord.tolist()):
+    at, symbols = chord_symbols(labels)
+    for time, symbol in zip(_at(notes, at), symbols):
         sequence.text_annotations.add(
             time=time,
-            text=chord_symbol(chord),
+            text=symbol,
             annotation_type=sequence.TextAnnotation.CHORD_SYMBOL,
         )
+    for time, phrase in zip(_at(notes, labels.phrase_tick), labels.phrase.tolist()):
+        sequence.text_annotations.add(time=time, text=f"{_PHRASE}{PHRASES[phrase]}")
     for time, section in zip(_at(notes, labels.section_tick), labels.section.tolist()):
         sequence.section_annotations.add(time=time, section_id=section)
     sequence.sequence_metadata.genre.extend(labels.styles)
@@ -180,22 +185,32 @@ def _tempo_map(tempos: Any, ticks_per_beat: int) -> tuple[tuple[tuple[int, float
 
 
 def _labels(sequence: Any, ticks: Any) -> Labels:
-    keys = [(k.time, k.key + 12 * (k.mode == 1)) for k in sequence.key_signatures]
-    chords = [
-        (t.time, number)
-        for t in sequence.text_annotations
-        if t.annotation_type == sequence.TextAnnotation.CHORD_SYMBOL
-        and (number := chord_number(t.text)) is not None
-    ]
-    sections = [
-        (s.time, s.section_id)
-        for s in sequence.section_annotations
-        if 0 <= s.section_id < len(SECTIONS)
-    ]
-    columns = {}
-    for name, pairs in (("key", keys), ("chord", chords), ("section", sections)):
-        pairs.sort(key=lambda pair: pair[0])
-        columns[f"{name}_tick"] = ticks(time for time, _ in pairs).astype(np.int32)
-        columns[name] = np.array([value for _, value in pairs], np.uint8)
+    def timed(events: Iterable[tuple[Any, ...]]) -> list[Any]:
+        rows = sorted(events, key=lambda row: row[0])
+        at = ticks(row[0] for row in rows).tolist()
+        return [(tick, *row[1:]) for tick, row in zip(at, rows)]
+
+    texts = [(t.time, t.text, t.annotation_type) for t in sequence.text_annotations]
+    chords = timed(
+        (time, *symbol)
+        for time, text, kind in texts
+        if kind == sequence.TextAnnotation.CHORD_SYMBOL
+        and (symbol := read_symbol(text)) is not None
+    )
+    changes = {
+        "key": timed((k.time, k.key + 12 * (k.mode == 1)) for k in sequence.key_signatures),
+        "section": timed(
+            (s.time, s.section_id)
+            for s in sequence.section_annotations
+            if 0 <= s.section_id < len(SECTIONS)
+        ),
+        "phrase": timed(
+            (time, PHRASES.index(text.removeprefix(_PHRASE)))
+            for time, text, _ in texts
+            if text.startswith(_PHRASE) and text.removeprefix(_PHRASE) in PHRASES
+        ),
+    }
     metadata = sequence.sequence_metadata
-    return Labels(styles=tuple(metadata.genre), song=metadata.title, **columns)
+    return Labels.of_changes(
+        changes | chord_changes(chords), styles=tuple(metadata.genre), song=metadata.title
+    )

@@ -3,32 +3,90 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from jaxmusic.music.notes import NO_CHORD, PITCH_NAMES
+import numpy as np
 
-_SUFFIXES = ("", "m", "7", "maj7", "m7", "dim", "sus4")  # in the order of notes.CHORD_QUALITIES
-_ALIASES = dict(maj=0, M=0, min=1, M7=3, min7=4, o=5, sus=6) | {"-": 1, "-7": 4, "°": 5}
-_QUALITIES = {suffix: quality for quality, suffix in enumerate(_SUFFIXES)} | _ALIASES
+from jaxmusic.music.notes import NO_CHORD, PHRASES, PITCH_NAMES, SECTIONS, Labels
+
+_SUFFIXES = ("", "m", "7", "maj7", "m7", "dim", "sus4", "aug", "sus2", "5")
+"""In the order of `music.notes.CHORD_QUALITIES`."""
+_ALIASES = {
+    **{"maj": "", "M": "", "min": "m", "-": "m", "M7": "maj7", "min7": "m7", "-7": "m7"},
+    **{"o": "dim", "°": "dim", "sus": "sus4", "+": "aug"},
+}
+_QUALITIES = {suffix: quality for quality, suffix in enumerate(_SUFFIXES)}
+_QUALITIES |= {alias: _QUALITIES[suffix] for alias, suffix in _ALIASES.items()}
 _LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+_PITCH = r"([A-G])([#b]*)"
 
 
-def chord_symbol(chord: int) -> str:
-    """Chord number, see `music.notes.NO_CHORD`, as a symbol such as ``Am7``; N.C. is none."""
+def chord_symbol(chord: int, bass: int = 0) -> str:
+    """Writes a chord as a symbol such as ``Am7`` or ``C/E``; N.C. is none.
+
+    Args:
+      chord: its number, see `music.notes.NO_CHORD`.
+      bass: semitones, 0 to 11, of the bass above the root.
+    """
     if chord == NO_CHORD:
         return "N.C."
     quality, root = divmod(int(chord), 12)
-    return PITCH_NAMES[root] + _SUFFIXES[quality]
+    slash = f"/{PITCH_NAMES[(root + int(bass)) % 12]}" if bass else ""
+    return PITCH_NAMES[root] + _SUFFIXES[quality] + slash
+
+
+def read_symbol(symbol: str) -> tuple[int, int] | None:
+    """Reads the number of a chord symbol and its bass, see `chord_symbol`; None for others."""
+    if symbol == "N.C.":
+        return NO_CHORD, 0
+    match = re.fullmatch(rf"{_PITCH}([^/]*)(?:/{_PITCH})?", symbol)
+    if not match or match[3] not in _QUALITIES:
+        return None
+    root = _pitch_class(match[1], match[2])
+    bass = (_pitch_class(match[4], match[5]) - root) % 12 if match[4] else 0
+    return _QUALITIES[match[3]] * 12 + root, bass
 
 
 def chord_number(symbol: str) -> int | None:
-    """Number of a chord symbol, its bass left aside; None for chords that have no number."""
-    if symbol == "N.C.":
-        return NO_CHORD
-    match = re.fullmatch(r"([A-G])([#b]*)([^/]*)(/[A-G][#b]*)?", symbol)
-    if not match or match[3] not in _QUALITIES:
-        return None
-    root = _LETTERS[match[1]] + match[2].count("#") - match[2].count("b")
-    return _QUALITIES[match[3]] * 12 + root % 12
+    """Reads the number of a chord symbol, its bass left aside; None for others."""
+    found = read_symbol(symbol)
+    return None if found is None else found[0]
+
+
+def _pitch_class(letter: str, signs: str) -> int:
+    return (_LETTERS[letter] + signs.count("#") - signs.count("b")) % 12
+
+
+def chord_symbols(labels: Labels) -> tuple[np.ndarray, list[str]]:
+    """Writes the chords of a piece: ticks [S] at which chord or bass changes, and symbols."""
+    ticks = np.union1d(labels.chord_tick, labels.bass_tick)
+    ticks = ticks[ticks >= labels.chord_tick[0]] if len(labels.chord) else ticks[:0]
+    chord = labels.chord[np.searchsorted(labels.chord_tick, ticks, side="right") - 1]
+    at = np.searchsorted(labels.bass_tick, ticks, side="right") - 1
+    bass = np.append(labels.bass, 0)[at]  # -1 stands for none yet
+    return ticks, [chord_symbol(int(c), int(b)) for c, b in zip(chord, bass)]
+
+
+def chord_changes(chords: Iterable[tuple[int, int, int]]) -> dict[str, list[tuple[int, int]]]:
+    """Sorts (tick, chord, bass) triples into changes for `Labels.of_changes`.
+
+    Basses are labelled only where some chord has another bass than its root.
+    """
+    rows = list(chords)
+    changes = {"chord": [(tick, chord) for tick, chord, _ in rows]}
+    if any(bass for _, _, bass in rows):
+        changes["bass"] = [(tick, bass) for tick, _, bass in rows]
+    return changes
+
+
+def form(labels: Labels) -> list[tuple[int, str]]:
+    """Lists the sections and phrases of a piece: (tick, name), as in ``verse`` or ``verse A``."""
+    names: dict[int, list[str]] = {}
+    for tick, section in zip(labels.section_tick.tolist(), labels.section.tolist()):
+        names.setdefault(tick, []).append(SECTIONS[section])
+    for tick, phrase in zip(labels.phrase_tick.tolist(), labels.phrase.tolist()):
+        names.setdefault(tick, []).append(PHRASES[phrase])
+    return [(tick, " ".join(words)) for tick, words in sorted(names.items())]
 
 
 def key_name(key: int) -> str:

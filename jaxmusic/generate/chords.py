@@ -21,6 +21,9 @@ SPELLINGS = {
     "min7": "m7|min7|mi7|-7|m9|min9|mi9|-9|m11|min11|-11|m13",
     "dim": "dim|°|o|dim7|°7|o7|m7b5|m7(b5)|min7b5|-7b5|ø|ø7",
     "sus4": "sus4|sus|7sus4|7sus|9sus4|9sus",
+    "aug": "aug|+|aug7|+7|7#5|7(#5)|maj7#5|maj7(#5)",
+    "sus2": "sus2|2",
+    "5": "5|no3|(no3)",
 }
 """How the qualities of chords are written. What is richer counts as the quality that it enriches: a
 ninth as the seventh chord, a sixth as the triad, a half-diminished chord as the diminished one."""
@@ -49,27 +52,32 @@ def read_key(text: str) -> int:
     return _pitch_class(match[1], match[2]) + 12 * bool(match[4])
 
 
-def read_chord(symbol: str) -> int:
-    """Number of a chord symbol, see `notes.NO_CHORD`; a bass after a slash is left aside.
+def read_chord(symbol: str) -> tuple[int, int]:
+    """Reads the number of a chord symbol, see `notes.NO_CHORD`, and its bass.
+
+    Returns:
+      The chord, and the semitones, 0 to 11, of a bass after a slash above the root; -1 without one.
 
     Raises:
       UserError: it is no chord, or none that the vocabulary has.
     """
     if symbol.upper().rstrip(".") in ("N.C", "NC"):
-        return NO_CHORD
-    plain = re.sub(rf"/{_ROOT}$", "", symbol)
-    match = re.fullmatch(rf"{_ROOT}(.*)", plain)
+        return NO_CHORD, -1
+    match = re.fullmatch(rf"{_ROOT}(.*?)(?:/{_ROOT})?", symbol)
     quality = _QUALITIES.get(match[3]) if match else None
     if match is None or quality is None:
         raise UserError(
             f"chord {symbol!r} is not understood: write a root from A to G with # or b, then "
-            "nothing, m, 7, maj7, m7, dim or sus4, as in Bb or F#m7"
+            "nothing, m, 7, maj7, m7, dim, aug, sus4, sus2 or 5, and perhaps a bass, as in Bb, "
+            "F#m7 or C/E"
         )
-    return quality * 12 + _pitch_class(match[1], match[2])
+    root = _pitch_class(match[1], match[2])
+    bass = (_pitch_class(match[4], match[5]) - root) % 12 if match[4] else -1
+    return quality * 12 + root, bass
 
 
-def read_progression(text: str) -> tuple[int, ...]:
-    """Chord of each half bar of a progression.
+def read_progression(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Reads the chord of each half bar of a progression and its bass, see `read_chord`.
 
     Each chord fills a bar, as in ``C G/B Am F``. Between bar lines a bar holds one chord or two,
     as in ``C | G Am | F``.
@@ -87,10 +95,10 @@ def read_progression(text: str) -> tuple[int, ...]:
                 f"bar {number} of the chords {text!r} holds {len(bar) or 'no'} chords: write one "
                 "or two between bar lines"
             )
-    found = tuple(read_chord(symbol) for bar in bars for symbol in (bar * 2)[:2])
-    if not found or all(chord == NO_CHORD for chord in found):
+    found = [read_chord(symbol) for bar in bars for symbol in (bar * 2)[:2]]
+    if all(chord == NO_CHORD for chord, _ in found):
         raise UserError(f"the progression {text!r} holds no chord: write one, as in C G Am F")
-    return found
+    return tuple(chord for chord, _ in found), tuple(bass for _, bass in found)
 
 
 def transpose_key(key: int, semitones: int) -> int:
@@ -121,12 +129,12 @@ def fitting_tones(key: int, by_chord: bool) -> np.ndarray:
       by_chord: False lets all notes of the key go with every chord.
 
     Returns:
-      Bool [86, 12], the last row for a place where no chord is known.
+      Bool [NO_CHORD + 2, 12], the last row for a place where no chord is known.
     """
     of_key = scale(key)
-    out = np.repeat(of_key[None], CHORD_COUNT + 1, 0)
+    out = np.repeat(of_key[None], NO_CHORD + 2, 0)
     if by_chord:
-        for chord in range(NO_CHORD):
+        for chord in range(CHORD_COUNT):
             tones = (chord % 12 + np.array(CHORD_TONES[chord // 12])) % 12
             above = (tones + 2) % 12
             out[chord] = False

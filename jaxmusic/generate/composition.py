@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxmusic.formats.symbols import chord_symbol, key_name
-from jaxmusic.music.notes import SECTIONS, Notes
+from jaxmusic.formats.symbols import chord_symbols, key_name
+from jaxmusic.music.notes import PHRASES, SECTIONS, Notes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,9 +75,10 @@ class Composition:
                     np.round(notes.seconds(notes.tempo_tick), 6).tolist(), notes.tempo_qpm.tolist()
                 )
             ],
-            "chords": timed(labels.chord_tick, [chord_symbol(int(c)) for c in labels.chord]),
+            "chords": timed(*chord_symbols(labels)),
             "keys": timed(labels.key_tick, [key_name(int(k)) for k in labels.key]),
             "sections": timed(labels.section_tick, [SECTIONS[int(s)] for s in labels.section]),
+            "phrases": timed(labels.phrase_tick, [PHRASES[int(p)] for p in labels.phrase]),
         }
 
     def to_json(self) -> str:

@@ -16,6 +16,7 @@ from jaxmusic.generate.length import SHORTEST, whole_bars
 from jaxmusic.generate.merging import Original, merge
 from jaxmusic.generate.planning import Plan, Planner
 from jaxmusic.music import meters
+from jaxmusic.music.controls import of
 from jaxmusic.music.notes import Labels, Notes
 
 STEADY_BARS = 4
@@ -78,8 +79,11 @@ class ContinuingPlanner(Planner):
 
         start = count - self.first
         # Chords and form are asked of the new bars alone.
-        chords = np.roll(wishes.chords, 2 * start) if wishes.chords else ()
-        sections = (-1,) * start + wishes.sections if wishes.sections else ()
+        later = {
+            kind: (-1,) * start + values if of(kind).place == "bar" else _rolled(values, 2 * start)
+            for kind, values in wishes.wanted.items()
+            if isinstance(values, tuple) and of(kind).place != "slot"
+        }
         super().__init__(
             grammar,
             context,
@@ -87,8 +91,7 @@ class ContinuingPlanner(Planner):
                 wishes,
                 seconds=DURATION,
                 bars=0,
-                chords=tuple(int(c) for c in chords),
-                sections=sections,
+                wanted={**wishes.wanted, **later},
             ),
         )
 
@@ -98,8 +101,8 @@ class ContinuingPlanner(Planner):
         stop = (given.onset.astype(np.int64) + given.duration)[self.kept].max(initial=0)
         now, stop = float(given.seconds(self.tick)), float(given.seconds(stop))
         bar = meters.bar_length(self.meter, beat) / beat
-        if wishes.sections or whole is None:
-            self.new_bars = len(wishes.sections) or wishes.bars - self.bars_given
+        if wishes.form_bars or whole is None:
+            self.new_bars = wishes.form_bars or wishes.bars - self.bars_given
             self.last_bar, self.tempo = 0, tempo
             fewest = max(1, math.ceil((stop - now) * tempo / 60 / bar))
             if self.new_bars < fewest:
@@ -182,7 +185,7 @@ class ContinuingPlanner(Planner):
         here = [self.tick]
         num, den = meters.METERS[self.meter]
         labels: dict[str, Any] = {}
-        for name in ("key", "chord", "section"):
+        for name in Labels.timelines():
             old = getattr(whole.labels, f"{name}_tick"), getattr(whole.labels, name)
             at, values = ticks(getattr(added, f"{name}_tick")), getattr(added, name)
             new = at >= self.tick
@@ -198,6 +201,11 @@ class ContinuingPlanner(Planner):
             meter_den=meter_den,
             labels=dataclasses.replace(whole.labels, **labels),
         )
+
+
+def _rolled(values: tuple[int, ...], places: int) -> tuple[int, ...]:
+    """A progression that begins later."""
+    return tuple(int(value) for value in np.roll(values, places))
 
 
 def _tempo_in_force(original: Original, count: int) -> float:

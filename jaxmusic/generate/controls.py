@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +14,12 @@ from jaxmusic import config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate import chords, instruments
-from jaxmusic.generate.form import read_form
+from jaxmusic.generate.form import Form, read_energy, read_form
 from jaxmusic.generate.length import check_duration, lengths, parse_bars, parse_duration
 from jaxmusic.generate.views import View
 from jaxmusic.music import harmony, meters
+from jaxmusic.music.controls import density_level, of
 from jaxmusic.music.notes import semitones_to_c
-from jaxmusic.music.piece import density_level
 
 DURATION = 180.0
 """Seconds of a piece of which nothing else is said."""
@@ -42,12 +43,11 @@ class Wishes:
       bars: number of bars, 0 where the duration alone is asked for.
       meter: index into `meters.METERS`, -1 for any.
       tempo: quarter notes per minute, 0 for any.
-      key: tonic + 12 if minor, -1 for any.
-      density: level, see `piece.density_level`, -1 for any.
       band: instruments.
-      chords: chord of each half bar of a progression that is repeated; empty for any.
-      sections: section of each bar; empty for any.
-      guidance: how far to go towards styles, key, density, chords and sections; 1 is as learned.
+      wanted: values asked for, by the kind of `jaxmusic.music.controls.CONTROLS`: one for the
+        piece or its key, one for each pitched slot, bar, or half bar of a progression that is
+        repeated; -1 for any. What is not asked for is not in it.
+      guidance: how far to go towards styles and what is wanted; 1 is as learned.
       strict: whether notes must keep key, chords and density.
       ending: whether the last bar has to come to rest.
       semitones: how far what is composed is moved in the end. Key and chords are as before that.
@@ -59,27 +59,38 @@ class Wishes:
     bars: int = 0
     meter: int = -1
     tempo: float = 0.0
-    key: int = -1
-    density: int = -1
     band: instruments.Band = dataclasses.field(default_factory=instruments.Band)
-    chords: tuple[int, ...] = ()
-    sections: tuple[int, ...] = ()
+    wanted: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     guidance: float = 1.0
     strict: bool = False
     ending: bool = True
     semitones: int = 0
 
     @property
+    def key(self) -> int:
+        """Tonic + 12 if minor, -1 for any."""
+        return self.wanted.get("key", -1)
+
+    @property
+    def density(self) -> int:
+        """Level, see `jaxmusic.music.controls.density_level`, -1 for any."""
+        return self.wanted.get("density", -1)
+
+    @property
+    def chords(self) -> tuple[int, ...]:
+        """Chord of each half bar of a progression; empty for any."""
+        return self.wanted.get("chord", ())
+
+    @property
+    def form_bars(self) -> int:
+        """Bars of the form, 0 for none."""
+        return len(self.wanted.get("section", ()))
+
+    @property
     def learned(self) -> frozenset[str]:
-        """Which of `codecs.layout.CONTROLS` are asked for."""
-        asked = {
-            "styles": bool(self.styles),
-            "key": self.key >= 0,
-            "density": self.density >= 0,
-            "chords": bool(self.chords),
-            "sections": bool(self.sections),
-        }
-        return frozenset(name for name, is_asked in asked.items() if is_asked)
+        """Names of the controls asked for that a model can only have learned."""
+        asked = {of(kind).name for kind, value in self.wanted.items() if np.max(value) >= 0}
+        return frozenset(asked | ({"styles"} if self.styles else set()))
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -110,20 +121,22 @@ def read(
     codec.style_tokens(names)
     seconds, bars = _length(controls.duration)
     _check_codec(controls, codec, bars)
-    sections = read_form(controls.form) if controls.form.strip() else ()
-    if bars and sections and bars != len(sections):
+    form = read_form(controls.form) if controls.form.strip() else Form()
+    if bars and form.parts and bars != sum(form.parts):
         raise UserError(
-            f"the form has {len(sections)} bars and the duration is {bars} bars: leave one out"
+            f"the form has {sum(form.parts)} bars and the duration is {bars} bars: leave one out"
         )
-    bars = bars or len(sections)
+    bars = bars or sum(form.parts)
     if seconds is None and not bars:
         seconds = DURATION
     meter, tempo = _meter(controls.meter), _tempo(controls.tempo)
-    if codec.config.kind != "performance":
+    if codec.UNIT == "bars":
         lengths(seconds, bars, meter, tempo, codec.config.steps_per_beat)
-    key = chords.read_key(controls.key) if controls.key.strip() else -1
-    progression = chords.read_progression(controls.chords) if controls.chords.strip() else ()
-    up = semitones_to_c(_home(key, progression)) if normalised and (key >= 0 or progression) else 0
+    band = _band(controls.instruments)
+    wanted = _wanted(controls, form, band)
+    up = 0
+    if normalised and wanted.keys() & {"key", "chord"}:
+        up = semitones_to_c(_home(wanted.get("key", -1), wanted.get("chord", ())))
     wishes = Wishes(
         seconds=seconds,
         styles=names,
@@ -131,11 +144,8 @@ def read(
         bars=bars,
         meter=meter,
         tempo=tempo,
-        key=chords.transpose_key(key, up) if key >= 0 else -1,
-        density=_density(controls.density),
-        band=_band(controls.instruments),
-        chords=tuple(chords.transpose_chord(chord, up) for chord in progression),
-        sections=sections,
+        band=band,
+        wanted=transposed(wanted, up),
         guidance=_guidance(controls.guidance),
         strict=controls.strict,
         ending=controls.ending,
@@ -151,8 +161,36 @@ def read(
     return wishes
 
 
+def _wanted(controls: config.Controls, form: Form, band: instruments.Band) -> dict[str, Any]:
+    """Reads the values asked for, by kind of control."""
+    wanted: dict[str, Any] = {}
+    if controls.key.strip():
+        wanted["key"] = chords.read_key(controls.key)
+    if controls.density:
+        wanted["density"] = density_level(_density(controls.density))
+    if max(band.roles, default=-1) >= 0:
+        wanted["role"] = band.roles
+    if form.parts:
+        wanted |= {"section": form.sections, "phrase": form.phrases}
+    if controls.energy.strip():
+        wanted["energy"] = read_energy(controls.energy, form)
+    if controls.chords.strip():
+        wanted["chord"], wanted["bass"] = chords.read_progression(controls.chords)
+    return wanted
+
+
+def transposed(wanted: Mapping[str, Any], semitones: int) -> dict[str, Any]:
+    """Returns wanted values some semitones higher."""
+    out = dict(wanted)
+    for kind, values in wanted.items():
+        if transpose := of(kind).transpose:
+            moved = transpose(np.asarray(values), semitones).tolist()
+            out[kind] = moved if isinstance(values, int) else tuple(moved)
+    return out
+
+
 def fitting_tones(wishes: Wishes) -> np.ndarray:
-    """Bool [86, 12]: pitch classes that strict wishes leave to each chord, see `chords`."""
+    """Pitch classes that strict wishes leave to each chord, see `chords.fitting_tones`."""
     if not wishes.strict or (wishes.key < 0 and not wishes.chords):
         return np.ones_like(chords.fitting_tones(0, False))
     return chords.fitting_tones(_home(wishes.key, wishes.chords), bool(wishes.chords))
@@ -198,18 +236,20 @@ def _length(duration: str | float) -> tuple[float | None, int]:
 
 def _check_codec(controls: config.Controls, codec: Codec, bars: int) -> None:
     """Raises UserError where a codec without bars is asked for what needs them."""
-    if codec.config.kind != "performance":
+    if codec.UNIT == "bars":
         return
     default = config.Controls()
     for field in dataclasses.fields(controls):
         name = field.name
         if name not in WITHOUT_BARS and getattr(controls, name) != getattr(default, name):
             raise UserError(
-                f"the performance codec has no {name} control: leave it out, or train with "
+                f"the {codec.config.kind} codec has no {name} control: leave it out, or train with "
                 "--codec.kind metrical"
             )
     if bars:
-        raise UserError("the performance codec has no bars: give the duration as 3:00 or 180")
+        raise UserError(
+            f"the {codec.config.kind} codec has no bars: give the duration as 3:00 or 180"
+        )
 
 
 def _meter(text: str) -> int:
@@ -232,13 +272,13 @@ def _tempo(tempo: float) -> float:
     return float(tempo)
 
 
-def _density(notes: float) -> int:
+def _density(notes: float) -> float:
     if not 0 <= notes <= MOST_NOTES:
         raise UserError(
             f"the density must be above 0 and at most {MOST_NOTES:g} notes per quarter note, or 0 "
             f"for any, not {notes:g}"
         )
-    return density_level(notes) if notes else -1
+    return notes
 
 
 def _band(text: str) -> instruments.Band:

@@ -24,6 +24,7 @@ from jaxmusic.generate.composition import Composition
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.merging import Original, added, merge
 from jaxmusic.generate.planning import SILENT_BARS, asked
+from jaxmusic.music.controls import CONTROLS, of
 from jaxmusic.music.meters import METERS, TEMPOS, halves
 from jaxmusic.music.notes import Labels, Notes
 from jaxmusic.music.piece import Piece, canonical, changes
@@ -36,6 +37,7 @@ TOKENS_PER_SLOT = 20
 """Tokens that an instrument is expected to take in a bar where nothing else tells."""
 FEWEST_TOKENS = 24
 """Least room in tokens for which a bar is written at all."""
+_HALVES = tuple(control.kind for control in CONTROLS if control.place == "half")
 COLUMNS = ("onset", "duration", "pitch", "velocity", "slot")
 LISTED = 64
 """Length of the lists of bars to be written and of notes that ring into them."""
@@ -127,7 +129,7 @@ class WindowPlanner:
     def _asked(self, wishes: Wishes, joining: tuple[int, ...]) -> Constraints:
         """What is asked of the notes; header, chords and sections are in the prompt."""
         key = wishes.key if wishes.key >= 0 else int(self.piece.key[0])
-        of_notes = Wishes(key=key, strict=wishes.strict)
+        of_notes = Wishes(wanted={"key": key}, strict=wishes.strict)
         # Who joins does so in the first bar to be written from the middle of the piece on.
         written = np.flatnonzero(self.given.marked)
         late = written[written + self.start >= self.piece.bars // 2]
@@ -168,10 +170,11 @@ class WindowPlanner:
             name: np.concatenate([getattr(piece, name)[other], getattr(part, name)])
             for name in COLUMNS
         }
-        chord = piece.chord.copy()
-        chord[2 * self.start : 2 * self.stop] = part.chord
+        halves = {kind: piece.controls[kind].copy() for kind in _HALVES}
+        for kind, values in halves.items():
+            values[2 * self.start : 2 * self.stop] = part.controls[kind]
         joined, _, _ = canonical(**columns, total=int(piece.bar_step[-1]))
-        return dataclasses.replace(piece, **joined, chord=chord)
+        return dataclasses.replace(piece, **joined, controls=piece.controls | halves)
 
 
 def fill(
@@ -207,7 +210,8 @@ def fill(
         sampling = dataclasses.replace(sampling, repeats=0)
     piece, marked = _only(original.piece, given.notes(original.piece)), given.marked.copy()
     if not given.chords:
-        piece.chord[np.repeat(marked, 2)] = -1
+        for kind in _HALVES:
+            piece.controls[kind][np.repeat(marked, 2)] = of(kind).default
     total, tokens, bits, onsets = int(marked.sum()), [], 0.0, 0
     for turn in range(total):
         finished = total - int(marked.sum())
@@ -263,12 +267,14 @@ def _with_chords(original: Original, given: Given, piece: Piece) -> Labels:
     """The labels with the chords that were written in place of those of the bars."""
     labels = original.notes.labels
     before = original.piece.transpose(-original.semitones)
-    chord = np.where(np.repeat(given.marked, 2), piece.chord, before.chord)
-    new = np.flatnonzero(changes(chord, -1) & (chord >= 0))
-    at = np.maximum(original.ticks(halves(piece.bar_step)[new]), 0)
-    return dataclasses.replace(
-        labels, chord_tick=at.astype(np.int32), chord=chord[new].astype(np.uint8)
-    )
+    columns: dict[str, Any] = {}
+    for kind in _HALVES:
+        name, written = of(kind).label, np.repeat(given.marked, 2)
+        values = np.where(written, piece.controls[kind], before.controls[kind])
+        new = np.flatnonzero(changes(values, of(kind).default) & (values >= 0))
+        at = np.maximum(original.ticks(halves(piece.bar_step)[new]), 0)
+        columns |= {f"{name}_tick": at.astype(np.int32), name: values[new].astype(np.uint8)}
+    return dataclasses.replace(labels, **columns)
 
 
 def _roomy(found: Holes) -> Holes:
@@ -285,7 +291,8 @@ def _roomy(found: Holes) -> Holes:
 def _only(piece: Piece, rows: np.ndarray) -> Piece:
     """The piece with some of its notes (bool [N]), and chords that may be written to."""
     columns: dict[str, Any] = {name: getattr(piece, name)[rows] for name in COLUMNS}
-    return dataclasses.replace(piece, **columns, chord=piece.chord.copy())
+    controls = piece.controls | {kind: piece.controls[kind].copy() for kind in _HALVES}
+    return dataclasses.replace(piece, **columns, controls=controls)
 
 
 def _window(sizes: np.ndarray, piece: Piece, given: Given, context: int) -> tuple[int, int, int]:

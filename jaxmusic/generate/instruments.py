@@ -9,6 +9,7 @@ import re
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.instruments import GM_FAMILIES, GM_PROGRAMS
 from jaxmusic.music.piece import PITCHED_SLOTS
+from jaxmusic.music.roles import ROLES
 
 DRUM_NAMES = ("drums", "drum", "drum kit", "drum set", "percussion")
 SHORT_NAMES: dict[str, tuple[int, ...]] = {
@@ -70,25 +71,30 @@ class Band:
         programs can ascend; None leaves number and kind to the model.
       without: programs that no slot has, where `slots` is None.
       drums: whether there are drums; None leaves it to the model.
+      roles: role of each slot, see `jaxmusic.music.roles.ROLES`, -1 for any.
     """
 
     slots: tuple[frozenset[int], ...] | None = None
     without: frozenset[int] = frozenset()
     drums: bool | None = None
+    roles: tuple[int, ...] = ()
 
 
 def read(text: str) -> Band:
     """Reads a list of instruments such as ``piano, 2 violins, drums`` or ``no drums``.
 
+    A role may be given to an instrument: ``flute as melody, piano as chords``.
+
     Raises:
       UserError: an instrument is unknown, there are too many, or one is both wanted and not.
     """
-    slots: list[frozenset[int]] = []
+    slots: list[tuple[frozenset[int], int]] = []
     without: frozenset[int] = frozenset()
     drums: bool | None = None
     wanted = False
     for part in text.split(","):
-        match = re.fullmatch(r"(no |[1-9]\d* )?(.+)", " ".join(part.lower().split()))
+        plain = " ".join(part.lower().split())
+        match = re.fullmatch(r"(no |[1-9]\d* )?(.+?)(?: as (.+))?", plain)
         if not match:
             raise UserError(f"an instrument is missing in {text!r}: write names with commas")
         negated = match[1] == "no "
@@ -102,7 +108,7 @@ def read(text: str) -> Band:
         elif negated:
             without |= programs
         else:
-            slots += [programs] * number
+            slots += [(programs, _role(match[3]))] * number
     if not 0 <= len(slots) <= PITCHED_SLOTS:
         raise UserError(
             f"there is room for {PITCHED_SLOTS} instruments besides the drums, not {len(slots)}"
@@ -111,10 +117,25 @@ def read(text: str) -> Band:
         if len(without) == len(GM_PROGRAMS):
             raise UserError(f"{text!r} leaves no instrument: name one that plays")
         return Band(None, without, drums)
-    left = [slot - without for slot in slots]
-    if not all(left) or not (left or drums):
+    left = [(programs - without, role) for programs, role in slots]
+    if not all(programs for programs, _ in left) or not (left or drums):
         raise UserError(f"{text!r} leaves no instrument for one that it asks for: leave one out")
-    return Band(tuple(sorted(left, key=lambda s: (max(s), min(s)))), frozenset(), bool(drums))
+    left.sort(key=lambda slot: (max(slot[0]), min(slot[0])))
+    return Band(
+        slots=tuple(programs for programs, _ in left),
+        drums=bool(drums),
+        roles=tuple(role for _, role in left),
+    )
+
+
+def _role(name: str | None) -> int:
+    """Index of a role; -1 for none."""
+    if name is None:
+        return -1
+    known = [role for role in ROLES if role != "drums"]
+    if name not in known:
+        raise UserError(f"an instrument plays as {', '.join(known)}, not as {name!r}")
+    return ROLES.index(name)
 
 
 def _programs(name: str) -> frozenset[int] | None:

@@ -14,6 +14,7 @@ from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.core.errors import UserError
 from jaxmusic.music import beats, harmony
 from jaxmusic.music.beat_grid import ticks_at
+from jaxmusic.music.controls import CONTROLS
 from jaxmusic.music.grid import slots_of_tracks
 from jaxmusic.music.notes import TICKS_PER_BEAT, Notes, make_notes, semitones_to_c
 from jaxmusic.music.piece import DRUM_SLOT, PITCHED_SLOTS, Piece, canonical
@@ -78,11 +79,24 @@ class Original:
         moved = np.arange(16)
         moved[old] = np.argsort(order)[: len(old)]
         columns, _, _ = canonical(
-            *(piece.onset, piece.duration, piece.pitch, piece.velocity, moved[piece.slot]),
-            int(piece.bar_step[-1]),
+            onset=piece.onset,
+            duration=piece.duration,
+            pitch=piece.pitch,
+            velocity=piece.velocity,
+            slot=moved[piece.slot],
+            total=int(piece.bar_step[-1]),
         )
+        controls = dict(piece.controls)
+        for control in CONTROLS:
+            if control.place == "slot":
+                values = control.unknown(piece.bars)
+                values[moved[old]] = controls[control.kind][old]
+                controls[control.kind] = values
+            elif control.find and control.place == "bar":
+                # What the notes of all instruments together come to is not known.
+                controls[control.kind] = control.unknown(piece.bars)
         slot = np.where(self.slot == DRUM_SLOT, DRUM_SLOT, moved[self.slot])
-        piece = dataclasses.replace(piece, **columns, programs=table)
+        piece = dataclasses.replace(piece, **columns, programs=table, controls=controls)
         return dataclasses.replace(self, piece=piece, slot=slot)
 
     def ticks(self, step: np.ndarray) -> np.ndarray:

@@ -10,12 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmusic.codecs.metrical.grammar import Grammar, Rules
-from jaxmusic.codecs.metrical.grammar_tables import Constraints
+from jaxmusic.codecs.metrical.grammar_tables import (
+    IN_HEADER,
+    OF_BARS,
+    OF_HALVES,
+    OF_SLOTS,
+    Constraints,
+)
 from jaxmusic.generate.controls import Wishes, fitting_tones
 from jaxmusic.generate.length import lengths
 from jaxmusic.music import meters
+from jaxmusic.music.controls import density_range
 from jaxmusic.music.notes import Notes
-from jaxmusic.music.piece import PITCHED_SLOTS, density_range
+from jaxmusic.music.piece import PITCHED_SLOTS
 
 SILENT_BARS = 2
 """No more bars than this in a row pass without an onset."""
@@ -172,22 +179,24 @@ def asked(wishes: Wishes, tempos: np.ndarray) -> Constraints:
     least, most = density_range(level) if level >= 0 else (0.0, np.inf)
     number = {
         "styled": int(bool(wishes.styles)),
-        "key": wishes.key,
-        "density": wishes.density,
         "pitched": -1 if band.slots is None else len(band.slots),
         "drums": -1 if band.drums is None else int(band.drums),
         "loop": len(wishes.chords),
         "ending": int(wishes.ending),
     }
     number |= dict.fromkeys(("first", "steps", "notes", "sounded", "deadline", "given"), 0)
+    wanted = wishes.wanted
+    slots = {c.kind: (*wanted.get(c.kind, ()), *[-1] * PITCHED_SLOTS) for c in OF_SLOTS}
     return Constraints(
+        header={c.kind: np.int32(wanted.get(c.kind, -1)) for c in IN_HEADER},
+        slots={kind: np.array(values[:PITCHED_SLOTS], np.int32) for kind, values in slots.items()},
         tempos=tempos,
         programs=programs,
-        sections=_rounded_up(wishes.sections),
-        chords=_rounded_up(wishes.chords),
+        bars={c.kind: _rounded_up(wanted.get(c.kind, ())) for c in OF_BARS if not c.opens},
+        halves={c.kind: _rounded_up(wanted.get(c.kind, ())) for c in OF_HALVES},
         tones=fitting_tones(wishes),
         least=np.float32(least),
-        most=np.float32(most),
+        most=np.float32(most * (1 - 1e-6)),  # which belongs to the next level
         **{name: np.int32(value) for name, value in number.items()},
     )
 

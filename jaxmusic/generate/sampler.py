@@ -27,7 +27,7 @@ class Branches(NamedTuple):
     Attributes:
       weight: float32 [V], of the log-probabilities of each branch.
       table: int32 [V, vocabulary], see `views.table`.
-      lonely: bool [V], whether a branch lacks positions that only a hidden chord follows.
+      lonely: bool [V], whether a branch lacks positions that only hidden controls follow.
       tokens: int32 [R, context], the prompts as they are seen.
     """
 
@@ -41,9 +41,10 @@ class Opinions(NamedTuple):
     """What the branches have read and predict (R rows).
 
     Attributes:
-      mark: the model's state before the last position, to which a branch goes back where only a
-        hidden chord followed it.
-      since: bool [R], whether that position still counts for the branch.
+      mark: the model's state before the last position, to which a branch goes back where only
+        hidden controls followed it.
+      since: int32 [R], tokens since that position, all hidden from the branch; -1 where the branch
+        has seen one, or lacks the position.
       now: float32 [R, vocabulary], log-probabilities of the token after the last one read.
       before: float32 [R, vocabulary], those of the last one read itself.
     """
@@ -89,6 +90,7 @@ class Sampler:
         self._ends = self._bar | (jnp.arange(v.size) == self.end)
         self._onset = jnp.asarray(codec.onset_tokens)
         self._opens = jnp.asarray(np.isin(v.kind, [v.kinds.get(n, -1) for n in views.OPENINGS]))
+        self._position = v.kinds.get("position", -1)
         self._extend = jax.jit(self._read, donate_argnums=2, static_argnames="rules")
         self._sample = jax.jit(self._run, donate_argnums=1, static_argnames="rules")
 
@@ -183,7 +185,7 @@ class Sampler:
         return Branches(
             np.array([v.weight for v in views_], np.float32),
             np.stack([views.table(self.codec, v) for v in views_]),
-            np.array(["chords" in v.drop for v in views_]),
+            np.array([views.hides_halves(self.codec, v) for v in views_]),
             self._padded([views.seen(self.codec, p, v) for p in prompts for v in views_]),
         )
 
@@ -226,7 +228,7 @@ class Sampler:
         _, memory = self.family.feed(self.model, weights, memory, events, count=ready, keep=keep)
         rows = len(branches.tokens)
         nothing = jnp.zeros((rows, self.codec.vocab_size), jnp.float32)
-        start = Opinions(self.family.mark(memory), jnp.zeros(rows, bool), nothing, nothing)
+        start = Opinions(self.family.mark(memory), jnp.full(rows, -1), nothing, nothing)
         return state, memory, start
 
     def _run(
@@ -302,30 +304,29 @@ class Sampler:
         given = jnp.repeat(p.index < lengths, count)
         token = jnp.where(given, branches.tokens[:, p.index], drawn)
         gap = token == self.codec.PAD
-        # A position that only a hidden chord followed is taken back.
-        earlier = jnp.maximum(p.index - jnp.arange(2, -1, -1), 0)
-        second, first, here = (self._kind(p.tokens[:, i]) for i in earlier)
-        alone = second["position"] & first["chord"] & ~here["opens"] & (p.index >= 2)
-        alone = jnp.repeat(alone, count) & jnp.tile(branches.lonely, pieces) & o.since
+        kind = self.grammar.kind[events.token]
+        moves = jnp.repeat(kind == self._position, count)
+        opens = jnp.repeat(self._opens[events.token], count)
+        # A position that only hidden controls followed is taken back.
+        alone = jnp.tile(branches.lonely, pieces) & (o.since > 0) & ~gap & ~opens
         memory = self.family.rewind(p.memory, o.mark, alone)
-        moves = jnp.repeat(here["position"], count)
         mark = jax.tree.map(
             lambda new, old: jnp.where(moves.reshape(-1, *[1] * (new.ndim - 1)), new, old),
             self.family.mark(memory),
             o.mark,
         )
-        since = jnp.where(moves, ~gap, o.since & ~alone)
+        since = jnp.where(gap, jnp.where(o.since < 0, -1, o.since + 1), -1)
+        since = jnp.where(moves & ~gap, 0, since)
         repeated = (jnp.repeat(x, count)[:, None] for x in events)
         seen = Events(*repeated)._replace(token=token[:, None])
         logits, memory = self.family.feed(self.model, weights, memory, seen, keep=~gap[:, None])
         now = jax.nn.log_softmax(logits)
-        # After a position that names a hidden chord a note may follow there, or what might have
-        # followed in its stead: p(position) p(note | position) and p(anything else).
-        place = jnp.repeat(p.tokens[:, earlier[1]], count)
+        # After a position with hidden controls a note may follow there, or what might have followed
+        # in its stead: p(position) p(note | position) and p(anything else).
+        place = jnp.repeat(p.tokens[:, jnp.maximum(p.index - 1, 0)], count)
         chance = jnp.take_along_axis(o.before, place[:, None], axis=1)
         either = jnp.where(self._opens, chance + o.now, o.before)
-        waits = jnp.repeat(first["position"] & here["chord"], count) & gap
-        held = jnp.where(waits[:, None], either, o.now)
+        held = jnp.where((since == 1)[:, None], either, o.now)
         before = jnp.where(gap[:, None], o.before, o.now)
         now = jnp.where(gap[:, None], held, now)
         each = now.reshape(pieces, count, -1)
@@ -333,12 +334,6 @@ class Sampler:
         each = jnp.where(branches.table == self.codec.PAD, each[:, :1], each)
         together = (each * branches.weight[:, None]).sum(1)
         return together, memory, Opinions(mark, since, now, before)
-
-    def _kind(self, token: Any) -> dict[str, Any]:
-        """Of which kinds among those of positions, chords and notes tokens [B] are."""
-        kinds, kind = self.codec.vocabulary.kinds, self.grammar.kind[token]
-        found = {name: kind == kinds.get(name, -1) for name in ("position", "chord")}
-        return found | {"opens": self._opens[token]}
 
 
 def bucket(length: int) -> int:

@@ -15,7 +15,6 @@ from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.core.errors import UserError
-from jaxmusic.generate import chords as theory
 from jaxmusic.generate import controls, filling, merging
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.composition import Composition
@@ -23,12 +22,16 @@ from jaxmusic.generate.continuing import ContinuingPlanner
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.instruments import Band
 from jaxmusic.generate.merging import Original
+from jaxmusic.music.controls import of
 from jaxmusic.music.notes import Notes
 from jaxmusic.music.piece import DRUM_SLOT, Piece
 
 ALWAYS = ("guidance", "strict", "seed")
 TAKES = {
-    "continue": ("style", "duration", "key", "density", "instruments", "chords", "form", *ALWAYS),
+    "continue": (
+        *("style", "duration", "key", "density", "instruments", "chords", "form", "energy"),
+        *ALWAYS,
+    ),
     "infill": ("style", "key", "density", *ALWAYS),
     "accompany": ("style", "key", "density", "instruments", "chords", *ALWAYS),
     "harmonise": ("style", "key", "density", "instruments", *ALWAYS),
@@ -40,19 +43,16 @@ HARMONY = "piano"
 USUAL = (0, 33, 48, 25, 16, 61, 65, 73)
 """Programs taken for a name that stands for several of them, where they are among these: a grand
 piano, a fingered bass, a string ensemble and so on."""
-NAMES = {
-    **{"styles": "styles", "key": "keys", "density": "density", "chords": "chords"},
-    "sections": "the sections of a form",
-}
-_FLAGS = {"styles": "style", "sections": "form"}
+NAMES = {"key": "keys", "roles": "roles of instruments", "sections": "the sections of a form"}
+_FLAGS = {"styles": "style", "sections": "form", "roles": "the role of the instrument"}
 
 
 def check_trained(wishes: Wishes, known: Sequence[str]) -> None:
     """Raises UserError where a control is asked for that a model was not trained with."""
     for name in sorted(wishes.learned - set(known)):
         raise UserError(
-            f"this model was not trained with {NAMES[name]}: leave {_FLAGS.get(name, name)} out, "
-            "or train one on pieces that have such labels"
+            f"this model was not trained with {NAMES.get(name, name)}: leave "
+            f"{_FLAGS.get(name, name)} out, or train one on pieces that have such labels"
         )
 
 
@@ -63,7 +63,7 @@ class Knowledge:
     Attributes:
       codec: its codec.
       styles: names of the styles that it was trained on.
-      controls: optional controls that it was trained with, of `codecs.layout.CONTROLS`.
+      controls: optional controls that it was trained with, see `jaxmusic.music.controls`.
       tasks: the chances of the tasks that it was trained for.
       normalised: whether it knows C major and A minor alone.
       left_out: the chance with which controls were left out while it was trained.
@@ -90,10 +90,10 @@ class Knowledge:
         Raises:
           UserError: they cannot be, or the model knows neither them nor the task.
         """
-        if self.codec.config.kind == "performance":
+        if self.codec.UNIT != "bars":
             raise UserError(
-                f"the performance codec has no bars to {task}: take a model of the metrical or "
-                "the fused codec"
+                f"the {self.codec.config.kind} codec has no bars to {task}: take a model of the "
+                "metrical or the fused codec"
             )
         if task != "continue" and not getattr(self.tasks, task):
             raise UserError(
@@ -197,11 +197,7 @@ def perform(
 
 def _moved(wishes: Wishes, semitones: int) -> Wishes:
     """Wishes for a piece that was moved by semitones."""
-    return dataclasses.replace(
-        wishes,
-        key=theory.transpose_key(wishes.key, semitones) if wishes.key >= 0 else -1,
-        chords=tuple(theory.transpose_chord(chord, semitones) for chord in wishes.chords),
-    )
+    return dataclasses.replace(wishes, wanted=controls.transposed(wishes.wanted, semitones))
 
 
 def _new_slots(original: Original) -> np.ndarray:
@@ -248,16 +244,17 @@ def _dropped(task: str, original: Original, wishes: Wishes, knows: Knowledge) ->
 def _headed(task: str, piece: Piece, wishes: Wishes, knows: Knowledge) -> Piece:
     """The piece with the header that is asked for, or else with its own."""
     changed: dict[str, Any] = {}
-    changed["styles"] = wishes.styles or tuple(s for s in piece.styles if s in knows.styles)
     if wishes.key >= 0:
         changed["key"] = np.full(piece.bars, wishes.key, np.int16)
-    if wishes.density >= 0:
-        changed["density"] = wishes.density
-    elif task in ("accompany", "harmonise"):
-        changed["density"] = -1  # that of all instruments together is not known
+    if wishes.density >= 0 or task in ("accompany", "harmonise"):
+        # That of all instruments together is not known.
+        changed["density"] = np.array(wishes.density, np.int16)
     if wishes.chords and task != "continue":
-        changed["chord"] = np.resize(np.array(wishes.chords, np.int16), 2 * piece.bars)
-    return dataclasses.replace(piece, **changed)
+        for kind in ("chord", "bass"):
+            values = np.maximum(wishes.wanted[kind], of(kind).default)
+            changed[kind] = np.resize(values.astype(np.int16), 2 * piece.bars)
+    styles = wishes.styles or tuple(s for s in piece.styles if s in knows.styles)
+    return dataclasses.replace(piece.with_controls(**changed), styles=styles)
 
 
 def _given(task: str, original: Original, bars: str) -> Given:

@@ -12,15 +12,8 @@ import dataclasses
 import numpy as np
 
 from jaxmusic.codecs.base import Codec
+from jaxmusic.music.controls import CONTROLS, hidden
 
-KINDS = {
-    "styles": "style",
-    "key": "key",
-    "density": "density",
-    "chords": "chord",
-    "sections": "section",
-}
-"""Kind of token that each of `codecs.layout.CONTROLS` is written with."""
 OPENINGS = ("slot", "pitch", "drum")
 """Kinds of tokens that may open a note after a position."""
 
@@ -32,7 +25,7 @@ class View:
     Attributes:
       weight: of the view's log-probabilities; the weights of all views add up to 1. The first view
         should see most: its word alone counts for tokens that another does not see.
-      drop: names of `codecs.layout.CONTROLS` that are hidden.
+      drop: names of controls that are hidden.
       styles: names of styles that stand in place of those of the stream, of which there must be at
         least as many; None leaves the stream's.
     """
@@ -45,11 +38,11 @@ class View:
 def table(codec: Codec, view: View) -> np.ndarray:
     """The token that a view sees for each drawn one (int32 [V]); PAD is not seen at all."""
     kinds = codec.vocabulary.kinds
-    hidden = [kinds[KINDS[name]] for name in view.drop if KINDS[name] in kinds]
+    unseen = [kinds[name] for name in hidden(view.drop) if name in kinds]
     if view.styles is not None:
-        hidden.append(kinds["style"])
+        unseen.append(kinds["style"])
     tokens = np.arange(codec.vocab_size, dtype=np.int32)
-    return np.where(np.isin(codec.vocabulary.kind, hidden), codec.PAD, tokens).astype(np.int32)
+    return np.where(np.isin(codec.vocabulary.kind, unseen), codec.PAD, tokens).astype(np.int32)
 
 
 def seen(codec: Codec, tokens: np.ndarray, view: View) -> np.ndarray:
@@ -72,11 +65,23 @@ def seen(codec: Codec, tokens: np.ndarray, view: View) -> np.ndarray:
 
 
 def lonely(codec: Codec, tokens: np.ndarray, view: View) -> np.ndarray:
-    """Places of position tokens that only a hidden chord follows."""
-    v = codec.vocabulary
-    if "chords" not in view.drop or "chord" not in v.kinds:
+    """Finds the places of position tokens that only hidden controls follow."""
+    unseen = table(codec, view)[tokens] == codec.PAD
+    if not hides_halves(codec, view):
         return np.zeros(0, np.int64)
+    v = codec.vocabulary
     kind = v.kind[tokens]
     opens = np.isin(kind, [v.kinds[name] for name in OPENINGS])
-    alone = (kind[:-2] == v.kinds["position"]) & (kind[1:-1] == v.kinds["chord"]) & ~opens[2:]
-    return np.flatnonzero(alone)
+    at = np.flatnonzero(kind == v.kinds["position"])
+    # The first token after each position that is seen; at the end nothing is known yet.
+    seen_at = np.append(np.flatnonzero(~unseen), len(tokens))
+    after = seen_at[np.searchsorted(seen_at, at, side="right")]
+    known = after < len(tokens)
+    at, after = at[known], after[known]
+    return at[(after > at + 1) & ~opens[after]]
+
+
+def hides_halves(codec: Codec, view: View) -> bool:
+    """Whether a view hides controls that stand at positions."""
+    kinds = {control.kind for control in CONTROLS if control.place == "half"}
+    return bool(kinds & hidden(view.drop) & codec.vocabulary.kinds.keys())

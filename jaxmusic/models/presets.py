@@ -15,7 +15,7 @@ from jaxmusic import config as configs
 from jaxmusic.core.errors import UserError
 from jaxmusic.models import base
 
-VOCAB_SIZE = 1_500
+VOCAB_SIZE = 1_781
 """Vocabulary for naming presets: about that of the default codec."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cmath
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -287,18 +288,11 @@ def _warp_labels(labels: Labels, ticks: Callable[[np.ndarray], np.ndarray]) -> L
         kept = np.append(at[1:] > at[:-1], True)[: len(at)]  # of several at one tick the last
         return at[kept].astype(np.int32), what[kept]
 
-    key_tick, key = moved(labels.key_tick, labels.key)
-    chord_tick, chord = moved(labels.chord_tick, labels.chord)
-    section_tick, section = moved(labels.section_tick, labels.section)
-    return dataclasses.replace(
-        labels,
-        key_tick=key_tick,
-        key=key,
-        chord_tick=chord_tick,
-        chord=chord,
-        section_tick=section_tick,
-        section=section,
-    )
+    columns: dict[str, Any] = {}
+    for name in labels.timelines():
+        tick = f"{name}_tick"
+        columns[tick], columns[name] = moved(getattr(labels, tick), getattr(labels, name))
+    return dataclasses.replace(labels, **columns)
 
 
 def interpolate(at: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxmusic.music.controls import CONTROLS, Control
 from jaxmusic.music.meters import METERS, TEMPOS, bar_lines, halves
 from jaxmusic.music.notes import NO_CHORD, TICKS_PER_BEAT, Labels, Notes, make_notes
 from jaxmusic.music.piece import (
@@ -15,7 +16,6 @@ from jaxmusic.music.piece import (
     Losses,
     Piece,
     canonical,
-    density_level,
 )
 
 OTHER_DRUMS = {22: 42, 26: 46}
@@ -55,25 +55,25 @@ def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tup
         onset[hits] = _apart(onset[hits], notes.onset[hits], pitch[hits], scale)
         columns, duplicate, cut = ordered()
     ticks = bar_step * scale
-    labels = notes.labels
-    beats = max(bar_step[-1] / steps_per_beat, 1.0)
     piece = Piece(
         **columns,
         programs=programs,
         bar_step=bar_step,
         meter=meter,
         tempo=_tempos(notes, ticks),
-        key=_at(labels.key_tick, labels.key, ticks[:-1]),
-        section=_at(labels.section_tick, labels.section, ticks[:-1]),
-        chord=_at(labels.chord_tick, labels.chord, halves(ticks)),
-        styles=labels.styles,
-        song=labels.song,
-        density=density_level(max(len(columns["onset"]), 1) / float(beats)),
+        styles=notes.labels.styles,
+        song=notes.labels.song,
         steps_per_beat=steps_per_beat,
         velocities=velocities,
     )
-    if (piece.chord >= 0).any():
-        piece.chord[piece.chord < 0] = NO_CHORD
+    lines = {"bar": ticks[:-1], "half": halves(ticks)}
+    for control in CONTROLS:
+        found = _labelled(control, notes, lines.get(control.place), slots)
+        if found is None and control.find:
+            found = control.find(piece, piece.controls)
+        if found is not None:
+            piece.controls[control.kind] = found
+    _without_gaps(piece.controls)
     return piece, Losses(len(notes), int((~keep).sum()), duplicate, cut, regrouped)
 
 
@@ -90,9 +90,15 @@ def dequantise(piece: Piece) -> Notes:
         first = np.flatnonzero(np.diff(values, prepend=-2) * (values >= 0))
         return np.asarray(at)[first], values[first].astype(np.uint8)
 
-    key_tick, key = changes(piece.key, ticks[:-1])
-    section_tick, section = changes(piece.section, ticks[:-1])
-    chord_tick, chord = changes(piece.chord, halves(piece.bar_step * scale).tolist())
+    lines = {"bar": ticks[:-1], "half": halves(piece.bar_step * scale).tolist()}
+    labels: dict[str, np.ndarray] = {}
+    for control in CONTROLS:
+        values = piece.controls[control.kind]
+        if control.label and control.place == "slot":
+            labels[control.label] = values[used].astype(np.int8)
+        elif control.label and (values != control.default).any():
+            tick, labels[control.label] = changes(values, lines[control.place])
+            labels[f"{control.label}_tick"] = tick.astype(np.int32)
     meter_at, meter = changes(piece.meter, ticks[:-1])
     tempo_at, tempo = changes(piece.tempo, ticks[:-1])
     return make_notes(
@@ -106,17 +112,35 @@ def dequantise(piece: Piece) -> Notes:
         tempos=tuple((int(t), float(TEMPOS[i])) for t, i in zip(tempo_at, tempo)),
         meters=tuple((int(t), *METERS[i]) for t, i in zip(meter_at, meter)),
         end=ticks[-1],
-        labels=Labels(
-            styles=piece.styles,
-            song=piece.song,
-            key_tick=key_tick.astype(np.int32),
-            key=key,
-            chord_tick=chord_tick.astype(np.int32),
-            chord=chord,
-            section_tick=section_tick.astype(np.int32),
-            section=section,
-        ),
+        labels=Labels(styles=piece.styles, song=piece.song, **labels),
     )
+
+
+def _labelled(
+    control: Control, notes: Notes, ticks: np.ndarray | None, slots: np.ndarray
+) -> np.ndarray | None:
+    """Reads a control's values off its labels; None where it has none."""
+    values = getattr(notes.labels, control.label) if control.label else None
+    if values is None or not len(values):
+        return None
+    if ticks is not None:
+        found = _at(getattr(notes.labels, f"{control.label}_tick"), values, ticks)
+        return np.where(found < 0, control.default, found).astype(np.int16)
+    out = control.unknown(0)
+    # Of several tracks in one slot the first with a role counts.
+    sounding = np.unique(notes.track)
+    for track in sounding[::-1]:
+        if values[track] >= 0 and slots[track] != DRUM_SLOT:
+            out[slots[track]] = values[track]
+    return out
+
+
+def _without_gaps(controls: dict[str, np.ndarray]) -> None:
+    """Sets chords to none before the first one, and basses to the root where no chord sounds."""
+    chord = controls["chord"]
+    if (chord >= 0).any():
+        chord[chord < 0] = NO_CHORD
+    controls["bass"][(chord < 0) | (chord == NO_CHORD)] = 0
 
 
 def slots_of_tracks(notes: Notes) -> np.ndarray:

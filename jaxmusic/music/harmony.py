@@ -28,7 +28,6 @@ import numpy as np
 
 from jaxmusic.music.meters import bar_lines, halves
 from jaxmusic.music.notes import (
-    CHORD_COUNT,
     CHORD_TONES,
     NO_CHORD,
     TICKS_PER_BEAT,
@@ -37,6 +36,11 @@ from jaxmusic.music.notes import (
     check_aligned,
 )
 
+_FITTED = 84
+"""Chords that the weights know: those of the first seven qualities. In the arrays of this module
+the number after them stands for no chord."""
+_NEAREST = np.array([0, 1, 2, 3, 4, 5, 6, 0, 6, 0])
+"""The quality among these that stands for each of `CHORD_QUALITIES`."""
 _STEPS_PER_BEAT = 12
 _EARLY = 30  # ticks by which a note may come before its bar line: a quarter of a sixteenth
 _LONGEST = 64 * TICKS_PER_BEAT  # longer notes, or notes without an end, add nothing
@@ -74,7 +78,7 @@ def _weights() -> _Weights:
         above = (np.arange(12)[:, None] - np.arange(12)) % 12  # [pitch class, root] -> interval
         degrees = fitted["degrees"][:, :, above].transpose(0, 3, 1, 2).reshape(24, -1)
         return _Weights(
-            chords=fitted["chords"][:, :, above].transpose(1, 2, 0, 3).reshape(-1, NO_CHORD),
+            chords=fitted["chords"][:, :, above].transpose(1, 2, 0, 3).reshape(-1, _FITTED),
             qualities=np.repeat(fitted["qualities"], 12),
             no_chords=fitted["no_chords"].tolist(),
             chord_stays=fitted["chord_stays"].tolist(),
@@ -91,12 +95,15 @@ class Harmony(NamedTuple):
     Attributes:
       key_tick, key: int32 and uint8 [K], where each key begins, the first at 0.
       chord_tick, chord: int32 and uint8 [C], where each chord begins, the first at 0.
+      bass_tick, bass: int32 and uint8 [B], semitones of the bass above the root, the first at 0.
     """
 
     key_tick: np.ndarray
     key: np.ndarray
     chord_tick: np.ndarray
     chord: np.ndarray
+    bass_tick: np.ndarray
+    bass: np.ndarray
 
 
 def infer(notes: Notes) -> Harmony:
@@ -115,7 +122,7 @@ def infer(notes: Notes) -> Harmony:
     pitched = np.flatnonzero(~notes.is_drum)
     if not len(pitched):
         empty = Labels()
-        return Harmony(empty.key_tick, empty.key, empty.chord_tick, empty.chord)
+        return Harmony(*(getattr(empty, name) for name in Harmony._fields))
     weights, line = _weights(), half_bars(notes)
     first = int(notes.pitch[pitched[0]]) % 12
     heard = _hear(notes, pitched, line, first)
@@ -124,13 +131,24 @@ def infer(notes: Notes) -> Harmony:
     evidence += weights.chords_in_keys[np.repeat(key, 2)]
     chord = likeliest(evidence, np.resize(weights.chord_stays, len(evidence)))
     key = key // 12 * 12 + (key + first) % 12
-    chord = np.where(chord == NO_CHORD, chord, chord // 12 * 12 + (chord + first) % 12)
-    return Harmony(*_changes(line[:-1:2], key, notes.end), *_changes(line[:-1], chord, notes.end))
+    bass = _inversions(chord, heard.bass)
+    chord = np.where(chord == _FITTED, NO_CHORD, chord // 12 * 12 + (chord + first) % 12)
+    key_tick, key = _changes(line[:-1:2], key, notes.end)
+    chord_tick, chord = _changes(line[:-1], chord, notes.end)
+    bass_tick, bass = _changes(line[:-1], bass, notes.end)
+    return Harmony(
+        key_tick=key_tick,
+        key=key,
+        chord_tick=chord_tick,
+        chord=chord,
+        bass_tick=bass_tick,
+        bass=bass,
+    )
 
 
 def infer_chords(notes: Notes) -> tuple[np.ndarray, np.ndarray]:
     """Ticks [C] int32 and chords [C] uint8 of `infer`."""
-    return infer(notes)[2:]
+    return infer(notes)[2:4]
 
 
 def infer_keys(notes: Notes) -> tuple[np.ndarray, np.ndarray]:
@@ -147,7 +165,13 @@ def with_harmony(notes: Notes) -> Notes:
     if not len(labels.key):
         labels = dataclasses.replace(labels, key_tick=found.key_tick, key=found.key)
     if not len(labels.chord):
-        labels = dataclasses.replace(labels, chord_tick=found.chord_tick, chord=found.chord)
+        labels = dataclasses.replace(
+            labels,
+            chord_tick=found.chord_tick,
+            chord=found.chord,
+            bass_tick=found.bass_tick,
+            bass=found.bass,
+        )
     return notes.replace(labels=labels)
 
 
@@ -157,6 +181,20 @@ def half_bars(notes: Notes) -> np.ndarray:
     steps = max(-(-notes.end // scale), 1)
     line = bar_lines(notes, steps, _STEPS_PER_BEAT)[1].astype(np.int64) * scale
     return np.append(halves(line), line[-1])
+
+
+def _inversions(chord: np.ndarray, bass: np.ndarray) -> np.ndarray:
+    """Semitones of the bass above the root of each chord: 0 where it is no other tone of the chord.
+
+    Args:
+      chord: int [S], chords as the weights number them.
+      bass: int [S], pitch class of the bass, counted like the roots of the chords; -1 for none.
+    """
+    above = np.where((bass >= 0) & (chord < _FITTED), (bass - chord) % 12, 0)
+    tones = np.zeros((len(CHORD_TONES), 12), bool)
+    for quality, intervals in enumerate(CHORD_TONES):
+        tones[quality, list(intervals)] = True
+    return np.where(tones[np.minimum(chord // 12, len(tones) - 1), above], above, 0)
 
 
 class Heard(NamedTuple):
@@ -219,10 +257,10 @@ def _lowest(at: np.ndarray, pitch: np.ndarray, keep: np.ndarray, size: int) -> n
 def chord_evidence(heard: Heard) -> np.ndarray:
     """Computes evidence for each chord in each half bar: float32 [S, 85], in nats."""
     weights = _weights()
-    out = np.empty((len(heard.bass), CHORD_COUNT), np.float32)
-    out[:, :NO_CHORD] = heard.features @ weights.chords + weights.qualities
+    out = np.empty((len(heard.bass), _FITTED + 1), np.float32)
+    out[:, :_FITTED] = heard.features @ weights.chords + weights.qualities
     none, fullness, silence = weights.no_chords
-    out[:, NO_CHORD] = none + fullness * heard.fullness + silence * (heard.fullness == 0)
+    out[:, _FITTED] = none + fullness * heard.fullness + silence * (heard.fullness == 0)
     return out
 
 
@@ -260,7 +298,7 @@ def key_of_chords(chord: np.ndarray) -> int:
     chord = np.asarray(chord, np.int64)
     root, quality = (chord % 12)[chord != NO_CHORD], (chord // 12)[chord != NO_CHORD]
     features = np.zeros((10, 12), np.float32)
-    np.add.at(features, (quality, root), 0.5)
+    np.add.at(features, (_NEAREST[quality], root), 0.5)
     for r, q in zip(root, quality):
         tones = (r + np.array(CHORD_TONES[q])) % 12
         features[7, tones] += 0.5 / len(tones)

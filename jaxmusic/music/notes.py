@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from jaxmusic.core.errors import UserError
 TICKS_PER_BEAT = 480
 """Ticks per quarter note of every aligned piece: divisible by 12, 24 and 32 steps."""
 
-CHORD_QUALITIES = ("maj", "min", "7", "maj7", "min7", "dim", "sus4")
+CHORD_QUALITIES = ("maj", "min", "7", "maj7", "min7", "dim", "sus4", "aug", "sus2", "5")
 CHORD_TONES = (
     (0, 4, 7),
     (0, 3, 7),
@@ -20,13 +21,21 @@ CHORD_TONES = (
     (0, 3, 7, 10),
     (0, 3, 6),
     (0, 5, 7),
+    (0, 4, 8),
+    (0, 2, 7),
+    (0, 7),
 )
 """Semitones above the root of each quality."""
-CHORD_COUNT = 12 * len(CHORD_QUALITIES) + 1
-NO_CHORD = CHORD_COUNT - 1
-"""Chords are ``quality * 12 + root`` (root 0 is C); the last number is no chord."""
+CHORD_COUNT = 12 * len(CHORD_QUALITIES)
+"""Chords are ``quality * 12 + root`` (root 0 is C)."""
+NO_CHORD = 168
+"""Stands where no chord sounds; the numbers before it are kept for four more qualities."""
 
 SECTIONS = ("intro", "verse", "chorus", "bridge", "outro")
+PHRASES = (*"ABCDEFGHabcdefgh",)
+"""Letters of phrases: a phrase that comes back has the letter it had; small ones are played and not
+sung (Dai, Zhang and Dannenberg, "Automatic Analysis and Influence of Hierarchical Structure on
+Melody, Rhythm and Harmony in Popular Music", 2020)."""
 PITCH_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 
@@ -49,7 +58,12 @@ class Labels:
       song: name of the song, the same for all versions of it; splits are made by song.
       key_tick, key: ticks [K] int32 and keys [K] uint8: tonic + 12 if minor (0 is C major).
       chord_tick, chord: ticks [C] int32 and chords [C] uint8 from there on, see `NO_CHORD`.
+      bass_tick, bass: ticks [B] int32 and semitones [B] uint8, 0 to 11, of the bass above the root
+        of its chord.
       section_tick, section: ticks [S] int32 and indices [S] uint8 into `SECTIONS`.
+      phrase_tick, phrase: ticks [P] int32 and indices [P] uint8 into `PHRASES`.
+      role: int8 [T], index into `jaxmusic.music.roles.ROLES` of each track, -1 where unknown; or
+        empty.
     """
 
     styles: tuple[str, ...] = ()
@@ -58,8 +72,37 @@ class Labels:
     key: np.ndarray = dataclasses.field(default_factory=lambda: _empty(np.uint8))
     chord_tick: np.ndarray = dataclasses.field(default_factory=lambda: _empty(np.int32))
     chord: np.ndarray = dataclasses.field(default_factory=lambda: _empty(np.uint8))
+    bass_tick: np.ndarray = dataclasses.field(default_factory=lambda: _empty(np.int32))
+    bass: np.ndarray = dataclasses.field(default_factory=lambda: _empty(np.uint8))
     section_tick: np.ndarray = dataclasses.field(default_factory=lambda: _empty(np.int32))
     section: np.ndarray = dataclasses.field(default_factory=lambda: _empty(np.uint8))
+    phrase_tick: np.ndarray = dataclasses.field(default_factory=lambda: _empty(np.int32))
+    phrase: np.ndarray = dataclasses.field(default_factory=lambda: _empty(np.uint8))
+    role: np.ndarray = dataclasses.field(default_factory=lambda: _empty(np.int8))
+
+    @classmethod
+    def timelines(cls) -> tuple[str, ...]:
+        """Names of the columns that have a column of ticks beside them."""
+        fields = [field.name for field in dataclasses.fields(cls)]
+        return tuple(name for name in fields if f"{name}_tick" in fields)
+
+    @classmethod
+    def of_changes(
+        cls,
+        changes: Mapping[str, Iterable[tuple[int, int]]],
+        styles: tuple[str, ...] = (),
+        song: str = "",
+    ) -> Labels:
+        """Builds labels from (tick, value) pairs, in any order, by the name of their timeline.
+
+        Of two values at one tick the later one in the list holds.
+        """
+        columns: dict[str, np.ndarray] = {}
+        for name, pairs in changes.items():
+            at = dict(sorted(pairs, key=lambda pair: pair[0]))
+            columns[f"{name}_tick"] = np.array(list(at), np.int32)
+            columns[name] = np.array(list(at.values()), np.uint8)
+        return cls(styles=styles, song=song, **columns)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -3,77 +3,62 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
 
-from jaxmusic.music.notes import NO_CHORD
+from jaxmusic.music.columns import DRUM_PITCHES, DRUM_SLOT, PITCHED_SLOTS, Columns, changes
+from jaxmusic.music.controls import CONTROLS
 
-PITCHED_SLOTS = 15
-DRUM_SLOT = 15
-DRUM_PITCHES = (27, 87)
-"""Lowest and highest drum pitch kept: the drums of General MIDI 2."""
-DENSITIES = 8
+__all__ = ["DRUM_PITCHES", "DRUM_SLOT", "PITCHED_SLOTS", "Columns", "Losses", "Piece", "changes"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Piece:
-    """Quantised notes: integers only, in one canonical order.
-
-    Slots: the tracks of a piece that sound, sorted by General MIDI program and then by their
-    order in the file, take slots 0, 1, ... 14; all drums share slot 15.
+class Piece(Columns):
+    """Quantised notes with what is known about them.
 
     Attributes:
-      onset: int32 [N], steps from the start of bar 1. Rows are sorted by onset, slot, pitch.
-      duration: int32 [N], steps, at least 1; drum hits have 1.
-      pitch: uint8 [N]. velocity: uint8 [N], loudness level 0 to velocities - 1.
-      slot: uint8 [N].
-      programs: int16 [16], General MIDI program of each slot, -1 for a slot that is not used.
-      bar_step: int32 [B + 1], first step of each bar, and the end of the last.
-      meter, tempo: int16 [B], index into `METERS` and `TEMPOS` of each bar.
-      key: int16 [B], tonic + 12 if minor, or -1 where unknown.
-      section: int16 [B], index into `notes.SECTIONS`, or -1 where unknown.
-      chord: int16 [2 B], chord of each half bar (see `notes.NO_CHORD`), -1 where unknown.
+      controls: values of each kind of `jaxmusic.music.controls.CONTROLS`, -1 where unknown: for the
+        piece (int []), each slot [16], bar [B] or half bar [2 B].
       styles: names of styles. song: name of the song.
-      density: 0 to 7, notes per beat on a logarithmic scale.
       bars_before, bars_after: bars of the whole piece before and after these.
-      steps_per_beat, velocities: the resolution.
     """
 
-    onset: np.ndarray
-    duration: np.ndarray
-    pitch: np.ndarray
-    velocity: np.ndarray
-    slot: np.ndarray
-    programs: np.ndarray
-    bar_step: np.ndarray
-    meter: np.ndarray
-    tempo: np.ndarray
-    key: np.ndarray
-    section: np.ndarray
-    chord: np.ndarray
+    controls: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     styles: tuple[str, ...] = ()
     song: str = ""
-    density: int = 0
     bars_before: int = 0
     bars_after: int = 0
-    steps_per_beat: int = 12
-    velocities: int = 8
 
-    def __len__(self) -> int:
-        """Number of notes."""
-        return len(self.onset)
-
-    @property
-    def bars(self) -> int:
-        """Number of bars."""
-        return len(self.meter)
+    def __post_init__(self) -> None:
+        """Fills in unknown values for the controls that are not given."""
+        for control in CONTROLS:
+            if control.kind not in self.controls:
+                self.controls[control.kind] = control.unknown(self.bars)
 
     @property
-    def pitched(self) -> np.ndarray:
-        """Mask of pitched notes, bool [N]."""
-        return self.slot != DRUM_SLOT
+    def key(self) -> np.ndarray:
+        """Int16 [B], tonic + 12 if minor, or -1."""
+        return self.controls["key"]
+
+    @property
+    def chord(self) -> np.ndarray:
+        """Int16 [2 B], chord of each half bar (see `notes.NO_CHORD`), or -1."""
+        return self.controls["chord"]
+
+    @property
+    def section(self) -> np.ndarray:
+        """Int16 [B], index into `notes.SECTIONS`, or -1."""
+        return self.controls["section"]
+
+    @property
+    def density(self) -> int:
+        """Level of `controls.density_level`, or -1."""
+        return int(self.controls["density"])
+
+    def with_controls(self, **values: Any) -> Piece:
+        """Returns the piece with other values of some kinds of controls."""
+        return dataclasses.replace(self, controls=self.controls | values)
 
     def part(self, start: int, stop: int) -> Piece:
         """Cuts bars start to stop (from 0, stop excluded) out of the piece.
@@ -93,9 +78,7 @@ class Piece:
             bar_step=self.bar_step[start : stop + 1] - first,
             meter=self.meter[start:stop],
             tempo=self.tempo[start:stop],
-            key=self.key[start:stop],
-            section=self.section[start:stop],
-            chord=self.chord[2 * start : 2 * stop],
+            controls={c.kind: c.part(self.controls[c.kind], start, stop) for c in CONTROLS},
             bars_before=self.bars_before + start,
             bars_after=self.bars_after + self.bars - stop,
         )
@@ -105,42 +88,17 @@ class Piece:
         pitch = self.pitch + np.int16(semitones) * self.pitched
         folds = len(pitch) > 0 and (pitch.min() < 0 or pitch.max() > 127)
         pitch = np.where(pitch < 0, pitch + 12, np.where(pitch > 127, pitch - 12, pitch))
-        root, quality = self.chord % 12, self.chord // 12
-        chord = np.where(
-            (self.chord < 0) | (self.chord == NO_CHORD),
-            self.chord,
-            quality * 12 + (root + semitones) % 12,
-        )
-        tonic = np.where(self.key < 0, -1, self.key // 12 * 12 + (self.key % 12 + semitones) % 12)
-        moved: dict[str, Any] = {"chord": chord.astype(np.int16), "key": tonic.astype(np.int16)}
+        moved = {
+            c.kind: c.transpose(self.controls[c.kind], semitones).astype(np.int16)
+            for c in CONTROLS
+            if c.transpose
+        }
         columns: dict[str, Any] = {"pitch": pitch.astype(np.uint8)}
         if folds:  # or else the order of the notes is as it was
             columns = canonical(
                 self.onset, self.duration, pitch, self.velocity, self.slot, int(self.bar_step[-1])
             )[0]
-        return dataclasses.replace(self, **columns, **moved)
-
-
-def density_level(per_quarter: float) -> int:
-    """Returns the level of density, 0 to 7, of a mean number of notes (above 0) per quarter note.
-
-    All instruments count together. Each level is √2 times the one before: level 4 is 2 notes.
-    """
-    return min(max(round(2 * math.log2(per_quarter) + 2), 0), DENSITIES - 1)
-
-
-def density_range(level: int) -> tuple[float, float]:
-    """Returns the fewest and most notes per quarter note of a level of density."""
-    least = 2 ** ((level - 2.5) / 2) if level > 0 else 0.0
-    return least, 2 ** ((level - 1.5) / 2) if level < DENSITIES - 1 else math.inf
-
-
-def changes(values: np.ndarray, before: int) -> np.ndarray:
-    """Marks values (bool [N]) that differ from their predecessor; `before` precedes the first."""
-    out = np.empty(len(values), bool)
-    out[:1] = values[:1] != before
-    np.not_equal(values[1:], values[:-1], out=out[1:])
-    return out
+        return dataclasses.replace(self, **columns, controls=self.controls | moved)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -79,7 +79,7 @@ def compose(
 
 def knows(model: MusicModel, control: str) -> bool:
     """Whether a model can be asked for a control."""
-    if model.codec.config.kind == "performance":
+    if model.codec.UNIT != "bars":
         return False
     return control not in LEARNED or control in model.controls
 

@@ -46,7 +46,7 @@ class Stored(NamedTuple):
       dataset: name and version, as in ``pop:1.0.0``.
       manifest: hash of the dataset's content.
       styles: styles of the dataset's pieces: those the model can be asked for.
-      controls: optional controls that it can be asked for, of `jaxmusic.codecs.layout.CONTROLS`.
+      controls: optional controls that it can be asked for, see `jaxmusic.music.controls`.
     """
 
     experiment: configs.Experiment

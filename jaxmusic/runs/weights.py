@@ -43,7 +43,7 @@ class Saved(NamedTuple):
       params: parameters by name.
       styles: styles that it was trained on.
       step: step of the checkpoint.
-      controls: optional controls that it was trained with, of `jaxmusic.codecs.layout.CONTROLS`;
+      controls: optional controls that it was trained with, see `jaxmusic.music.controls`;
         tasks that it was trained for have a chance in ``experiment.data.tasks``.
     """
 

@@ -70,7 +70,7 @@ def test_kills_at_random_moments(midi, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
         if versions := whole(tmp_path / "data"):
-            assert versions == ["1.0.0"]
+            assert versions == ["2.0.0"]
             shutil.rmtree(tmp_path / "data")
     summary = prepare([str(midi)], options, progress=False)
     assert summary.pieces == 60
@@ -87,10 +87,10 @@ def test_a_good_version_survives_a_kill_during_the_next(midi, tmp_path):
         time.sleep(wait)
         process.kill()
         process.wait()
-        if whole(tmp_path) != ["1.0.0"]:
-            assert whole(tmp_path) == ["1.0.0", "1.0.1"]
+        if whole(tmp_path) != ["2.0.0"]:
+            assert whole(tmp_path) == ["2.0.0", "2.0.1"]
             break
-    assert catalog.open_dataset("tunes:1.0.0", str(tmp_path)).summary["content"] == first.content
+    assert catalog.open_dataset("tunes:2.0.0", str(tmp_path)).summary["content"] == first.content
 
 
 def test_workers_end_with_a_killed_parent(midi, tmp_path):

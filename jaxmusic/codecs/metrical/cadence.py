@@ -19,13 +19,13 @@ from jaxmusic.music.notes import CHORD_COUNT, CHORD_QUALITIES, CHORD_TONES, NO_C
 
 
 def _tables() -> tuple[np.ndarray, np.ndarray]:
-    """Bool [24, 85], chords that a key rests on; bool [86, 12], tones of chords, last of none."""
-    rests = np.zeros((24, CHORD_COUNT), bool)
+    """Bool [24, C], chords that a key rests on; bool [C + 1, 12], tones of chords, last of none."""
+    rests = np.zeros((24, NO_CHORD + 1), bool)
     for key in range(24):
         for quality in ("min", "min7") if key >= 12 else ("maj", "maj7"):
             rests[key, CHORD_QUALITIES.index(quality) * 12 + key % 12] = True
-    tones = np.ones((CHORD_COUNT + 1, 12), bool)
-    for chord in range(NO_CHORD):
+    tones = np.ones((NO_CHORD + 2, 12), bool)
+    for chord in range(CHORD_COUNT):
         tones[chord] = False
         tones[chord, (chord % 12 + np.array(CHORD_TONES[chord // 12])) % 12] = True
     return rests, tones
@@ -57,8 +57,9 @@ def close(s: State, a: Constraints, at: BarPlace) -> Close:
     """Where a stream stands, after a state of its grammar."""
     here = (a.ending > 0) & at.last & (s.bar > a.given)
     line = jnp.where(at.half < at.steps, at.half, 0)
-    known = (a.loop == 0) & (s.key >= 0)
-    waits = known & (s.chord >= 0) & ~jnp.asarray(_RESTS)[jnp.maximum(s.key, 0), s.chord]
+    key, chord = s.controls["key"], s.controls["chord"]
+    known = (a.loop == 0) & (key >= 0)
+    waits = known & (chord >= 0) & ~jnp.asarray(_RESTS)[jnp.maximum(key, 0), chord]
     return Close(
         here=here,
         line=line,
@@ -72,7 +73,8 @@ def gates(g: GrammarTables, s: State, a: Constraints, at: BarPlace, c: Close) ->
     """What may follow, by kind of token, and every note that can still last to the end may."""
     start, length = g.codec.vocabulary.start, g.codec.vocabulary.length
     step, chord = jnp.arange(length["position"]), jnp.arange(length["chord"])
-    home = (a.loop > 0) | (s.key < 0) | jnp.asarray(_RESTS)[jnp.maximum(s.key, 0), chord]
+    key = s.controls["key"]
+    home = (a.loop > 0) | (key < 0) | jnp.asarray(_RESTS)[jnp.maximum(key, 0), chord]
     # There is one way to write the duration that is left.
     left = at.after - s.held
     duration = g.duration[start["note"] : start["note"] + length["note"]]
@@ -80,10 +82,11 @@ def gates(g: GrammarTables, s: State, a: Constraints, at: BarPlace, c: Close) ->
     halves = jnp.arange(MAX_HOLD) + 1
     rest = left - halves * g.codec.half
     tied = ~single & (rest > 0) & ((rest <= g.codec.half) | (halves == MAX_HOLD))
-    rests = ((s.position == 0) | c.final) & (s.shortest >= at.after) & ~c.silent
+    rests = ((s.position == 0) | c.final) & (g.shortest(s) >= at.after) & ~c.silent
     return {
         "position": ~c.here | (~c.waits & (step + 1 <= c.line)),
         "chord": ~c.here | home,
+        "bass": ~c.here | (~c.waits & ((a.loop > 0) | (jnp.arange(length["bass"]) == 0))),
         "slot": ~c.waits,
         "pitch": ~c.waits,
         "drum": ~c.waits & ~(c.final & c.silent & (s.instruments > 0)),
@@ -107,7 +110,7 @@ def required(g: GrammarTables, c: Close) -> dict[str, Any]:
 def tones(g: GrammarTables, s: State, a: Constraints, c: Close) -> Any:
     """The pitches that come to rest: tones of the last chord, none below its root."""
     # The tonic chord has the number of its key.
-    chord = jnp.where(a.loop > 0, s.chord, s.key)
+    chord = jnp.where(a.loop > 0, s.controls["chord"], s.controls["key"])
     known = c.here & (chord >= 0) & (chord != NO_CHORD)
     pitch = jnp.arange(g.codec.vocabulary.length["pitch"]) % 128
     lowest = (pitch % 12 == chord % 12) | (pitch > s.lowest)

@@ -1,12 +1,14 @@
 """The default codec: bars and positions, fused notes, and a header of controls.
 
-A stream is ``bos [part] style* [key] [density] meter tempo program* [slot-15 program]``, then bars.
-Each ``bar`` token says how many bars are left after it. In a bar come what changes with it
-(``meter tempo key section``), then events in the order of position, slot and pitch: ``position``
-only when time moves (a bar opens at position 0), ``chord`` on change at a half bar, ``slot`` only
+A stream is ``bos [part] style* control* meter tempo (program [role])* [slot-15 program]``, then
+bars. Each ``bar`` token says how many bars are left after it. In a bar come what changes with it
+(meter, tempo, and the controls of bars in the order of `jaxmusic.music.controls.CONTROLS`), then
+events in the order of position, slot and pitch: ``position`` only when time moves (a bar opens at
+position 0), ``chord`` and its ``bass`` on change at a half bar, ``slot`` only
 when the instrument is another than that of the last pitched note, ``pitch`` followed by ``note``
-(duration and loudness in one), and one ``drum`` token (pitch and loudness) for each hit. A duration
-that has no token of its own is a ``hold`` of some half bars followed by a ``note``.
+(duration and loudness in one) where the note is not as long and as loud as the one before it in its
+slot, and one ``drum`` token (pitch and loudness) for each hit. A duration that has no token of its
+own is a ``hold`` of some half bars followed by a ``note``.
 
 A task stream names its task after ``bos``. Bars with something to be written have a ``HOLE`` after
 their bar token, and after a ``WRITE`` they come again with that.
@@ -57,8 +59,8 @@ class MetricalCodec(MetricalLayout):
         """Bounds of the number of tokens of plain streams (int32 [B + 1]); see `Codec.sizes`."""
         _, times = writing.body(self, piece, frozenset())
         bar = np.searchsorted(piece.bar_step, times, side="right") - 1
-        # A part restates section, chord and slot in its first bar.
-        header = len(self.header(piece)) + 1 + 3 + 1 + int(piece.key[0] < 0 <= piece.key.max())
+        # A part restates controls and its slot in its first bar, and their position before it.
+        header = len(self.header(piece)) + 2 + writing.most_restated(self, piece)
         return np.concatenate([[header], np.bincount(bar, minlength=piece.bars)]).astype(np.int32)
 
     def events(self, tokens: np.ndarray) -> Events:

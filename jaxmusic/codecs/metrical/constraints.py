@@ -1,9 +1,9 @@
 """Gates the metrical grammar by constraints on a piece beyond its length (in `jit`).
 
-Styles, key, density, meter, tempo, instruments, sections and chords are forced as tokens: nothing
-else may stand in their place, and no stream passes it by. Each instrument is forced to sound, too.
-Which notes keep to key, chords and density is left to the model, unless a strict mask is wanted,
-which gives way where it would leave no token.
+Styles, meter, tempo, instruments and the controls of `jaxmusic.music.controls` are forced as
+tokens: nothing else may stand in their place, and no stream passes it by. Each instrument is forced
+to sound, too. Which notes keep to key, chords and density is left to the model, unless a strict
+mask is wanted, which gives way where it would leave no token.
 """
 
 from __future__ import annotations
@@ -13,7 +13,16 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxmusic.codecs.metrical import cadence
-from jaxmusic.codecs.metrical.grammar_tables import BarPlace, Constraints, GrammarTables, State
+from jaxmusic.codecs.metrical.grammar_tables import (
+    IN_HEADER,
+    OF_BARS,
+    OF_HALVES,
+    OF_SLOTS,
+    BarPlace,
+    Constraints,
+    GrammarTables,
+    State,
+)
 from jaxmusic.music.piece import DRUM_SLOT, PITCHED_SLOTS
 
 
@@ -25,20 +34,14 @@ def gates(g: GrammarTables, s: State, a: Constraints, at: BarPlace) -> tuple[Any
       second half, an instrument that has to enter); and required by the cadence.
     """
     bar = a.first + s.bar - 1
-    section = a.sections[jnp.clip(bar, 0, a.sections.shape[0] - 1)]
-    enters = (section >= 0) & (section != s.section)
     late = s.position >= at.half
-    halves = a.chords[(2 * bar + jnp.arange(2)) % jnp.maximum(a.loop, 1)]
-    chord, chorded = jnp.where(late, halves[1], halves[0]), a.loop > 0
-    changes = chorded & ~enters & (chord != s.chord)
-    ahead = chorded & ~late & (halves[1] != halves[0]) & (at.half < at.steps)
+    stated, pending, ahead = _stated(g, s, a, bar, late)
+    ahead = ahead & ~late & (at.half < at.steps)
     lowest, waits = _missing(s, a)
-    free = ~enters & ~changes
+    free = ~pending
     step, slot, value = (_values(g, kind) for kind in ("position", "slot", "pitch"))
     pitch_slot = value // 128 if g.codec.fused else s.slot
-    body = {
-        "section": (section < 0) | (enters & (_values(g, "section") == section)),
-        "chord": jnp.where(chorded, changes & (_values(g, "chord") == chord), ~enters),
+    body = stated | {
         "position": free & ~waits & (~ahead | (step < at.half)),
         "slot": free & (~waits | (slot <= lowest)),
         "pitch": free & (~waits | (pitch_slot <= lowest)),
@@ -55,27 +58,69 @@ def gates(g: GrammarTables, s: State, a: Constraints, at: BarPlace) -> tuple[Any
     close = cadence.close(s, a, at)
     body_ends = _vector(g, cadence.gates(g, s, a, at, close), True)
     written = (_vector(g, body, True) & body_ends) | (s.bar <= a.given)
+    # The last notes end with the piece: one that is as long as the note before it may not.
+    short = close.final & (s.kind == g.number["pitch"]) & (g.before(s)[0] != at.after)
+    written &= ~short | g.of_length | (s.bar <= a.given)
     may = jnp.where(s.bar > 0, written, _vector(g, _header(g, s, a), True))
     drawn, last = s.bar > a.given, cadence.required(g, close)
     return may, _vector(g, required, False) & drawn, _vector(g, last, False) & drawn
 
 
+def _stated(
+    g: GrammarTables, s: State, a: Constraints, bar: Any, late: Any
+) -> tuple[dict[str, Any], Any, Any]:
+    """Returns what bars and half bars may state, in the order of the table of controls.
+
+    Returns:
+      Gates by kind; whether a wanted value has still to be stated; and whether other values are
+      wanted in the second half of the bar.
+    """
+    gates: dict[str, Any] = {}
+    pending, ahead, looped = jnp.asarray(False), jnp.asarray(False), a.loop > 0
+    for control in (*OF_BARS, *OF_HALVES):
+        kind, now = control.kind, s.controls[control.kind]
+        if control.place == "half":
+            first, second = a.halves[kind][(2 * bar + jnp.arange(2)) % jnp.maximum(a.loop, 1)]
+            want = jnp.where(looped, jnp.where(late, second, first), -1)
+            ahead |= looped & (second >= 0) & (second != first)
+        elif kind in a.bars:
+            want = a.bars[kind][jnp.clip(bar, 0, a.bars[kind].shape[0] - 1)]
+        else:
+            gates[kind] = ~pending
+            continue
+        differs = (want >= 0) & (want != now)
+        if control.under and control.place == "bar":
+            differs &= s.fresh > 0
+        gates[kind] = ~pending & ((want < 0) | (differs & (_values(g, kind) == want)))
+        pending |= differs
+    return gates, pending, ahead
+
+
 def _header(g: GrammarTables, s: State, a: Constraints) -> dict[str, Any]:
     """What may stand in the header, by kind."""
-    key_first = (a.key >= 0) & (s.key < 0)
-    density_first = (a.density >= 0) & (s.kind != g.number["density"])
+    gates: dict[str, Any] = {"style": a.styled == 0}
+    pending = jnp.asarray(False)
+    for control in IN_HEADER:
+        want = a.header[control.kind]
+        gates[control.kind] = ~pending & ((want < 0) | (_values(g, control.kind) == want))
+        pending |= (want >= 0) & (s.controls[control.kind] < 0)
     more = (a.pitched < 0) | (s.instruments < a.pitched)
     complete = (a.pitched < 0) | (s.instruments == a.pitched)
     slot = jnp.minimum(s.instruments, PITCHED_SLOTS - 1)
-    return {
-        "style": a.styled == 0,
-        "key": (a.key < 0) | (_values(g, "key") == a.key),
-        "density": ~key_first & ((a.density < 0) | (_values(g, "density") == a.density)),
-        "meter": ~key_first & ~density_first & a.tempos.any(1),
+    roleless = jnp.asarray(False)
+    for control in reversed(OF_SLOTS):
+        # What a program is followed by: its own controls, if any are wanted.
+        want = a.slots[control.kind][jnp.maximum(s.instruments - 1, 0)]
+        gates[control.kind] = (want < 0) | (_values(g, control.kind) == want)
+        roleless |= (want >= 0) & (s.kind == g.number["program"])
+    done = ~roleless
+    kit = s.kind == g.number["hslot"]
+    return gates | {
+        "meter": ~pending & a.tempos.any(1),
         "tempo": a.tempos[jnp.maximum(s.meter, 0)],
-        "program": (s.kind == g.number["hslot"]) | (more & a.programs[slot]),
-        "slot": complete & (a.drums != 0),
-        "bar": complete & ((a.drums <= 0) | (s.drums > 0)),
+        "program": kit | (done & more & a.programs[slot]),
+        "slot": done & complete & (a.drums != 0),
+        "bar": done & complete & ((a.drums <= 0) | (s.drums > 0)),
     }
 
 
@@ -101,7 +146,8 @@ def strict(g: GrammarTables, s: State, a: Constraints, at: BarPlace, ok: Any, re
     """
     close = cadence.close(s, a, at)
     ok = _narrowed(ok, _vector(g, {"pitch": cadence.tones(g, s, a, close)}, True))
-    tones = a.tones[jnp.where(s.chord < 0, a.tones.shape[0] - 1, s.chord)]
+    chord = s.controls["chord"]
+    tones = a.tones[jnp.where(chord < 0, a.tones.shape[0] - 1, chord)]
     ok = _narrowed(ok, _vector(g, {"pitch": tones[_values(g, "pitch") % 128 % 12]}, True))
     quarter = g.codec.config.steps_per_beat
     line = a.steps + s.line
@@ -148,6 +194,11 @@ def _values(g: GrammarTables, kind: str) -> Any:
 
 def _vector(g: GrammarTables, by_kind: dict[str, Any], other: bool) -> Any:
     """Bool [vocabulary] from what holds for each kind of token, `other` for all that is absent."""
-    length = g.codec.vocabulary.length
-    parts = [jnp.broadcast_to(by_kind.get(name, other), n) for name, n in length.items()]
-    return jnp.concatenate(parts)
+
+    def part(gate: Any, length: int) -> Any:
+        # Meters and tempos have fewer values than ids.
+        room = length - gate.shape[0] if jnp.ndim(gate) and gate.shape[0] > 1 else 0
+        return jnp.pad(gate, (0, room)) if room else jnp.broadcast_to(gate, length)
+
+    lengths = g.codec.vocabulary.length.items()
+    return jnp.concatenate([part(by_kind.get(name, other), n) for name, n in lengths])

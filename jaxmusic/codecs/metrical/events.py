@@ -55,6 +55,11 @@ def events(codec: MetricalLayout, tokens: np.ndarray) -> Events:
     slot[:head] = 16
     slot[named] = np.where(kit, DRUM_SLOT, np.minimum(np.arange(len(named)), DRUM_SLOT))
     slot[:head][slot_token[:head]] = DRUM_SLOT
+    # A control of a slot speaks of the slot of the program before it.
+    of_slot = np.flatnonzero(codec.of_slot.take(index[:head]))
+    slot[of_slot] = slot[
+        np.maximum.accumulate(np.where(program[:head], np.arange(head), 0))[of_slot]
+    ]
     pitches = np.flatnonzero(pitch_token)
     pitch = _held(pitches, value[pitches] % 128, count, 128)
     pitch[~codec.sounding.take(index)] = 128

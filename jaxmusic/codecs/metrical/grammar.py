@@ -16,10 +16,25 @@ import jax.numpy as jnp
 
 from jaxmusic.codecs.layout import BARS_LEFT, MAX_HOLD
 from jaxmusic.codecs.metrical import constraints, task_grammar
-from jaxmusic.codecs.metrical.grammar_tables import FAR, BarPlace, Constraints, GrammarTables, State
+from jaxmusic.codecs.metrical.grammar_tables import (
+    FAR,
+    HEADER_TWINS,
+    OF_BARS,
+    OF_HALVES,
+    OF_SLOTS,
+    BarPlace,
+    Constraints,
+    GrammarTables,
+    State,
+)
 from jaxmusic.core.events import Events
-from jaxmusic.music.notes import SECTIONS
+from jaxmusic.music.controls import CONTROLS, of
 from jaxmusic.music.piece import DRUM_PITCHES, DRUM_SLOT, PITCHED_SLOTS
+
+_TRACKED = tuple(control for control in CONTROLS if control.place != "slot")
+"""Controls whose values a state knows; those of slots are stated once, after the program."""
+_HEADS = tuple(dict.fromkeys(kind for c in OF_BARS for kind in c.under))
+"""Kinds of controls that others stand under: what opens a section or phrase."""
 
 
 class Rules(NamedTuple):
@@ -53,9 +68,11 @@ class Grammar(GrammarTables):
         """The state before a stream, to `advance` with the first token of its header."""
         zero = jnp.zeros((), jnp.int32)
         none = zero - 1
-        state = State(*[zero] * len(State._fields))
-        unset = "kind style meter tempo key section chord slot slot_here hit written"
-        return state._replace(**{name: none for name in unset.split()})
+        unset = ["kind", "style", "meter", "tempo", "slot", "slot_here", "hit", "written"]
+        values: dict[str, Any] = dict.fromkeys(State._fields, zero) | dict.fromkeys(unset, none)
+        values |= dict.fromkeys(("durations", "levels"), jnp.zeros(PITCHED_SLOTS, jnp.int32))
+        values["controls"] = {c.kind: zero + c.default for c in _TRACKED}
+        return State(**values)
 
     def _phase(self, s: State) -> Any:
         """0 in the body, 1 in the header, 2 after the header's slot token."""
@@ -84,7 +101,11 @@ class Grammar(GrammarTables):
         slot = when("pitch", value // 128, s.slot) if self.codec.fused else s.slot
         meter = when("meter", value, when("hmeter", value, s.meter))
         voice = when("drum", DRUM_SLOT, jnp.maximum(slot, 0))
-        lowest, shortest = jnp.where(moved, 128, s.lowest), jnp.where(moved, FAR, s.shortest)
+        lowest = jnp.where(moved, 128, s.lowest)
+        shortest = jnp.where(self.of_length[token], s.shortest, self.shortest(s))
+        shortest = jnp.where(moved, FAR, shortest)
+        length = s.held + self.duration[token]
+        noted = (jnp.arange(PITCHED_SLOTS) == s.slot) & (kind == n["note"])
         new = State(
             kind=kind.astype(jnp.int32),
             token=jnp.asarray(token, jnp.int32),
@@ -94,9 +115,8 @@ class Grammar(GrammarTables):
             drums=when("kit", 1, s.drums),
             meter=meter,
             tempo=when("tempo", value, when("htempo", value, s.tempo)),
-            key=when("key", value, when("hkey", value, s.key)),
-            section=when("section", value, s.section),
-            chord=when("chord", value, s.chord),
+            controls=self._controls(s, kind, value),
+            fresh=jnp.where(bar, 0, s.fresh | self._is_one_of(kind, _HEADS)),
             bar=s.bar + bar,
             line=jnp.where(bar & open_bar, s.line + self._bar_steps(s, rules), s.line),
             position=jnp.where(bar, 0, jnp.where(position, value + 1, s.position)),
@@ -105,6 +125,8 @@ class Grammar(GrammarTables):
             pitch=when("pitch", value % 128, s.pitch),
             hit=hit,
             held=when("hold", s.held + hold, jnp.where(kind == n["pitch"], 0, s.held)),
+            durations=jnp.where(noted, length, s.durations),
+            levels=jnp.where(noted, self.level[token], s.levels),
             last_hold=when("hold", value + 1, 0),
             onsets=jnp.where(bar, 0, jnp.where(onset, 1, s.onsets)),
             silent=jnp.where(bar & open_bar, jnp.where(s.onsets > 0, 0, s.silent + 1), s.silent),
@@ -113,9 +135,46 @@ class Grammar(GrammarTables):
             sounded=jnp.where(onset, s.sounded | (1 << voice), s.sounded),
             notes=s.notes + onset,
             lowest=when("pitch", jnp.minimum(lowest, value % 128), lowest),
-            shortest=when("note", jnp.minimum(shortest, s.held + self.duration[token]), shortest),
+            shortest=when("note", jnp.minimum(shortest, length), shortest),
         )
         return task_grammar.advance(s, new, kind == n["write"], bar, rules)
+
+    def _controls(self, s: State, kind: Any, value: Any) -> dict[str, Any]:
+        """The values of controls after a token of some kind."""
+        out = {}
+        for control in _TRACKED:
+            now = s.controls[control.kind]
+            if control.under:
+                now = jnp.where(self._is_one_of(kind, control.under), control.default, now)
+            if control.many:  # the last of the set, whose values ascend in each bar
+                now = jnp.where(kind == self.number["bar"], -1, now)
+            names = (control.kind, HEADER_TWINS[control.kind]) if control.opens else (control.kind,)
+            out[control.kind] = jnp.where(self._is_one_of(kind, names), value, now)
+        return out
+
+    def _is_one_of(self, kind: Any, names: tuple[str, ...]) -> Any:
+        return jnp.any(jnp.stack([kind == self.number[name] for name in names]), axis=0)
+
+    def _control_gates(self, s: State, may_change: Any, half_bar: Any) -> dict[str, Any]:
+        """Which values of the controls of bars and half bars may be stated."""
+        value, gates = self.value, {}
+        for control in (*OF_BARS, *OF_HALVES):
+            now = s.controls[control.kind]
+            gate = value > now if control.many else value != now
+            if control.place == "half":
+                gate &= half_bar
+                for kind in control.under:
+                    above = s.controls[kind]
+                    gate &= (above >= 0) & (above != of(kind).none)
+            elif control.under:
+                gate &= s.fresh > 0
+            if control.many:
+                declared = ((1 << s.instruments) - 1) | (s.drums << DRUM_SLOT)
+                gate &= (declared >> value) & 1 > 0
+            if control.opens:
+                gate = (s.bar == 0) | (gate & (may_change if control.steady else True))
+            gates[control.kind] = gate
+        return gates
 
     def mask(self, s: State, rules: Rules) -> Any:
         """Bool [vocabulary]: the tokens that may follow."""
@@ -140,12 +199,13 @@ class Grammar(GrammarTables):
         remaining = jnp.where(ends, hole.end - s.line - s.position, remaining)
         total = s.held + self.duration
         untied = s.held == 0
+        last, level = self.before(s)
         single = self.has_token[jnp.minimum(total, self.longest)]
         # Of a last bar that is short, too.
         half = jnp.where(writing, steps, self.bar_steps[jnp.maximum(s.meter, 0)]) // 2
         half_bar = (s.position == 0) | (s.position == half)
         # A piece closes: in its last eighth notes begin only on the line of its last half bar.
-        rest = jnp.minimum(self.codec.config.steps_per_beat // 2, steps // 2)
+        rest = jnp.clip(steps // 2, 1, self.codec.config.steps_per_beat // 2)
         latest = steps - jnp.where(composing & (left == 0), rest, 1)
         # Voices, slot by slot and pitch by pitch, ascend at each position.
         voice = value if self.codec.fused else s.slot * 128 + value
@@ -159,11 +219,9 @@ class Grammar(GrammarTables):
             "style": value > s.style,
             "meter": header | (may_change & (value != s.meter)),
             "tempo": header | (may_change & (value != s.tempo)),
-            "key": header | (may_change & (value != s.key)),
             "program": (phase == 2)
             | ((s.instruments < PITCHED_SLOTS) & ((s.instruments == 0) | (value >= s.program))),
-            "section": (value != s.section) & (value < len(SECTIONS)) & ~writing,
-            "chord": (value != s.chord) & (half_bar & chords),
+            **{c.kind: ~writing for c in OF_BARS if not c.opens},
             "bar": (left > 0) & (value == next_bar) & closes,
             "eos": (left == 0) & closes,
             "position": (value + 1 > s.position)
@@ -178,13 +236,18 @@ class Grammar(GrammarTables):
             "hold": ((s.last_hold == 0) | (s.last_hold == MAX_HOLD))
             & (s.held + (value + 1) * self.codec.half < remaining),
             "note": (untied | ((self.duration <= self.codec.half) & ~single))
-            & (total <= remaining),
+            & (total <= remaining)
+            & ((total != last) | (self.level != level)),
             "drum": (playable >> DRUM_SLOT > 0) & (self.drum > s.hit),
         }
+        for name, gate in self._control_gates(s, may_change, half_bar & chords).items():
+            gates[name] = gates.get(name, True) & gate
         if jnp.ndim(hole.ringing):
             gates["pitch"] &= ~task_grammar.taken(s, hole)[jnp.clip(voice, 0, 2047)]
         for name, gate in gates.items():
             ok = ok & (~is_a[name] | gate)
+        repeated = (last > 0) & (last <= remaining)
+        ok = ok & ((s.kind != self.number["pitch"]) | repeated | self.of_length)
         ending, wanted = is_a["bar"] | is_a["eos"], ok
         if rules.constraints is not None:
             at = BarPlace(steps, half, remaining, composing & (left == 0))
@@ -220,7 +283,8 @@ class Grammar(GrammarTables):
         sounding = (s.kind == n["pitch"]) | (s.kind == n["hold"]) | (s.kind == n["note"])
         voiced = sounding | (s.kind == n["slot"])
         slot = jnp.where(voiced & (s.slot >= 0), s.slot, 16)
-        slot = jnp.where(s.kind == n["program"], s.instruments - 1, slot)
+        of_slot = self._is_one_of(s.kind, ("program", *(c.kind for c in OF_SLOTS)))
+        slot = jnp.where(of_slot, s.instruments - 1, slot)
         drum_slot = is_drum | (s.kind == n["hslot"]) | (s.kind == n["kit"])
         pitch = jnp.where(sounding, s.pitch, 128)
         return Events(

@@ -9,45 +9,67 @@ import numpy as np
 
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.music import meters
+from jaxmusic.music.controls import CONTROLS
 from jaxmusic.music.meters import METERS
 from jaxmusic.music.piece import PITCHED_SLOTS
 
 FAR = 1 << 20
 """More bars than any piece has."""
 
-# What may follow each kind of token; a kind that is also used in the header has an h- twin.
-BAR_END = "bar eos"
-NEW_NOTE = "slot pitch drum"  # a fused pitch needs no slot
-HEADER = "style hkey density hmeter"
-FOLLOWS = {
-    "bos": f"part {HEADER}",
-    "part": HEADER,
-    "style": HEADER,
-    "hkey": "density hmeter",
-    "density": "hmeter",
-    "hmeter": "htempo",
-    "task": f"part {HEADER}",
-    "htempo": "program hslot",
-    "program": "program hslot bar",
-    "hslot": "kit",
-    "kit": "bar",
-    "bar": f"meter tempo key section chord position {NEW_NOTE} {BAR_END}",
-    "meter": f"tempo key section chord position {NEW_NOTE} {BAR_END}",
-    "tempo": f"key section chord position {NEW_NOTE} {BAR_END}",
-    "key": f"section chord position {NEW_NOTE} {BAR_END}",
-    "section": f"chord position {NEW_NOTE} {BAR_END}",
-    "chord": f"position {NEW_NOTE} {BAR_END}",
-    "position": f"chord {NEW_NOTE}",
-    "slot": "pitch",
-    "pitch": "hold note",
-    "hold": "hold note",
-    "note": f"position {NEW_NOTE} {BAR_END}",
-    "drum": f"drum position {BAR_END}",
-    "hole": f"meter tempo key section chord position {NEW_NOTE} {BAR_END}",
-    "write": BAR_END,
-    "eos": "",
-}
-HEADER_TWINS = {"key": "hkey", "meter": "hmeter", "tempo": "htempo", "slot": "hslot"}
+# The places at which a stream states controls; what the header states has a kind of its own there.
+IN_HEADER = tuple(c for c in CONTROLS if c.place == "piece" or c.opens)
+OF_SLOTS = tuple(c for c in CONTROLS if c.place == "slot")
+OF_BARS = tuple(c for c in CONTROLS if c.place == "bar")
+OF_HALVES = tuple(c for c in CONTROLS if c.place == "half")
+HEADER_TWINS = {kind: f"h{kind}" for kind in ("meter", "tempo", "slot")}
+HEADER_TWINS |= {control.kind: f"h{control.kind}" for control in CONTROLS if control.opens}
+
+
+def _follows() -> dict[str, set[str]]:
+    """Which kinds of tokens may follow each kind."""
+    bar_end = {"bar", "eos"}
+    new_note = {"slot", "pitch", "drum"}  # a fused pitch needs no slot
+    header = [*(HEADER_TWINS.get(c.kind, c.kind) for c in IN_HEADER), "hmeter"]
+    slots = [c.kind for c in OF_SLOTS]
+    bars = ["meter", "tempo", *(c.kind for c in OF_BARS)]
+    halves = [c.kind for c in OF_HALVES]
+    music = {*halves, "position", *new_note, *bar_end}
+    out = {
+        "bos": {"part", "style", *header},
+        "part": {"style", *header},
+        "style": {"style", *header},
+        "task": {"part", "style", *header},
+        "hmeter": {"htempo"},
+        "htempo": {"program", "hslot"},
+        "program": {*slots, "program", "hslot", "bar"},
+        "hslot": {"kit"},
+        "kit": {"bar"},
+        "bar": {*bars, *music},
+        "hole": {*bars, *music},
+        "position": {*halves, *new_note},
+        "slot": {"pitch"},
+        # A note may be as long and as loud as the one before it in its slot.
+        "pitch": {"hold", "note", "position", *new_note, *bar_end},
+        "hold": {"hold", "note"},
+        "note": {"position", *new_note, *bar_end},
+        "drum": {"drum", "position", *bar_end},
+        "write": bar_end,
+        "eos": set(),
+    }
+    for i, kind in enumerate(header[:-1], 1):
+        out[kind] = set(header[i:])
+    for i, kind in enumerate(slots, 1):
+        out[kind] = {*slots[i:], "program", "hslot", "bar"}
+    for i, kind in enumerate(bars, 1):
+        out[kind] = {*bars[i:], *music}
+    for i, kind in enumerate(halves, 1):
+        out[kind] = {*halves[i:], "position", *new_note, *bar_end}
+    for control in OF_BARS:
+        out[control.kind] |= {control.kind} if control.many else set()
+    return out
+
+
+FOLLOWS = _follows()
 
 
 class State(NamedTuple):
@@ -61,9 +83,8 @@ class State(NamedTuple):
     drums: Any  # 1 where there is a drum slot
     meter: Any
     tempo: Any
-    key: Any
-    section: Any
-    chord: Any
+    controls: dict[str, Any]  # value of each control that is in force, by kind
+    fresh: Any  # 1 where this bar opens a section or phrase
     bar: Any  # bars opened
     line: Any  # step of the last bar line
     position: Any
@@ -72,6 +93,8 @@ class State(NamedTuple):
     pitch: Any  # last pitch; it bounds the next one if slot_here == slot
     hit: Any  # last drum at this position, -1 for none
     held: Any  # steps of the hold tokens before a note
+    durations: Any  # int32 [15], of the last note of each slot, 0 where there is none
+    levels: Any  # int32 [15], loudness of it
     last_hold: Any
     onsets: Any  # 1 where this bar has an onset
     silent: Any  # bars in a row that ended without one
@@ -80,7 +103,7 @@ class State(NamedTuple):
     sounded: Any  # a bit for each slot that has a note
     notes: Any  # onsets in all bars
     lowest: Any  # pitch at this position, 128 for none
-    shortest: Any  # duration at this position, FAR for none
+    shortest: Any  # duration at this position, FAR for none; see `GrammarTables.shortest`
 
 
 class Constraints(NamedTuple):
@@ -88,15 +111,16 @@ class Constraints(NamedTuple):
 
     Attributes:
       styled: 1 where the prompt has all styles and no other may follow.
-      key, density: values in the header, -1 for any or none.
+      header: value of each control in the header, by kind; -1 for any or none.
+      slots: [15], value of each control of a slot, by kind; -1 for any or none.
       tempos: bool [M, K], the meters and tempos of the header.
       pitched: number of pitched instruments, -1 for any.
       drums: 1 for drums, 0 for none, -1 for either.
       programs: bool [15, 128], programs that each pitched slot may have.
-      sections: [S], section of each bar of the piece, -1 for any or none.
-      chords, loop: [H], chords of half bars, the first `loop` of which are repeated to the end of
-        the piece; 0 for any or none.
-      tones: bool [86, 12], pitch classes that go with each chord, last those without a chord.
+      bars: [S], value of each control of each bar of the piece, by kind; -1 for any or none.
+      halves, loop: [H], values of the controls of half bars, by kind, the first `loop` of which are
+        repeated to the end of the piece; 0 for any or none.
+      tones: bool [C, 12], pitch classes that go with each chord, last those without a chord.
       least, most: float32, notes in a quarter note on average.
       first, steps, notes: bars, steps and notes of the piece before the stream.
       sounded: a bit for each slot that sounds before the stream.
@@ -106,14 +130,14 @@ class Constraints(NamedTuple):
     """
 
     styled: Any
-    key: Any
-    density: Any
+    header: dict[str, Any]
+    slots: dict[str, Any]
     tempos: Any
     pitched: Any
     drums: Any
     programs: Any
-    sections: Any
-    chords: Any
+    bars: dict[str, Any]
+    halves: dict[str, Any]
     loop: Any
     tones: Any
     least: Any
@@ -151,12 +175,12 @@ class GrammarTables:
         """Lays the codec's rules out in arrays over the vocabulary."""
         self.codec = codec
         v, beat = codec.vocabulary, codec.config.steps_per_beat
-        names = [*v.names, "hkey", "hmeter", "htempo", "hslot", "kit", "hole", "write"]
+        names = [*v.names, *HEADER_TWINS.values(), "kit", "hole", "write"]
         self.number = {name: i for i, name in enumerate(names)}
         number = self.number
         table = np.zeros((len(names), len(names)), bool)
         for name, following in FOLLOWS.items():
-            table[number[name], [number[f] for f in following.split()]] = True
+            table[number[name], [number[f] for f in sorted(following)]] = True
         if codec.fused:
             table[:, number["slot"]] = False
         twin = np.arange(len(names))
@@ -169,7 +193,8 @@ class GrammarTables:
         kind = v.kind.copy()
         kind[codec.hole], kind[codec.write] = number["hole"], number["write"]
         self.twins = jnp.asarray(twins)
-        self.allowed = jnp.asarray(np.stack([table[:, kinds[kind]] for kinds in twins]))
+        follows = np.stack([table[:, kinds[kind]] for kinds in twins])
+        self.allowed = jnp.asarray(follows & codec.meaningful)
         self.kind, self.value = jnp.asarray(kind), jnp.asarray(v.value)
         self.is_a = {name: jnp.asarray(v.kind == v.kinds[name]) for name in v.names}
         self.bar_steps = jnp.asarray([meters.bar_length(m, beat) for m in range(len(METERS))])
@@ -179,8 +204,20 @@ class GrammarTables:
         self.has_token = jnp.asarray(np.append(codec.duration_index >= 0, False))
         self.longest = len(codec.duration_index)
         self.drum = jnp.asarray(v.value // levels)
+        self.level = jnp.asarray(v.value % levels)
+        self.of_length = self.is_a["hold"] | self.is_a["note"]
         named = np.where(v.kind == v.kinds["slot"], v.value, PITCHED_SLOTS)
         if codec.fused:
             named = np.where(v.kind == v.kinds["pitch"], v.value // 128, named)
-        # The bit of the pitched slot that a token names, 0 where it names none.
+        # The bit of the pitched slot that a note's token names, 0 where it names none.
         self.slot_bit = jnp.asarray(np.where(named < PITCHED_SLOTS, 1 << named, 0))
+
+    def before(self, s: State) -> tuple[Any, Any]:
+        """Duration and loudness of the last note in the slot that is in force."""
+        slot = jnp.clip(s.slot, 0, PITCHED_SLOTS - 1)
+        return s.durations[slot], s.levels[slot]
+
+    def shortest(self, s: State) -> Any:
+        """Shortest duration at this position, if the last pitch is as long as the note before."""
+        last = jnp.where(s.kind == self.number["pitch"], self.before(s)[0], FAR)
+        return jnp.minimum(s.shortest, last)

@@ -11,17 +11,21 @@ from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.layout import (
     BARS_LEFT,
     DEFAULT_STYLES,
+    FREE,
     MAX_HOLD,
     MAX_STYLES,
-    SECTION_ROOM,
+    METER_ROOM,
     TASK_ROOM,
+    TEMPO_ROOM,
+    control_ranges,
 )
 from jaxmusic.codecs.tasks import HOLE, WRITE
+from jaxmusic.codecs.vocabulary import Vocabulary
 from jaxmusic.core.errors import UserError
 from jaxmusic.music import meters
+from jaxmusic.music.controls import CONTROLS
 from jaxmusic.music.meters import METERS, TEMPOS
-from jaxmusic.music.notes import CHORD_COUNT
-from jaxmusic.music.piece import DENSITIES, DRUM_PITCHES, PITCHED_SLOTS
+from jaxmusic.music.piece import DRUM_PITCHES, PITCHED_SLOTS
 
 
 class MetricalLayout(Codec):
@@ -33,14 +37,16 @@ class MetricalLayout(Codec):
       duration_index: int [longest + 1], place of each duration in `durations`, or -1.
       half: steps that a hold token counts in: half notes.
       longest_bar: steps in the longest bar there is.
-      bar_lengths: int [M], steps in a bar of each meter.
+      bar_lengths: int [M], steps in a bar of each id of a meter.
       hole, write: the tokens that mark a bar with something to be written, and after which it is.
       kind: int8 [vocab_size], as in the vocabulary; bytes are compared several times faster.
+      of_slot: bool [vocab_size], controls of slots.
+      meaningful: bool [vocab_size], tokens that are not kept for later.
       voiced, sounding: bool [vocab_size], tokens that speak of a pitched slot, and of a pitch.
     """
 
     KINDS = ("metrical", "fused")
-    VERSION = 1
+    VERSION = 2
 
     def __init__(
         self,
@@ -60,20 +66,35 @@ class MetricalLayout(Codec):
         self.duration_index = np.full(self.durations[-1] + 1, -1)
         self.duration_index[self.durations] = np.arange(len(self.durations))
         drums = DRUM_PITCHES[1] - DRUM_PITCHES[0] + 1
-        self.bar_lengths = np.array([meters.bar_length(m, beat) for m in range(len(METERS))])
-        self.longest_bar = int(self.bar_lengths.max())
+        lengths = [meters.bar_length(m, beat) for m in range(len(METERS))]
+        self.longest_bar = max(lengths)
+        # Streams that make no sense may name a meter that there is not.
+        self.bar_lengths = np.array(lengths + [lengths[0]] * (METER_ROOM - len(METERS)))
         ranges = [
-            *(("pad", 1), ("bos", 1), ("eos", 1), ("part", 1), ("task", TASK_ROOM)),
-            *(("style", MAX_STYLES), ("density", DENSITIES), ("meter", len(METERS))),
-            *(("tempo", len(TEMPOS)), ("program", 128), ("key", 24)),
-            *(("section", SECTION_ROOM), ("chord", CHORD_COUNT), ("bar", len(BARS_LEFT))),
-            *(("position", self.longest_bar - 1), ("slot", 16)),
+            ("pad", 1),
+            ("bos", 1),
+            ("eos", 1),
+            ("part", 1),
+            ("task", TASK_ROOM),
+            ("style", MAX_STYLES),
+            ("meter", METER_ROOM),
+            ("tempo", TEMPO_ROOM),
+            ("program", 128),
+            *control_ranges(),
+            ("free", FREE),
+            ("bar", len(BARS_LEFT)),
+            ("position", self.longest_bar - 1),
+            ("slot", 16),
             ("pitch", 128 * (PITCHED_SLOTS if self.fused else 1)),
-            *(("hold", MAX_HOLD), ("note", len(self.durations) * config.velocities)),
+            ("hold", MAX_HOLD),
+            ("note", len(self.durations) * config.velocities),
             ("drum", drums * config.velocities),
         ]
         super().__init__(config, styles, ranges)
         v = self.vocabulary
+        slots = [v.kinds[control.kind] for control in CONTROLS if control.place == "slot"]
+        self.of_slot = np.isin(v.kind, slots)
+        self.meaningful = _meaningful(v)
         self.hole, self.write = v.start["task"] + HOLE, v.start["task"] + WRITE
         self.kind = v.kind.astype(np.int8)
         self.voiced = np.isin(v.kind, [v.kinds[n] for n in ("slot", "pitch", "hold", "note")])
@@ -85,3 +106,14 @@ class MetricalLayout(Codec):
 
     def _steps(self) -> str:
         return f"{self.config.steps_per_beat} steps in a quarter note"
+
+
+def _meaningful(vocabulary: Vocabulary) -> np.ndarray:
+    """Bool [vocab_size]: which ids are not kept for later."""
+    out = np.ones(vocabulary.size, bool)
+    known = {"meter": len(METERS), "tempo": len(TEMPOS), "free": 0, "task": WRITE + 1}
+    masks = {kind: np.arange(vocabulary.length[kind]) < count for kind, count in known.items()}
+    masks |= {control.kind: control.valid() for control in CONTROLS}
+    for kind, valid in masks.items():
+        out[vocabulary.start[kind] :][: len(valid)] = valid
+    return out

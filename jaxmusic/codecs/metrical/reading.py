@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxmusic.codecs.layout import BARS_LEFT, SECTION_ROOM, TASKS
+from jaxmusic.codecs.layout import BARS_LEFT, TASKS
 from jaxmusic.codecs.metrical.events import events, marked_bars
 from jaxmusic.codecs.metrical.layout import MetricalLayout
+from jaxmusic.music.controls import CONTROLS, Control
 from jaxmusic.music.meters import TEMPOS
-from jaxmusic.music.notes import SECTIONS
 from jaxmusic.music.piece import DRUM_SLOT, Piece, canonical
 
-_WRITTEN = ("bar", "chord", "position", "slot", "pitch", "hold", "note", "drum")
+_HALVES = tuple(control.kind for control in CONTROLS if control.place == "half")
+_WRITTEN = ("bar", *_HALVES, "position", "slot", "pitch", "hold", "note", "drum")
 """What may stand after the token for writing."""
 
 
@@ -23,8 +24,7 @@ def read(codec: MetricalLayout, stream: np.ndarray) -> tuple[Piece, int]:
     ends = np.flatnonzero(tokens == v.start["eos"])
     if len(ends):
         tokens = tokens[: ends[0]]
-    nameless = np.arange(len(SECTIONS), SECTION_ROOM) + v.start["section"]
-    tokens = tokens[~np.isin(tokens, nameless)]
+    tokens = tokens[codec.meaningful[tokens]]
     tokens, write = _task(codec, tokens)
     dropped = int((raw != codec.PAD).sum()) - len(tokens) - (len(ends) > 0)
     kinds, value, place = v.kind[tokens], v.value[tokens], events(codec, tokens)
@@ -45,52 +45,54 @@ def read(codec: MetricalLayout, stream: np.ndarray) -> tuple[Piece, int]:
     def by_bar(name: str, unknown: int) -> np.ndarray:
         """Value of each bar [bars]: the last one stated in it or before it."""
         at = np.flatnonzero(is_a(name))
-        out = np.full(bars, -1, np.int64)
-        out[bar[at]] = np.arange(len(at))
-        out = np.maximum.accumulate(out)
-        stated = np.concatenate([value[at], [unknown]])
-        return stated[out].astype(np.int16)
+        return carried(bar[at], value[at], bars, unknown).astype(np.int16)
 
     meter, tempo = by_bar("meter", 0), by_bar("tempo", int(np.argmin(abs(TEMPOS - 120))))
     lengths = codec.bar_lengths[meter]
     bar_step = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     inside = body & (place.position < lengths[bar])
 
-    chord = np.full(2 * bars, -1, np.int16)
-    at = np.flatnonzero(is_a("chord") & inside)
-    late = place.position[at] > 0
-    np.put(chord, 2 * bar[at] + late, value[at])
-    known = np.maximum.accumulate(np.where(chord >= 0, np.arange(2 * bars), -1))
-    chord = np.where(known >= 0, chord[np.maximum(known, 0)], -1).astype(np.int16)
+    controls: dict[str, np.ndarray] = {}
+    stated: dict[str, np.ndarray] = {}
+    for control in CONTROLS:
+        at = is_a(control.kind)
+        if control.place == "slot":
+            controls[control.kind] = control.unknown(bars)
+            # It follows the program of its slot.
+            at = header[at[header] & (place.slot[header] < DRUM_SLOT)]
+            controls[control.kind][place.slot[at]] = value[at]
+        elif control.place == "piece":
+            at = header[at[header]]
+            first = value[at[:1]] if len(at) else [-1]
+            controls[control.kind] = np.array(first[0], np.int16)
+        else:
+            at = np.flatnonzero(at & inside if control.place == "half" else at)
+            scale = 2 if control.place == "half" else 1
+            places = scale * bar[at] + (scale > 1) * (place.position[at] > 0)
+            stated[control.kind] = places
+            resets = np.concatenate([np.zeros(0, int), *(stated[k] for k in control.under)])
+            controls[control.kind] = _timeline(control, places, value[at], scale * bars, resets)
 
-    pitch_token, note, hold, drum = (is_a(n) for n in ("pitch", "note", "hold", "drum"))
-    opens = np.maximum.accumulate(np.where(~hold, np.arange(len(tokens)), -1))
-    before = np.concatenate([[-1], opens[:-1]])[: len(tokens)]
-    legal = note & inside & (before >= 0) & (place.slot < DRUM_SLOT)
-    legal &= pitch_token[np.maximum(before, 0)]
-    legal &= programs[np.minimum(place.slot, 15)] >= 0
-    held = np.cumsum(np.where(hold, value + 1, 0))
-    levels = codec.config.velocities
-    duration = codec.durations[np.minimum(value // levels, len(codec.durations) - 1)]
-    duration = duration + (held - held[np.maximum(before, 0)]) * codec.half
-    duration = np.where(drum, 1, duration)
-    hits = drum & inside & (programs[DRUM_SLOT] >= 0)
-    dropped += int((note & ~legal).sum() + (drum & ~hits).sum())
-    dropped += int(max(pitch_token.sum() - legal.sum(), 0))
-    keep = np.flatnonzero(legal | hits)
+    drum, levels = is_a("drum"), codec.config.velocities
+    playable = np.append(programs, -1)[place.slot] >= 0
+    sounding = inside & playable
+    pitched, told, lost = _notes(codec, kinds, value, place.slot, write)
+    keep = np.flatnonzero(sounding & (drum | (told >= 0)))
+    dropped += lost + int((~sounding & (drum | pitched)).sum())
+    dropped += len(set(told[pitched & ~sounding].tolist()) - {-1})
+    at = np.where(drum, np.arange(len(tokens)), told)[keep]
+    duration = np.where(drum[keep], 1, _durations(codec, kinds, value)[at])
     voice = place.slot.astype(np.int64) * 128 + place.pitch
-    free = _free(voice[keep], place.time[keep], duration[keep], keep < write)
+    free = _free(voice[keep], place.time[keep], duration, keep < write)
     dropped += int((~free).sum())
-    keep = keep[free]
     columns, duplicates, _ = canonical(
-        place.time[keep],
-        duration[keep],
-        place.pitch[keep],
-        (value % levels)[keep],
-        place.slot[keep],
+        place.time[keep][free],
+        duration[free],
+        place.pitch[keep][free],
+        (value[at] % levels)[free],
+        place.slot[keep][free],
         int(bar_step[-1]),
     )
-    density = header[is_a("density")[header]]
     styles = value[header[is_a("style")[header]]]
     last = BARS_LEFT[value[given_bars[-1]]] if len(given_bars) else 0
     piece = Piece(
@@ -99,11 +101,8 @@ def read(codec: MetricalLayout, stream: np.ndarray) -> tuple[Piece, int]:
         bar_step=bar_step,
         meter=meter,
         tempo=tempo,
-        key=by_bar("key", -1),
-        section=by_bar("section", -1),
-        chord=chord,
+        controls=controls,
         styles=codec.style_names(styles),
-        density=int(value[density[0]]) if len(density) else -1,
         bars_before=int(is_a("part").any()),
         # The end of a task stream is not that of the piece.
         bars_after=0 if len(ends) and write == len(tokens) else int(last),
@@ -111,6 +110,85 @@ def read(codec: MetricalLayout, stream: np.ndarray) -> tuple[Piece, int]:
         velocities=levels,
     )
     return piece, dropped + duplicates
+
+
+def _notes(
+    codec: MetricalLayout, kinds: np.ndarray, value: np.ndarray, slot: np.ndarray, write: int
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Finds what says how long and loud each pitched note is.
+
+    Returns:
+      Which tokens are pitches (bool [T]); for each of them the place of the note token that counts,
+      its own or else the last one in its slot, -1 for none (int [T]); and the number of hold and
+      note tokens that belong to no pitch and of pitches without any note token.
+    """
+    number = codec.vocabulary.kinds
+    count, pitch = len(kinds), kinds == number["pitch"]
+    hold, note = kinds == number["hold"], kinds == number["note"]
+    # The token that a chain of holds with a note at its end follows.
+    opens = np.maximum.accumulate(np.where(~hold, np.arange(count), -1))
+    before = np.concatenate([[-1], opens[:-1]])[:count]
+    ends = np.flatnonzero(note & (before >= 0) & pitch[np.maximum(before, 0)])
+    own = np.full(count, -1)
+    own[before[ends]] = ends
+    at = np.flatnonzero(pitch)
+    broken = (own[at] < 0) & np.append(hold, False)[at + 1]
+    group = slot[at].astype(np.int64) + 32 * (at > write)
+    order = np.argsort(group, kind="stable")
+    known = np.where(own[at][order] >= 0, np.arange(len(at)), -1)
+    last = np.maximum.accumulate(known) if len(at) else known
+    there = (last >= 0) & (group[order] == group[order][last])
+    told = np.full(count, -1)
+    told[at[order]] = np.where(there & ~broken[order], own[at][order][last], -1)
+    lost = int(note.sum()) - len(ends) + int((told[at] < 0).sum())
+    return pitch, told, lost
+
+
+def _durations(codec: MetricalLayout, kinds: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Steps of the note that each note token ends, with the holds before it (int [T])."""
+    hold = kinds == codec.vocabulary.kinds["hold"]
+    held = np.cumsum(np.where(hold, value + 1, 0))
+    opens = np.maximum.accumulate(np.where(~hold, np.arange(len(kinds)), 0))
+    before = np.concatenate([[0], opens[:-1]])[: len(kinds)]
+    index = np.minimum(value // codec.config.velocities, len(codec.durations) - 1)
+    return codec.durations[index] + (held - held[before]) * codec.half
+
+
+def carried(places: np.ndarray, values: np.ndarray, count: int, before: int) -> np.ndarray:
+    """Returns the last value at or before each place, `before` until the first (int32 [count])."""
+    last = np.full(count, -1, np.int64)
+    last[places] = np.arange(len(places))
+    return np.append(values, before)[np.maximum.accumulate(last)].astype(np.int32)
+
+
+def _timeline(
+    control: Control,
+    places: np.ndarray,
+    values: np.ndarray,
+    count: int,
+    resets: np.ndarray,
+) -> np.ndarray:
+    """Returns a control's value at each bar or half bar.
+
+    Args:
+      control: a control of bars or of half bars.
+      places: int [N], bar or half bar of each of its tokens.
+      values: int [N].
+      count: number of bars or half bars.
+      resets: int [R], places at which it falls back to its default.
+    """
+    if control.many:
+        kept = np.zeros((count, control.values), bool)
+        kept[places, values] = True
+        bits = (kept << np.arange(control.values)).sum(1)
+        places = np.unique(places)
+        values = bits[places]
+    # What is stated at a place holds there, and not the value that it falls back to.
+    places = np.concatenate([resets, places])
+    values = np.concatenate([np.full(len(resets), control.default), values])
+    order = np.argsort(places, kind="stable")
+    found = carried(places[order], values[order], count, control.default)
+    return found.astype(control.dtype)
 
 
 def _task(codec: MetricalLayout, tokens: np.ndarray) -> tuple[np.ndarray, int]:

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from jaxmusic.codecs.tasks import Holes
+from jaxmusic.music.controls import CONTROLS
+
+OF_HALVES = tuple(control for control in CONTROLS if control.place == "half")
 
 
 class Hole(NamedTuple):
@@ -67,8 +70,10 @@ def advance(old: Any, new: Any, write: Any, bar: Any, rules: Any) -> Any:
         written=jnp.where(write, 0, old.written + bar),
         bar=jnp.where(bar, rules.bars - hole.next_left, new.bar),
         line=jnp.where(bar, hole.next_line, new.line),
-        chord=jnp.where(run, -1, new.chord),
+        controls=new.controls
+        | {c.kind: jnp.where(run, c.default, new.controls[c.kind]) for c in OF_HALVES},
         slot=jnp.where(write, -1, new.slot),
+        durations=jnp.where(write, 0, new.durations),
         silent=jnp.where(run, 0, new.silent),
     )
 

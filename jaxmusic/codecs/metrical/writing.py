@@ -11,7 +11,11 @@ from jaxmusic.codecs.layout import MAX_HOLD, bars_left_index
 from jaxmusic.codecs.metrical.layout import MetricalLayout
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.music import meters
+from jaxmusic.music.controls import CONTROLS, Control, hidden
 from jaxmusic.music.piece import DRUM_PITCHES, DRUM_SLOT, Piece, changes
+
+POSITION, NOTES = 64, 128
+"""Ranks of positions and of notes: those of bars come before, those of half bars between."""
 
 
 class Run(NamedTuple):
@@ -39,16 +43,36 @@ def header(
         tokens.append(start["part"])
     if "styles" not in drop:
         tokens += codec.style_tokens(piece.styles)
-    if "key" not in drop and piece.key[0] >= 0:
-        tokens.append(start["key"] + int(piece.key[0]))
-    if "density" not in drop and piece.density >= 0:
-        tokens.append(start["density"] + piece.density)
+    left_out = hidden(drop)
+    for control in CONTROLS:
+        if control.kind not in left_out and (control.place == "piece" or control.opens):
+            value = int(piece.controls[control.kind].flat[0])
+            tokens += [start[control.kind] + value] if value >= 0 else []
     tokens += [start["meter"] + int(piece.meter[0]), start["tempo"] + int(piece.tempo[0])]
-    tokens += [start["program"] + int(p) for p in piece.programs[:DRUM_SLOT] if p >= 0]
+    of_slots = [c for c in CONTROLS if c.place == "slot" and c.kind not in left_out]
+    for slot in np.flatnonzero(piece.programs[:DRUM_SLOT] >= 0):
+        tokens.append(start["program"] + int(piece.programs[slot]))
+        for control in of_slots:
+            value = int(piece.controls[control.kind][slot])
+            tokens += [start[control.kind] + value] if value >= 0 else []
     if piece.programs[DRUM_SLOT] >= 0:
         kit = start["program"] + int(piece.programs[DRUM_SLOT])
         tokens += [start["slot"] + DRUM_SLOT, kit]
     return tokens
+
+
+def most_restated(codec: MetricalLayout, piece: Piece) -> int:
+    """Returns a bound of the number of tokens that a part states again and its piece need not."""
+    used = np.flatnonzero(np.bincount(piece.slot[piece.pitched], minlength=1))
+    # Each slot says again how long and loud its first note is.
+    longest = int(piece.duration.max(initial=0)) // codec.half
+    most = len(used) * (1 + -(-longest // MAX_HOLD) if len(used) else 0)
+    for control in (c for c in CONTROLS if c.place in ("bar", "half")):
+        values = piece.controls[control.kind]
+        known = values[values >= 0]
+        if len(known):
+            most += int(np.bitwise_count(known).max()) if control.many else 1
+    return most
 
 
 def body(
@@ -73,8 +97,6 @@ def task_body(
     onset = piece.onset[order]
     onset[shown:] += later
     # A chord that follows one that is left out counts as a change, so it is stated again.
-    unknown = np.int16(-1)
-    told, written = np.where(chords, piece.chord, unknown), np.where(chords, unknown, piece.chord)
     both = dataclasses.replace(
         piece,
         onset=onset,
@@ -83,7 +105,7 @@ def task_body(
         velocity=piece.velocity[order],
         slot=piece.slot[order],
         bar_step=np.concatenate([piece.bar_step, piece.bar_step + later]),
-        chord=np.concatenate([told, [unknown, unknown], written]),
+        controls=piece.controls | _told_and_written(piece, chords),
     )
     bars, marked = _bars(codec, piece), given.marked
     lines = bars.times[marked]
@@ -98,12 +120,28 @@ def task_body(
     return _merged(runs)[0]
 
 
+def _told_and_written(piece: Piece, told: np.ndarray) -> dict[str, np.ndarray]:
+    """Doubles the controls of half bars: those that are told, a silent bar, those to be written.
+
+    Args:
+      piece: the piece.
+      told: bool [2 B], half bars whose chords are given.
+    """
+    out: dict[str, np.ndarray] = {}
+    for control in (c for c in CONTROLS if c.place == "half"):
+        values, silent = piece.controls[control.kind], np.full(2, control.default, np.int16)
+        given = np.where(told, values, silent[0])
+        written = np.where(told, silent[0], values)
+        out[control.kind] = np.concatenate([given, silent, written])
+    return out
+
+
 def _merged(runs: list[Run]) -> tuple[np.ndarray, np.ndarray]:
     """Tokens [T] of all runs in order, and their times [T]."""
     tokens = np.concatenate([run.tokens for run in runs])
     times = np.concatenate([run.times for run in runs])
     ranks = np.repeat([run.rank for run in runs], [len(run.tokens) for run in runs])
-    order = np.argsort(times.astype(np.int64) * 8 + ranks, kind="stable")
+    order = np.argsort(times.astype(np.int64) * (NOTES + 1) + ranks, kind="stable")
     return tokens[order], times[order]
 
 
@@ -115,19 +153,40 @@ def _bars(codec: MetricalLayout, piece: Piece) -> Run:
 
 
 def _labels(codec: MetricalLayout, piece: Piece, drop: frozenset[str]) -> list[Run]:
-    """Changes of meter, tempo, key and section."""
+    """Changes of meter, tempo and the controls of bars."""
     start, lines, runs = codec.vocabulary.start, piece.bar_step[:-1], []
-    for rank, name, values in (
-        (1, "meter", piece.meter),
-        (2, "tempo", piece.tempo),
-        (3, "key", None if "key" in drop else piece.key),
-        (4, "section", None if "sections" in drop else piece.section),
-    ):
-        if values is not None:
-            opening = -1 if name == "section" else values[0]
-            new = changes(values, opening) & (values >= 0)
-            runs.append(Run(start[name] + values[new], lines[new], rank))
+    for rank, (name, values) in enumerate((("meter", piece.meter), ("tempo", piece.tempo)), 1):
+        new = changes(values, values[0])
+        runs.append(Run(start[name] + values[new], lines[new], rank))
+    for rank, control in enumerate((c for c in CONTROLS if c.place == "bar"), 3):
+        if control.kind in hidden(drop):
+            continue
+        values = piece.controls[control.kind]
+        new = stated(control, piece)
+        if control.many:
+            bar, value = np.nonzero(
+                new[:, None] & (values[:, None] >> np.arange(control.values)) & 1
+            )
+        else:
+            bar = np.flatnonzero(new)
+            value = values[bar]
+        runs.append(Run(start[control.kind] + value, lines[bar], rank))
     return runs
+
+
+def stated(control: Control, piece: Piece) -> np.ndarray:
+    """Returns where a stream states a control of bars or half bars: bool [B] or [2 B].
+
+    It does where the value is another than the one before. Where a control changes that this one
+    stands under, the default is the value before.
+    """
+    values = piece.controls[control.kind]
+    before = np.roll(values, 1)
+    before[0] = values[0] if control.opens else control.default
+    for kind in control.under:
+        above = piece.controls[kind]
+        before[changes(above, -1)] = control.default
+    return (values != before) & (values >= 0)
 
 
 def _music(
@@ -136,14 +195,15 @@ def _music(
     """Writes chords, positions and notes; note `restart` and later name their slot again."""
     start, runs = codec.vocabulary.start, []
     moments = piece.onset[changes(piece.onset, -1)]
-    if "chords" not in drop and (piece.chord >= 0).any():
-        halves = meters.halves(piece.bar_step)
-        new = changes(piece.chord, -1) & (piece.chord >= 0)
-        runs.append(Run(start["chord"] + piece.chord[new], halves[new], 6))
+    halves = meters.halves(piece.bar_step)
+    for rank, control in enumerate((c for c in CONTROLS if c.place == "half"), POSITION + 1):
+        if control.kind in hidden(drop) or not (new := stated(control, piece)).any():
+            continue
+        runs.append(Run(start[control.kind] + piece.controls[control.kind][new], halves[new], rank))
         moments = np.union1d(moments, halves[new])
     place = moments - piece.bar_step[np.searchsorted(piece.bar_step, moments, side="right") - 1]
-    runs.append(Run((start["position"] + place - 1)[place > 0], moments[place > 0], 5))
-    return [*runs, Run(*_notes(codec, piece, restart), 7)]
+    runs.append(Run((start["position"] + place - 1)[place > 0], moments[place > 0], POSITION))
+    return [*runs, Run(*_notes(codec, piece, restart), NOTES)]
 
 
 def _notes(codec: MetricalLayout, piece: Piece, restart: int) -> tuple[np.ndarray, np.ndarray]:
@@ -163,8 +223,9 @@ def _notes(codec: MetricalLayout, piece: Piece, restart: int) -> tuple[np.ndarra
     short = (index >= 0) & (piece.duration < len(codec.duration_index))
     holds = np.where(short | drum, 0, (piece.duration - 1) // codec.half)
     base = np.where(short, index, piece.duration - holds * codec.half - 1)
-    hold_tokens = -(-holds // MAX_HOLD)
-    count = np.where(drum, 1, 2 + named + hold_tokens)
+    told = ~drum & ~_as_before(slot, piece.duration, velocity, restart)
+    hold_tokens = -(-holds // MAX_HOLD) * told
+    count = 1 + named + told + hold_tokens
     first = np.cumsum(count) - count
     tokens = np.zeros(int(count.sum()), np.int64)
     levels = codec.config.velocities
@@ -173,9 +234,26 @@ def _notes(codec: MetricalLayout, piece: Piece, restart: int) -> tuple[np.ndarra
     tokens[first[named]] = start["slot"] + slot[named]
     tokens[(first + named)[~drum]] = start["pitch"] + pitch[~drum]
     last = first + count - 1
-    tokens[last[~drum]] = start["note"] + (base * levels + velocity)[~drum]
-    one = holds > 0
+    tokens[last[told]] = start["note"] + (base * levels + velocity)[told]
+    one = hold_tokens > 0
     tokens[last[one] - 1] = start["hold"] + (holds[one] - 1) % MAX_HOLD
     for i in np.flatnonzero(hold_tokens > 1):
         tokens[last[i] - hold_tokens[i] : last[i] - 1] = start["hold"] + MAX_HOLD - 1
     return tokens, np.repeat(piece.onset, count)
+
+
+def _as_before(
+    slot: np.ndarray, duration: np.ndarray, velocity: np.ndarray, restart: int
+) -> np.ndarray:
+    """Returns which notes are as long and as loud as the one before them in their slot (bool [N]).
+
+    From note `restart` on, those before it do not count.
+    """
+    group = slot + 16 * (np.arange(len(slot)) >= restart)
+    order = np.argsort(group, kind="stable")
+    same = np.ones(max(len(slot) - 1, 0), bool)
+    for values in (group, duration, velocity):
+        same &= values[order[1:]] == values[order[:-1]]
+    out = np.zeros(len(slot), bool)
+    out[order[1:]] = same
+    return out

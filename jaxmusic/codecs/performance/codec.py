@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
-from jaxmusic.codecs.layout import DEFAULT_STYLES, MAX_STYLES, TASK_ROOM
+from jaxmusic.codecs.layout import DEFAULT_STYLES, MAX_STYLES
 from jaxmusic.codecs.performance.notes import (
     MAX_SHIFT,
     NOTE_OFF,
@@ -38,6 +38,8 @@ from jaxmusic.core.events import Events
 from jaxmusic.music.notes import Labels, Notes, make_notes
 from jaxmusic.music.piece import Losses
 
+TASK_ROOM = 8
+"""Ids that are kept for tasks, of which this codec has none."""
 DEFAULT_VELOCITY = 100
 """Loudness of notes before any velocity token, as note-seq has it."""
 _NO_BEATS = config.Codec.steps_per_beat

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from jaxmusic.codecs.layout import TASK_ROOM
-from jaxmusic.codecs.performance.codec import PerformanceCodec
+from jaxmusic.codecs.performance.codec import TASK_ROOM, PerformanceCodec
 from jaxmusic.codecs.performance.notes import MAX_SHIFT, STEPS_PER_SECOND
 from jaxmusic.core.events import Events
 

@@ -25,10 +25,11 @@ from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import believable_meter, believable_tempo
 from jaxmusic.formats.scores.bars import meters_of
 from jaxmusic.formats.scores.words import abc_key, chord_of, labels, song_title
-from jaxmusic.music.notes import Notes, make_notes
+from jaxmusic.music.notes import NO_CHORD, Notes, make_notes
 
 _SECONDS = 10.0  # a tune takes milliseconds
 _CHORD, _BAR, _KEY = 110, 111, 112  # controllers that no instrument listens to
+_NO_CHORD = 127  # the greatest value of a controller stands for no chord
 # Grace notes, guitar chords and fermatas are not played, and messages are few.
 _OPTIONS = ("-NGRA", "-NGUI", "-NFER", "-silent")
 # All notes are as loud as the dynamics say, begin together, and last as long as they are written.
@@ -84,6 +85,7 @@ def parse(tune: str) -> Notes:
     )
     late = np.minimum(onset, _LATE)
     chords, bars, keys = (_marks(marks, control) for control in (_CHORD, _BAR, _KEY))
+    chords = [(tick, NO_CHORD if value == _NO_CHORD else value) for tick, value in chords]
     end = max([int((onset + duration).max()), *(tick for tick, _ in bars)])
     title = re.search(r"^T:(.*)$", tune, re.M)
     return make_notes(
@@ -140,7 +142,7 @@ def _music(line: str, marks: bool) -> str:
         if kind == "quoted":
             number = chord_of(text.strip('"'))
             if marks and number is not None and not together:
-                out.append(_mark(_CHORD, number))
+                out.append(_mark(_CHORD, min(number, _NO_CHORD)))
         elif kind == "field":
             out.append(text)
             if text[1] == "K" and marks:

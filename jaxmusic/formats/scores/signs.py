@@ -15,6 +15,7 @@ from jaxmusic.music.notes import NO_CHORD, PITCH_NAMES, SECTIONS, Notes
 _KINDS = (
     *("major", "minor", "dominant", "major-seventh"),
     *("minor-seventh", "diminished", "suspended-fourth"),
+    *("augmented", "suspended-second", "power"),
 )
 """In the order of `notes.CHORD_QUALITIES`."""
 _SHOWN = 0.03  # a change of tempo by so much is shown, a smaller one only heard

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
-
-import numpy as np
 
 from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, SECTIONS, Labels
 
@@ -25,29 +22,32 @@ _MODES = {
     **{name: (11, 1) for name in ("loc", "locrian")},
 }
 
-_MAJ, _MIN, _7, _MAJ7, _MIN7, _DIM, _SUS4 = range(len(CHORD_QUALITIES))
+_MAJ, _MIN, _7, _MAJ7, _MIN7, _DIM, _SUS4, _AUG, _SUS2, _5 = range(len(CHORD_QUALITIES))
 KINDS = {
-    **{kind: _MAJ for kind in ("major", "major-sixth", "augmented", "power")},
+    **{kind: _MAJ for kind in ("major", "major-sixth")},
     **{kind: _MIN for kind in ("minor", "minor-sixth", "major-minor")},
     **{kind: _7 for kind in ("dominant", "dominant-ninth", "dominant-11th", "dominant-13th")},
     **{kind: _MAJ7 for kind in ("major-seventh", "major-ninth", "major-11th", "major-13th")},
     **{kind: _MIN7 for kind in ("minor-seventh", "minor-ninth", "minor-11th", "minor-13th")},
     **{kind: _DIM for kind in ("diminished", "diminished-seventh", "half-diminished")},
-    **{kind: _SUS4 for kind in ("suspended-fourth", "suspended-second")},
-    "augmented-seventh": _7,
+    **{kind: _SUS4 for kind in ("suspended-fourth",)},
+    **{"augmented": _AUG, "augmented-seventh": _AUG, "suspended-second": _SUS2, "power": _5},
 }
 """MusicXML's kinds of chords by the quality, see `notes.CHORD_QUALITIES`, that is nearest."""
 
 # The rest of a chord symbol decides by how it begins; the first that fits counts.
 _SUFFIXES = (
+    (r".*sus2", _SUS2),
     (r".*sus", _SUS4),
     (r"(dim|o|°|ø|d$|m7b5|m7-5|min7b5|-7b5)", _DIM),
     (r"(maj|Maj|MAJ|ma|M|Δ|j)(7|9|11|13)|Δ", _MAJ7),
     (r"(maj|Maj|MAJ|M)", _MAJ),
     (r"(min|mi|m|-)(7|9|11|13)", _MIN7),
     (r"(min|mi|m|-)", _MIN),
-    (r"(aug|\+)?(7|9|11|13)", _7),
-    (r"(aug|\+|a$|6|add|2|5|$)", _MAJ),
+    (r"aug|\+|a$", _AUG),
+    (r"7|9|11|13", _7),
+    (r"5$", _5),
+    (r"6|add|2|5|$", _MAJ),
 )
 _NO_TITLE = {"", "title", "untitled", "untitled score", "score", "new score", "no title"}
 
@@ -55,8 +55,8 @@ _NO_TITLE = {"", "title", "untitled", "untitled score", "score", "new score", "n
 def chord_of(symbol: str) -> int | None:
     """Number of the chord, see `notes.NO_CHORD`, that is nearest to a chord symbol.
 
-    Bass and added notes are left aside: C/E and C6 are C, C9 is C7, Csus2 is Csus4, Caug is C,
-    Cm7b5 is Cdim. None for what is no chord symbol.
+    Bass and added notes are left aside: C/E and C6 are C, C9 is C7, Caug7 is Caug, Cm7b5 is Cdim.
+    None for what is no chord symbol.
     """
     symbol = symbol.strip().strip("()").strip()
     if symbol.upper().rstrip(".") in ("N.C", "NC"):
@@ -110,12 +110,9 @@ def labels(
     sections: Iterable[tuple[int, int]] = (),
 ) -> Labels:
     """Labels from (tick, value) pairs in any order; keys that repeat what holds are left out."""
-    columns: dict[str, Any] = {}
-    for name, pairs in (("key", keys), ("chord", chords), ("section", sections)):
-        values = dict(sorted(pairs, key=lambda pair: pair[0]))
-        if name == "key":
-            held = [None, *values.values()]
-            values = {t: v for (t, v), before in zip(values.items(), held) if v != before}
-        columns[f"{name}_tick"] = np.array(list(values), np.int32)
-        columns[name] = np.array(list(values.values()), np.uint8)
-    return Labels(song=song, **columns)
+    held, at = None, dict(sorted(keys, key=lambda pair: pair[0]))
+    changes: list[tuple[int, int]] = []
+    for tick, key in at.items():
+        changes += [(tick, key)] if key != held else []
+        held = key
+    return Labels.of_changes({"key": changes, "chord": chords, "section": sections}, song=song)
