@@ -21,8 +21,9 @@ TASKS = ("continue", "infill", "accompany", "harmonise", "vary")
 TASK_ROOM = 16
 METER_ROOM, TEMPO_ROOM = 24, 104
 MAX_HOLD = 16
-FREE = 64
-"""Ids that are kept for what nobody has thought of yet."""
+CONTROL_ROOM = 381
+"""Ids of all controls together. 64 of them were free when the first weights were trained; rows that
+are added to the table of controls take theirs from these, and move no others."""
 BARS_LEFT = np.array([*range(64), *range(64, 128, 4), *range(128, 257, 32)])
 """Lowest number of bars left that each bar token stands for."""
 
@@ -33,5 +34,8 @@ def bars_left_index(left: np.ndarray | int) -> np.ndarray:
 
 
 def control_ranges() -> list[tuple[str, int]]:
-    """Returns the kind of each control's tokens and the number of ids kept for it."""
-    return [(control.kind, control.room) for control in CONTROLS]
+    """Returns the kinds of tokens of controls and how many ids each keeps; those free come last."""
+    ranges = [(control.kind, control.room) for control in CONTROLS]
+    free = CONTROL_ROOM - sum(room for _, room in ranges)
+    assert free > 0, "there are no ids left for another control"
+    return [*ranges, ("free", free)]

@@ -11,7 +11,6 @@ from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.layout import (
     BARS_LEFT,
     DEFAULT_STYLES,
-    FREE,
     MAX_HOLD,
     MAX_STYLES,
     METER_ROOM,
@@ -81,7 +80,6 @@ class MetricalLayout(Codec):
             ("tempo", TEMPO_ROOM),
             ("program", 128),
             *control_ranges(),
-            ("free", FREE),
             ("bar", len(BARS_LEFT)),
             ("position", self.longest_bar - 1),
             ("slot", 16),
