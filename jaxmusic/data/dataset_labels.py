@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from jaxmusic.core.errors import UserError
 from jaxmusic.data.sources import NOTHING, Known, MusicFile
 from jaxmusic.data.splits import SPLITS
+from jaxmusic.music.roles import ROLES
 
 LabelReader = Callable[[pathlib.Path, list[MusicFile]], list[MusicFile]]
 """Of a dataset's folder and its files: the same files with what is known of them."""
 
+_POP909_ROLES = tuple(ROLES.index(role) for role in ("melody", "other", "chords"))
+"""Of its tracks MELODY, BRIDGE and PIANO."""
 _JSB_TICKS = 120
 """Ticks in a quarter of the JSB files, which say 100; as in MusPy's loader."""
 _JSB_SPLITS = {"train": "train", "valid": "validation", "test": "test"}
@@ -34,7 +37,7 @@ def unlabelled(root: pathlib.Path, files: list[MusicFile]) -> list[MusicFile]:
 
 
 def pop909(root: pathlib.Path, files: list[MusicFile]) -> list[MusicFile]:
-    """Beats, chords and keys from the text files beside each song; all songs are pop.
+    """Roles, beats, chords and keys from the files of each song; all songs are pop.
 
     Songs get no names: some of the numbered folders hold the same song, which is for its notes to
     tell.
@@ -46,7 +49,7 @@ def pop909(root: pathlib.Path, files: list[MusicFile]) -> list[MusicFile]:
         names = ("beat_midi.txt", "chord_midi.txt", "key_audio.txt")
         beside = (pathlib.Path(file.path).with_name(name) for name in names)
         beats, chords, keys = (str(p) if p.exists() else "" for p in beside)
-        return Known(("pop",), beats=beats, chords=chords, keys=keys)
+        return Known(("pop",), beats=beats, chords=chords, keys=keys, roles=_POP909_ROLES)
 
     return [file._replace(known=known(file)) for file in files]
 

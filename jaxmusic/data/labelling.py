@@ -46,6 +46,8 @@ def labelled(notes: Notes, known: Known) -> Notes:
             tick = _ticks(notes, seconds)
             tick[:1] = 0
             labels = dataclasses.replace(labels, key_tick=tick, key=key)
+    if len(known.roles) == len(notes.program):
+        labels = dataclasses.replace(labels, role=np.array(known.roles, np.int8))
     return notes.replace(labels=labels)
 
 

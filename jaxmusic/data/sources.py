@@ -27,6 +27,7 @@ class Known(NamedTuple):
       split: train, validation or test where that is laid down, else empty.
       beats, chords, keys: files of times in seconds as POP909 has them, or empty.
       ticks_per_beat: the right one where the files state a wrong one, else 0.
+      roles: index into `jaxmusic.music.roles.ROLES` of each track of the file; or empty.
     """
 
     styles: tuple[str, ...] = ()
@@ -36,6 +37,7 @@ class Known(NamedTuple):
     chords: str = ""
     keys: str = ""
     ticks_per_beat: int = 0
+    roles: tuple[int, ...] = ()
 
 
 NOTHING = Known()

