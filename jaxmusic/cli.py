@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from jaxmusic.cluster import exits
 from jaxmusic.commands import composing, data, evaluating, parsing, tasks, training
 from jaxmusic.core.errors import UserError, explained
 from jaxmusic.version import __version__
@@ -29,7 +30,7 @@ OF_A_CONFIG = (training.train, training.plan)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs a command; exits with 1 after a mistake that the user can correct, 2 after wrong usage.
+    """Runs a command; exits with 2 after a mistake that the user can correct.
 
     Args:
       argv: the arguments; those of the process if None.
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if (sentence := explained(error)) is None:
             raise
         print(f"jaxmusic: {sentence}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(exits.MISTAKE)
 
 
 def _dispatch(argv: Sequence[str]) -> int:

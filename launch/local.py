@@ -2,13 +2,13 @@
 
   python launch/local.py --processes 4 CONFIG --run DIR [--any.field value ...]
 
-CONFIG and what follows is what `jaxmusic train` takes. Every line that a process prints is led by
-the process's number. Ctrl-C and SIGTERM are passed on once, so that all processes save and leave.
-When one process ends for good with an error, the others are ended too, and its exit code is that of
-the run: see docs/launching.md for what the codes mean.
+CONFIG and what follows are passed to `jaxmusic train`. Every line that a process prints starts with
+the number of the process. Ctrl-C and SIGTERM are passed on once, so that all processes save and
+leave. When one process ends for good with an error, the others are ended too, and its exit code is
+that of the run: docs/launching.md says what the codes mean.
 
-Graphics cards are divided evenly among the processes. Without any, --cpu-devices divides the CPU
-into so many devices, which is how a mesh is tried out without the hardware.
+GPUs are divided evenly among the processes. Without any, --cpu-devices divides the CPU into that
+many devices, which is how to try out a mesh without the hardware.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--patience",
         type=float,
         default=60.0,
-        help="seconds that the others have to end by themselves once one has failed, and then "
-        "once more after SIGTERM, before they are killed",
+        help="seconds that the others have to end by themselves after one has failed, and again "
+        "after SIGTERM, before they are killed",
     )
     parser.add_argument("train", nargs=argparse.REMAINDER, metavar="CONFIG --run DIR ...")
     options = parser.parse_args(argv)
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def gpus(environment: Mapping[str, str]) -> list[str]:
-    """Names of the graphics cards that may be used, as CUDA_VISIBLE_DEVICES has them."""
+    """Names of the GPUs that may be used, as CUDA_VISIBLE_DEVICES has them."""
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name for name in visible.split(",") if name not in ("", "-1")]

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Trains on a Slurm cluster, on any number of nodes and GPUs, and goes on after preemption, time
-# limits and crashes by itself.
+# Trains on a Slurm cluster, on any number of nodes and GPUs, and continues by itself after preemption,
+# time limits and crashes.
 #
 #   sbatch --nodes=2 --gpus-per-node=8 --ntasks-per-node=8 --time=24:00:00 \
 #     launch/slurm.sh CONFIG --run DIR [--any.field value ...]
 #
-# CONFIG and what follows is what `jaxmusic train` takes. `jaxmusic` must be on the PATH where you
-# call sbatch, which hands its environment on, and DIR, the dataset and the library must lie on a
-# file system that all nodes share. Add what your cluster asks for: --partition, --account, --mem,
+# CONFIG and what follows are passed to `jaxmusic train`. `jaxmusic` must be on the PATH where you
+# call sbatch, which passes its environment on, and DIR, the dataset and the library must be on a
+# file system that all nodes share. Add what your cluster requires: --partition, --account, --mem,
 # --cpus-per-task.
 #
-# There is one task for each GPU, which is how JAX counts under Slurm: each process takes the GPU of
-# its own number on the node. Do not add --gpus-per-task or --gpu-bind, which hide the other GPUs and
-# so renumber them. With --ntasks-per-node=1 a single process takes all GPUs of its node, or its CPU.
+# There is one task per GPU, as JAX expects under Slurm: each process takes the GPU of its own number
+# on the node. Do not add --gpus-per-task or --gpu-bind, which hide the other GPUs and so renumber
+# them. With --ntasks-per-node=1 a single process takes all GPUs of its node, or its CPU.
 # The coordinator is the first node, by its name, at a port that follows from the job's number.
 #
 # The lines below may be overridden on sbatch's command line. 300 seconds before the time limit
@@ -51,7 +51,7 @@ export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 # job: cancelled, or preempted and then requeued by Slurm itself. It waits for the tasks to save.
 ending=no code=0
 trap 'ending=yes' TERM
-# One task that has ended must not end the others, which may be saving, but cannot hold them up.
+# One task that has ended must not end the others, which may be saving; they have 120 s for it.
 srun --label --kill-on-bad-exit=0 --wait=120 \
   jaxmusic train "$@" --restarts "${RESTARTS:-10}" || code=$?
 echo "The tasks ended with exit code $code."

@@ -88,7 +88,7 @@ create() {
 }
 
 # unit CONFIG...: the systemd service. jaxmusic train ends with 75 when it has saved and wants to go
-# on, and with 0, 1, 2 or 130 when it is not to start again; anything else is a crash.
+# on, and with 0, 2 or 130 when it is not to start again; anything else is a crash.
 unit() {
   local words='' word
   for word in "$@" --restarts 10; do
@@ -111,7 +111,7 @@ Environment=PYTHONUNBUFFERED=1
 ExecStart=@HOME@/jaxmusic-env/bin/jaxmusic train$words
 Restart=on-failure
 RestartForceExitStatus=75
-RestartPreventExitStatus=1 2 130
+RestartPreventExitStatus=2 130
 RestartSec=10
 KillMode=mixed
 TimeoutStopSec=300

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 
-SCRIPT = pathlib.Path(__file__).resolve().parent / "train_fakes.py"
+CONFIG = pathlib.Path(__file__).resolve().parent / "train_fakes.py"
+TRAIN = [sys.executable, "-m", "jaxmusic", "train", str(CONFIG)]
+"""The command that trains on made-up data; --run and further options follow."""
 WAIT = 240
 """Seconds after which a test gives up; nothing here takes a fraction of that."""
 
@@ -26,7 +28,7 @@ def environment(**more):
     return os.environ | {
         "JAX_PLATFORMS": "cpu",
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        "PYTHONPATH": str(SCRIPT.parents[1]),
+        "PYTHONPATH": str(CONFIG.parents[1]),
         **more,
     }
 
@@ -56,33 +58,33 @@ class Process:
 
 
 @contextlib.contextmanager
-def pair(run, settings=(), own=((), ()), faults=("", ""), where=((), ()), names=None):
-    """Two processes of one run.
+def processes(run, settings=(), own=((), ()), faults=("", ""), where=((), ()), name="localhost"):
+    """The processes of one run: two, or as many as `own` is long.
 
     Args:
       run: the run's folder.
-      settings: arguments for both.
+      settings: arguments for all.
       own: arguments for each.
       faults: what happens to each, see `train_fakes.FakeLoader.before`.
       where: commands before each, such as ``ip netns exec NAME``.
-      names: name of process 0's host; this machine if None.
+      name: of process 0's host.
     """
     port = free_port()
     folder = pathlib.Path(run).parent
-    processes = []
+    found = []
     try:
-        for index in (0, 1):
+        for index in range(len(own)):
             variables = environment(
-                JAX_COORDINATOR_ADDRESS=f"{names or 'localhost'}:{port}",
-                JAX_NUM_PROCESSES="2",
+                JAX_COORDINATOR_ADDRESS=f"{name}:{port}",
+                JAX_NUM_PROCESSES=str(len(own)),
                 JAX_PROCESS_ID=str(index),
                 FAULT=faults[index],
                 FAULT_MARK=str(folder / f"fault-{index}"),
             )
-            program = [sys.executable, str(SCRIPT), str(run), *settings, *own[index]]
+            program = [*TRAIN, "--run", str(run), *settings, *own[index]]
             out = folder / f"said-{index}.txt"
-            processes.append(Process([*where[index], *program], variables, out))
-        yield processes
+            found.append(Process([*where[index % len(where)], *program], variables, out))
+        yield found
     finally:
-        for process in processes:
+        for process in found:
             process.end()

@@ -134,7 +134,7 @@ def test_local_lines_of_processes_do_not_mix(bench: Bench):
     assert sorted(done.stdout.splitlines()) == sorted(lines)
 
 
-@pytest.mark.parametrize("failure, code", [("exit 1", 1), ("exit 76", 76), ("kill -9 $$", 137)])
+@pytest.mark.parametrize("failure, code", [("exit 2", 2), ("exit 134", 134), ("kill -9 $$", 137)])
 def test_local_ends_all_when_one_has_failed(bench: Bench, failure: str, code: int):
     # The other ignores SIGTERM, and what it started lives on unless the group is killed.
     bench.program(
@@ -238,7 +238,7 @@ def test_slurm_starts_supervised_tasks_and_hands_on_their_code(slurm: Bench):
     assert not slurm.lines("scontrol.log")
 
 
-@pytest.mark.parametrize("code", [exits.MISTAKE, exits.USAGE, exits.STUCK, exits.INTERRUPTED, 134])
+@pytest.mark.parametrize("code", [exits.CRASHED, exits.MISTAKE, exits.INTERRUPTED, exits.ABORTED])
 def test_slurm_does_not_requeue_what_failed(slurm: Bench, code: int):
     assert slurm.run("slurm.sh", "toy", **JOB, CODE=str(code)).returncode == code
     assert not slurm.lines("scontrol.log")
@@ -342,7 +342,7 @@ def test_tpu_vm_starts_a_service_that_starts_again(cloud: Bench):
     )
     assert unit["Restart"] == "on-failure"
     assert unit["RestartForceExitStatus"] == str(exits.SAVED)
-    never = {exits.MISTAKE, exits.USAGE, exits.INTERRUPTED}
+    never = {exits.MISTAKE, exits.INTERRUPTED}
     assert {int(code) for code in unit["RestartPreventExitStatus"].split()} == never
     # The supervisor is told, and tells what it supervises: not both at once.
     assert unit["KillMode"] == "mixed"
@@ -369,7 +369,7 @@ def test_tpu_vm_asks_again_for_what_was_taken_away(cloud: Bench):
 
 def test_tpu_vm_only_watches_what_trains_and_hands_on_its_exit_code(cloud: Bench):
     (cloud.folder / "states").write_text("ACTIVE\n" * 4)
-    failed = "ActiveState=failed ExecMainStatus=1 LoadState=loaded"
+    failed = "ActiveState=failed ExecMainStatus=2 LoadState=loaded"
     (cloud.folder / "services").write_text("\n".join([RUNNING, RUNNING, failed]))
     done = cloud.run("tpu_vm.sh", *START, *TRAIN)
     assert done.returncode == exits.MISTAKE
@@ -460,7 +460,7 @@ def test_job_set_has_every_field_that_slices_need(bench: Bench):
     assert not [v for v in container["env"] if v["name"].startswith(("TPU_", "MEGASCALE_"))]
 
 
-def test_job_set_fails_at_once_on_what_the_user_must_mend(bench: Bench):
+def test_job_set_fails_at_once_on_a_mistake(bench: Bench):
     made = job_set(bench, *GKE, "toy")
     (rule,) = made["spec"]["failurePolicy"]["rules"]
     assert rule["action"] == "FailJobSet" and rule["onJobFailureReasons"] == ["PodFailurePolicy"]
@@ -470,7 +470,7 @@ def test_job_set_fails_at_once_on_what_the_user_must_mend(bench: Bench):
     assert rule["onExitCodes"] == {
         "containerName": job["template"]["spec"]["containers"][0]["name"],
         "operator": "In",
-        "values": [exits.MISTAKE, exits.USAGE],
+        "values": [exits.MISTAKE],
     }
 
 

@@ -192,7 +192,7 @@ def test_what_cannot_be_is_said_in_a_sentence(folders, tmp_path, capsys, argumen
     with pytest.raises(SystemExit) as ended:
         main(["evaluate", *words, "--out", str(tmp_path / "out")])
     said = capsys.readouterr().err
-    assert ended.value.code == 1 and sentence in said and said.count("\n") == 1
+    assert ended.value.code == 2 and sentence in said and said.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 

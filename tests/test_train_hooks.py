@@ -233,7 +233,7 @@ def stub(several, first, replicated, calls):
         is_fully_replicated=replicated, addressable_data=lambda i: np.float32(i + 7)
     )
     aside = session.Session.aside
-    nothing = types.SimpleNamespace(aside=lambda doing: memoryview(b""), note=calls.append)
+    nothing = types.SimpleNamespace(aside=lambda *doing: memoryview(b""), note=calls.append)
     found = types.SimpleNamespace(
         experiment=fakes.experiment(hooks="norm"),
         step=0,

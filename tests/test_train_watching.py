@@ -461,7 +461,7 @@ def test_the_status_of_no_run_is_a_sentence(run, tmp_path_factory, capsys):
     said = capsys.readouterr()
     assert said.err == f"jaxmusic: Name the folder of a run: {other} holds no experiment.json.\n"
     assert "0 of 100" in said.out
-    with pytest.raises(SystemExit, match="1"):
+    with pytest.raises(SystemExit, match="2"):
         cli.main(["status"])
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import itertools
 import os
 import signal
-import sys
 import time
 
 import jax
 import numpy as np
 
 from jaxmusic import config
-from jaxmusic.cluster import supervisor
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.core.events import Batch, Events
-from jaxmusic.runs import folder as runs
 
 STEPS = 6
 
@@ -119,34 +114,8 @@ def codec():
     return MetricalCodec(config.Codec())
 
 
-def main(argv):
-    """The process that tests start: RUN [FIELD=VALUE ...] [--restarts N]."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("run")
-    parser.add_argument("changes", nargs="*")
-    parser.add_argument("--restarts", type=int, default=0)
-    options = parser.parse_args(argv)
-    if options.restarts:
-        command = [sys.executable, __file__, options.run, *options.changes]
-        return supervisor.supervise(
-            command, lambda: runs.latest(options.run), options.restarts, pause=0.2
-        )
-    from jaxmusic.train import process, session
+if __name__ == "<run_path>":
+    # As a config: `jaxmusic train tests/train_fakes.py --run DIR --steps 9 --restarts 2`.
+    from jaxmusic.train import session
 
     session.Loader = FakeLoader
-    settings = experiment(watchdog=60.0)
-    for change in options.changes:
-        settings = changed(settings, *change.split("="))
-    return process.run(settings, options.run)
-
-
-def changed(settings, name, value):
-    """An experiment with another value of a field, as in optimizer.warmup=3."""
-    first, _, rest = name.partition(".")
-    before = getattr(settings, first)
-    now = changed(before, rest, value) if rest else type(before)(value)
-    return dataclasses.replace(settings, **{first: now})
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

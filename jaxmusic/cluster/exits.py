@@ -1,26 +1,25 @@
-"""Exit codes of `jaxmusic train`, by which launchers and supervisors know what to do next."""
+"""Exit codes of `jaxmusic train`, by which supervisors and launchers know what to do next."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+from typing import NoReturn
 
 FINISHED = 0
-MISTAKE = 1
-"""A mistake that the user can correct; starting again would end the same way."""
-USAGE = 2
-"""The command line was wrong."""
-STUCK = 70
-"""The watchdog ended a run in which nothing moved: start it again."""
-CRASHED = 71
-"""An unexpected error; its traceback was shown."""
+CRASHED = 1
+"""An error that nobody foresaw, or no step for too long: start it again."""
+MISTAKE = 2
+"""The user has to correct something; another start would end in the same way."""
 SAVED = 75
 """Saved after SIGTERM, a preemption notice or a signal of Slurm: start it again to go on."""
-PEER_LOST = 76
-"""Another process of the run is gone or does not answer: start all of them again."""
 INTERRUPTED = 130
 """Saved after Ctrl-C."""
+ABORTED = 134
+"""JAX aborted the process because another one is lost: start all of them again."""
 
-ENDS = frozenset({FINISHED, MISTAKE, USAGE, SAVED, INTERRUPTED})
+ENDS = frozenset({FINISHED, MISTAKE, SAVED, INTERRUPTED})
 """Codes after which a run is not started again by itself; all others are crashes."""
 
 
@@ -31,15 +30,8 @@ def after(number: int) -> int:
     return INTERRUPTED if number == signal.SIGINT else SAVED
 
 
-def named(code: int) -> str:
-    """An exit code of a child, or minus the number of the signal that ended it, in words."""
-    if code < 0:
-        return signal.Signals(-code).name
-    words = {
-        MISTAKE: "a mistake",
-        STUCK: "it stood still",
-        CRASHED: "an error",
-        PEER_LOST: "another process was lost",
-        128 + signal.SIGABRT: "aborted",
-    }
-    return f"code {code} ({words[code]})" if code in words else f"code {code}"
+def leave(sentence: str, code: int) -> NoReturn:
+    """Ends the process at once; Python's own exit would wait for the other processes."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"\njaxmusic: {sentence}\n".encode())
+    os._exit(code)

@@ -1,46 +1,50 @@
-"""The processes of a run: finding one another, agreeing, and noticing when one is lost.
+"""The processes of a run: finding one another, agreeing, and ending together.
 
-One process is a run of one: nothing is started for it, and all that follows is trivially true.
+JAX's coordination service, which process 0 hosts, does the work: it keeps heartbeats, barriers and
+a few values that any process can set. A process that loses another one is aborted by JAX, and its
+supervisor starts it again. One process is a run of one, for which nothing is started.
 """
 
 from __future__ import annotations
 
-import ctypes
-import dataclasses
+import json
 import os
-import signal
 import socket
+import sys
+import threading
+import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 
 from jaxmusic import config as configs
-from jaxmusic.cluster.lines import Lines, called, listed
-from jaxmusic.cluster.roll import host_lines, join_lines
 from jaxmusic.core.errors import UserError
 
 ENVIRONMENT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 CLUSTERS = ("slurm", "ompi", "gcetpu", "gketpu")
 """Environments, by JAX's names, that are asked about what the variables above leave open."""
-MARGIN = 30
-"""Seconds by which JAX's own time limits are longer than ours: it aborts without a sentence."""
+END = "jaxmusic/end"
+"""Name of the value by which a process ends the run for all; empty when the run is finished."""
+LINGER = 2.0
+"""Seconds that the others have to read why the run ends, as the values are gone with process 0."""
+NEVER = 10**9
+"""Milliseconds: eleven days, longer than one start of a run lasts."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """Where a process stands among those of its run.
+class Place(NamedTuple):
+    """Where a process stands among those of its run; first arguments of JAX's `initialize`.
 
     Attributes:
       address: name and port of process 0.
-      count: processes.
-      index: number of this one.
+      processes: how many there are.
+      number: of this one.
       devices: numbers of the accelerators that belong to this process; None for all of its host.
     """
 
     address: str
-    count: int
-    index: int
+    processes: int
+    number: int
     devices: list[int] | None
 
 
@@ -53,11 +57,11 @@ class Hosts:
       name: what to call this one, as in ``process 1 on node7``.
     """
 
-    def __init__(self, lines: Lines | None = None):
-        self._lines = lines
-        self.index = lines.index if lines else 0
-        self.count = len(lines.names) if lines else 1
-        self.name = lines.names[lines.index] if lines else called(0, socket.gethostname())
+    def __init__(self, index: int = 0, count: int = 1):
+        self.index, self.count = index, count
+        self.name = f"process {index} on {socket.gethostname()}"
+        self._listening: threading.Thread | None = None
+        self._ending = False
 
     @property
     def first(self) -> bool:
@@ -77,56 +81,84 @@ class Hosts:
           seconds: how long to wait.
 
         Raises:
-          Lost: naming the processes that did not come.
+          jax.errors.JaxRuntimeError: naming the processes that did not come.
         """
-        if self._lines:
-            self._lines.ask(what, None, seconds, lambda values: None)
+        if self.several:
+            _client().wait_at_barrier(what, int(1000 * seconds))
 
     def agree(self, what: str, facts: Mapping[str, Any], seconds: float) -> None:
-        """Checks that all processes state the same facts; also a barrier.
+        """Checks that this process states the same facts as process 0; also a barrier.
 
         Raises:
-          UserError: at every process, naming what differs and where.
-          Lost: as `barrier`.
+          UserError: naming what differs and where.
+          jax.errors.JaxRuntimeError: as `barrier`.
         """
-        if self._lines:
-            names = self._lines.names
-            differences = self._lines.ask(
-                what, dict(facts), seconds, lambda found: _differences(found, names)
-            )
+        if not self.several:
+            return
+        ours = {name: str(value) for name, value in facts.items()}
+        if self.first:
+            _client().key_value_set(what, json.dumps([self.name, ours]))
+        else:
+            found = _client().blocking_key_value_get(what, int(1000 * seconds))
+            first, theirs = json.loads(found)
+            differences = [
+                f"{name} is {theirs.get(name)} on {first}, {ours.get(name)} on {self.name}"
+                for name in sorted(ours.keys() | theirs)
+                if ours.get(name) != theirs.get(name)
+            ]
             if differences:
                 raise UserError(
                     "Start every process with the same settings, data, code and devices: "
-                    f"{differences}."
+                    f"{'; '.join(differences)}."
                 )
+        self.barrier(what, seconds)
 
-    def tell(self, sentence: str, code: int) -> None:
-        """Ends the run at all other processes, which say why and exit likewise."""
-        if self._lines:
-            self._lines.tell(sentence, code)
+    def listen(self, ended: Callable[[str], NoReturn]) -> None:
+        """Calls a function in another thread when another process has ended the run."""
+
+        def wait() -> None:
+            try:
+                sentence = _client().blocking_key_value_get(END, NEVER)
+            except jax.errors.JaxRuntimeError:
+                return  # process 0 is lost: JAX ends this process
+            if sentence and not self._ending:
+                if self.first:
+                    time.sleep(LINGER)
+                ended(sentence)
+
+        if self.several:
+            self._listening = threading.Thread(target=wait, name="listening", daemon=True)
+            self._listening.start()
+
+    def tell(self, sentence: str) -> None:
+        """Ends the run at all other processes, which say why; this one has to end next."""
+        if self.several:
+            self._ending = True
+            _client().key_value_set(END, f"{self.name}: {sentence}")
+            time.sleep(LINGER)
 
     def leave(self) -> None:
         """Ends the connection to the other processes, when all have done their work."""
-        if self._lines:
+        if self._listening:
+            if self.first:
+                _client().key_value_set(END, "")
+            self._listening.join()
             jax.distributed.shutdown()
-            self._lines.leave()
 
 
 _started: Hosts | None = None
 
 
-def start(patience: configs.Hosts, ended: Callable[[str, int | None], None]) -> Hosts:
+def start(patience: configs.Hosts) -> Hosts:
     """Finds the other processes of the run, if the environment says that there are any.
 
     To be called before anything touches a device. In a process that has called it before, this
-    returns what it found then.
+    returns what it found then. Where a process does not come, JAX aborts this one.
 
     Args:
       patience: how long to wait for the others.
-      ended: called in another thread when one of them is lost or ends the run, see `Lines`.
 
     Raises:
-      Lost: somebody did not come.
       UserError: the environment says only half, or JAX has been started already.
     """
     global _started
@@ -136,50 +168,43 @@ def start(patience: configs.Hosts, ended: Callable[[str, int | None], None]) -> 
                 f"Set {', '.join(ENVIRONMENT)} instead of calling jax.distributed.initialize: "
                 "training starts it, so as to notice when a process is lost."
             )
-        place = find(patience)
-        _started = _joined(place, patience, ended) if place else Hosts()
+        place = find(int(patience.start))
+        if place:
+            _join(place, patience)
+        _started = Hosts(place.number, place.processes) if place else Hosts()
     return _started
 
 
-def find(patience: configs.Hosts) -> Place | None:
+def find(seconds: int) -> Place | None:
     """What the environment says of this process; None where it is the only one.
 
     ``JAX_COORDINATOR_ADDRESS``, ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID`` come first; what they
-    leave open is asked of Slurm, Open MPI, and the metadata of TPU pods.
+    leave open is asked of Slurm, Open MPI, and the metadata of TPU pods, for so many seconds.
     """
     # The only way to ask JAX what `jax.distributed.initialize` would do.
     from jax._src.clusters import ClusterEnv
 
     address, *numbers = (os.environ.get(name) for name in ENVIRONMENT)
-    try:
-        count, index = (None if text is None else int(text) for text in numbers)
-    except ValueError as error:
-        raise UserError(f"Set {' and '.join(ENVIRONMENT[1:])} to numbers ({error}).") from error
+    count, index = (int(text) if text and text.isdigit() else None for text in numbers)
+    kinds = (kind for kind in ClusterEnv._cluster_types if kind.name in CLUSTERS)
+    cluster = next((kind for kind in kinds if kind.is_env_present()), None)
     devices = None
-    if None in (address, count, index):
-        kinds = (kind for kind in ClusterEnv._cluster_types if kind.name in CLUSTERS)
-        cluster = next((kind for kind in kinds if kind.is_env_present()), None)
-        if cluster:
-            count = cluster.get_process_count() if count is None else count
-            if count > 1:
-                index = cluster.get_process_id() if index is None else index
-                port = os.environ.get("JAX_COORDINATOR_PORT")
-                wait = int(patience.start)
-                address = address or cluster.get_coordinator_address(wait, port)
-            if cluster.name in ("slurm", "ompi") and not _alone_on_its_host():
-                local = cluster.get_local_process_id()
-                devices = None if local is None else [local]
-    if count == 1 or (address, count, index) == (None, None, None):
+    if cluster and None in (address, count, index):
+        count = cluster.get_process_count() if count is None else count
+        if count > 1:
+            index = cluster.get_process_id() if index is None else index
+            port = os.environ.get("JAX_COORDINATOR_PORT")
+            address = address or cluster.get_coordinator_address(seconds, port)
+        if cluster.name in ("slurm", "ompi") and not _alone_on_its_host():
+            local = cluster.get_local_process_id()
+            devices = None if local is None else [local]
+    if count == 1 or not (cluster or address or any(numbers)):
         return None
-    values = dict(zip(ENVIRONMENT, (address, count, index)))
-    missing = [name for name, value in values.items() if value is None]
-    if missing:
-        raise UserError(f"Set {' and '.join(missing)} too, or none of {', '.join(ENVIRONMENT)}.")
-    assert address is not None and count is not None and index is not None
-    if not 0 <= index < count or ":" not in address:
+    if address is None or ":" not in address or count is None or index is None or index >= count:
+        given = ", ".join(f"{name}={os.environ.get(name, '')}" for name in ENVIRONMENT)
         raise UserError(
-            f"Set JAX_PROCESS_ID to a number below JAX_NUM_PROCESSES={count}, and "
-            f"JAX_COORDINATOR_ADDRESS to HOST:PORT: they are {index} and {address!r}."
+            f"Set {ENVIRONMENT[0]} to HOST:PORT, {ENVIRONMENT[1]} to the number of processes and "
+            f"{ENVIRONMENT[2]} to a number from 0 below it, or none of them, not {given}."
         )
     return Place(address, count, index, devices)
 
@@ -191,63 +216,25 @@ def _alone_on_its_host() -> bool:
     return ours.partition("(")[0] == "1"
 
 
-def _joined(
-    place: Place, patience: configs.Hosts, ended: Callable[[str, int | None], None]
-) -> Hosts:
-    """Calls the roll, then starts JAX's own coordination on the same port."""
-    name, _, port = place.address.rpartition(":")
-    host = socket.gethostname()
-    if place.index:
-        names, found = join_lines(
-            (name.strip("[]"), int(port)), place.index, place.count, host, patience.start
-        )
-    else:
-        bind = os.environ.get("JAX_COORDINATOR_BIND_ADDRESS", f":{port}").rpartition(":")
-        listen = (bind[0].strip("[]").strip(":"), int(bind[2]))
-        try:
-            names, found = host_lines(listen, place.count, host, patience.start)
-        except OSError as error:
-            raise UserError(
-                f"Choose another port than {listen[1]} for JAX_COORDINATOR_ADDRESS: it cannot be "
-                f"opened on {host} ({error.strerror})."
-            ) from error
-    lines = Lines(place.index, names, found, patience.lost, ended)
-    _delay_aborts()
+def _join(place: Place, patience: configs.Hosts) -> None:
+    """Starts JAX's coordination and waits for the other processes."""
+    us = f"process {place.number} of {place.processes}"
+    said = f"{us}: waiting for the others at {place.address}, up to {patience.start:g} s"
+    print(said, file=sys.stderr, flush=True)
+    # At NONE, which the command line sets, JAX aborts without saying which process is lost.
+    os.environ["GRPC_VERBOSITY"] = "ERROR"
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(
-        place.address,
-        place.count,
-        place.index,
-        local_device_ids=place.devices,
+        *place,
         cluster_detection_method="deactivate",
-        initialization_timeout=int(patience.start) + MARGIN,
-        heartbeat_timeout_seconds=int(patience.lost) + MARGIN,
-        shutdown_timeout_seconds=MARGIN,
+        initialization_timeout=int(patience.start),
+        heartbeat_timeout_seconds=int(patience.lost),
+        shutdown_timeout_seconds=int(patience.start),
     )
-    return Hosts(lines)
 
 
-def _delay_aborts() -> None:
-    """Has ``abort`` wait for some seconds, in which our lines say which process is lost.
+def _client() -> Any:
+    """The connection to JAX's coordination service; there is no public name for it."""
+    from jax._src import distributed
 
-    JAX aborts a process as soon as its connection to process 0 breaks, a moment before the thread
-    that watches our line to process 0 gets to say so. The C function ``sleep`` is allowed in a
-    handler of signals; called as one it sleeps for SIGABRT's number, 6, in seconds, and then the
-    process ends as it would have.
-    """
-    libc = ctypes.CDLL(None)
-    libc.signal.argtypes, libc.signal.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_void_p
-    libc.signal(signal.SIGABRT, ctypes.cast(libc.sleep, ctypes.c_void_p))
-
-
-def _differences(found: list[dict[str, Any]], names: list[str]) -> str:
-    """Which facts differ, and who states what."""
-    parts = []
-    for fact in sorted(set().union(*found)):
-        who: dict[str, list[str]] = {}
-        for name, facts in zip(names, found):
-            who.setdefault(str(facts.get(fact, "nothing")), []).append(name)
-        if len(who) > 1:
-            said = ", ".join(f"{value} on {listed(where)}" for value, where in who.items())
-            parts.append(f"{fact} is {said}")
-    return "; ".join(parts)
+    return distributed.global_state.client

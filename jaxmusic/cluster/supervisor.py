@@ -5,28 +5,29 @@ This module does without JAX: the process that watches must not crash for the sa
 
 from __future__ import annotations
 
+import contextlib
 import os
-import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 
 from jaxmusic.cluster import exits
+from jaxmusic.cluster.signals import ASKED
 
 PAUSE, LONGEST = 5.0, 300.0
 """Seconds before the first restart; each further one without progress waits twice as long, up
 to the second of these."""
-SILENCE = 60.0
-"""Seconds without a sign of life after which a child is killed. Its own watchdog gives the signs,
-and ends a child that merely makes no steps: this is for one that cannot even do that."""
-TICK = 0.5
+STOPPED = 30.0
+"""Seconds after which a child that SIGSTOP has stopped is killed: other processes of the run have
+given it up by then, and wait for it to start again."""
+TICK = 0.2
 """Seconds between looks at the child."""
-BEAT = "JAXMUSIC_BEAT"
-"""Environment variable with the number of the pipe to which the child writes signs of life."""
-PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+REASONS = {
+    exits.CRASHED: " (an error or no progress, see above)",
+    -signal.SIGABRT: " (as JAX ends it when another process is lost)",
+}
 
 
 def supervise(
@@ -47,90 +48,75 @@ def supervise(
     Returns:
       The last exit code of the command.
     """
-    with _Signals() as signals:
+    child = _Child()
+    outside = {number: signal.signal(number, child.pass_on) for number in ASKED}
+    try:
         count, last = 0, reached()
         while True:
-            code = signals.run(command)
-            if signals.received:
+            code = child.run(command)
+            if child.asked:
                 # A child that had not yet learned to save was ended by the signal itself.
-                return code if code >= 0 else exits.after(signals.received)
+                return code if code >= 0 else exits.after(child.asked)
             if code in exits.ENDS:
                 return code
             now = reached()
             if now != last:
                 count, last = 0, now
-            ended = f"training ended with {exits.named(code)}"
+            name = f"code {code}" if code >= 0 else signal.Signals(-code).name
+            ended = f"training ended with {name}{REASONS.get(code, '')}"
             if count == restarts:
                 _say(f"{ended}: given up after {restarts} starts without a new checkpoint.")
                 return code if code >= 0 else 128 - code
             wait = min(pause * 2**count, LONGEST)
             count += 1
             _say(f"{ended}: starting again in {wait:g} s, {count} of {restarts}.")
-            if signals.within(wait):
-                return exits.after(signals.received)
+            end = time.monotonic() + wait
+            while time.monotonic() < end:
+                time.sleep(TICK)
+                if child.asked:
+                    return exits.after(child.asked)
+    finally:
+        for number, handler in outside.items():
+            signal.signal(number, handler)
 
 
-class _Signals:
-    """Passes signals on to a child, and remembers the last that came."""
+class _Child:
+    """The child of the moment.
+
+    Attributes:
+      asked: number of the last signal that asked to stop, 0 for none.
+    """
 
     def __init__(self) -> None:
-        self.received = 0
-        self._child: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> _Signals:
-        self._outside = {number: signal.signal(number, self._pass_on) for number in PASSED_ON}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._outside.items():
-            signal.signal(number, handler)
+        self.asked = self._pid = 0
 
     def run(self, command: Sequence[str]) -> int:
         """Runs a command; returns its exit code, or minus the signal that ended it."""
-        reads, writes = os.pipe()
-        environment = os.environ | {BEAT: str(writes)}
-        with subprocess.Popen(command, pass_fds=[writes], env=environment) as self._child:
-            os.close(writes)
-            if self.received:
-                self._child.send_signal(self.received)
-            _watch(self._child, reads)
-            code = self._child.wait()
-        os.close(reads)
-        self._child = None
-        return code
+        self._pid = os.posix_spawn(command[0], list(command), os.environ)
+        if self.asked:
+            os.kill(self._pid, self.asked)
+        stopped, seconds = False, 0.0
+        while True:
+            changed, status = os.waitpid(self._pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
+            if changed and (os.WIFEXITED(status) or os.WIFSIGNALED(status)):
+                self._pid = 0
+                return os.waitstatus_to_exitcode(status)
+            stopped = os.WIFSTOPPED(status) if changed else stopped
+            # Not by the clock: Ctrl-Z stops this process as well.
+            seconds = seconds + TICK if stopped else 0.0
+            if seconds > STOPPED:
+                _say(f"training has been stopped for {STOPPED:g} s: ending it.")
+                os.kill(self._pid, signal.SIGKILL)
+                stopped = False
+            time.sleep(TICK)
 
-    def within(self, seconds: float) -> bool:
-        """Waits; returns at once, with True, if a signal comes."""
-        end = time.monotonic() + seconds
-        # Python runs a handler between the instructions of the main thread: it must not sleep long.
-        while not self.received and (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, 0.2))
-        return bool(self.received)
-
-    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+    def pass_on(self, number: int, frame: FrameType | None) -> None:
+        """Handles a signal."""
         del frame
-        self.received = number
-        if self._child is not None:
-            self._child.send_signal(number)
-
-
-def _watch(child: subprocess.Popen[bytes], beats: int) -> None:
-    """Waits for the end of a child, and ends one that has fallen silent."""
-    heard, last = None, time.monotonic()
-    while child.poll() is None:
-        ready = select.select([beats], [], [], TICK)[0]
-        now = time.monotonic()
-        if ready:
-            if not os.read(beats, 4096):
-                break
-            heard = now
-        if heard is not None and now - last > 10 * TICK:
-            heard = now  # this process itself was stopped, and with it most likely the child
-        last = now
-        if heard is not None and now - heard > SILENCE:
-            _say(f"training has given no sign of life for {SILENCE:g} s: ending it.")
-            child.kill()
-            break
+        self.asked = number
+        if self._pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, number)
 
 
 def _say(text: str) -> None:

@@ -45,8 +45,8 @@ def train(argv: Sequence[str]) -> int:
         another by JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or by Slurm, Open
         MPI or the metadata of a TPU pod.
 
-        Exit codes: 0 finished, 1 a mistake, 2 wrong usage, 75 saved after a signal, 130 saved after
-        Ctrl-C, 70 no progress, 71 an error, 76 another process was lost.
+        Exit codes: 0 finished, 2 a mistake of the user, 75 saved after a signal, 130 saved after
+        Ctrl-C; 1 an error or no progress, 134 another process was lost.
 
         Examples:
           jaxmusic train pop_cpu --data.dataset pop --run runs/pop

@@ -128,8 +128,8 @@ class Hosts:
     """Timeouts between the processes of a run."""
 
     start: float = 300.0
-    """Seconds in which all must start; longer than a machine takes to restart."""
-    lost: float = 15.0
+    """Seconds in which all of them must come; longer than a machine takes to come back."""
+    lost: float = 30.0
     """Seconds without a heartbeat after which a process counts as lost."""
 
 

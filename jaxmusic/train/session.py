@@ -160,7 +160,7 @@ class Session:
     @contextlib.contextmanager
     def aside(self, doing: str) -> Iterator[None]:
         """For what is not a step: it has its own time, and is shown."""
-        with self.watchdog.aside(doing), self.monitor.aside(doing):
+        with self.watchdog.aside(), self.monitor.aside(doing):
             yield
 
     def rows(self) -> tuple[int, int]:

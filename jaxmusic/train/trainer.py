@@ -69,7 +69,6 @@ def train(
 
     Raises:
       UserError: something is wrong that the user can put right.
-      Lost: another process is.
     """
     path = runs.folder(run)
     _check(experiment)

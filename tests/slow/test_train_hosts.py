@@ -5,6 +5,7 @@ With -s the seconds that the survivor took to end are shown.
 
 import contextlib
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -20,13 +21,15 @@ from jaxmusic.runs import folder as runs
 from jaxmusic.runs import weights
 
 STEPS = 20
-SETTINGS = (f"steps={STEPS}", "checkpoint_every=2", "eval_every=10")
+SETTINGS = ("--steps", str(STEPS), "--checkpoint-every", "2", "--eval-every", "10")
+PROMISE = 60
+"""Seconds within which the others end when one process is lost."""
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     run = tmp_path_factory.mktemp("whole") / "run"
-    with hosts_fakes.pair(run, SETTINGS) as processes:
+    with hosts_fakes.processes(run, SETTINGS) as processes:
         assert [process.wait() for process in processes] == [0, 0], processes[0].said
     return run
 
@@ -79,13 +82,22 @@ def same(a, b):
         np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
 
 
+def ended(process, since, what, *others):
+    """Waits until the child of a supervisor has ended, and shows how long that took."""
+    until(lambda: "training ended with" in process.said, process, *others)
+    seconds = time.time() - since
+    print(f"\n{what}: ended after {seconds:.1f} s")
+    return seconds
+
+
 @pytest.mark.parametrize("axis", ["replica", "fsdp"])
 def test_samples_of_two_processes(tmp_path, axis):
     """The first composes where it has all parameters; where they are split, nobody does."""
-    settings = ("steps=3", "eval_every=0", "data.context=256", "samples.every=2")
-    settings += ("samples.pieces=1", "samples.seconds=4.0", "mesh.fsdp=1", f"mesh.{axis}=2")
+    settings = ["--steps", "3", "--eval-every", "0", "--data.context", "256"]
+    settings += ["--samples.every", "2", "--samples.pieces", "1", "--samples.seconds", "4"]
+    settings += ["--mesh.fsdp", "1", f"--mesh.{axis}", "2"]
     run = tmp_path / "run"
-    with hosts_fakes.pair(run, settings) as processes:
+    with hosts_fakes.processes(run, settings) as processes:
         assert [process.wait() for process in processes] == [0, 0], processes[0].said
         said = [process.said for process in processes]
     made = sorted(str(p.relative_to(run / "samples")) for p in (run / "samples").rglob("*.mid"))
@@ -100,18 +112,39 @@ def test_one_of_two_is_lost(whole, tmp_path, fault, victim):
     run, faults = tmp_path / "run", ["", ""]
     faults[victim] = f"7 {fault}"
     settings = (*SETTINGS, "--restarts", "2")
-    with hosts_fakes.pair(run, settings, faults=faults) as processes:
-        survivor = processes[1 - victim]
-        until(lambda: (tmp_path / f"fault-{victim}").exists(), *processes)
+    with hosts_fakes.processes(run, settings, faults=faults) as processes:
+        mark, survivor = tmp_path / f"fault-{victim}", processes[1 - victim]
+        until(mark.exists, *processes)
         since = time.time()
-        until(lambda: "training ended with code 76" in survivor.said, *processes)
-        print(f"\n{fault} of process {victim}: the other ended after {time.time() - since:.1f} s")
+        assert ended(survivor, since, f"{fault} of {victim}", *processes) < PROMISE
         assert [process.wait() for process in processes] == [0, 0], survivor.said
-    said = survivor.said
-    assert f"jaxmusic: process {victim} on " in said
-    assert said.count("starting again") == 1 and "1 of 2" in said
-    assert "ended with SIGKILL" in processes[victim].said
+    assert survivor.said.count("starting again") == 1
+    assert "training ended with SIGKILL" in processes[victim].said
     same(run, whole)
+
+
+def test_a_process_that_hangs_ends_itself(whole, tmp_path):
+    """Its heartbeats go on: only its own watchdog can see it."""
+    run = tmp_path / "run"
+    settings = (*SETTINGS, "--watchdog", "10", "--restarts", "2")
+    with hosts_fakes.processes(run, settings, faults=("", "7 hang")) as processes:
+        until((tmp_path / "fault-1").exists, *processes)
+        ended(processes[1], time.time(), "hang of 1", *processes)
+        assert [process.wait() for process in processes] == [0, 0], processes[1].said
+    assert "Timeout (0:00:10)!" in processes[1].said and "in before" in processes[1].said
+    same(run, whole)
+
+
+def test_a_process_that_never_comes_aborts_the_other(tmp_path):
+    variables = hosts_fakes.environment(
+        JAX_COORDINATOR_ADDRESS=f"localhost:{hosts_fakes.free_port()}",
+        JAX_NUM_PROCESSES="2",
+        JAX_PROCESS_ID="1",
+    )
+    command = [*hosts_fakes.TRAIN, "--run", str(tmp_path / "run"), "--hosts.start", "4"]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=240)
+    assert done.returncode == -signal.SIGABRT
+    assert "process 1 of 2: waiting for the others at localhost" in done.stderr
 
 
 def test_a_link_is_cut(whole, tmp_path, namespaces):
@@ -120,17 +153,13 @@ def test_a_link_is_cut(whole, tmp_path, namespaces):
     with contextlib.ExitStack() as stack:
         stack.enter_context(pytest.MonkeyPatch.context()).setenv("PACE", "0.5")
         processes = stack.enter_context(
-            hosts_fakes.pair(run, settings, where=namespaces, names="jma")
+            hosts_fakes.processes(run, settings, where=namespaces, name="jma")
         )
         until(lambda: max(runs.steps(run), default=0) >= 6, *processes)
         _ip("-n jmb link set jmb0 down")
         since = time.time()
         for index, process in enumerate(processes):
-            until(lambda p=process: "training ended with code 76" in p.said, *processes)
-            print(f"\nlink cut: process {index} ended after {time.time() - since:.1f} s")
+            assert ended(process, since, f"link cut, process {index}", *processes) < PROMISE
         _ip("-n jmb link set jmb0 up")
         assert [process.wait() for process in processes] == [0, 0], processes[0].said
-    for process, other in zip(processes, ("process 1 on jmb", "process 0 on jma"), strict=True):
-        assert f"jaxmusic: {other} has given no sign of life" in process.said
-        assert process.said.count("starting again") == 1
     same(run, whole)

@@ -1,6 +1,5 @@
 """A run that is killed again and again ends in the bits of one that was never killed."""
 
-import os
 import pathlib
 import subprocess
 import sys
@@ -8,30 +7,27 @@ import time
 
 import jax
 import numpy as np
-import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import hosts_fakes
 
 from jaxmusic.runs import folder as runs
 from jaxmusic.runs import weights
 from jaxmusic.train.monitor import read_log
 
-SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "train_fakes.py"
 STEPS = 60
 KILLS = 20
 
 
-@pytest.fixture(scope="module")
-def environment():
-    return os.environ | {"PYTHONPATH": str(SCRIPT.parents[1])}
+def start(run):
+    settings = ["--steps", str(STEPS), "--checkpoint-every", "1", "--eval-every", "5"]
+    command = [*hosts_fakes.TRAIN, "--run", str(run), *settings]
+    variables = hosts_fakes.environment()
+    return subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True)
 
 
-def start(run, environment):
-    settings = [f"steps={STEPS}", "checkpoint_every=1", "eval_every=5"]
-    command = [sys.executable, str(SCRIPT), str(run), *settings]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-
-
-def finish(run, environment):
-    process = start(run, environment)
+def finish(run):
+    process = start(run)
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
 
@@ -42,14 +38,14 @@ def saving(run):
     return folder.is_dir() and any("tmp" in p.name for p in folder.iterdir())
 
 
-def test_kills_change_no_bit(tmp_path, environment):
+def test_kills_change_no_bit(tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    finish(whole, environment)
+    finish(whole)
     rng = np.random.default_rng(0)
     reached, amid_save = [], 0
     for kill in range(KILLS):
         before = max(runs.steps(broken), default=0)
-        process = start(broken, environment)
+        process = start(broken)
         while max(runs.steps(broken), default=0) <= before and process.poll() is None:
             time.sleep(0.001)
         # Half of the kills come at any time, half as soon as a save is seen going on.
@@ -62,7 +58,7 @@ def test_kills_change_no_bit(tmp_path, environment):
         reached.append(max(runs.steps(broken)))
     assert reached[-1] < STEPS and reached == sorted(set(reached))
     assert amid_save >= 4
-    finish(broken, environment)
+    finish(broken)
     assert not saving(broken)
     a, b = (weights.load(run, STEPS) for run in (whole, broken))
     for x, y in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True):
