@@ -149,9 +149,9 @@ def status(
       json: print a line of JSON for each run.
       watch: refresh every two seconds, until Ctrl-C.
     """
-    from jaxmusic.runs import status_text
+    from jaxmusic.runs import status as statuses
 
-    return status_text.show(run_folders, json, watch)
+    return statuses.show(run_folders, json, watch)
 
 
 def export(

@@ -40,13 +40,7 @@ class Clock:
         began: float | None = None,
         clock: Callable[[], float] = time.time,
     ):
-        """Starts to count.
-
-        Args:
-          past: seconds of each part before this process.
-          began: when this process started to work on the run, in seconds since 1970; None for now.
-          clock: gives that time.
-        """
+        """Starts to count at `began`, or now; `past` has the seconds of earlier processes."""
         self._clock = clock
         self._seconds = dict.fromkeys(PARTS, 0.0) | dict(past)
         self._part = "starting"
@@ -80,9 +74,8 @@ def share(parts: Mapping[str, float]) -> float:
 
 
 def parts(line: Mapping[str, Any]) -> dict[str, float]:
-    """The clock in a line of a log; empty if there is none, as in the logs of jaxmusic 0.1."""
-    names = {name: line.get(FIELD + name) for name in PARTS}
-    return {name: float(value) for name, value in names.items() if value is not None}
+    """The clock in a line of a log."""
+    return {name: float(line[FIELD + name]) for name in PARTS if FIELD + name in line}
 
 
 def past(lines: Sequence[Mapping[str, Any]], step: int, began: float) -> dict[str, float]:
@@ -97,14 +90,12 @@ def past(lines: Sequence[Mapping[str, Any]], step: int, began: float) -> dict[st
       began: when this process started, in seconds since 1970.
 
     Returns:
-      Seconds of each part; empty for a run that begins now or has an old log.
+      Seconds of each part; empty for a run that begins now.
     """
-    counted = [line for line in lines if parts(line)]
-    if not counted:
+    if not lines:
         return {}
-    kept = [line for line in counted if line["step"] <= step]
-    out = dict.fromkeys(PARTS, 0.0) | (parts(kept[-1]) if kept else {})
-    before = parts(counted[-1])
-    out["lost"] += max(sum(before.values()) - sum(out.values()), 0.0)
-    out["down"] += max(began - float(counted[-1]["time"]), 0.0)
+    kept = [parts(line) for line in lines if line["step"] <= step]
+    out = dict.fromkeys(PARTS, 0.0) | (kept[-1] if kept else {})
+    out["lost"] += max(sum(parts(lines[-1]).values()) - sum(out.values()), 0.0)
+    out["down"] += max(began - float(lines[-1]["time"]), 0.0)
     return out

@@ -1,172 +1,111 @@
-"""Reads the status of a run from its folder alone, during training or afterwards; without JAX."""
+"""Reads how runs stand from their folders alone, and shows it as one table; without JAX."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import os
-import statistics
+import sys
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
 
 from jaxmusic.core import locks, paths
+from jaxmusic.core.errors import UserError
 from jaxmusic.runs import folder as runs
 from jaxmusic.runs import goodput
-from jaxmusic.runs.log import LOG, read_log
+from jaxmusic.runs.log import read_log
 
 Lines = list[dict[str, Any]]
+Figures = dict[str, Any]
 
-QUIET = 60.0
-"""Seconds without a line of the log after which a run may be stuck, if lines came faster before."""
-COMPILING = 1200.0
-"""The same for a process that has not written one line of training yet."""
+QUIET, COMPILING = 60.0, 1200.0
+"""Seconds without a line of the log after which a run may be stuck, if lines came faster before;
+the same for a process that has written no line of training yet."""
 LEASE = 120.0
 """Seconds without a sign of life after which a run in a bucket has no process any more."""
 PACE = 50
-"""Lines of the log from which the time left is reckoned."""
+"""Lines of the log from which the time left is estimated."""
+EVERY = 2.0
+"""Seconds between two refreshes of ``--watch``."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Checkpoints:
-    """The checkpoints of a run.
-
-    Attributes:
-      steps: of which there is one, ascending.
-      best: the one with the lowest validation loss, None if none was validated.
-      bytes: size of the latest.
-      written: when the latest was finished, in seconds since 1970.
-      blocked: median of the seconds that the loop waited for one; None if the log does not say.
-    """
-
-    steps: tuple[int, ...] = ()
-    best: int | None = None
-    bytes: int = 0
-    written: float = 0.0
-    blocked: float | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Status:
-    """How a run stands. What the log does not say, as those of jaxmusic 0.1 do not, is None.
-
-    Attributes:
-      run: the folder.
-      state: starting, training, finishing, stuck, finished, stopped, failed or killed.
-      reason: what a failed run said.
-      step: steps made, as far as the log says.
-      steps: steps in all.
-      starts: processes that took the run up, one after another.
-      written: when the last line was written, in seconds since 1970.
-      left: seconds until the end, at the pace of the last lines.
-      ends: when that will be, in seconds since 1970, while the run trains.
-      train: the last line about training: loss, tokens_per_s, mfu, data_wait, step_p50 and so on.
-      start: the last line about a start: device, devices, peak_flops, host.
-      losses: (step, training loss) of each line.
-      val_losses: (step, validation loss) of each line.
-      skipped: updates left out.
-      parts: seconds of each part of the wall time, see `jaxmusic.runs.goodput`.
-      goodput: share of it spent on steps that were kept.
-      checkpoints: its checkpoints.
-    """
-
-    run: str
-    state: str
-    reason: str
-    step: int
-    steps: int
-    starts: int | None
-    written: float | None
-    left: float | None
-    ends: float | None
-    train: dict[str, Any]
-    start: dict[str, Any]
-    losses: tuple[tuple[int, float], ...]
-    val_losses: tuple[tuple[int, float], ...]
-    skipped: int
-    parts: dict[str, float]
-    goodput: float | None
-    checkpoints: Checkpoints
-
-    def to_json(self) -> str:
-        """The status as one line of JSON."""
-        return json.dumps(dataclasses.asdict(self))
-
-
-def status(run: str | epath.Path, now: float | None = None) -> Status:
+def status(run: str | epath.Path, now: float | None = None) -> Figures:
     """Reads how a run stands.
 
     Args:
       run: its folder.
       now: seconds since 1970; None for the present.
 
+    Returns:
+      Figures by name, in the order of the table, as docs/watching.md explains them; what is not
+      known is left out.
+
     Raises:
       UserError: the folder is not that of a run.
     """
     path = runs.folder(run)
-    steps = runs.read(path).experiment.steps
     now = time.time() if now is None else now
+    steps, saved = runs.read(path).experiment.steps, runs.steps(path)
     lines = read_log(path, events=True)
+    starts = [index for index, line in enumerate(lines) if "start" in line]
+    since = lines[starts[-1] :] if starts else []
+    start = since[0] if since else {}
     train = [line for line in lines if "loss" in line]
-    since = _since_start(lines)
-    saved = _checkpoints(path, lines)
-    written = _written(path, lines)
-    step = max([line["step"] for line in lines] + list(saved.steps[-1:]), default=0)
-    alive = _alive(path, now)
-    state, reason = _state(since, alive, step >= steps, now - (written or now))
-    if state == "finished" and saved.steps[-1:] != (steps,):
+    step = max([line["step"] for line in lines] + saved, default=0)
+    written = lines[-1]["time"] if lines else None
+    state, reason = _state(since, _alive(path, now), step >= steps, now - (written or now))
+    if state == "finished" and saved[-1:] != [steps]:
         state = "killed"
-    left = _left(since, steps - step)
-    starts = [line for line in lines if "start" in line]
+    # Whatever a step reports, by its name in the log.
+    last = train[-1] if train else {}
+    hidden = ("step", "seconds", "time", "goodput")
+    figures = {n: x for n, x in last.items() if n not in hidden and not n.startswith("time/")}
+    validated = [(x["val_loss"], x["step"]) for x in lines if x.get("val_loss") is not None]
+    lowest, lowest_at = min(validated, default=(None, None))
     parts = goodput.parts(lines[-1]) if lines else {}
-    return Status(
-        run=str(path),
-        state=state,
-        reason=reason,
-        step=step,
-        steps=steps,
-        starts=len(starts) or None,
-        written=written,
-        left=left,
-        ends=now + left if left is not None and state == "training" else None,
-        train=train[-1] if train else {},
-        start=starts[-1] if starts else {},
-        losses=_curve(lines, "loss"),
-        val_losses=_curve(lines, "val_loss"),
-        skipped=int(sum(line.get("skipped", 0) for line in train)),
-        parts=parts,
-        goodput=goodput.share(parts) if parts else None,
-        checkpoints=saved,
-    )
+    found = {
+        "run": str(path),
+        "state": state,
+        "reason": reason,
+        "step": step,
+        "steps": steps,
+        "seconds_left": _left(since, steps - step) if step < steps else None,
+        "written": written,
+        **figures,
+        "skipped": sum(line.get("skipped", 0) for line in train) if train else None,
+        "val_loss": validated[-1][0] if validated else None,
+        "lowest_val_loss": lowest,
+        "lowest_val_step": lowest_at,
+        "goodput": round(goodput.share(parts), 4) if parts else None,
+        **{goodput.FIELD + name: seconds for name, seconds in parts.items() if seconds >= 0.05},
+        "checkpoints": saved or None,
+        "best_checkpoint": _best(path, saved),
+        "saved": _saved(path, saved[-1]) if saved else None,
+        "starts": start.get("start"),
+        **{name: start.get(name) for name in ("host", "devices", "device")},
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def _state(since: Lines, alive: bool, done: bool, quiet: float) -> tuple[str, str]:
+def _state(since: Lines, alive: bool, done: bool, quiet: float) -> tuple[str, str | None]:
     """State and reason, from the lines since the last start and the seconds since the last one."""
     end = next((line["end"] for line in reversed(since) if "end" in line), "")
+    trained = list(itertools.dropwhile(lambda line: "loss" not in line, since))
     if alive:
         if done:
-            return "finishing", ""
-        if quiet > _patience(since):
-            return "stuck", ""
-        trained = any("loss" in line for line in since)
-        return ("training" if trained and not end else "starting"), ""
+            return "finishing", None
+        gaps = [b["time"] - a["time"] for a, b in itertools.pairwise(trained[-PACE:])]
+        if quiet > (max(QUIET, 5 * max(gaps)) if gaps else COMPILING):
+            return "stuck", None
+        return ("training" if trained and not end else "starting"), None
     if done:
-        return "finished", ""
+        return "finished", None
     if end:
-        return ("stopped", "") if end == "stopped" else ("failed", end)
-    return ("killed" if any("start" in line for line in since) else "stopped"), ""
-
-
-def _patience(since: Lines) -> float:
-    """Seconds after the last line at which a living run seems stuck."""
-    lines = list(itertools.dropwhile(lambda line: "loss" not in line, since))
-    if len(lines) < 2:
-        return COMPILING
-    clock = "time" if "time" in lines[0] else "seconds"
-    times = [float(line[clock]) for line in lines[-PACE:]]
-    return max(QUIET, 5 * max(b - a for a, b in itertools.pairwise(times)))
+        return ("stopped", None) if end == "stopped" else ("failed", end)
+    return ("killed" if since else "stopped"), None
 
 
 def _alive(path: epath.Path, now: float) -> bool:
@@ -178,55 +117,24 @@ def _alive(path: epath.Path, now: float) -> bool:
     return lock.exists() and now - _modified(lock) < LEASE
 
 
-def _since_start(lines: Lines) -> Lines:
-    """The lines since the last start; all in an old log."""
-    starts = [index for index, line in enumerate(lines) if "start" in line]
-    return lines[starts[-1] :] if starts else lines
-
-
-def _written(path: epath.Path, lines: Lines) -> float | None:
-    """When the last line was written; of an old log, when the file was."""
-    if lines and "time" in lines[-1]:
-        return float(lines[-1]["time"])
-    log = path / LOG
-    return _modified(log) if log.exists() else None
-
-
 def _left(since: Lines, steps: int) -> float | None:
-    """Returns the time of a number of steps at the pace of the last lines; None if too few."""
+    """Returns the seconds of a number of steps at the pace of the last lines; None if too few."""
     lines = [line for line in since if "loss" in line][-PACE:]
     made = lines[-1]["step"] - lines[0]["step"] if lines else 0
-    if not made:
-        return None
-    clock = "time" if "time" in lines[0] else "seconds"
-    return max(steps, 0) * float(lines[-1][clock] - lines[0][clock]) / made
+    return steps * (lines[-1]["time"] - lines[0]["time"]) / made if made else None
 
 
-def _curve(lines: Lines, name: str) -> tuple[tuple[int, float], ...]:
-    return tuple((x["step"], x[name]) for x in lines if x.get(name) is not None)
+def _best(path: epath.Path, saved: Sequence[int]) -> int | None:
+    """The checkpoint with the lowest validation loss, as Orbax keeps it."""
+    files = {step: path / runs.CHECKPOINTS / str(step) / "metrics" / "metrics" for step in saved}
+    losses = {s: json.loads(f.read_text())["val_loss"] for s, f in files.items() if f.exists()}
+    return min(losses, key=lambda step: losses[step]) if losses else None
 
 
-def _checkpoints(path: epath.Path, lines: Lines) -> Checkpoints:
-    folder, steps = path / runs.CHECKPOINTS, runs.steps(path)
-    if not steps:
-        return Checkpoints()
-    losses = {step: _val_loss(folder / str(step)) for step in steps}
-    known = {step: loss for step, loss in losses.items() if loss is not None}
-    blocked = [x["checkpoint_seconds"] for x in lines if "checkpoint_seconds" in x]
-    latest = folder / str(steps[-1])
-    return Checkpoints(
-        steps=tuple(steps),
-        best=min(known, key=lambda step: known[step]) if known else None,
-        bytes=_size(latest),
-        written=_modified(latest / runs.COMMITTED if paths.in_bucket(path) else latest),
-        blocked=statistics.median(blocked) if blocked else None,
-    )
-
-
-def _val_loss(checkpoint: epath.Path) -> float | None:
-    """The validation loss by which the best checkpoint is found, as Orbax keeps it."""
-    file = checkpoint / "metrics" / "metrics"
-    return json.loads(file.read_text())["val_loss"] if file.exists() else None
+def _saved(path: epath.Path, step: int) -> float:
+    """When a checkpoint was finished, in seconds since 1970."""
+    folder = path / runs.CHECKPOINTS / str(step)
+    return _modified(folder / runs.COMMITTED if paths.in_bucket(path) else folder)
 
 
 def _modified(path: epath.Path) -> float:
@@ -235,8 +143,72 @@ def _modified(path: epath.Path) -> float:
     return float(path.stat().mtime) if paths.in_bucket(path) else os.stat(path).st_mtime
 
 
-def _size(path: epath.Path) -> int:
-    """Bytes of a file, or of all files of a folder."""
-    if path.is_dir():
-        return sum(_size(child) for child in path.iterdir())
-    return int(path.stat().length) if paths.in_bucket(path) else os.stat(path).st_size
+def show(folders: Sequence[str], as_json: bool, watch: bool) -> int:
+    """Prints the status of runs, with `watch` again and again until Ctrl-C.
+
+    Args:
+      folders: folders of runs.
+      as_json: print a line of JSON for each run instead of the table.
+      watch: refresh every `EVERY` seconds; a terminal is cleared before.
+
+    Returns:
+      0; 2 if one of the folders is not that of a run, which is reported on stderr.
+    """
+    if not folders:
+        raise UserError("Name the folder of a run, or several.")
+    while True:
+        found, wrong = [], []
+        for folder in folders:
+            try:
+                found.append(status(folder))
+            except UserError as error:
+                wrong.append(f"jaxmusic: {error}\n")
+        if watch and sys.stdout.isatty():
+            print("\x1b[H\x1b[2J", end="")
+        if found:
+            print("\n".join(map(json.dumps, found)) if as_json else table(found), flush=True)
+        sys.stderr.writelines(wrong)
+        if not watch:
+            return 2 if wrong else 0
+        try:
+            time.sleep(EVERY)
+        except KeyboardInterrupt:
+            return 0
+
+
+def table(found: Sequence[Figures]) -> str:
+    """Returns the table: a row for each figure, a column for each run."""
+    columns = [{name: _cell(name, one) for name in one if name != "steps"} for one in found]
+    names = dict.fromkeys(itertools.chain.from_iterable(columns))
+    rows = [[name, *(cells.get(name, "") for cells in columns)] for name in names]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows
+    )
+
+
+def _cell(name: str, of: Mapping[str, Any]) -> str:
+    """A figure as the table shows it."""
+    value = of[name]
+    if name == "step":
+        return f"{value:,} of {of['steps']:,} ({value / max(of['steps'], 1):.1%})"
+    if name in ("written", "saved"):
+        return f"{duration(max(round(time.time() - value), 0))} ago"
+    if name.startswith(("time/", "step_p", "seconds")):
+        return duration(value)
+    if isinstance(value, list):
+        return ", ".join(map(str, value if len(value) < 5 else [value[0], "...", *value[-3:]]))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """Returns seconds as 20 ms, 42 s, 3:07 min, 2:15 h or 3.4 days."""
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)}:{int(seconds % 60):02} min"
+    if seconds < 72 * 3600:
+        return f"{int(seconds // 3600)}:{int(seconds % 3600 // 60):02} h"
+    return f"{seconds / 86400:.1f} days"
