@@ -57,9 +57,8 @@ def run(
         count = opened.rows_per_epoch() // BATCH
         two = _speeds("two reading processes", dataclasses.replace(changes, workers=2), count)
         fills = [_fill(dataclasses.replace(changes, context=context)) for context in CONTEXTS]
-        single = dataclasses.replace(changes, threads=1)
-        tasks = _tasks(single, count, repeats)
-        one = _speeds("one thread", single, count)
+        tasks = _tasks(changes, count, repeats)
+        one = _speeds("one thread", changes, count)
         rows = [*one, *two, *fills, *tasks]
     speed, filled = "tokens per second, two reading processes", "share of positions filled"
     return Result(
@@ -76,7 +75,7 @@ def run(
             f"{changes.tempo_scale:.0%} and loudness within {changes.velocity_scale:.0%}, each "
             f"track left out with {changes.drop_tracks:.0%} and each control with "
             f"{changes.drop_controls:.0%}.",
-            "Tokens per second of processor time count all threads and processes: on a busy "
+            "Tokens per second of processor time count all threads: on a busy "
             "machine they say more than those per second.",
         ],
     )
@@ -105,7 +104,7 @@ def _fill(data: Data) -> tuple[str, str, float]:
     """Measures the share of positions in an epoch's rows that hold tokens, after all changes."""
     loader = _opened(data)
     shown = tqdm.tqdm(range(loader.rows_per_epoch()), f"rows of {data.context}", leave=False)
-    fill = float(np.mean([np.count_nonzero(loader.row(g)[-1]) for g in shown]) / data.context)
+    fill = float(np.mean([np.count_nonzero(loader.row(g).segment) for g in shown]) / data.context)
     return "share of positions filled", f"rows of {data.context:,}", fill
 
 

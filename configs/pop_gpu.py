@@ -12,7 +12,7 @@ from jaxmusic import config
 
 def experiment() -> config.Experiment:
     return config.Experiment(
-        data=config.Data(dataset="pop", context=4096, batch=32, threads=8),
+        data=config.Data(dataset="pop", context=4096, batch=32),
         model=config.Transformer(
             layers=14,
             width=768,

@@ -15,7 +15,7 @@ from jaxmusic.models import presets
 
 def experiment() -> config.Experiment:
     return config.Experiment(
-        data=config.Data(dataset="lakh_full", context=4096, batch=128, threads=8),
+        data=config.Data(dataset="lakh_full", context=4096, batch=128),
         model=dataclasses.replace(presets.model("350m"), remat="attention"),
         optimizer=config.Optimizer(
             learning_rate=4e-4, warmup=1000, schedule="wsd", b2=0.95, spike=6.0

@@ -10,6 +10,16 @@ from jaxmusic.music.notes import Labels, make_notes
 BAR = 1920
 
 
+def columns(batch):
+    """All arrays of a row or batch."""
+    return (*batch.events, batch.target, batch.segment, batch.weight)
+
+
+def same(a, b):
+    """Whether two rows or batches are the same, types included."""
+    return all(x.dtype == y.dtype and np.array_equal(x, y) for x, y in zip(columns(a), columns(b)))
+
+
 def tune(seed, bars=16, drums=True, styles=(), song="", low=55):
     """A melody with chords and drums on a grid of sixteenths, another for each seed."""
     rng = np.random.default_rng(seed)

@@ -2,11 +2,19 @@
 
 import dataclasses
 import itertools
+import multiprocessing
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
 from fractions import Fraction
 
 import data_music
 import numpy as np
 import pytest
+from data_music import columns, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,14 +47,6 @@ def folder(tmp_path_factory):
 def load(folder, dataset, split="train", seed=3, **changes):
     data = Data(dataset=dataset, data_dir=folder, context=CONTEXT, batch=BATCH)
     return Loader(dataclasses.replace(data, **changes), MetricalCodec(), split, seed)
-
-
-def columns(batch):
-    return (*batch.events, batch.target, batch.segment, batch.weight)
-
-
-def same(a, b):
-    return all(np.array_equal(x, y) for x, y in zip(columns(a), columns(b)))
 
 
 @pytest.mark.quick
@@ -115,7 +115,7 @@ def test_rows_of_a_mixture_are_rows_of_its_datasets(folder):
         member, number = mixed._mixture.row(g)
         assert number == seen[member]
         seen[member] += 1
-        assert np.array_equal(mixed.row(g), alone[member].row(number))
+        assert same(mixed.row(g), alone[member].row(number))
     assert seen == [40, 20]
 
 
@@ -143,16 +143,40 @@ def test_reading_processes_give_the_same_batches(folder):
 
 
 def test_a_reading_process_that_dies_is_said(folder):
-    loader = load(folder, "a", workers=1)
-    batches = loader.iterate()
+    batches = load(folder, "a", workers=1).iterate()
     next(batches)
-    moved = catalog.open_dataset("a", folder).path
-    hidden = moved.rename(moved.parent / "hidden")
-    try:
-        with pytest.raises(RuntimeError, match="a reading process ended with 1"):
-            next(loader.iterate())
-    finally:
-        hidden.rename(moved)
+    (worker,) = multiprocessing.active_children()
+    worker.kill()
+    with pytest.raises(RuntimeError, match="terminated unexpectedly with exit code -9"):
+        for _ in batches:
+            pass
+
+
+KILLED = """
+import dataclasses, multiprocessing, os, signal, sys
+import test_data_mixture
+if __name__ == "__main__":
+    batches = test_data_mixture.load(sys.argv[1], "a", workers=2).iterate()
+    next(batches)
+    print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_reading_processes_end_with_the_process_that_reads(folder, tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    variables = os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parent)}
+    before = set(os.listdir("/dev/shm"))
+    command = [sys.executable, str(script), folder]
+    done = subprocess.run(command, env=variables, stdout=subprocess.PIPE, text=True)
+    workers = [pathlib.Path("/proc", pid) for pid in done.stdout.split()]
+    assert done.returncode == -signal.SIGKILL and len(workers) == 2
+    deadline = time.monotonic() + 30
+    while any(worker.exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(worker.exists() for worker in workers)
+    assert {name for name in set(os.listdir("/dev/shm")) - before if "psm" in name} == set()
 
 
 def test_the_name_of_a_mixture_opens_it_again(folder):
@@ -204,7 +228,7 @@ def test_a_selection_uses_matching_pieces_only(folder):
     plain = {"transpose": 0, "drop_controls": 0.0}
     one = load(folder, "a", where="has=drums bars=9..", **plain)
     rows = one.rows_per_epoch()
-    onsets = sum(int(one.codec.onset_tokens[one.row(g)[0]].sum()) for g in range(rows))
+    onsets = sum(int(one.codec.onset_tokens[one.row(g).events.token].sum()) for g in range(rows))
     assert onsets == one.notes
 
 

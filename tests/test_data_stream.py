@@ -5,6 +5,7 @@ import dataclasses
 import data_music
 import numpy as np
 import pytest
+from data_music import same
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -73,8 +74,8 @@ def parts(loader, rows):
     """Decoded parts of rows, each with the tune that it is from."""
     for g in rows:
         row = loader.row(g)
-        for number in range(1, row[-1].max() + 1):
-            part, dropped = loader.codec.decode(row[0][row[-1] == number])
+        for number in range(1, row.segment.max() + 1):
+            part, dropped = loader.codec.decode(row.events.token[row.segment == number])
             assert dropped == 0
             yield part, int(part.styles[0].split()[1])
 
@@ -161,7 +162,7 @@ def test_dropped_tracks_are_gone_and_rows_are_full(folder):
     rows = 3 * loader.rows_per_epoch()
     programs, fill = [], []
     for g in range(rows):
-        fill.append(np.mean(loader.row(g)[-1] > 0))
+        fill.append(np.mean(loader.row(g).segment > 0))
     for part, i in parts(loader, range(rows)):
         kept = part.programs[part.programs >= 0].tolist()
         whole = PIECES[i].programs[PIECES[i].programs >= 0].tolist()
@@ -192,12 +193,13 @@ def test_rows_never_overflow_and_always_decode(
     truncated = loader.streams[0].plan(0).truncated
     for g in (0, 1, 10**7 + seed, loader.rows_per_epoch() - 1, loader.rows_per_epoch()):
         row = loader.row(g)
-        assert row.shape == (8, context) and np.array_equal(row, again.row(g))
-        used = np.count_nonzero(row[-1])
-        assert used and np.all(row[-1][used:] == 0) and np.all(np.diff(row[-1][:used]) >= 0)
-        assert set(row[-1][:used].tolist()) == set(range(1, row[-1].max() + 1))
-        for number in range(1, row[-1].max() + 1):
-            part, dropped = loader.codec.decode(row[0][row[-1] == number])
+        segment = row.segment
+        assert segment.shape == (context,) and same(row, again.row(g))
+        used = np.count_nonzero(segment)
+        assert used and np.all(segment[used:] == 0) and np.all(np.diff(segment[:used]) >= 0)
+        assert set(segment[:used].tolist()) == set(range(1, segment.max() + 1))
+        for number in range(1, segment.max() + 1):
+            part, dropped = loader.codec.decode(row.events.token[segment == number])
             assert part.bars >= 1 and (dropped == 0 or truncated)
 
 
@@ -228,14 +230,14 @@ def test_parts_that_became_longer_than_their_place_are_cut(folder):
     codec = Longer(styles=CODEC.styles[:3])
     codec.fingerprint = "longer"
     loader = Loader(data, codec)
-    lengths = [np.count_nonzero(loader.row(g)[-1]) for g in range(loader.rows_per_epoch())]
+    lengths = [np.count_nonzero(loader.row(g).segment) for g in range(loader.rows_per_epoch())]
     assert max(lengths) <= 512 and np.mean(lengths) > 420
     Longer.fast = 120.0
     loader = Loader(dataclasses.replace(data, tempo_scale=0.5), codec)
     for g in range(loader.rows_per_epoch()):
-        row = loader.row(g)
-        used = np.count_nonzero(row[-1])
-        assert 0 < used <= 512 and set(row[-1][:used]) == set(range(1, row[-1].max() + 1))
+        segment = loader.row(g).segment
+        used = np.count_nonzero(segment)
+        assert 0 < used <= 512 and set(segment[:used]) == set(range(1, segment.max() + 1))
 
 
 def test_rows_of_plans_that_are_longer_or_shorter_than_the_first(folder):
@@ -246,13 +248,13 @@ def test_rows_of_plans_that_are_longer_or_shorter_than_the_first(folder):
     for epoch in (int(np.argmin(lengths)), int(np.argmax(lengths))):
         for r in (0, stream.per_epoch - 1):
             plan = stream.plan(epoch)
-            expected = stream._write(stream._parts(plan, r % len(plan), epoch))
-            assert np.array_equal(loader.row(epoch * stream.per_epoch + r), expected)
+            expected = stream._pack(stream._parts(plan, r % len(plan), epoch))
+            assert same(loader.row(epoch * stream.per_epoch + r), expected)
     # A batch that begins in one epoch and ends in the next is made of the rows of both.
     odd = load(folder, context=130, batch=stream.per_epoch - 1)
     batch = odd.batch(1)
     for j in range(odd.data.batch):
-        assert np.array_equal(batch.events.token[j], loader.row(odd.data.batch + j)[0])
+        assert np.array_equal(batch.events.token[j], loader.row(odd.data.batch + j).events.token)
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,8 @@ def test_everything_imported_is_required(metadata):
     required = metadata["options"]["install_requires"].strip().splitlines()
     known = {re.split(r"[ \[;]", line)[0].lower().replace("-", "_") for line in required}
     known |= {"jaxmusic", *sys.stdlib_module_names}
-    known |= {"orbax" for name in known if name == "orbax_checkpoint"}
+    modules = {"orbax_checkpoint": "orbax", "absl_py": "absl"}
+    known |= {module for name, module in modules.items() if name in known}
     floors = load(ROOT / ".ci" / "floors.py")
     for path in MODULES:
         for _, name, _ in floors.imports(ast.parse(path.read_text()), set()):

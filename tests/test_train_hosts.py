@@ -54,7 +54,7 @@ def test_two_processes_train_the_same_as_one(whole, tmp_path):
 
 def test_what_differs_is_named_on_all_processes_and_starts_nothing_again(tmp_path):
     """The supervisors take it for a mistake, not for a crash."""
-    own = ((), ("--optimizer.learning-rate", "0.5", "--data.threads", "7"))
+    own = ((), ("--optimizer.learning-rate", "0.5", "--data.workers", "1"))
     run = tmp_path / "run"
     with hosts_fakes.processes(run, ("--restarts", "3"), own) as processes:
         assert [process.wait() for process in processes] == [exits.MISTAKE] * 2
@@ -64,7 +64,7 @@ def test_what_differs_is_named_on_all_processes_and_starts_nothing_again(tmp_pat
                 r"0\.5 on process 1 on \S+\.",
                 process.said,
             ), process.said
-            assert "threads" not in process.said and "Traceback" not in process.said
+            assert "workers" not in process.said and "Traceback" not in process.said
             assert "starting again" not in process.said
     assert not (run / "experiment.json").exists()
 

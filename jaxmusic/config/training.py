@@ -69,10 +69,9 @@ class Data:
     """Probability of leaving out each track of a piece or its drums; never all of them."""
     tasks: Tasks = dataclasses.field(default_factory=Tasks)
     """Tasks that the model learns besides composing and continuing."""
-    threads: int = local(2)
-    """Reading threads of each host."""
     workers: int = local(0)
-    """Reading processes of each host instead, for more tokens per second than one core makes."""
+    """Reading processes of each host, for more tokens per second than one thread makes; 0 reads in
+    a thread."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 MAX_POSITIONS = 145
 """Sizes of the ranges below: positions in a bar 0-143 and 144 for the header,"""
@@ -36,7 +39,7 @@ class Events(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Packed rows (all [B, T]).
+    """Packed rows, all [B, T], or one row, all [T].
 
     Attributes:
       events: the inputs; tokens of one piece or part are contiguous.
@@ -51,3 +54,34 @@ class Batch(NamedTuple):
     target: Any
     segment: Any
     weight: Any
+
+
+def pack(parts: Iterable[tuple[Events, np.ndarray]], length: int, pad: int) -> Batch:
+    """Packs parts into a row, one after the other; the rest of it is padding.
+
+    Args:
+      parts: events of each part ([L], L at least 1) and its targets ([L], or [L - 1] if no token
+        follows the last one).
+      length: T of the row, at least the sum of all L.
+      pad: the codec's PAD.
+    """
+    columns = np.zeros((len(Events._fields), length), np.int32)
+    target, segment = np.zeros((2, length), np.int32)
+    weight = np.zeros(length, np.float32)
+    columns[0] = target[:] = pad
+    start = 0
+    for number, (events, targets) in enumerate(parts, start=1):
+        end, last = start + len(events.token), start + len(targets)
+        columns[:, start:end] = events
+        target[start:last] = targets
+        segment[start:end] = number
+        weight[start:last] = 1
+        start = end
+    return Batch(Events(*columns), target, segment, weight)
+
+
+def stack(rows: Sequence[Batch]) -> Batch:
+    """Stacks rows ([T]) to a batch ([B, T])."""
+    events = zip(*(row.events for row in rows))
+    rest = zip(*(row[1:] for row in rows))
+    return Batch(Events(*map(np.stack, events)), *map(np.stack, rest))

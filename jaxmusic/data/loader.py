@@ -6,6 +6,11 @@ import dataclasses
 import hashlib
 import json
 import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,14 +19,13 @@ import numpy as np
 from jaxmusic.codecs.base import Codec
 from jaxmusic.config import Data
 from jaxmusic.core.errors import UserError
-from jaxmusic.core.events import Batch, Events
+from jaxmusic.core.events import Batch, pack, stack
 from jaxmusic.data import augmentation, mixture, selection, tasks
 from jaxmusic.data.augmentation import generator
 from jaxmusic.data.catalog import Dataset, open_dataset
-from jaxmusic.data.feeding import Order, feed
 from jaxmusic.data.mixture import Member, Mixture
 from jaxmusic.data.pieces import MEMORY
-from jaxmusic.data.stream import SEGMENT, TARGET, NoPieces, Stream, empty_row
+from jaxmusic.data.stream import NoPieces, Stream
 from jaxmusic.music.notes import Notes
 
 _AHEAD = 8
@@ -61,7 +65,7 @@ class Loader:
         Raises:
           UserError: there is no such dataset, split or piece, or `data` makes no sense.
         """
-        if data.context < 2 or data.batch < 1 or min(data.threads, data.workers) < 0:
+        if data.context < 2 or data.batch < 1 or data.workers < 0:
             raise UserError("context must be 2 or more, batch 1 or more, and no setting below 0.")
         augmentation.check(data)
         tasks.check(data.tasks, codec)
@@ -118,26 +122,21 @@ class Loader:
         return sum(stream.per_epoch for stream in self.streams)
 
     def batch(self, step: int) -> Batch:
-        """The global batch of a training step: [batch, context], a function of step and seed."""
-        return _batch(self.columns(step))
+        """Returns the global batch of a training step, a function of step and seed."""
+        first = step * self.data.batch
+        return stack([self.row(first + j) for j in range(self.data.batch)])
 
-    def columns(self, step: int, process_index: int = 0, process_count: int = 1) -> np.ndarray:
-        """A process's share of the batch of a step (int32 [8, rows, context]), see `iterate`."""
-        rows = self.data.batch // process_count
-        first = step * self.data.batch + process_index * rows
-        return np.stack([self.row(first + j) for j in range(rows)], axis=1)
-
-    def row(self, g: int) -> np.ndarray:
-        """Row g of training (int32 [8, context], see `jaxmusic.data.stream`)."""
+    def row(self, g: int) -> Batch:
+        """Returns row g of training, see `jaxmusic.data.stream`."""
         member, number = self._mixture.row(g)
         return self.streams[member].row(number)
 
     def iterate(
         self, start: int = 0, process_index: int = 0, process_count: int = 1
     ) -> Iterator[Batch]:
-        """Training batches from step `start` on, without end.
+        """Yields training batches from step `start` on, without end.
 
-        They are read ahead by Grain's threads, or by `config.Data.workers` processes.
+        Grain reads them ahead, in a thread or in `config.Data.workers` processes.
 
         Args:
           start: step of the first batch; no earlier one is read.
@@ -149,19 +148,27 @@ class Loader:
                 f"A batch of {self.data.batch} rows cannot be shared by {process_count} "
                 "processes: make data.batch a multiple of their number."
             )
-        if self.data.workers:
-            pinned = dataclasses.replace(self.data, dataset=self.dataset)
-            place = (start, 1, process_index, process_count)
-            order = Order(pinned, self.codec.to_json(), self.split, self.seed, *place)
-            return map(_batch, feed(order, self.data.workers))
         import grain
+        from absl import flags
 
+        workers = self.data.workers
         share = self.data.batch // process_count
-        source = _Rows(self, start * share, share, process_index)
-        threads = self.data.threads
-        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_AHEAD * share)
-        rows = grain.MapDataset.source(source).to_iter_dataset(options if threads else None)
-        return iter(rows.batch(share, drop_remainder=True, batch_fn=_stack))
+        steps = _Steps(self, start, process_index * share, share)
+        thread = grain.ReadOptions(0 if workers else 1, prefetch_buffer_size=_AHEAD)
+        batches = grain.MapDataset.source(steps).to_iter_dataset(thread)
+        if workers:
+            flags.FLAGS.mark_as_parsed()  # Grain hands its own on to the workers
+            options = grain.MultiprocessingOptions(workers, max(_AHEAD // workers, 1))
+            batches = batches.mp_prefetch(options, _begin_worker)
+            # Shared memory would stay behind when the processes are killed.
+            options = grain.experimental.DatasetOptions(min_shm_size=sys.maxsize)
+            batches = grain.experimental.WithOptionsIterDataset(batches, options)
+        return iter(batches)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Opens the same datasets again where it is unpickled, in a worker process."""
+        pinned = dataclasses.replace(self.data, dataset=self.dataset)
+        return Loader, (pinned, self.codec, self.split, self.seed)
 
     def examples(self, count: int) -> list[Notes]:
         """Up to `count` pieces as they are stored, always the same, as many of each dataset."""
@@ -177,24 +184,36 @@ class Loader:
         rows = [(s, r) for s in self.streams for r in range(len(s.plan(None)))]
         if len(self.streams) > 1:  # a single plan is in random order already
             rows = [rows[i] for i in generator(0, -1, -2).permutation(len(rows))]
-        size, empty = self.data.batch, empty_row(self.codec, self.data.context)
+        size, empty = self.data.batch, pack([], self.data.context, self.codec.PAD)
         for first in range(0, len(rows), size):
             found = [stream.evaluation_row(r) for stream, r in rows[first : first + size]]
-            yield _stack(found + [empty] * (size - len(found)))
+            yield stack(found + [empty] * (size - len(found)))
 
 
-class _Rows:
-    """One process's rows from some step on, as Grain reads them."""
+class _Steps:
+    """One process's share of the batches from some step on, as Grain reads them."""
 
-    def __init__(self, loader: Loader, first: int, share: int, process: int):
-        self.loader, self.first, self.share, self.process = loader, first, share, process
+    def __init__(self, loader: Loader, start: int, first: int, share: int):
+        self.loader, self.start, self.first, self.share = loader, start, first, share
 
     def __len__(self) -> int:
         return 2**48
 
-    def __getitem__(self, index: Any) -> np.ndarray:
-        step, j = divmod(self.first + int(index), self.share)
-        return self.loader.row(step * self.loader.data.batch + self.process * self.share + j)
+    def __getitem__(self, index: Any) -> Batch:
+        first = (self.start + int(index)) * self.loader.data.batch + self.first
+        return stack([self.loader.row(first + j) for j in range(self.share)])
+
+
+def _begin_worker(index: int, count: int) -> None:
+    """Sets up a worker process, which ends with the process that started it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.disable(logging.WARNING)  # the process that started this one has warned already
+    threading.Thread(target=_end_with, args=[multiprocessing.parent_process()], daemon=True).start()
+
+
+def _end_with(process: Any) -> None:
+    process.join()
+    os._exit(1)
 
 
 def _streams(
@@ -211,20 +230,3 @@ def _streams(
                 raise
     for reason in missing:
         logging.getLogger(__name__).warning("left out of the %s loss: %s", split, reason)
-
-
-def _stack(rows: Sequence[np.ndarray]) -> Batch:
-    return _batch(np.stack(rows, axis=1))
-
-
-def _batch(columns: np.ndarray) -> Batch:
-    """The batch of rows that are stacked as [8, rows, context]."""
-    segment = columns[SEGMENT]
-    # The last token of a part has none that follows.
-    goes_on = np.diff(segment, append=0) == 0
-    return Batch(
-        events=Events(*columns[:TARGET]),
-        target=columns[TARGET],
-        segment=segment,
-        weight=(goes_on & (segment > 0)).astype(np.float32),
-    )

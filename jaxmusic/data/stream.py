@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from jaxmusic.codecs.base import Codec
 from jaxmusic.config import Data
 from jaxmusic.core.errors import UserError
-from jaxmusic.core.events import Events
+from jaxmusic.core.events import Batch, pack
 from jaxmusic.data import augmentation, measuring, tasks
 from jaxmusic.data.augmentation import UNCHANGED, Change, generator
 from jaxmusic.data.catalog import Dataset
@@ -27,9 +27,6 @@ from jaxmusic.data.selection import Where
 from jaxmusic.music.notes import Notes, semitones_to_c
 
 _PLANS = 3
-TARGET = len(Events._fields)
-SEGMENT = TARGET + 1
-"""Rows are int32 [8, context]: the columns of events, then target and segment."""
 _GAP = 32
 """A gap that is less than this part of a row stays empty."""
 _TRIES = 4
@@ -131,8 +128,8 @@ class Stream:
                     del self._plans[next(iter(self._plans))]
             return self._plans[epoch]
 
-    def row(self, g: int) -> np.ndarray:
-        """Row g of training (int32 [8, context])."""
+    def row(self, g: int) -> Batch:
+        """Returns row g of training ([context])."""
         epoch, r = divmod(g, self.per_epoch)
         rows = self.plan(epoch)
         parts = self._parts(rows, r % len(rows), epoch)
@@ -140,28 +137,21 @@ class Stream:
             parts = fit(self._codec, parts, self._data.context)
             if self._data.drop_tracks:
                 self._fill_up(parts, epoch, r)
-        return self._write(parts)
+        return self._pack(parts)
 
-    def evaluation_row(self, r: int) -> np.ndarray:
-        """Row r of the plan without random cuts, with nothing changed (int32 [8, context])."""
-        return self._write(self._parts(self.plan(None), r, None))
+    def evaluation_row(self, r: int) -> Batch:
+        """Returns row r ([context]) of the plan without random cuts, with nothing changed."""
+        return self._pack(self._parts(self.plan(None), r, None))
 
     def examples(self, count: int) -> list[Notes]:
         """Up to `count` pieces as they are stored, always the same ones."""
         order = generator(0, -1, -2).permutation(self.pieces)
         return [self._pieces.notes(int(self._chosen[i])) for i in order[:count]]
 
-    def _write(self, parts: list[Part]) -> np.ndarray:
-        out = empty_row(self._codec, self._data.context)
-        at = 0
-        tokens_of = (part.tokens for part in parts if len(part.tokens))
-        for number, tokens in enumerate(tokens_of, start=1):
-            end = at + len(tokens)
-            out[:TARGET, at:end] = self._codec.events(tokens)
-            out[TARGET, at : end - 1] = tokens[1:]
-            out[SEGMENT, at:end] = number
-            at = end
-        return out
+    def _pack(self, parts: list[Part]) -> Batch:
+        streams = (part.tokens for part in parts if len(part.tokens))
+        packed = ((self._codec.events(tokens), tokens[1:]) for tokens in streams)
+        return pack(packed, self._data.context, self._codec.PAD)
 
     def _parts(self, rows: Rows, r: int, epoch: int | None) -> list[Part]:
         """The parts of a row of a plan, each at most as long as the context."""
@@ -290,10 +280,3 @@ class Stream:
 
     def _each(self, what: str) -> Any:
         return tqdm(range(len(self._pieces)), what, unit=" pieces", delay=1)
-
-
-def empty_row(codec: Codec, context: int) -> np.ndarray:
-    """A row of padding (int32 [8, context])."""
-    out = np.zeros((SEGMENT + 1, context), np.int32)
-    out[0] = out[TARGET] = codec.PAD
-    return out

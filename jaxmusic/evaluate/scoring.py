@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
-from jaxmusic.core.events import Events
+from jaxmusic.core.events import Batch, pack, stack
 from jaxmusic.evaluate import windows
 from jaxmusic.evaluate.windows import Row
 from jaxmusic.models import base
@@ -145,12 +145,9 @@ class Scorer:
             size = min(max(MOST_PLACES // width, 1), MOST_ROWS)
             for first in range(0, len(numbers), size):
                 some = numbers[first : first + size]
-                batch = np.zeros((8, size, width), np.int32)
-                for place, number in enumerate(some):
-                    length = len(rows[number].target)
-                    batch[:6, place, :length] = rows[number].events
-                    batch[6, place, :length] = rows[number].target
-                    batch[7, place, :length] = 1
+                parts = [[(rows[number].events, rows[number].target)] for number in some]
+                parts += [[]] * (size - len(some))
+                batch = stack([pack(part, width, self.codec.PAD) for part in parts])
                 waiting.append((some, _losses(self._model, self._params, batch)))
         out = [np.zeros(0, np.float32)] * len(rows)
         for some, found in waiting:
@@ -165,7 +162,7 @@ class Scorer:
 
 
 @partial(jax.jit, static_argnums=0)  # models of one shape share the program
-def _losses(model: config.Model, params: Params, batch: jax.Array) -> jax.Array:
-    """Nats [B, T] of the targets of rows [8, B, T]: events, target, and 1 where there are any."""
-    out = base.of(model).apply(params, model, Events(*batch[:6]), batch[7])
-    return token_losses(out.logits, batch[6])
+def _losses(model: config.Model, params: Params, batch: Batch) -> jax.Array:
+    """Computes the nats [B, T] of the targets of rows."""
+    out = base.of(model).apply(params, model, batch.events, batch.segment)
+    return token_losses(out.logits, batch.target)
