@@ -47,7 +47,7 @@ def evaluate(
         raise UserError("Give --songs and --reference together: one is compared with the other.")
     if songs and data:
         raise UserError("Leave out --data: it applies to --model only.")
-    from jaxmusic.reports import gather, terminal, writing
+    from jaxmusic.reports import gather, summary, writing
 
     if model:
         from jaxmusic.train.compilation import keep_compiled
@@ -57,7 +57,7 @@ def evaluate(
     else:
         found = gather.of_songs(songs, reference, options)
     written = writing.write(found, out)
-    print(terminal.summed(found.report))
+    print("\n".join(f"  {line}" for line in summary.in_short(found.report)))
     for path in written:
         print(f"wrote {path}")
 
@@ -86,10 +86,9 @@ def compare(
         raise UserError(f"Name a page that ends in .html, not {out}.")
     from jaxmusic.formats.saving import save
     from jaxmusic.reports import compare as comparing
-    from jaxmusic.reports import terminal
 
     found = comparing.entries(runs)
-    print(terminal.compared(found))
+    print(comparing.as_text(found))
     if out:
-        save(out, comparing.html(found).encode())
+        save(out, comparing.as_html(found).encode())
         print(f"wrote {out}")

@@ -14,7 +14,6 @@ from jaxmusic.evaluate.wishes import FIGURES, LEARNED, Wish
 from jaxmusic.generate.length import parse_bars, parse_duration
 from jaxmusic.model import MusicModel
 from jaxmusic.music.notes import Notes
-from jaxmusic.reports.figures import plain
 from jaxmusic.reports.real import Named
 from jaxmusic.reports.sets import drawn
 
@@ -117,17 +116,17 @@ def figures(
         others = [] if control == "duration" else [(p.notes, t) for p in free for _, t in pairs]
         known = wishes.annotated(control, real) if control in INFERRED else []
         found = wishes.finder(control, known) if known else [None] * len(kinds)
+        values = [
+            {
+                "name": figure.name,
+                "asked": figure.over(pairs)[0],
+                "not_asked": figure.over(others)[0],
+            }
+            for figure in kinds
+        ]
         out[control] = {
             "pieces": len(pairs),
             "exact": control not in INFERRED,
-            "figures": [
-                {
-                    "name": figure.name,
-                    "asked": plain(figure.over(pairs)[0]),
-                    "not_asked": plain(figure.over(others)[0]),
-                    "finder": plain(value),
-                }
-                for figure, value in zip(kinds, found)
-            ],
+            "figures": [value | {"finder": one} for value, one in zip(values, found)],
         }
     return out

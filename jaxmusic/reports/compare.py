@@ -1,8 +1,9 @@
-"""Comparing runs: what differs between them, how they learned, and what their reports say."""
+"""Compares runs: what differs between them, how they learned, and what their reports say."""
 
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,16 +12,30 @@ from etils import epath
 from jaxmusic.core import paths
 from jaxmusic.core.errors import UserError
 from jaxmusic.evaluate import likelihood
-from jaxmusic.reports import page, plots, runs, text
+from jaxmusic.reports import plots, runs, text
 from jaxmusic.reports.gather import VERSION
 from jaxmusic.reports.summary import near
-from jaxmusic.reports.writing import JSON, LIKELIHOOD
+from jaxmusic.reports.writing import JSON, LIKELIHOOD, render
 from jaxmusic.runs.folder import EXPERIMENT
 
 REPORT = "report"
 """Folder in a run in which its report is looked for."""
-NOTHING = text.NOT_DEFINED
-NONE = "no report"
+NOTHING, NONE = text.NOT_DEFINED, "no report"
+WIDTH = 100
+"""Columns of text on a terminal."""
+LEADS = {
+    "Training": "Size, time, and the loss on songs that were held out, in nats for a token: the "
+    "lower, the better, among runs with the same codec and data.",
+    "Settings": "Settings in which they differ; all others are the same.",
+    "Likelihood": "How surprised each is by the same held-out songs, with 95 % intervals: fewer "
+    "bits are better.",
+    "Statistics": "How many standard deviations of real songs the mean is from theirs, with the "
+    "floor that real music has; 0 is best.",
+    "Songs": "Endings, repetition and the longest passages that songs share with the reference.",
+    "Control": "Whether what was asked for was played.",
+}
+"""What each table says."""
+_LIKELIHOOD = ("report", "likelihood")
 
 
 class Entry(NamedTuple):
@@ -37,11 +52,13 @@ class Entry(NamedTuple):
     report: dict[str, Any] | None
 
 
-class Row(NamedTuple):
-    """A row of a table: a name, and text for each entry."""
-
-    name: str
-    cells: tuple[str, ...]
+Place = tuple[str, ...]
+"""Names that lead to a figure of an entry, such as ``("run", "parameters")``."""
+Show = Callable[[Any], str]
+Figure = tuple[str, Place, Show]
+"""A figure that is compared: its name, where it is found, and how it is written."""
+Row = tuple[str, ...]
+"""Text of a row: its name, and a cell for each entry."""
 
 
 class Table(NamedTuple):
@@ -49,7 +66,7 @@ class Table(NamedTuple):
 
     title: str
     lead: str
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     note: str = ""
 
 
@@ -66,22 +83,22 @@ def entries(sources: Sequence[str]) -> list[Entry]:
     if len(sources) < 2:
         raise UserError("Name two runs or reports or more, to compare them.")
     found = [_entry(source) for source in sources]
-    named = []
-    for entry, source in zip(found, sources):
-        alike = sum(other.name == entry.name for other in found) > 1
-        named.append(entry._replace(name=source.rstrip("/")) if alike else entry)
-    for i, entry in enumerate(named):
-        if any(other.name == entry.name for other in named[:i]):
-            raise UserError(f"Name each run once: {entry.name} is named twice.")
-    return named
+    names = [entry.name for entry in found]
+    # Those of one name go by their folders.
+    names = [
+        source.rstrip("/") if names.count(name) > 1 else name
+        for name, source in zip(names, sources)
+    ]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"Name each run once: {twice[0]} is named twice.")
+    return [entry._replace(name=name) for entry, name in zip(found, names)]
 
 
 def _entry(source: str) -> Entry:
     path = paths.absolute(source)
     if (path / EXPERIMENT).exists():
         kept = path / REPORT / JSON
-        report = read(kept) if kept.exists() else None
-        return Entry(path.name, runs.about(source), report)
+        return Entry(path.name, runs.about(source), read(kept) if kept.exists() else None)
     file = path if path.suffix == ".json" else path / JSON
     if not file.exists():
         raise UserError(
@@ -89,8 +106,7 @@ def _entry(source: str) -> Entry:
         )
     report = read(file)
     run = report.get("run")
-    name = run["name"] if run else file.parent.name
-    return Entry(name, run, report)
+    return Entry(run["name"] if run else file.parent.name, run, report)
 
 
 def read(file: epath.Path) -> dict[str, Any]:
@@ -106,167 +122,138 @@ def read(file: epath.Path) -> dict[str, Any]:
 
 def tables(found: Sequence[Entry]) -> list[Table]:
     """All tables of a comparison; those of which nothing is known are left out."""
-    made = [_training(found), _settings(found), _likelihood(found), _statistics(found)]
-    made += [_songs(found), _control(found)]
-    return [table for table in made if table.rows]
-
-
-def _training(found: Sequence[Entry]) -> Table:
-    kinds: list[tuple[str, str, Callable[[Any], str]]] = [
-        ("parameters", "parameters", text.number),
-        ("steps made", "steps", text.number),
-        ("time of training", "seconds", text.clock),
-        ("best validation loss", "best", lambda x: text.number(x, 4)),
-        ("last validation loss", "last", lambda x: text.number(x, 4)),
-        ("dataset", "dataset", lambda x: x or NOTHING),
-    ]
-    rows = [
-        Row(name, tuple(show((e.run or {}).get(key)) for e in found)) for name, key, show in kinds
-    ]
-    return Table(
-        "Training",
-        "Size, time, and the loss on songs that were held out, in nats for a token: the lower, "
-        "the better, among runs with the same codec and data.",
-        tuple(rows) if any(e.run for e in found) else (),
-    )
-
-
-def _settings(found: Sequence[Entry]) -> Table:
-    known = [e.run["settings"] if e.run and e.run["settings"] else {} for e in found]
-    names = list(dict.fromkeys(name for values in known for name in values))
-    rows = []
-    for name in names:
-        cells = [text.readable(values[name]) if name in values else NOTHING for values in known]
-        if len(set(cells)) > 1:
-            rows.append(Row(name, tuple(cell or "empty" for cell in cells)))
-    return Table("Settings", "Settings in which they differ; all others are the same.", tuple(rows))
-
-
-def _likelihood(found: Sequence[Entry]) -> Table:
-    known = {
-        e.name: e.report["likelihood"] for e in found if e.report and e.report.get("likelihood")
-    }
-    note = ""
+    said = {entry.name: one for entry in found if (one := _at(entry, _LIKELIHOOD))}
+    note, figures = "", _figures(found)
     try:
-        likelihood.check_comparable(known)
+        likelihood.check_comparable(said)
     except UserError as error:
         note = f"Not comparable. {error}"
-    rows = []
-    for key, title in LIKELIHOOD.items() if known and not note else ():
-        cells = [known[e.name]["figures"][key] if e.name in known else None for e in found]
-        rows.append(
-            Row(title, tuple(text.interval(c) if c else missing(e) for c, e in zip(cells, found)))
-        )
-    if note:
-        rows = [
-            Row("bits", tuple("not comparable" if e.name in known else missing(e) for e in found))
-        ]
-    return Table(
-        "Likelihood",
-        "How surprised each is by the same held-out songs, with 95 % intervals: fewer bits are "
-        "better.",
-        tuple(rows),
-        note,
-    )
+        figures["Likelihood"] = [("bits", _LIKELIHOOD, lambda _: "not comparable")]
+    rows = {title: _rows(found, some) for title, some in figures.items()}
+    rows["Settings"] = [row for row in rows["Settings"] if len(set(row[1:])) > 1]
+    return [
+        Table(title, LEADS[title], some, note if title == "Likelihood" else "")
+        for title, some in rows.items()
+        if some and (title != "Likelihood" or said)
+    ]
 
 
-def _statistics(found: Sequence[Entry]) -> Table:
-    reports = [e.report for e in found]
-    names = list(dict.fromkeys(n for r in reports if r for n in r["statistics"]))
-    rows = []
-    for name in names:
-        known = [r["statistics"].get(name) if r else None for r in reports]
-        title = next(k["title"] for k in known if k)
-        rows.append(Row(title, tuple(_away(k) if k else missing(e) for k, e in zip(known, found))))
-    told = [[near(k) for k in r["statistics"].values()] if r else [] for r in reports]
-    counts = [f"{t.count(False)} of {len(t) - t.count(None)}" if t else NONE for t in told]
-    if rows:
-        rows.insert(0, Row("told from real music by", tuple(counts)))
-    return Table(
-        "Statistics",
-        "How many standard deviations of real songs the mean is from theirs, with the floor that "
-        "real music has; 0 is best.",
-        tuple(rows),
-    )
+def _figures(found: Sequence[Entry]) -> dict[str, list[Figure]]:
+    """What is compared, by the titles of the tables."""
+
+    def named(*place: str, title: Callable[[str, Any], str], show: Show) -> list[Figure]:
+        """A figure for each name that any entry has in a place."""
+        values = {n: v for e in reversed(found) for n, v in (_at(e, place) or {}).items()}
+        order = dict.fromkeys(name for entry in found for name in _at(entry, place) or {})
+        return [(title(name, values[name]), (*place, name), show) for name in order]
+
+    return {
+        "Training": [
+            ("parameters", ("run", "parameters"), text.number),
+            ("steps made", ("run", "steps"), text.number),
+            ("time of training", ("run", "seconds"), text.clock),
+            ("best validation loss", ("run", "best"), lambda loss: text.number(loss, 4)),
+            ("last validation loss", ("run", "last"), lambda loss: text.number(loss, 4)),
+            ("dataset", ("run", "dataset"), str),
+        ],
+        "Settings": named(
+            "run", "settings", title=lambda name, _: name, show=lambda value: str(value) or "empty"
+        ),
+        "Likelihood": [
+            (name, (*_LIKELIHOOD, "figures", key), text.interval)
+            for key, name in LIKELIHOOD.items()
+        ],
+        "Statistics": [
+            ("told from real music by", ("report", "statistics"), _told),
+            *named("report", "statistics", title=lambda _, row: row["title"], show=_away),
+        ],
+        "Songs": [
+            (name, ("report", *place.split()), show)
+            for name, place, show in (
+                ("songs", "sets ours songs", text.number),
+                ("end on the home chord", "endings ours tonic", text.percent),
+                ("end cut off", "endings ours cut_off", text.percent),
+                ("bars four apart alike", "repetition ours likeness 4", text.number),
+                ("bars eight apart alike", "repetition ours likeness 8", text.number),
+                ("stuck in one bar", "repetition ours stuck", text.percent),
+                ("with a copied passage", "originality ours copied", text.percent),
+                ("telling notes, median", "originality ours median", text.number),
+                ("telling notes, most", "originality ours most", text.number),
+            )
+        ],
+        "Control": named(
+            "report",
+            "adherence",
+            "controls",
+            title=lambda name, part: f"{name}: {part['figures'][0]['name']}",
+            show=_asked,
+        ),
+    }
+
+
+def _told(statistics: dict[str, Any]) -> str:
+    told = [near(row) for row in statistics.values()]
+    return f"{told.count(False)} of {len(told) - told.count(None)}"
 
 
 def _away(row: dict[str, Any]) -> str:
-    away, floor = row["distance"]["difference"], row["floor"]["difference"]
-    return f"{text.number(away, 2)}\nfloor {text.number(floor, 2)}"
+    floor = text.number(row["floor"]["difference"], 2)
+    return f"{text.number(row['distance']['difference'], 2)}\nfloor {floor}"
 
 
-def _songs(found: Sequence[Entry]) -> Table:
-    kinds: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
-        ("songs", lambda r: text.number(r["sets"]["ours"]["songs"])),
-        ("end on the home chord", lambda r: text.percent(r["endings"]["ours"]["tonic"])),
-        ("end cut off", lambda r: text.percent(r["endings"]["ours"]["cut_off"])),
-        ("bars four apart alike", lambda r: text.number(r["repetition"]["ours"]["likeness"]["4"])),
-        ("bars eight apart alike", lambda r: text.number(r["repetition"]["ours"]["likeness"]["8"])),
-        ("stuck in one bar", lambda r: text.percent(r["repetition"]["ours"]["stuck"])),
-        ("with a copied passage", lambda r: text.percent(r["originality"]["ours"]["copied"])),
-        ("telling notes, median", lambda r: text.number(r["originality"]["ours"]["median"])),
-        ("telling notes, most", lambda r: text.number(r["originality"]["ours"]["most"])),
-    ]
-    rows = [
-        Row(name, tuple(show(e.report) if e.report else NONE for e in found))
-        for name, show in kinds
-    ]
-    return Table(
-        "Songs",
-        "Endings, repetition and the longest passages that songs share with the reference.",
-        tuple(rows) if any(e.report for e in found) else (),
-    )
+def _asked(part: dict[str, Any]) -> str:
+    first = part["figures"][0]
+    return f"{text.number(first['asked'])}\nnot asked {text.number(first['not_asked'])}"
 
 
-def _control(found: Sequence[Entry]) -> Table:
-    parts = [(e.report or {}).get("adherence", {}).get("controls", {}) for e in found]
-    rows = []
-    for control in dict.fromkeys(name for part in parts for name in part):
-        known = [part[control]["figures"][0] if control in part else None for part in parts]
-        title = f"{control}: {next(k['name'] for k in known if k)}"
-        cells = [
-            f"{text.number(k['asked'])}\nnot asked {text.number(k['not_asked'])}"
-            if k
-            else missing(e)
-            for k, e in zip(known, found)
-        ]
-        rows.append(Row(title, tuple(cells)))
-    return Table("Control", "Whether what was asked for was played.", tuple(rows))
+def _rows(found: Sequence[Entry], figures: Sequence[Figure]) -> list[Row]:
+    """Rows of figures; none where no entry has a run, or a report, to look for them in."""
+    here = [figure for figure in figures if any(_at(entry, figure[1][:1]) for entry in found)]
+    return [(name, *(_cell(entry, place, show) for entry in found)) for name, place, show in here]
 
 
-def missing(entry: Entry) -> str:
-    """What stands for a figure that an entry has not."""
-    return NOTHING if entry.report else NONE
+def _cell(entry: Entry, place: Place, show: Show) -> str:
+    if (value := _at(entry, place)) is not None:
+        return show(value)
+    return NONE if place[0] == "report" and entry.report is None else NOTHING
 
 
-def html(found: Sequence[Entry]) -> str:
+def _at(entry: Entry, place: Place) -> Any:
+    """What an entry has in a place; None where it has nothing there."""
+    value: Any = entry._asdict()
+    for name in place:
+        value = None if value is None else value.get(name)
+    return value
+
+
+def as_html(found: Sequence[Entry]) -> str:
     """Returns the comparison as a page."""
-    made = tables(found)
-    names = ", ".join(entry.name for entry in found)
-    return page.render(
+    runs = [{**e.run, "name": e.name} for e in found if e.run]
+    return render(
         "compare.html.j2",
-        title="Comparison",
-        lead=f"Side by side: {names}.",
-        sections=[table.title for table in made],
-        head=("", *(entry.name for entry in found)),
-        tables=[
-            table._asdict() | {"rows": [(row.name, *row.cells) for row in table.rows]}
-            for table in made
-        ],
-        curves=_curves(found),
+        names=[entry.name for entry in found],
+        tables=tables(found),
+        curves=plots.learning(runs),
     )
 
 
-def _curves(found: Sequence[Entry]) -> plots.Picture | None:
-    known = {
-        e.name: (e.run["training"], e.run["validation"])
-        for e in found
-        if e.run and (e.run["training"] or e.run["validation"])
-    }
-    if not known:
-        return None
-    last = ((name, both[1][-1][1] if both[1] else None) for name, both in known.items())
-    alt = "Learning curves; last validation loss: " + ", ".join(
-        f"{name} {NOTHING if loss is None else f'{loss:.4g}'}" for name, loss in last
-    )
-    return plots.curves(known, alt, "Loss by step: thin lines are training, dots validation.")
+def as_text(found: Sequence[Entry]) -> str:
+    """Returns the comparison for a terminal: tables with a column for each entry."""
+    out = []
+    for table in tables(found):
+        rows = _aligned([("", *(entry.name for entry in found)), *table.rows])
+        parts = [f"{table.title}\n{textwrap.fill(table.lead, WIDTH)}", rows]
+        out.append("\n\n".join(parts + [textwrap.fill(table.note, WIDTH)] * bool(table.note)))
+    return "\n\n\n".join(out)
+
+
+def _aligned(rows: Sequence[Row]) -> str:
+    """Columns of text, numbers to the right; a second line of a cell stands in brackets."""
+    parts = [[cell.split("\n") for cell in row] for row in rows]
+    cells = [[a if not b else f"{a} ({', '.join(b)})" for a, *b in row] for row in parts]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    lines = []
+    for first, *rest in cells:
+        line = "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:]))])
+        lines.append("  " + line.rstrip())
+    return "\n".join(lines)

@@ -1,6 +1,6 @@
 """Figures of a report that need no model: statistics, endings, repetition, originality.
 
-All are plain JSON; None stands for what is not defined.
+`plain` makes JSON of them; None stands for what is not defined.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from tqdm.auto import tqdm
 
 from jaxmusic.evaluate import bars, copy_index, distance, originality
 from jaxmusic.evaluate.copy_index import CopyIndex
-from jaxmusic.evaluate.endings import Ending
-from jaxmusic.evaluate.originality import Match
+from jaxmusic.evaluate.originality import COPIED, Match
 from jaxmusic.evaluate.statistics import STATISTICS
 from jaxmusic.music.notes import Notes
-from jaxmusic.reports.sets import Song, Songs, drawn
+from jaxmusic.reports.sets import Songs, drawn
 
 ENDINGS = {
     "tonic": "the last chord is the home chord of the key",
@@ -34,7 +33,8 @@ SHARES = ("tonic", "bass", "together", "cut_off")
 """Those that are shares; the others are medians over songs."""
 LIKE = 8
 """Like bars in a row from which on a song counts as stuck."""
-QUANTILES = {"median": 0.5, "most": 1.0}
+Found = Sequence[tuple[str, Match]]
+"""The longest passage that each song, by name, shares with other music."""
 
 
 def plain(value: Any) -> Any:
@@ -56,80 +56,82 @@ def plain(value: Any) -> Any:
     return value
 
 
+def of_sets(ours: Songs, real: Songs, progress: bool = False) -> dict[str, Any]:
+    """Figures of two sets, one beside the other."""
+    sides = {"ours": ours, "real": real}
+    return {
+        "sets": {side: about(songs) for side, songs in sides.items()},
+        "statistics": statistics(ours, real, progress),
+        "values": {side: values(songs) for side, songs in sides.items()},
+        "endings": {side: endings(songs) for side, songs in sides.items()},
+        "repetition": {side: repetition(songs) for side, songs in sides.items()},
+    }
+
+
 def about(songs: Songs) -> dict[str, Any]:
     """How many songs there are, how long they are, and what was skipped."""
     seconds = [float(notes.seconds(notes.end)) for notes in songs.notes]
     return {
         "songs": len(songs),
         "notes": sum(len(notes) for notes in songs.notes),
-        "seconds": plain(np.quantile(seconds, (0, 0.5, 1))) if seconds else None,
+        "seconds": np.quantile(seconds, (0, 0.5, 1)) if seconds else None,
         "skipped": [{"name": n, "reason": r, "detail": d} for n, r, d in songs.skipped],
     }
 
 
 def statistics(ours: Songs, real: Songs, progress: bool = False) -> dict[str, Any]:
     """All `STATISTICS` of a set beside those of the reference, see `distance.compare`."""
-    found = distance.compare(
-        {name: ours.values(name) for name in STATISTICS},
-        {name: real.values(name) for name in STATISTICS},
-        progress,
-    )
+    values, others = ({name: songs.values(name) for name in STATISTICS} for songs in (ours, real))
     return {
-        name: {"title": about.title, "unit": about.unit, "meaning": about.meaning}
-        | {"kinds": list(about.kinds)}
-        | plain(found[name])
-        for name, about in STATISTICS.items()
+        name: {field: getattr(STATISTICS[name], field) for field in ("title", "unit", "meaning")}
+        | {"kinds": STATISTICS[name].kinds}
+        | plain(compared)
+        for name, compared in distance.compare(values, others, progress).items()
     }
 
 
 def values(songs: Songs) -> dict[str, Any]:
     """Those of `STATISTICS` that are numbers, for each song, by name."""
     numbers = [name for name, about in STATISTICS.items() if not about.kinds]
-    return {"names": [song.name for song in songs.songs]} | {
-        name: plain(songs.values(name)) for name in numbers
-    }
+    names = [song.name for song in songs.songs]
+    return {"names": names} | {name: songs.values(name) for name in numbers}
 
 
 def endings(songs: Songs) -> dict[str, Any]:
     """How the songs of a set end: shares of songs, and medians."""
     known = [song.ending for song in songs.songs if song.ending]
-    return {"songs": len(known)} | {name: _ending(known, name) for name in ENDINGS}
-
-
-def _ending(known: list[Ending], name: str) -> float | None:
-    found = [float(getattr(ending, name)) for ending in known]
-    if not found:
-        return None
-    return plain(float(np.mean(found) if name in SHARES else np.median(found)))
+    out: dict[str, Any] = {"songs": len(known)}
+    for name in ENDINGS:
+        found = [float(getattr(ending, name)) for ending in known]
+        over = np.mean if name in SHARES else np.median
+        out[name] = over(found) if found else None
+    return out
 
 
 def repetition(songs: Songs) -> dict[str, Any]:
     """Returns how similar bars are at each distance, and runs of equal bars."""
-    runs = [song.run for song in songs.songs]
-    return {
-        "likeness": {str(lag): _mean(songs.songs, lag) for lag in bars.LAGS},
-        "longest_run": max(runs) if runs else None,
-        "run_median": plain(np.median(runs)) if runs else None,
-        "stuck": plain(np.mean(np.array(runs) > LIKE)) if runs else None,
+    runs = np.array([song.run for song in songs.songs])
+    columns = {lag: [song.likeness[lag] for song in songs.songs] for lag in bars.LAGS}
+    known = {
+        lag: [value for value in column if value is not None] for lag, column in columns.items()
     }
-
-
-def _mean(songs: Sequence[Song], lag: int) -> float | None:
-    known = [song.likeness[lag] for song in songs if song.likeness[lag] is not None]
-    return plain(np.mean(np.array(known, float))) if known else None
+    return {
+        "likeness": {lag: np.mean(some) if some else None for lag, some in known.items()},
+        "longest_run": runs.max() if len(runs) else None,
+        "run_median": np.median(runs) if len(runs) else None,
+        "stuck": np.mean(runs > LIKE) if len(runs) else None,
+    }
 
 
 def longest(
     training: Sequence[CopyIndex], named: Sequence[tuple[str, Notes]], progress: bool = False
-) -> list[tuple[str, Match]]:
+) -> Found:
     """The longest passage that each song shares with other music."""
     shown = tqdm(named, "searching for copies", unit=" songs", delay=2, disable=not progress)
     return [(name, originality.find(training, notes)) for name, notes in shown]
 
 
-def real_longest(
-    real: Songs, count: int, seed: int, progress: bool = False
-) -> list[tuple[str, Match]]:
+def real_longest(real: Songs, count: int, seed: int, progress: bool = False) -> Found:
     """The longest passages that songs of a reference share with others of it.
 
     As many songs are drawn as there are, `count` at most, and a fifth of the reference at most;
@@ -141,25 +143,21 @@ def real_longest(
     return longest([index], [(real.name(i), real[i]) for i in sorted(chosen)], progress)
 
 
-def passages(found: Sequence[tuple[str, Match]]) -> dict[str, Any]:
-    """Longest passages of a set: of each song, and over all of them."""
-    telling = [match.telling for _, match in found]
-    return {
-        "songs": [_passage(name, match) for name, match in found],
-        "copied": plain(np.mean([match.copied for _, match in found])) if found else None,
-        **{n: plain(np.quantile(telling, q)) if found else None for n, q in QUANTILES.items()},
-    }
+def passages(ours: Found, real: Found) -> dict[str, Any]:
+    """Longest passages of two sets: of each song, and over all of them."""
+    out: dict[str, Any] = {"copied_from": COPIED}
+    for side, found in (("ours", ours), ("real", real)):
+        telling = [match.telling for _, match in found]
+        out[side] = {
+            "songs": [_passage(name, match) for name, match in found],
+            "copied": np.mean([match.copied for _, match in found]) if found else None,
+            "median": np.median(telling) if found else None,
+            "most": max(telling, default=None),
+        }
+    return out
 
 
 def _passage(name: str, match: Match) -> dict[str, Any]:
-    return {
-        "name": name,
-        "telling": plain(match.telling),
-        "notes": match.notes,
-        "bars": match.bars,
-        "seconds": plain(match.seconds),
-        "share": plain(match.share),
-        "copied": match.copied,
-        "of": match.name,
-        "sentence": match.describe(),
-    }
+    fields = ("telling", "notes", "bars", "seconds", "share", "copied")
+    said = {field: getattr(match, field) for field in fields}
+    return {"name": name, **said, "of": match.name, "sentence": match.describe()}

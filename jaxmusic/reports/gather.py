@@ -12,8 +12,8 @@ from tqdm.auto import tqdm
 from jaxmusic import config
 from jaxmusic.core import settings
 from jaxmusic.core.errors import UserError
+from jaxmusic.data import sources
 from jaxmusic.evaluate import copy_index
-from jaxmusic.evaluate.originality import COPIED, Match
 from jaxmusic.reports import figures, sets
 from jaxmusic.reports.sets import Songs
 from jaxmusic.version import __version__
@@ -45,7 +45,7 @@ class Gathered:
     ours: Songs
     real: Songs
     shown: Songs
-    matches: list[tuple[str, Match]]
+    matches: figures.Found
     asked: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -64,18 +64,20 @@ def of_songs(
       UserError: there is nothing in one of them.
     """
     check(options)
-    files = [sets.find(source, options, progress) for source in (songs, reference)]
-    ours = sets.read(files[0], "songs", options, progress)
-    real = sets.read(files[1], "reference", options, progress)
+    # Both are looked for before either is read.
+    files, others = (sources.find([source], progress) for source in (songs, reference))
+    ours = sets.read(files, "songs", options, progress)
+    real = sets.read(others, "reference", options, progress)
     index = copy_index.build(real, progress)
     matches = figures.longest([index], [(s.name, s.notes) for s in ours.songs], progress)
-    others = figures.real_longest(real, REAL, options.seed, progress)
+    passages = figures.real_longest(real, REAL, options.seed, progress)
     report = {
         "kind": "songs",
         "songs": songs,
         "reference": reference,
-        **_common(ours, real, options, progress),
-        "originality": _originality(matches, others),
+        **_about(options),
+        **figures.of_sets(ours, real, progress),
+        "originality": figures.passages(matches, passages),
     }
     return Gathered(figures.plain(report), ours, real, real, matches)
 
@@ -130,7 +132,8 @@ def of_model(
         "run": run | {"step": model.step, "controls": list(model.controls)},
         "split": options.split,
         "sampling": settings.flat(sampling),
-        **_common(ours, training, options, progress),
+        **_about(options),
+        **figures.of_sets(ours, training, progress),
         "held_out": figures.about(held),
         "likelihood": likely,
         "adherence": {
@@ -139,7 +142,7 @@ def of_model(
             "duration": options.wish_duration,
             "refused": [{"song": name, "reason": reason} for name, reason in refused],
         },
-        "originality": _originality(matches, others),
+        "originality": figures.passages(matches, others),
     }
     wished = {f"wish {i}": piece.notes for i, piece in enumerate(asked, 1)}
     return Gathered(figures.plain(report), ours, training, held, matches, wished)
@@ -149,7 +152,7 @@ def check(options: config.Evaluation) -> None:
     """Raises UserError where an option is not possible."""
     if options.split not in ("validation", "test"):
         raise UserError(f"Set --split to validation or test, not {options.split!r}.")
-    if options.pieces < 1 or options.most < 1 or options.shown_bars < 1:
+    if min(options.pieces, options.most, options.shown_bars) < 1:
         raise UserError("Set --pieces, --most and --shown-bars to 1 or more.")
     if min(options.wishes, options.shown, options.workers, options.seed) < 0:
         raise UserError("Set --wishes, --shown, --workers and --seed to 0 or more.")
@@ -157,24 +160,8 @@ def check(options: config.Evaluation) -> None:
         raise UserError(f"Set --file-timeout above 0, not to {options.file_timeout:g}.")
 
 
-def _common(ours: Songs, real: Songs, options: config.Evaluation, progress: bool) -> dict[str, Any]:
-    """What reports of both kinds say."""
-    sides = {"ours": ours, "real": real}
-    return {
-        "version": VERSION,
-        "jaxmusic": __version__,
-        "settings": settings.flat(options),
-        "sets": {side: figures.about(songs) for side, songs in sides.items()},
-        "statistics": figures.statistics(ours, real, progress),
-        "values": {side: figures.values(songs) for side, songs in sides.items()},
-        "endings": {side: figures.endings(songs) for side, songs in sides.items()},
-        "repetition": {side: figures.repetition(songs) for side, songs in sides.items()},
-    }
-
-
-def _originality(ours: list[tuple[str, Match]], real: list[tuple[str, Match]]) -> dict[str, Any]:
-    passages = {"ours": figures.passages(ours), "real": figures.passages(real)}
-    return {"copied_from": COPIED, **passages}
+def _about(options: config.Evaluation) -> dict[str, Any]:
+    return {"version": VERSION, "jaxmusic": __version__, "settings": settings.flat(options)}
 
 
 def _compose(

@@ -1,18 +1,21 @@
-"""Plots of a report, each with what it shows in words."""
+"""Plots of a report and of a comparison, as addresses of the data that they consist of."""
 
 from __future__ import annotations
 
 import base64
-import contextlib
+import functools
 import io
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxmusic.evaluate import structure
 from jaxmusic.formats import picture
 from jaxmusic.music.grid import dequantise, quantise
 from jaxmusic.music.notes import Notes
+from jaxmusic.reports.gather import Gathered
+from jaxmusic.reports.sets import drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,12 +24,10 @@ OURS, REAL = "#b84a00", "#0a66a8"
 SEVERAL = ("#b84a01", "#0a66a9", "#2f9e44", "#b5489a", "#c08a00", "#7a5c45")
 """Colours of several runs."""
 DASHES = ("-", "--", ":", "-.")
-_PAPER = (10, 102, 168)
-"""Red, green and blue of similarity in a matrix."""
+MOST_BARS = 256
+"""Bars of a piece of which a matrix is drawn."""
 _BINS = (6, 24)
 """Bins of a histogram at least and at most: twice the root of the number of songs."""
-
-
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "jaxmusic",
     "font.size": 8,
@@ -38,217 +39,248 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-class Picture(NamedTuple):
-    """A picture on a page.
+def _plot(width: float, height: float) -> Callable[[Callable[..., None]], Callable[..., str]]:
+    """Makes a plot of a function that draws on axes; empty where it draws nothing."""
 
-    Attributes:
-      source: address of the data that it consists of; empty where nothing is defined.
-      alt: what it shows, in words.
-      caption, title: what stands below it.
-    """
+    def decorate(draw: Callable[..., None]) -> Callable[..., str]:
+        @functools.wraps(draw)
+        def plot(*args: Any) -> str:
+            import matplotlib
+            from matplotlib.figure import Figure
 
-    source: str
-    alt: str
-    caption: str = ""
-    title: str = ""
+            with matplotlib.rc_context(_STYLE):
+                figure = Figure(figsize=(width, height), layout="constrained")
+                axes = figure.add_subplot()
+                draw(axes, *args)
+                data = io.BytesIO()
+                figure.savefig(data, format="svg", metadata={"Date": None})
+            return _address("image/svg+xml", data.getvalue()) if axes.has_data() else ""
 
+        return plot
 
-@contextlib.contextmanager
-def _plot(width: float, height: float) -> Iterator[tuple[Axes, list[str]]]:
-    """Makes axes of a size in inches; the list has the address of the plot afterwards."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    made: list[str] = []
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure.add_subplot(), made
-        data = io.BytesIO()
-        figure.savefig(data, format="svg", metadata={"Date": None})
-    made.append(_address("image/svg+xml", data.getvalue()))
+    return decorate
 
 
 def _address(kind: str, data: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
+def statistics(found: Gathered) -> dict[str, str]:
+    """Draws how each statistic is distributed over both sets."""
+    ours, real = (found.report["values"][side] for side in ("ours", "real"))
+    return {
+        name: shares(row) if row["kinds"] else distribution(ours[name], real[name], row["unit"])
+        for name, row in found.report["statistics"].items()
+    }
+
+
+@_plot(3.2, 1.7)
 def distribution(
-    ours: Sequence[float], real: Sequence[float], unit: str, alt: str, caption: str = ""
-) -> Picture:
+    axes: Axes, ours: Sequence[float | None], real: Sequence[float | None], unit: str
+) -> None:
     """Draws the values of a set, each as a mark, below a histogram of the reference's."""
-    with _plot(3.2, 1.7) as (axes, made):
-        known = np.array([*ours, *real], float)
-        low, high = float(known.min()), float(known.max())
-        if low == high:
-            low, high = low - 0.5, high + 0.5
-        count = round(2 * max(len(ours), len(real)) ** 0.5)
-        edges = np.linspace(low, high, int(np.clip(count, *_BINS)) + 1)
-        top = 0.0
-        for values, colour, filled in ((real, REAL, True), (ours, OURS, False)):
-            if len(values) < 2:
-                continue
+    known = [np.array([v for v in side if v is not None], float) for side in (ours, real)]
+    if not len(both := np.concatenate(known)):
+        return
+    low, high = both.min(), both.max()
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, int(np.clip(2 * max(map(len, known)) ** 0.5, *_BINS)) + 1)
+    top = 0.0
+    for values, colour in ((known[1], REAL), (known[0], OURS)):
+        if len(values) > 1:
             share = np.histogram(values, edges)[0] / len(values)
-            top = max(top, float(share.max()))
-            axes.stairs(
-                share, edges, fill=filled, color=colour, alpha=0.35 if filled else 1, lw=1.4
-            )
-            if filled:
-                axes.stairs(share, edges, color=colour, lw=0.8)
-        top = top or 1.0
-        axes.vlines(ours, -0.1 * top, -0.03 * top, color=OURS, lw=0.8)
-        axes.set_ylim(-0.12 * top, 1.05 * top)
-        _shares(axes, "share of songs")
-        if unit:
-            axes.set_xlabel(unit)
-    return Picture(made[0], alt, caption)
+            top = max(top, share.max())
+            axes.stairs(share, edges, color=colour, lw=1.4)
+            if colour == REAL:
+                axes.stairs(share, edges, fill=True, color=colour, alpha=0.35)
+    top = top or 1.0
+    axes.vlines(known[0], -0.1 * top, -0.03 * top, color=OURS, lw=0.8)
+    axes.set_ylim(-0.12 * top, 1.05 * top)
+    axes.set_xlabel(unit)
+    _percent(axes, "share of songs")
 
 
-def histogram(
-    ours: Sequence[float] | None,
-    real: Sequence[float] | None,
-    kinds: Sequence[str],
-    alt: str,
-    caption: str = "",
-) -> Picture:
+@_plot(3.2, 2.1)
+def shares(axes: Axes, row: dict[str, Any]) -> None:
     """Draws the mean shares of a set beside those of the reference."""
-    with _plot(3.2, 2.1) as (axes, made):
-        at = np.arange(len(kinds))
-        for values, colour, side in ((real, REAL, -0.2), (ours, OURS, 0.2)):
-            if values is not None:
-                axes.bar(at + side, values, 0.4, color=colour)
-        axes.set_xticks(at, kinds, rotation=90, size=6.5)
-        _shares(axes, "share of notes")
-    return Picture(made[0], alt, caption)
+    at = np.arange(len(row["kinds"]))
+    for name, colour, side in (("reference_mean", REAL, -0.2), ("mean", OURS, 0.2)):
+        if row[name] is not None:
+            axes.bar(at + side, row[name], 0.4, color=colour)
+    axes.set_xticks(at, row["kinds"], rotation=90, size=6.5)
+    _percent(axes, "share of notes")
 
 
-def lines(
-    ours: Sequence[tuple[float, float]],
-    real: Sequence[tuple[float, float]],
-    labels: tuple[str, str],
-    alt: str,
-    caption: str = "",
-) -> Picture:
-    """Draws two curves over whole numbers: the set's and the reference's."""
-    with _plot(5.0, 2.4) as (axes, made):
-        for points, colour, mark in ((real, REAL, "s"), (ours, OURS, "o")):
-            if points:
-                axes.plot(*zip(*points), color=colour, marker=mark, ms=4, lw=1.5)
-        if not ours and not real:
-            axes.text(0.5, 0.5, "not defined", transform=axes.transAxes, ha="center")
-        axes.set_xlabel(labels[0])
-        axes.set_ylabel(labels[1])
-        axes.grid(axis="y", lw=0.5)
-    return Picture(made[0], alt, caption)
-
-
-def banded(
-    rows: Sequence[tuple[str, float, float | None, float | None]],
-    label: str,
-    alt: str,
-    caption: str = "",
-) -> Picture:
-    """Draws values with intervals, one after another."""
-    with _plot(5.0, 2.4) as (axes, made):
-        at = np.arange(len(rows))
-        value = np.array([row[1] for row in rows], float)
-        ends = [[value[i] if x is None else x for i, x in enumerate(c)] for c in zip(*rows)][2:]
-        low, high = (np.array(end, float) for end in ends) if rows else (value, value)
-        axes.fill_between(at, low, high, color=OURS, alpha=0.25, lw=0)
-        axes.plot(at, value, color=OURS, marker="o", ms=4, lw=1.5)
-        axes.set_xticks(at, [row[0] for row in rows])
-        axes.set_ylabel(label)
-        axes.set_ylim(bottom=0)
-        axes.grid(axis="y", lw=0.5)
-    return Picture(made[0], alt, caption)
-
-
-def bars(rows: Sequence[tuple[str, float]], label: str, alt: str, caption: str = "") -> Picture:
-    """Draws values as bars, the first on top."""
-    with _plot(5.0, 0.5 + 0.22 * max(len(rows), 1)) as (axes, made):
-        at = np.arange(len(rows))
-        axes.barh(at, [value for _, value in rows], color=OURS)
-        axes.set_yticks(at, [name for name, _ in rows])
-        axes.invert_yaxis()
-        axes.set_xlabel(label)
-    return Picture(made[0], alt, caption)
-
-
-def curves(
-    named: dict[str, tuple[Sequence[Sequence[float]], Sequence[Sequence[float]]]],
-    alt: str,
-    caption: str = "",
-) -> Picture:
-    """Draws learning curves: for each name [step, loss] pairs of training and of validation."""
-    with _plot(5.0, 2.8) as (axes, made):
-        losses = []
-        for i, (name, (training, validation)) in enumerate(named.items()):
-            colour = SEVERAL[i % len(SEVERAL)] if len(named) > 1 else REAL
-            other = colour if len(named) > 1 else OURS
-            dash = DASHES[i // len(SEVERAL) % len(DASHES)]
-            if training:
-                label = None if len(named) > 1 else "training"
-                axes.plot(*zip(*training), color=colour, lw=0.8, alpha=0.6, label=label)
-            if validation:
-                label = name if len(named) > 1 else "validation"
-                axes.plot(
-                    *zip(*validation), dash, color=other, marker="o", ms=4, lw=1.6, label=label
-                )
-            losses += [loss for _, loss in [*training, *validation]]
-        if losses:
-            low, high = min(losses), float(np.quantile(losses, 0.98))
-            axes.set_ylim(low - 0.05 * (high - low or 1), high + 0.05 * (high - low or 1))
-            axes.legend()
-        axes.set_xlabel("step")
-        axes.set_ylabel("loss, nats per token")
-        axes.grid(axis="y", lw=0.5)
-    return Picture(made[0], alt, caption)
-
-
-def passages(
-    ours: Sequence[float], real: Sequence[float], limit: float, alt: str, caption: str = ""
-) -> Picture:
-    """Draws the longest passages of two sets, and the length from which one counts as copied."""
-    with _plot(5.0, 1.8) as (axes, made):
-        rng = np.random.default_rng(0)
-        for values, colour, row in ((real, REAL, 0), (ours, OURS, 1)):
-            off = row + rng.uniform(-0.25, 0.25, len(values))
-            axes.scatter(values, off, s=14, color=colour, alpha=0.8, lw=0)
-        axes.axvline(limit, color="black", lw=1, ls="--")
-        axes.text(limit, 1.45, " copied from here on", va="top", size=7)
-        axes.set_yticks([0, 1], ["real", "these"])
-        axes.set_ylim(-0.5, 1.5)
-        axes.set_xlim(0, max([*ours, *real, limit]) * 1.25)
-        axes.set_xlabel("telling notes of the longest passage shared with the reference")
-    return Picture(made[0], alt, caption)
-
-
-def matrix(alike: np.ndarray, alt: str, caption: str = "") -> Picture:
-    """Draws a self-similarity matrix [B, B], 0 to 1: the stronger the colour, the more alike."""
-    from matplotlib.ticker import MaxNLocator
-
-    with _plot(2.9, 2.9) as (axes, made):
-        image = np.zeros((*alike.shape, 4), np.uint8)
-        image[..., :3] = _PAPER
-        image[..., 3] = np.rint(255 * alike)
-        extent = (0.5, len(alike) + 0.5, len(alike) + 0.5, 0.5)
-        axes.imshow(image, extent=extent, interpolation="none")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.set_xlabel("bar")
-        axes.set_ylabel("bar")
-    return Picture(made[0], alt, caption)
-
-
-def roll(notes: Notes, bars: int, alt: str, caption: str = "") -> Picture:
-    """Draws the piano roll of the first bars of an aligned piece."""
-    piece, _ = quantise(notes)
-    if piece.bars > bars:
-        notes = dequantise(piece.part(0, bars))
-    return Picture(_address("image/png", picture.encoded(notes, ".png", "")), alt, caption)
-
-
-def _shares(axes: Axes, label: str) -> None:
+def _percent(axes: Axes, label: str) -> None:
     from matplotlib.ticker import PercentFormatter
 
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_ylabel(label)
+
+
+def forms(found: Gathered) -> dict[str, list[tuple[str, str]]]:
+    """Draws the self-similarity of bars of some songs of both sets, each with its name."""
+    return {side: [(name, matrix(notes)) for name, notes in some] for side, some in _some(found)}
+
+
+def rolls(found: Gathered) -> dict[str, list[tuple[str, str]]]:
+    """Draws piano rolls of the first bars of some songs of both sets, each with its name."""
+    bars = found.report["settings"]["shown_bars"]
+    return {
+        side: [(name, roll(notes, bars)) for name, notes in some] for side, some in _some(found)
+    }
+
+
+def _some(found: Gathered) -> list[tuple[str, list[tuple[str, Notes]]]]:
+    """Returns names and notes of a few songs of both sets, the same each time."""
+    count, sides = found.report["settings"]["shown"], {"ours": found.ours, "real": found.shown}
+    return [
+        (side, [(song.name, song.notes) for song in drawn(songs.songs, count, 0)])
+        for side, songs in sides.items()
+    ]
+
+
+@_plot(2.9, 2.9)
+def matrix(axes: Axes, notes: Notes) -> None:
+    """Draws how similar all bars are to all others: the stronger the colour, the more alike."""
+    from matplotlib.ticker import MaxNLocator
+
+    alike = structure.self_similarity(notes)[:MOST_BARS, :MOST_BARS]
+    image = np.zeros((*alike.shape, 4), np.uint8)
+    image[..., :3] = tuple(bytes.fromhex(REAL[1:]))
+    image[..., 3] = np.rint(255 * alike)
+    extent = (0.5, len(alike) + 0.5, len(alike) + 0.5, 0.5)
+    axes.imshow(image, extent=extent, interpolation="none")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.set_xlabel("bar")
+    axes.set_ylabel("bar")
+
+
+def roll(notes: Notes, bars: int) -> str:
+    """Draws the piano roll of the first bars of an aligned piece."""
+    piece, _ = quantise(notes)
+    if piece.bars > bars:
+        notes = dequantise(piece.part(0, bars))
+    return _address("image/png", picture.encoded(notes, ".png", ""))
+
+
+def longest(found: Gathered) -> dict[str, Any]:
+    """Draws the longest shared passage of all, beside where it is from, and tells about it."""
+    known = [(name, match) for name, match in found.matches if match.passage and match.source]
+    if not known:
+        return {}
+    name, match = max(known, key=lambda pair: pair[1].telling)
+    assert match.passage and match.source
+    bars = found.report["settings"]["shown_bars"]
+    rolls = [(name, roll(match.passage, bars)), (match.name, roll(match.source, bars))]
+    return {"sentence": match.describe(), "rolls": rolls}
+
+
+@_plot(5.0, 2.4)
+def repetition(axes: Axes, found: Gathered) -> None:
+    """Draws how similar bars are at each distance."""
+    for side, colour, mark in (("real", REAL, "s"), ("ours", OURS, "o")):
+        likeness = found.report["repetition"][side]["likeness"]
+        if points := [(int(lag), value) for lag, value in likeness.items() if value is not None]:
+            axes.plot(*zip(*points), color=colour, marker=mark, ms=4, lw=1.5)
+    axes.set_xlabel("bars apart")
+    axes.set_ylabel("similarity")
+    axes.grid(axis="y", lw=0.5)
+
+
+@_plot(5.0, 1.8)
+def passages(axes: Axes, found: Gathered) -> None:
+    """Draws the length of the longest passage that each song shares with the reference."""
+    said = found.report["originality"]
+    ours, real = ([song["telling"] for song in said[side]["songs"]] for side in ("ours", "real"))
+    if not ours and not real:
+        return
+    rng, limit = np.random.default_rng(0), said["copied_from"]
+    for values, colour, row in ((real, REAL, 0), (ours, OURS, 1)):
+        off = row + rng.uniform(-0.25, 0.25, len(values))
+        axes.scatter(values, off, s=14, color=colour, alpha=0.8, lw=0)
+    axes.axvline(limit, color="black", lw=1, ls="--")
+    axes.text(limit, 1.45, " copied from here on", va="top", size=7)
+    axes.set_yticks([0, 1], ["real", "these"])
+    axes.set_ylim(-0.5, 1.5)
+    axes.set_xlim(0, max([*ours, *real, limit]) * 1.25)
+    axes.set_xlabel("telling notes of the longest passage shared with the reference")
+
+
+@_plot(5.0, 2.4)
+def positions(axes: Axes, found: Gathered) -> None:
+    """Draws bits per note by place in the song, with intervals."""
+    rows = (found.report.get("likelihood") or {"by_position": ()})["by_position"]
+    if not (rows := [row for row in rows if row["bits_per_note"] is not None]):
+        return
+    value, low, high = (
+        np.array([row["bits_per_note"] if row[key] is None else row[key] for row in rows])
+        for key in ("bits_per_note", "low", "high")
+    )
+    at = np.arange(len(rows))
+    axes.fill_between(at, low, high, color=OURS, alpha=0.25, lw=0)
+    axes.plot(at, value, color=OURS, marker="o", ms=4, lw=1.5)
+    spans = [sorted({row["first_bar"], row["last_bar"]}) for row in rows]
+    axes.set_xticks(at, ["–".join(map(str, span)) for span in spans])
+    axes.set_ylabel("bits per note")
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y", lw=0.5)
+
+
+@_plot(5.0, 0.5)
+def kinds(axes: Axes, found: Gathered) -> None:
+    """Draws the share of each kind of token in all bits, the largest on top."""
+    by_kind = (found.report.get("likelihood") or {"by_kind": {}})["by_kind"]
+    shares = {name: 100 * (kind["share"] or 0) for name, kind in by_kind.items()}
+    rows = sorted(shares.items(), key=lambda row: row[1])
+    figure = axes.get_figure(root=True)
+    assert figure
+    figure.set_figheight(0.5 + 0.22 * len(rows))
+    axes.barh([name for name, _ in rows], [share for _, share in rows], color=OURS)
+    axes.set_xlabel("percent of all bits")
+
+
+def curves(found: Gathered) -> str:
+    """Draws the learning curves of the run."""
+    return learning([found.report["run"]] if "run" in found.report else [])
+
+
+@_plot(5.0, 2.8)
+def learning(axes: Axes, runs: Sequence[dict[str, Any]]) -> None:
+    """Draws losses of training and validation: of one run, or of several by name."""
+    runs = [run for run in runs if run["training"] or run["validation"]]
+    if not runs:
+        return
+    several = len(runs) > 1
+    losses = []
+    for i, run in enumerate(runs):
+        colours = (SEVERAL[i % len(SEVERAL)],) * 2 if several else (REAL, OURS)
+        labels = (None, run["name"]) if several else ("training", "validation")
+        dash = DASHES[i // len(SEVERAL) % len(DASHES)]
+        if run["training"]:
+            axes.plot(*zip(*run["training"]), color=colours[0], lw=0.8, alpha=0.6, label=labels[0])
+        if run["validation"]:
+            style: dict[str, Any] = {
+                "color": colours[1],
+                "marker": "o",
+                "ms": 4,
+                "lw": 1.6,
+                "label": labels[1],
+            }
+            axes.plot(*zip(*run["validation"]), dash, **style)
+        losses += [loss for _, loss in [*run["training"], *run["validation"]]]
+    low, high = min(losses), float(np.quantile(losses, 0.98))
+    axes.set_ylim(low - 0.05 * (high - low or 1), high + 0.05 * (high - low or 1))
+    axes.legend()
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss, nats per token")
+    axes.grid(axis="y", lw=0.5)
+
+
+PLOTS: dict[str, Callable[[Gathered], Any]] = {
+    plot.__name__: plot
+    for plot in (statistics, forms, rolls, repetition, passages, longest, positions, kinds, curves)
+}
+"""Plots of a report by their names in the template."""

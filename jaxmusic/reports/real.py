@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
 
 import numpy as np
 from etils import epath
@@ -12,21 +11,14 @@ from tqdm.auto import tqdm
 from jaxmusic import config
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import facts, mixture, selection
-from jaxmusic.data.catalog import open_dataset
+from jaxmusic.data.catalog import Dataset, open_dataset
 from jaxmusic.evaluate.copy_index import Stored
 from jaxmusic.model import MusicModel
 from jaxmusic.music.notes import Notes
 from jaxmusic.runs import folder as runs
-from jaxmusic.runs.weights import SUFFIX
+from jaxmusic.runs import weights
 
 Named = tuple[str, Notes]
-
-
-class _Place(NamedTuple):
-    """Where a piece is stored."""
-
-    split: Stored
-    number: int
 
 
 def data_of(source: str, model: MusicModel, data_dir: str) -> config.Data:
@@ -41,17 +33,12 @@ def data_of(source: str, model: MusicModel, data_dir: str) -> config.Data:
       UserError: there is no such dataset, or it is another than the model was trained on: what is
         held out of that one may have been trained on.
     """
-    data = dataclasses.replace(
-        model.experiment.data, data_dir=data_dir or model.experiment.data.data_dir
-    )
-    if runs.folder(source).suffix == SUFFIX:
-        return data
-    stored = runs.read(source)
-    data = dataclasses.replace(data, dataset=stored.dataset)
-    members = mixture.parse(data.dataset)
-    found = [open_dataset(member.dataset, data.data_dir) for member in members]
-    # Of a mixture or a selection the run has kept a hash of more than the records.
-    if len(found) == 1 and not data.where and found[0].summary["content"] != stored.manifest:
+    dataset, folder = weights.dataset_of(source)
+    data = dataclasses.replace(model.experiment.data, dataset=dataset, data_dir=data_dir or folder)
+    found = _members(data)
+    # Of a mixture or a selection the run has kept a hash of more than the records, and a file none.
+    alone = len(found) == 1 and not data.where and runs.folder(source).suffix != weights.SUFFIX
+    if alone and found[0].summary["content"] != runs.read(source).manifest:
         raise UserError(
             f"Give --data a folder with the {data.dataset} that {source} was trained on: the one "
             f"in {data.data_dir} has other content, and what it holds out may have been learned."
@@ -70,21 +57,21 @@ def pieces(data: config.Data, split: str, most: int, seed: int, progress: bool) 
       progress: show a progress bar if it takes over two seconds.
     """
     where = selection.parse(data.where)
-    places: list[_Place] = []
-    for member in mixture.parse(data.dataset):
-        found = open_dataset(member.dataset, data.data_dir)
-        if found.splits.get(split):
-            stored = Stored(epath.Path(found.path), split)
-            places += [_Place(stored, number) for number in range(len(stored))]
-    order = np.random.default_rng(seed).permutation(len(places)).tolist()
+    stored = [Stored(epath.Path(m.path), split) for m in _members(data) if m.splits.get(split)]
+    places = [(pieces, number) for pieces in stored for number in range(len(pieces))]
+    taken: dict[int, Named] = {}
     total = min(most, len(places))
-    taken: dict[int, Notes] = {}
     with tqdm(desc=f"reading {split}", total=total, unit=" pieces", disable=not progress) as bar:
-        for i in order:
+        for i in np.random.default_rng(seed).permutation(len(places)).tolist():
             if len(taken) == most:
                 break
-            notes = places[i].split[places[i].number]
+            pieces, number = places[i]
+            notes = pieces[number]
             if where.matches(facts.facts(notes)):
-                taken[i] = notes
+                taken[i] = pieces.name(number), notes
                 bar.update()
-    return [(places[i].split.name(places[i].number), taken[i]) for i in sorted(taken)]
+    return [taken[i] for i in sorted(taken)]
+
+
+def _members(data: config.Data) -> list[Dataset]:
+    return [open_dataset(m.dataset, data.data_dir) for m in mixture.parse(data.dataset)]

@@ -32,35 +32,29 @@ def about(source: str, model: MusicModel | None = None) -> dict[str, Any]:
       UserError: the folder is not that of a run.
     """
     path = runs.folder(source)
-    out: dict[str, Any] = {"name": path.name}
-    if path.suffix == SUFFIX:
-        if model is None:
-            raise UserError(f"Name the folder of a run or of a report: {source} has no log.")
-        shape = model.experiment.model
-        return out | {
-            "settings": settings.flat(model.experiment),
-            "dataset": model.experiment.data.dataset,
-            "parameters": base.num_parameters(shape, model.codec.vocab_size),
-            "steps": model.step,
-            "training": [],
-            "validation": [],
-            **dict.fromkeys(("seconds", "last", "best")),
-        }
-    stored = runs.read(path)
-    lines = read_log(path)
+    lines: list[dict[str, Any]] = []
+    if path.suffix != SUFFIX:
+        experiment, codec, dataset = runs.read(path)[:3]
+        lines = read_log(path)
+    elif model is not None:
+        experiment, codec, dataset = model.experiment, model.codec, model.experiment.data.dataset
+    else:
+        raise UserError(f"Name the folder of a run or of a report: {source} has no log.")
     training = [(x["step"], x["loss"]) for x in lines if x.get("loss") is not None]
     validation = [(x["step"], x["val_loss"]) for x in lines if x.get("val_loss") is not None]
-    return out | {
-        "settings": settings.flat(stored.experiment),
-        "dataset": stored.dataset,
-        "parameters": base.num_parameters(stored.experiment.model, stored.codec.vocab_size),
-        "steps": max((x["step"] for x in lines), default=0),
+    out = {
+        "name": path.name,
+        "settings": settings.flat(experiment),
+        "dataset": dataset,
+        "parameters": base.num_parameters(experiment.model, codec.vocab_size),
+        "steps": max((x["step"] for x in lines), default=model.step if model else 0),
         "seconds": max((x["seconds"] for x in lines if "seconds" in x), default=None),
-        "training": plain(thinned(training)),
-        "validation": plain(validation),
-        "last": plain(validation[-1][1]) if validation else None,
-        "best": plain(min(loss for _, loss in validation)) if validation else None,
+        "training": thinned(training),
+        "validation": validation,
+        "last": validation[-1][1] if validation else None,
+        "best": min((loss for _, loss in validation), default=None),
     }
+    return plain(out)
 
 
 def thinned(points: list[tuple[int, float]]) -> list[tuple[float, float]]:

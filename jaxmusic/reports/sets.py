@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from jaxmusic import config
 from jaxmusic.core.errors import UserError
-from jaxmusic.data import sources, workers
+from jaxmusic.data import workers
 from jaxmusic.data.examine import Skipped
 from jaxmusic.data.sources import MusicFile
 from jaxmusic.evaluate import bars, endings, statistics
@@ -95,26 +95,13 @@ def measured(named: Iterable[tuple[str, Notes]], what: str, progress: bool = Fal
     return Songs(tuple(measure(name, notes) for name, notes in shown))
 
 
-def find(source: str, options: config.Evaluation, progress: bool = False) -> list[MusicFile]:
-    """Finds the music files of a source; more than `options.most` are subsampled.
-
-    Args:
-      source: a folder, a file, or a glob.
-      options: how many are taken.
-      progress: show how many were found so far.
-
-    Raises:
-      UserError: there is no such source, or no music file in it.
-    """
-    return drawn(sources.find([source], progress), options.most, options.seed)
-
-
 def read(
     found: Sequence[MusicFile], what: str, options: config.Evaluation, progress: bool = False
 ) -> Songs:
     """Reads files, puts each song on its beats and measures it, in processes of their own.
 
-    A file that cannot be read, that crashes its process or that takes too long is skipped.
+    More files than `options.most` are subsampled. One that cannot be read, that crashes its process
+    or that takes too long is skipped.
 
     Args:
       found: the files.
@@ -122,33 +109,29 @@ def read(
       options: how they are read.
       progress: show a progress bar.
     """
-    songs, skipped = [], []
+    found = drawn(found, options.most, options.seed)
     outcomes = workers.each(found, read_song, options.workers, options.file_timeout)
     shown = tqdm(outcomes, f"reading {what}", len(found), unit=" files", disable=not progress)
-    for file, outcome in shown:
-        if isinstance(outcome, Skipped):
-            skipped.append((file.name, outcome.reason, outcome.detail))
-        else:
-            songs.append(outcome)
-    return Songs(tuple(songs), tuple(skipped))
+    made = list(shown)
+    skipped = [(file.name, *one) for file, one in made if isinstance(one, Skipped)]
+    return Songs(tuple(one for _, one in made if isinstance(one, Song)), tuple(skipped))
 
 
 def read_song(file: MusicFile) -> Song | Skipped:
     """Reads and measures one file; no Python exception gets past it."""
+    reason = "cannot be read"
     try:
         notes = files.read_notes(file.path)
-    except UserError as error:
-        return Skipped("cannot be read", str(error))
-    except Exception as error:
-        return Skipped("cannot be read", f"{type(error).__name__}: {error}")
-    try:
+        reason = "cannot be measured"
         return measure(file.name, beats.align(notes)[0])
+    except UserError as error:
+        return Skipped(reason, str(error))
     except Exception as error:
-        return Skipped("cannot be measured", f"{type(error).__name__}: {error}")
+        return Skipped(reason, f"{type(error).__name__}: {error}")
 
 
 def drawn(items: Sequence, most: int, seed: int) -> list:
-    """Draws at most `count` items at random, in their order; the same each time."""
+    """Draws at most `most` items at random, in their order; the same each time."""
     if len(items) <= most:
         return list(items)
     rows = np.random.default_rng(seed).choice(len(items), most, replace=False)

@@ -17,19 +17,14 @@ def near(row: dict[str, Any]) -> bool | None:
     return None if away is None or floor is None else abs(away) <= NEAR * floor
 
 
-def furthest(report: dict[str, Any], count: int = 3) -> list[dict[str, Any]]:
-    """Returns the statistics in which the songs differ most from real ones."""
-    told = [row for row in report["statistics"].values() if near(row) is False]
-    return sorted(told, key=lambda row: -abs(row["distance"]["difference"]))[:count]
-
-
-def in_short(report: dict[str, Any]) -> list[str]:
-    """Returns the main findings as sentences."""
-    known = [n for row in report["statistics"].values() if (n := near(row)) is not None]
-    lines = []
-    if known:
-        lines.append(f"{known.count(False)} of {len(known)} statistics differ from real songs.")
-    for row in furthest(report):
+def in_short(report: dict[str, Any], furthest: int = 3) -> list[str]:
+    """Returns the main findings as sentences, with the statistics that differ most."""
+    told = [(near(row), row) for row in report["statistics"].values()]
+    known = [row for found, row in told if found is not None]
+    apart = [row for found, row in told if found is False]
+    lines = [f"{len(apart)} of {len(known)} statistics differ from real songs."] if known else []
+    apart.sort(key=lambda row: -abs(row["distance"]["difference"]))
+    for row in apart[:furthest]:
         away = row["distance"]["difference"]
         how = "different" if row["kinds"] else ("higher" if away > 0 else "lower")
         far = f"{number(abs(away), 2)} standard deviations {how}"
@@ -37,10 +32,8 @@ def in_short(report: dict[str, Any]) -> list[str]:
     if report.get("likelihood"):
         bits = interval(report["likelihood"]["figures"]["bits_per_note"], separator=" ")
         lines.append(f"The model needs {bits} bits per note on songs that it has not seen.")
-    ours, real = (report["endings"][side]["tonic"] for side in ("ours", "real"))
-    lines.append(f"{percent(ours)} end on the tonic chord; of real songs {percent(real)}.")
-    ours, real = (report["originality"][side]["copied"] for side in ("ours", "real"))
-    lines.append(
-        f"{percent(ours)} share a copied passage with the reference; of real songs {percent(real)}."
-    )
+    ours, real = (percent(report["endings"][side]["tonic"]) for side in ("ours", "real"))
+    lines.append(f"{ours} end on the tonic chord; of real songs {real}.")
+    ours, real = (percent(report["originality"][side]["copied"]) for side in ("ours", "real"))
+    lines.append(f"{ours} share a copied passage with the reference; of real songs {real}.")
     return lines

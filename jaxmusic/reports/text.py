@@ -11,7 +11,7 @@ def number(value: float | None, digits: int = 3) -> str:
     """Returns a number in a few digits."""
     if value is None:
         return NOT_DEFINED
-    if isinstance(value, int) or abs(value) >= 10 ** (digits + 1):
+    if isinstance(value, int) or abs(value) >= 10**digits:
         return f"{value:,.0f}".replace("-", "−")
     text = f"{value:.{digits}g}"
     if "e" in text:
