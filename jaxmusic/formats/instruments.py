@@ -2,65 +2,55 @@
 
 from __future__ import annotations
 
-GM_PROGRAMS = (
-    # Pianos, chromatic percussion
-    *("Acoustic Grand Piano", "Bright Acoustic Piano", "Electric Grand Piano", "Honky-tonk Piano"),
-    *("Electric Piano 1", "Electric Piano 2", "Harpsichord", "Clavi"),
-    *("Celesta", "Glockenspiel", "Music Box", "Vibraphone"),
-    *("Marimba", "Xylophone", "Tubular Bells", "Dulcimer"),
-    # Organs, guitars
-    *("Drawbar Organ", "Percussive Organ", "Rock Organ", "Church Organ"),
-    *("Reed Organ", "Accordion", "Harmonica", "Tango Accordion"),
-    *("Nylon Guitar", "Steel Guitar", "Jazz Guitar", "Clean Guitar"),
-    *("Muted Guitar", "Overdriven Guitar", "Distortion Guitar", "Guitar Harmonics"),
-    # Basses, strings
-    *("Acoustic Bass", "Fingered Bass", "Picked Bass", "Fretless Bass"),
-    *("Slap Bass 1", "Slap Bass 2", "Synth Bass 1", "Synth Bass 2"),
-    *("Violin", "Viola", "Cello", "Contrabass"),
-    *("Tremolo Strings", "Pizzicato Strings", "Orchestral Harp", "Timpani"),
-    # Ensembles, brass
-    *("String Ensemble 1", "String Ensemble 2", "Synth Strings 1", "Synth Strings 2"),
-    *("Choir Aahs", "Voice Oohs", "Synth Voice", "Orchestra Hit"),
-    *("Trumpet", "Trombone", "Tuba", "Muted Trumpet"),
-    *("French Horn", "Brass Section", "Synth Brass 1", "Synth Brass 2"),
-    # Reeds, pipes
-    *("Soprano Sax", "Alto Sax", "Tenor Sax", "Baritone Sax"),
-    *("Oboe", "English Horn", "Bassoon", "Clarinet"),
-    *("Piccolo", "Flute", "Recorder", "Pan Flute"),
-    *("Blown Bottle", "Shakuhachi", "Whistle", "Ocarina"),
-    # Synthesizer leads, pads
-    *("Square Lead", "Sawtooth Lead", "Calliope Lead", "Chiff Lead"),
-    *("Charang Lead", "Voice Lead", "Fifths Lead", "Bass and Lead"),
-    *("New Age Pad", "Warm Pad", "Polysynth Pad", "Choir Pad"),
-    *("Bowed Pad", "Metallic Pad", "Halo Pad", "Sweep Pad"),
-    # Synthesizer effects, instruments of the world
-    *("Rain", "Soundtrack", "Crystal", "Atmosphere"),
-    *("Brightness", "Goblins", "Echoes", "Sci-fi"),
-    *("Sitar", "Banjo", "Shamisen", "Koto"),
-    *("Kalimba", "Bagpipe", "Fiddle", "Shanai"),
-    # Percussion, sound effects
-    *("Tinkle Bell", "Agogo", "Steel Drums", "Woodblock"),
-    *("Taiko Drum", "Melodic Tom", "Synth Drum", "Reverse Cymbal"),
-    *("Guitar Fret Noise", "Breath Noise", "Seashore", "Bird Tweet"),
-    *("Telephone Ring", "Helicopter", "Applause", "Gunshot"),
-)
+import re
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+GM_PROGRAMS = _names("""
+Acoustic Grand Piano, Bright Acoustic Piano, Electric Grand Piano, Honky-tonk Piano,
+Electric Piano 1, Electric Piano 2, Harpsichord, Clavi,
+Celesta, Glockenspiel, Music Box, Vibraphone, Marimba, Xylophone, Tubular Bells, Dulcimer,
+Drawbar Organ, Percussive Organ, Rock Organ, Church Organ, Reed Organ, Accordion, Harmonica,
+Tango Accordion,
+Nylon Guitar, Steel Guitar, Jazz Guitar, Clean Guitar, Muted Guitar, Overdriven Guitar,
+Distortion Guitar, Guitar Harmonics,
+Acoustic Bass, Fingered Bass, Picked Bass, Fretless Bass, Slap Bass 1, Slap Bass 2, Synth Bass 1,
+Synth Bass 2,
+Violin, Viola, Cello, Contrabass, Tremolo Strings, Pizzicato Strings, Orchestral Harp, Timpani,
+String Ensemble 1, String Ensemble 2, Synth Strings 1, Synth Strings 2, Choir Aahs, Voice Oohs,
+Synth Voice, Orchestra Hit,
+Trumpet, Trombone, Tuba, Muted Trumpet, French Horn, Brass Section, Synth Brass 1, Synth Brass 2,
+Soprano Sax, Alto Sax, Tenor Sax, Baritone Sax, Oboe, English Horn, Bassoon, Clarinet,
+Piccolo, Flute, Recorder, Pan Flute, Blown Bottle, Shakuhachi, Whistle, Ocarina,
+Square Lead, Sawtooth Lead, Calliope Lead, Chiff Lead, Charang Lead, Voice Lead, Fifths Lead,
+Bass and Lead,
+New Age Pad, Warm Pad, Polysynth Pad, Choir Pad, Bowed Pad, Metallic Pad, Halo Pad, Sweep Pad,
+Rain, Soundtrack, Crystal, Atmosphere, Brightness, Goblins, Echoes, Sci-fi,
+Sitar, Banjo, Shamisen, Koto, Kalimba, Bagpipe, Fiddle, Shanai,
+Tinkle Bell, Agogo, Steel Drums, Woodblock, Taiko Drum, Melodic Tom, Synth Drum, Reverse Cymbal,
+Guitar Fret Noise, Breath Noise, Seashore, Bird Tweet, Telephone Ring, Helicopter, Applause,
+Gunshot
+""")
 """Names of the 128 programs."""
 
-GM_FAMILIES = (
-    *("piano", "chromatic-percussion", "organ", "guitar", "bass", "strings", "ensemble", "brass"),
-    *("reed", "pipe", "synth-lead", "synth-pad", "synth-effects", "ethnic", "percussive"),
-    "sound-effects",
-)
+GM_FAMILIES = _names("""
+piano, chromatic-percussion, organ, guitar, bass, strings, ensemble, brass, reed, pipe,
+synth-lead, synth-pad, synth-effects, ethnic, percussive, sound-effects
+""")
 """Names of the 16 families of eight programs each."""
 
-DRUMS = (
-    *(("kick", (35, 36)), ("snare", (38, 40)), ("rim", (37,)), ("clap", (39,))),
-    *(("toms", (41, 43, 45, 47, 48, 50)), ("hi-hat", (42, 44)), ("open hat", (46,))),
-    *(("ride", (51, 53, 59)), ("crash", (49, 52, 55, 57)), ("tambourine", (54,))),
-    *(("cowbell", (56,)), ("shaker", (69, 70, 82)), ("bongos", (60, 61)), ("congas", (62, 63, 64))),
-    *(("timbales", (65, 66)), ("agogo", (67, 68)), ("guiro", (73, 74)), ("claves", (75,))),
-    *(("wood blocks", (76, 77)), ("triangle", (80, 81)), ("whistle", (71, 72))),
-    *(("vibraslap", (58,)), ("cuica", (78, 79)), ("bells", (83, 84))),
+_DRUMS = """
+kick 35 36; snare 38 40; rim 37; clap 39; toms 41 43 45 47 48 50; hi-hat 42 44; open hat 46;
+ride 51 53 59; crash 49 52 55 57; tambourine 54; cowbell 56; shaker 69 70 82; bongos 60 61;
+congas 62 63 64; timbales 65 66; agogo 67 68; guiro 73 74; claves 75; wood blocks 76 77;
+triangle 80 81; whistle 71 72; vibraslap 58; cuica 78 79; bells 83 84
+"""
+DRUMS = tuple(
+    (name, tuple(int(pitch) for pitch in pitches.split()))
+    for name, pitches in re.findall(r"([a-z][a-z -]*) ([\d ]+)", _DRUMS)
 )
 """Drums and their pitches, as a drummer's score has them from the bottom up."""
 

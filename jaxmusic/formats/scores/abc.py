@@ -89,7 +89,10 @@ def parse(tune: str) -> Notes:
     end = max([int((onset + duration).max()), *(tick for tick, _ in bars)])
     title = re.search(r"^T:(.*)$", tune, re.M)
     return make_notes(
-        *(onset - late, duration + late, pitch, velocity),
+        onset - late,
+        duration + late,
+        pitch,
+        velocity,
         np.repeat(np.arange(len(tracks)), [len(c["time"]) for c in columns]),
         program=[track.program for track in tracks],
         drum=[track.is_drum for track in tracks],

@@ -6,10 +6,10 @@ key, loudness, instrument) is what stands before it on paper. Repeats are played
 
 from __future__ import annotations
 
+import collections
 import io
 import xml.etree.ElementTree as ET
 import zipfile
-import zlib
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from jaxmusic.music.notes import Notes, make_notes
 _MOST_BYTES = 2**28
 _LATEST = 2**31 - 1
 _ROUNDING = 4  # ticks that a bar may be off its meter because its durations were rounded
+Waiting = dict[tuple[int, int], list[tuple[int, str, list[int]]]]
+"""Notes that are tied on, with their end and voice, by track and pitch."""
 
 
 def parse(data: bytes) -> Notes:
@@ -86,10 +88,9 @@ def _unzipped(data: bytes) -> bytes:
             if archive.getinfo(names[0]).file_size > _MOST_BYTES:
                 raise UserError("unpacks to more than 256 MB: leave it out.")
             return archive.read(names[0])
-    except (
-        *(zipfile.BadZipFile, zlib.error, ET.ParseError, EOFError),
-        *(OSError, ValueError, LookupError, RuntimeError),  # as when it is encrypted
-    ) as error:
+    except UserError:
+        raise
+    except Exception as error:  # of many kinds, as when it is cut off or encrypted
         raise UserError(f"is a broken archive: {str(error).rstrip('.')}.") from error
 
 
@@ -111,20 +112,20 @@ def _performed(bars: list[Bar], tracks: list[Track], song: str) -> Notes:
     _fill_in(bars, tracks)
     order = play_order([bar.signs for bar in bars])
     rows: list[list[int]] = []
-    ties = _Ties()
+    waiting: Waiting = collections.defaultdict(list)
     tempos, keys, chords, sections = [], [], [], []
     start = 0
     for bar in (bars[i] for i in order):
         for row in sorted(bar.rows):
             end = start + row.tick + row.duration
-            note = ties.before(row, start) if row.tied else None
+            note = _tied(waiting, row, start) if row.tied else None
             if note is None:
                 onset = max(start + row.tick + row.attack, 0)
                 note = [onset, 0, row.pitch, row.velocity, row.track]
                 rows.append(note)
             note[1] = max(end + row.release - note[0], 1)
             if row.ties:
-                ties.wait(row, end, note)
+                waiting[row.track, row.pitch].append((end, row.voice, note))
         tempos += [(start + tick, qpm) for tick, qpm in bar.tempos]
         keys += [(start + tick, key) for _, tick, key in bar.keys]
         chords += [(start + tick, chord) for tick, chord in bar.chords]
@@ -132,9 +133,13 @@ def _performed(bars: list[Bar], tracks: list[Track], song: str) -> Notes:
         start += bar.length
     if start > _LATEST:
         raise UserError("is longer than ticks can be counted: leave it out.")
-    columns = np.array(rows).T
+    onset, duration, pitch, velocity, track = np.array(rows).T
     return make_notes(
-        *(columns[0], columns[1], columns[2], columns[3], columns[4]),
+        onset,
+        duration,
+        pitch,
+        velocity,
+        track,
         program=[program for _, program, _ in tracks],
         drum=[drum for _, _, drum in tracks],
         tempos=tuple(_changes(tempos)),
@@ -144,26 +149,16 @@ def _performed(bars: list[Bar], tracks: list[Track], song: str) -> Notes:
     )
 
 
-class _Ties:
-    """Notes that are tied on and wait for what follows."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[tuple[int, int], list[tuple[int, str, list[int]]]] = {}
-
-    def wait(self, row: Row, end: int, note: list[int]) -> None:
-        """Remembers a note that is tied on from this tick."""
-        self._waiting.setdefault((row.track, row.pitch), []).append((end, row.voice, note))
-
-    def before(self, row: Row, start: int) -> list[int] | None:
-        """Returns the note tied to a row: it ends where the row begins, in its voice if it can."""
-        waiting = self._waiting.get((row.track, row.pitch), [])
-        waiting[:] = [w for w in waiting if w[0] >= start + row.tick]
-        fits = [w for w in waiting if w[0] == start + row.tick]
-        if not fits:
-            return None
-        found = next((w for w in fits if w[1] == row.voice), fits[0])
-        waiting.remove(found)
-        return found[2]
+def _tied(waiting: Waiting, row: Row, start: int) -> list[int] | None:
+    """The note tied on to a row: it ends where the row begins, in its voice if it can."""
+    notes = waiting[row.track, row.pitch]
+    notes[:] = [w for w in notes if w[0] >= start + row.tick]
+    fits = [w for w in notes if w[0] == start + row.tick]
+    if not fits:
+        return None
+    found = next((w for w in fits if w[1] == row.voice), fits[0])
+    notes.remove(found)
+    return found[2]
 
 
 def _changes(pairs: list[tuple[int, float]]) -> list[tuple[int, float]]:

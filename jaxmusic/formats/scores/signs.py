@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import re
-from xml.sax.saxutils import escape
+import xml.etree.ElementTree as ET
 
 import numpy as np
 
 from jaxmusic.formats.scores.notation import BEAT, Bar
 from jaxmusic.formats.scores.spelling import fifths_of, spell
+from jaxmusic.formats.scores.words import KINDS
 from jaxmusic.formats.symbols import chord_symbol
 from jaxmusic.music.notes import NO_CHORD, PITCH_NAMES, SECTIONS, Notes
 
-_KINDS = (
-    *("major", "minor", "dominant", "major-seventh"),
-    *("minor-seventh", "diminished", "suspended-fourth"),
-    *("augmented", "suspended-second", "power"),
-)
-"""In the order of `notes.CHORD_QUALITIES`."""
+_KINDS = {quality: kind for kind, quality in reversed(KINDS.items())}
+"""The plainest of MusicXML's kinds for each quality of a chord."""
 _SHOWN = 0.03  # a change of tempo by so much is shown, a smaller one only heard
-
-
 _NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def tag(name: str, value: object) -> str:
-    """An element with text in it, less what XML cannot hold."""
-    return f"<{name}>{escape(_NOT_XML.sub('', str(value)))}</{name}>"
+def node(name: str, *content: object, **attributes: object) -> ET.Element:
+    """An element of elements, or with text in it, less what XML cannot hold; None is left out."""
+    made = ET.Element(name, {key: str(value) for key, value in attributes.items()})
+    for part in content:
+        if isinstance(part, ET.Element):
+            made.append(part)
+        elif part is not None:
+            made.text = _NOT_XML.sub("", str(part))
+    return made
+
+
+def maybe(name: str, content: object) -> ET.Element | None:
+    """An element, or none where it would be empty or 0."""
+    return node(name, content) if content else None
 
 
 def steps_of(notes: Notes, ticks: np.ndarray) -> np.ndarray:
@@ -41,22 +47,21 @@ def bar_of(notes: Notes, ticks: np.ndarray, bars: list[Bar]) -> list[int]:
     return (np.searchsorted(starts, steps_of(notes, ticks), "right") - 1).tolist()
 
 
-def above(notes: Notes, bars: list[Bar]) -> list[list[tuple[int, str]]]:
-    """What stands above each bar: steps, and XML with room for ``{offset}``, in order."""
+def above(notes: Notes, bars: list[Bar]) -> list[list[tuple[int, ET.Element]]]:
+    """What stands above each bar: steps and elements, in order."""
     labels = notes.labels
-    out: list[list[tuple[int, str]]] = [[] for _ in bars]
+    out: list[list[tuple[int, ET.Element]]] = [[] for _ in bars]
     for k, section in zip(bar_of(notes, labels.section_tick, bars), labels.section.tolist()):
-        mark = tag("rehearsal", SECTIONS[section].capitalize())
-        mark = f'<direction placement="above"><direction-type>{mark}</direction-type></direction>'
-        out[k].append((bars[k].start, mark))
+        mark = node("direction-type", node("rehearsal", SECTIONS[section].capitalize()))
+        out[k].append((bars[k].start, node("direction", mark, placement="above")))
     shown = 0.0
     steps = steps_of(notes, notes.tempo_tick).tolist()
     for k, step, qpm in zip(bar_of(notes, notes.tempo_tick, bars), steps, notes.tempo_qpm):
+        sound = node("sound", tempo=f"{qpm:.10g}")
         if abs(qpm - shown) > _SHOWN * shown:
             shown = float(qpm)
-            out[k].append((step, _metronome(shown, bars[k])))
-        else:
-            out[k].append((step, f'<sound tempo="{qpm:.10g}">{{offset}}</sound>'))
+            sound = node("direction", _metronome(shown, bars[k]), sound, placement="above")
+        out[k].append((step, sound))
     fifths = fifths_of(notes.pitch[~notes.is_drum])
     steps = steps_of(notes, labels.chord_tick).tolist()
     for k, step, chord in zip(bar_of(notes, labels.chord_tick, bars), steps, labels.chord.tolist()):
@@ -65,26 +70,26 @@ def above(notes: Notes, bars: list[Bar]) -> list[list[tuple[int, str]]]:
     return [sorted((s for s in signs if s[0] < end), key=lambda s: s[0]) for signs in out]
 
 
-def _metronome(qpm: float, bar: Bar) -> str:
-    dot, beats = ("<beat-unit-dot/>", qpm / 1.5) if bar.beat > BEAT else ("", qpm)
-    mark = f"<beat-unit>quarter</beat-unit>{dot}{tag('per-minute', round(beats))}"
-    return (
-        f'<direction placement="above"><direction-type><metronome>{mark}</metronome>'
-        f'</direction-type>{{offset}}<sound tempo="{qpm:.10g}"/></direction>'
-    )
+def moved(sign: ET.Element, offset: int) -> ET.Element:
+    """What stands above a bar, with so many steps after the place that the bar has reached."""
+    if offset > 0:
+        last = len(sign) > 0 and sign[-1].tag == "sound"
+        sign.insert(len(sign) - last, node("offset", offset))
+    return sign
 
 
-def _harmony(chord: int, fifths: int) -> str:
+def _metronome(qpm: float, bar: Bar) -> ET.Element:
+    dot, beats = (node("beat-unit-dot"), qpm / 1.5) if bar.beat > BEAT else (None, qpm)
+    unit, number = node("beat-unit", "quarter"), node("per-minute", round(beats))
+    return node("direction-type", node("metronome", unit, dot, number))
+
+
+def _harmony(chord: int, fifths: int) -> ET.Element:
     text = chord_symbol(chord)
     if chord == NO_CHORD:
-        root, kind = "C", f'<kind text="{text}">none</kind>'
-        return (
-            f'<harmony><root><root-step text="">{root}</root-step></root>{kind}{{offset}}</harmony>'
-        )
+        root = node("root", node("root-step", "C", text=""))
+        return node("harmony", root, node("kind", "none", text=text))
     step, alter, _ = spell(chord % 12 + 60, fifths)
-    changed = tag("root-alter", alter) if alter else ""
+    root = node("root", node("root-step", step), maybe("root-alter", alter))
     suffix = text.removeprefix(PITCH_NAMES[chord % 12])
-    return (
-        f"<harmony><root>{tag('root-step', step)}{changed}</root>"
-        f'<kind text="{suffix}">{_KINDS[chord // 12]}</kind>{{offset}}</harmony>'
-    )
+    return node("harmony", root, node("kind", _KINDS[chord // 12], text=suffix))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Iterator
 from fractions import Fraction
@@ -19,7 +20,7 @@ from jaxmusic.formats.scores import drums, notation
 from jaxmusic.formats.scores.bars import WHOLE, meter_of
 from jaxmusic.formats.scores.musicxml_part import FORTE
 from jaxmusic.formats.scores.notation import BEAT, VOICES, Bar, Event, Symbol
-from jaxmusic.formats.scores.signs import above, bar_of, steps_of, tag
+from jaxmusic.formats.scores.signs import above, bar_of, maybe, moved, node, steps_of
 from jaxmusic.formats.scores.spelling import accidental, clef, fifths_of, hands, spell
 from jaxmusic.formats.symbols import key_fifths
 from jaxmusic.music.notes import Notes
@@ -33,10 +34,6 @@ _CONTAINER = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<container><rootfiles>'
     '<rootfile full-path="score.xml" media-type="application/vnd.recordare.musicxml+xml"/>'
     "</rootfiles></container>\n"
-)
-_TRIPLET = (
-    "<time-modification><actual-notes>3</actual-notes><normal-notes>2</normal-notes>"
-    "</time-modification>"
 )
 _SIXTEENTH = 3  # steps, of which a last bar has a whole number
 _DRUM_CHANNEL = 10
@@ -90,22 +87,17 @@ def musicxml_text(notes: Notes) -> str:
         for i, (t, name) in enumerate(zip(used, names))
     ]
     channels = itertools.cycle(_CHANNELS)
-    out = ['<score-partwise version="4.0">']
-    if notes.labels.song:
-        out.append(f"<work>{tag('work-title', notes.labels.song)}</work>")
-    out.append(
-        "<identification><encoding><software>jaxmusic</software></encoding></identification>"
+    title = notes.labels.song
+    root = node(
+        "score-partwise",
+        node("work", node("work-title", title)) if title else None,
+        node("identification", node("encoding", node("software", "jaxmusic"))),
+        node("part-list", *(p.about(_DRUM_CHANNEL if p.drum else next(channels)) for p in parts)),
+        *(node("part", *part.measures(), id=part.id) for part in parts),
+        version="4.0",
     )
-    out.append("<part-list>")
-    for part in parts:
-        out += part.about(_DRUM_CHANNEL if part.drum else next(channels))
-    out.append("</part-list>")
-    for part in parts:
-        out.append(f'<part id="{part.id}">')
-        out += part.measures()
-        out.append("</part>")
-    out.append("</score-partwise>")
-    return _HEAD + "\n".join(out) + "\n"
+    ET.indent(root, "")
+    return _HEAD + ET.tostring(root, encoding="unicode") + "\n"
 
 
 def _bars(notes: Notes, last: int) -> list[Bar]:
@@ -172,132 +164,125 @@ class _PartWriter:
         self._keyed = leads or not self.drum
         self._above = above(notes, bars) if leads else [[] for _ in bars]
 
-    def about(self, channel: int) -> list[str]:
+    def about(self, channel: int) -> ET.Element:
         """The part's entry in the list of parts."""
         pitches = sorted(set(self._pitch.tolist())) if self.drum else [0]
         instruments, players = [], []
         for pitch in pitches:
             name = drums.NAMES.get(pitch, f"Drum {pitch}") if self.drum else self._name
-            one = f'id="{self._instrument(pitch)}"'
-            instruments.append(
-                f"<score-instrument {one}>{tag('instrument-name', name)}</score-instrument>"
-            )
-            unpitched = tag("midi-unpitched", pitch + 1) if self.drum else ""
-            players.append(
-                f"<midi-instrument {one}>{tag('midi-channel', channel)}"
-                f"{tag('midi-program', self._program + 1)}{unpitched}</midi-instrument>"
-            )
-        name = tag("part-name", self._name)
-        return [f'<score-part id="{self.id}">{name}', *instruments, *players, "</score-part>"]
+            instrument, which = node("instrument-name", name), self._instrument(pitch)
+            instruments.append(node("score-instrument", instrument, id=which))
+            sound = node("midi-channel", channel), node("midi-program", self._program + 1)
+            unpitched = node("midi-unpitched", pitch + 1) if self.drum else None
+            players.append(node("midi-instrument", *sound, unpitched, id=which))
+        return node("score-part", node("part-name", self._name), *instruments, *players, id=self.id)
 
     def _instrument(self, pitch: int) -> str:
         return f"{self.id}-D{pitch}" if self.drum else f"{self.id}-I1"
 
-    def measures(self) -> Iterator[str]:
+    def measures(self) -> Iterator[ET.Element]:
         """The bars of the part."""
         places = [[notation.by_bar(v, self._bars) for v in staff] for staff in self._voices]
-        before: Bar | None = None
         for k, bar in enumerate(self._bars):
+            implicit = {"implicit": "yes"} if bar.pickup else {}
             number = k if self._bars[0].pickup else k + 1
-            yield f'<measure number="{number}"' + (' implicit="yes">' if bar.pickup else ">")
-            yield from self._attributes(k, before)
+            measure = node("measure", self._attributes(k), number=number, **implicit)
             now, signs_above = bar.start, list(self._above[k])
             for staff, streams in enumerate(places):
                 signs: dict[str, int] = {}
                 for voice, stream in enumerate(streams):
                     symbols = notation.in_bar(stream[k], bar, whole=voice == 0)
-                    if not symbols:
-                        continue
-                    if now > bar.start:
-                        yield f"<backup>{tag('duration', now - bar.start)}</backup>"
+                    if symbols and now > bar.start:
+                        measure.append(node("backup", node("duration", now - bar.start)))
                     for symbol in symbols:
-                        while signs_above and signs_above[0][0] < symbol.start + symbol.length:
+                        now = symbol.start + symbol.length
+                        while signs_above and signs_above[0][0] < now:
                             step, sign = signs_above.pop(0)
-                            offset = tag("offset", step - symbol.start)
-                            yield sign.format(offset=offset if step > symbol.start else "")
-                        yield from self._symbol(symbol, staff, voice, signs)
-                    now = symbols[-1].start + symbols[-1].length
+                            measure.append(moved(sign, step - symbol.start))
+                        measure.extend(self._symbol(symbol, staff, voice, signs))
             if k + 1 == len(self._bars):
-                yield '<barline location="right"><bar-style>light-heavy</bar-style></barline>'
-            yield "</measure>"
-            before = bar
+                style = node("bar-style", "light-heavy")
+                measure.append(node("barline", style, location="right"))
+            yield measure
 
-    def _attributes(self, k: int, before: Bar | None) -> Iterator[str]:
-        bar, out = self._bars[k], []
-        if before is None:
-            out.append(tag("divisions", BEAT))
+    def _attributes(self, k: int) -> ET.Element | None:
+        """What changes with a bar, and in the first one what holds for all; None for nothing."""
+        bar, first, out = self._bars[k], k == 0, node("attributes")
+        if first:
+            out.append(node("divisions", BEAT))
         if (key := self._keys.get(k)) is not None and self._keyed:
-            self._signature, minor = key_fifths(key)
-            self._fifths, mode = self._signature, "minor" if minor else "major"
-            out.append(f"<key>{tag('fifths', self._fifths)}{tag('mode', mode)}</key>")
-        if before is None or before[2:4] != bar[2:4]:
-            out.append(f"<time>{tag('beats', bar.num)}{tag('beat-type', bar.den)}</time>")
-        if before is None:
-            if self._staves > 1:
-                out.append(tag("staves", self._staves))
-            for staff in range(self._staves):
-                number = f' number="{staff + 1}"' if self._staves > 1 else ""
-                sign, line, octave = clef(
-                    self._pitch[self._staff == staff], self._program, self.drum
-                )
-                change = tag("clef-octave-change", octave) if octave else ""
-                lined = tag("line", line) if line else ""
-                out.append(f"<clef{number}>{tag('sign', sign)}{lined}{change}</clef>")
-        if out:
-            yield f"<attributes>{''.join(out)}</attributes>"
+            self._fifths, minor = key_fifths(key)
+            self._signature = self._fifths
+            mode = node("mode", "minor" if minor else "major")
+            out.append(node("key", node("fifths", self._fifths), mode))
+        if first or self._bars[k - 1][2:4] != bar[2:4]:
+            out.append(node("time", node("beats", bar.num), node("beat-type", bar.den)))
+        if first and self._staves > 1:
+            out.append(node("staves", self._staves))
+        for staff in range(self._staves if first else 0):
+            number = {"number": staff + 1} if self._staves > 1 else {}
+            sign, line, octave = clef(self._pitch[self._staff == staff], self._program, self.drum)
+            change = maybe("clef-octave-change", octave)
+            out.append(node("clef", node("sign", sign), maybe("line", line), change, **number))
+        return out if len(out) else None
 
     def _symbol(
         self, symbol: Symbol, staff: int, voice: int, signs: dict[str, int]
-    ) -> Iterator[str]:
-        """A rest, or the notes of a chord."""
-        duration = tag("duration", symbol.length)
-        place = tag("staff", staff + 1) if self._staves > 1 else ""
-        number = tag("voice", staff * VOICES + voice + 1)
-        kind = tag("type", symbol.type) + "<dot/>" * symbol.dots if symbol.type else ""
-        kind_after = _TRIPLET if symbol.triplet else ""
-        bracket = f'<tuplet type="{symbol.bracket}"/>' if symbol.bracket else ""
+    ) -> Iterator[ET.Element]:
+        """A rest, or the notes of a chord, of which the lowest has beams and brackets."""
+        duration = node("duration", symbol.length)
+        number = node("voice", staff * VOICES + voice + 1)
+        place = node("staff", staff + 1) if self._staves > 1 else None
+        kind = [node("type", symbol.type), *[node("dot")] * symbol.dots] if symbol.type else []
+        three = node("actual-notes", 3), node("normal-notes", 2)
+        triplet = node("time-modification", *three) if symbol.triplet else None
         if not symbol.heads and voice and not symbol.triplet:
-            yield f"<forward>{duration}{number}{place}</forward>"
-            return
-        if not symbol.heads:
-            rest = "<rest/>" if symbol.type else '<rest measure="yes"/>'
-            notations = f"<notations>{bracket}</notations>" if bracket else ""
-            yield f"<note>{rest}{duration}{number}{kind}{kind_after}{place}{notations}</note>"
-            return
-        beams = "".join(
-            f'<beam number="{level}">{beam}</beam>' for level, beam in enumerate(symbol.beams, 1)
-        )
-        chord = ""
-        for row, tied, ties in sorted(symbol.heads, key=lambda head: self._pitch[head.row]):
-            what, shown, head = self._head(int(self._pitch[row]), signs, tied)
-            late = 0 if ties else int(self._end[row] - self._written[row])
-            release = f' release="{late}"' if late else ""
-            stop, start = 'type="stop"/>' * tied, 'type="start"/>' * ties
-            ends = [end for end in (stop, start) if end]
-            marks = "".join(f"<tied {end}" for end in ends) + bracket
-            yield (
-                f'<note dynamics="{100 * self._velocity[row] / FORTE:.2f}"{release}>{chord}{what}'
-                f"{duration}{''.join(f'<tie {end}' for end in ends)}{self._player(row)}{number}"
-                f"{kind}{shown}{kind_after}{head}{place}{beams}"
-                f"{f'<notations>{marks}</notations>' if marks else ''}</note>"
+            yield node("forward", duration, number, place)
+        elif not symbol.heads:
+            rest = node("rest", **({} if symbol.type else {"measure": "yes"}))
+            marks = _notations([], symbol.bracket)
+            yield node("note", rest, duration, number, *kind, triplet, place, marks)
+        for i, head in enumerate(sorted(symbol.heads, key=lambda head: self._pitch[head.row])):
+            row, pitch = head.row, int(self._pitch[head.row])
+            what, shown, shape = self._head(pitch, signs, head.tied)
+            ties = ["stop"] * head.tied + ["start"] * head.ties
+            beams = [] if i else symbol.beams
+            late = 0 if head.ties else int(self._end[row] - self._written[row])
+            yield node(
+                "note",
+                node("chord") if i else None,
+                what,
+                duration,
+                *(node("tie", type=tie) for tie in ties),
+                node("instrument", id=self._instrument(pitch)) if self.drum else None,
+                number,
+                *kind,
+                maybe("accidental", shown),
+                triplet,
+                maybe("notehead", shape),
+                place,
+                *(node("beam", beam, number=level) for level, beam in enumerate(beams, 1)),
+                _notations(ties, "" if i else symbol.bracket),
+                dynamics=f"{100 * self._velocity[row] / FORTE:.2f}",
+                **({"release": late} if late else {}),
             )
-            chord, beams, bracket = "<chord/>", "", ""
 
-    def _player(self, row: int) -> str:
-        """Which drum it is, in a part that has several."""
-        return f'<instrument id="{self._instrument(int(self._pitch[row]))}"/>' if self.drum else ""
-
-    def _head(self, pitch: int, signs: dict[str, int], tied: bool) -> tuple[str, str, str]:
-        """A pitch or the place of a drum, the accidental, and the note head, as XML."""
+    def _head(self, pitch: int, signs: dict[str, int], tied: bool) -> tuple[ET.Element, str, str]:
+        """A pitch or the place of a drum, the accidental, and the note head."""
         if self.drum:
             place, shape = drums.PLACES.get(pitch, drums.OTHER_PLACE)
-            where = tag("display-step", place[0]) + tag("display-octave", place[1:])
-            return f"<unpitched>{where}</unpitched>", "", tag("notehead", shape) if shape else ""
+            where = node("display-step", place[0]), node("display-octave", place[1:])
+            return node("unpitched", *where), "", shape
         step, alter, octave = spell(pitch, self._fifths)
-        changed = tag("alter", alter) if alter else ""
         shown = accidental(step, alter, octave, self._signature, signs, tied)
-        written = f"{tag('step', step)}{changed}{tag('octave', octave)}"
-        return f"<pitch>{written}</pitch>", tag("accidental", shown) if shown else "", ""
+        written = node("step", step), maybe("alter", alter), node("octave", octave)
+        return node("pitch", *written), shown, ""
+
+
+def _notations(ties: list[str], bracket: str) -> ET.Element | None:
+    marks = [node("tied", type=tie) for tie in ties]
+    marks += [node("tuplet", type=bracket)] if bracket else []
+    return node("notations", *marks) if marks else None
 
 
 def _renumbered(voice: list[Event], rows: np.ndarray) -> list[Event]:
