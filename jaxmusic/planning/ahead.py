@@ -15,7 +15,7 @@ from jaxmusic import config as configs
 from jaxmusic.cluster.topology import Topology
 from jaxmusic.codecs.base import Codec
 from jaxmusic.core.errors import UserError
-from jaxmusic.planning.estimate import Memory
+from jaxmusic.planning.arithmetic import Memory
 from jaxmusic.train.step import lowered, make_program
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}

@@ -21,6 +21,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -49,8 +50,7 @@ class Collective:
     dtype: str
 
 
-@dataclasses.dataclass(frozen=True)
-class _Instruction:
+class _Instruction(NamedTuple):
     name: str
     shape: str
     op: str
@@ -139,7 +139,8 @@ def _rounds(program: Computations, name: str, loop: _Instruction) -> int:
     if test is None or "direction=LT" not in test.line:
         raise ValueError(f"a loop that does not count up to a number: {loop.line[:200]}")
     counter, limit = _operands(test)
-    index = _index(condition, counter)
+    # Places in the tuple that the loop carries: of the counter, and of a limit beside it.
+    index = int(_attribute(_named(condition, counter).line, "index"))
     start = _operands(_named(program[name], _operands(loop)[0]))
     root = next(i for i in body if i.line.lstrip().startswith("ROOT"))
     step = _named(body, _operands(root)[index])
@@ -147,8 +148,8 @@ def _rounds(program: Computations, name: str, loop: _Instruction) -> int:
     first = _constant(program[name], start[index]) or 0
     end = _constant(condition, limit)
     if end is None:
-        # The limit may be carried along with the counter.
-        end = _constant(program[name], start[_index(condition, limit)])
+        place = int(_attribute(_named(condition, limit).line, "index"))
+        end = _constant(program[name], start[place])
     if end is None:
         raise ValueError(f"a loop whose end is not a number: {loop.line[:200]}")
     return -(-(end - first) // by)
@@ -163,11 +164,6 @@ def _operands(instruction: _Instruction) -> list[str]:
     return re.findall(r"%([\w.\-]+)", inside) or [n.strip() for n in inside.split(",")]
 
 
-def _index(computation: list[_Instruction], name: str) -> int:
-    """Place in the tuple that a loop carries of a value that is taken from it."""
-    return int(_attribute(_named(computation, name).line, "index"))
-
-
 def _constant(computation: list[_Instruction], name: str) -> int | None:
     """The whole number that a value is, if the text says so."""
     made = _named(computation, name)
@@ -180,47 +176,42 @@ def _constant(computation: list[_Instruction], name: str) -> int | None:
 def _collective(
     instruction: _Instruction, computation: str, times: int, axes: dict[str, int], slices: int
 ) -> Collective | None:
-    kind = instruction.op.removesuffix("-start")
-    line = instruction.line
+    kind, line = instruction.op.removesuffix("-start"), instruction.line
+    arrays, devices = _arrays(instruction.shape), math.prod(axes.values())
     if instruction.op == "send" and "_xla_megascale_transfer_type" in line:
-        return _between_slices(instruction, times, next(iter(axes)), slices)
+        # What goes over the network: XLA hands it to a runtime of its own.
+        form = re.search(r'_xla_megascale_transfer_type="(\w+)"', line)
+        kind = form[1].lower().replace("_", "-") if form else ""
+        kind = kind if kind in KINDS else "all-reduce"
+        dtype, size = arrays[0]
+        sent = size * _share(kind, slices)
+        return Collective(kind, sent, times, (next(iter(axes)),), True, dtype)
     if kind not in KINDS:
         return None
-    arrays = _arrays(instruction.shape)
     if instruction.op in ("all-gather-start", "collective-permute-start"):
         # (operands, results, and scalars that the hardware counts with)
         arrays = [a for a in arrays if not (a[0] == "u32" and a[1] <= 4)]
         arrays = arrays[len(arrays) // 2 :]
     size = sum(bits for _, bits in arrays)
-    shape = np.array(list(axes.values()))
     if kind == "collective-permute":
         pairs = re.search(r"source_target_pairs=\{([\d,{}]*)\}", line)
-        ids = np.array(_numbers(pairs[1] if pairs else "")).reshape(-1, 2)
-        over, count = _varying(ids, axes, slices), math.prod(shape) // slices
-        sent = size * len(ids) / max(count, len(ids))
+        groups = np.array(_numbers(pairs[1] if pairs else "")).reshape(-1, 2)
+        sent = size * len(groups) / max(devices // slices, len(groups))
     else:
-        groups = _groups(line, math.prod(shape))
-        over, n = _varying(groups, axes, slices), groups.shape[1]
-        if kind == "all-reduce" and computation.startswith("all-reduce-scatter"):
+        groups = _groups(line, devices)
+        if kind == "reduce-scatter":
+            size *= groups.shape[1]
+        elif kind == "all-reduce" and computation.startswith("all-reduce-scatter"):
             # How XLA:TPU writes a fused reduce-scatter: the sum, and each device's share of it.
             kind = "reduce-scatter"
-        elif kind == "reduce-scatter":
-            size *= n
-        sent = size * (n - 1) / n * (2 if kind == "all-reduce" else 1)
+        sent = size * _share(kind, groups.shape[1])
     largest = max(arrays, key=lambda array: array[1], default=("", 0))[0]
-    return Collective(kind, sent, times, over, False, largest)
+    return Collective(kind, sent, times, _varying(groups, axes, slices), False, largest)
 
 
-def _between_slices(
-    instruction: _Instruction, times: int, axis: str, slices: int
-) -> Collective | None:
-    """What goes over the network: XLA hands it to a runtime of its own."""
-    dtype, size = _arrays(instruction.shape)[0]
-    form = re.search(r'_xla_megascale_transfer_type="(\w+)"', instruction.line)
-    kind = form[1].lower().replace("_", "-") if form else "all-reduce"
-    kind = kind if kind in KINDS else "all-reduce"
-    share = (slices - 1) / slices * (2 if kind == "all-reduce" else 1)
-    return Collective(kind, size * share, times, (axis,), True, dtype)
+def _share(kind: str, n: int) -> float:
+    """Share of an array that each of n devices sends."""
+    return (n - 1) / n * (2 if kind == "all-reduce" else 1)
 
 
 def _arrays(shape: str) -> list[tuple[str, float]]:

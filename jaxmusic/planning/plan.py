@@ -21,31 +21,15 @@ from jaxmusic.core.settings import flat
 from jaxmusic.models import base, sharding
 from jaxmusic.models.costs import Costs, Split
 from jaxmusic.models.mesh import AXES, make_mesh, mesh_shape
-from jaxmusic.planning import ahead, estimate, roofline
+from jaxmusic.planning import ahead, arithmetic
+from jaxmusic.planning.arithmetic import Memory, Roofline, Shape, Work
 from jaxmusic.planning.collectives import Collective, collectives
-from jaxmusic.planning.estimate import Memory, Shape
-from jaxmusic.planning.roofline import Roofline, Work
 from jaxmusic.train.optimizer import make_schedule
 
 TRIES = 4
 """Most other settings that are tried where an experiment does not fit."""
 SECONDS_PER_DAY = 86_400
 Progress = Callable[[str], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What may be changed to make an experiment fit.
-
-    Attributes:
-      batch: rows of a batch.
-      accumulate: parts in which it is computed.
-      model: the model, which may keep less for the backward pass.
-    """
-
-    batch: int
-    accumulate: int
-    model: configs.Model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +48,7 @@ class Plan:
       sent: what it sends; empty where the compiler refused it.
       least: bytes that fully sharded data parallelism has to send, in bfloat16, from each chip.
       roofline: least times of a step; None where the compiler refused it.
-      instead: the nearest settings that fit, where these do not and any do.
+      instead: the nearest experiment that fits, where this one does not and any does.
       seconds: time that compiling took.
     """
 
@@ -79,7 +63,7 @@ class Plan:
     sent: list[Collective]
     least: float
     roofline: Roofline | None
-    instead: Settings | None = None
+    instead: configs.Experiment | None = None
     seconds: float = 0.0
 
     @property
@@ -95,24 +79,20 @@ class Plan:
     @property
     def mfu(self) -> float | None:
         """Share of the peak that the model's own operations reach at most."""
-        if self.roofline is None:
-            return None
         peak = self.topology.count * self.topology.chip.flops
-        return self.work.flops / (peak * self.roofline.step)
+        return self.work.flops / (peak * self.roofline.step) if self.roofline else None
 
     @property
     def tokens_per_day(self) -> float | None:
         """Tokens in a day at most."""
-        if self.roofline is None:
-            return None
-        return self.work.tokens / self.roofline.step * SECONDS_PER_DAY
+        tokens = self.work.tokens * SECONDS_PER_DAY
+        return tokens / self.roofline.step if self.roofline else None
 
     @property
     def days(self) -> float | None:
         """Days that all steps of the experiment take at least."""
-        if self.roofline is None:
-            return None
-        return self.experiment.steps * self.roofline.step / SECONDS_PER_DAY
+        steps = self.experiment.steps / SECONDS_PER_DAY
+        return steps * self.roofline.step if self.roofline else None
 
 
 def plan(
@@ -131,49 +111,35 @@ def plan(
         asked for and there is no compiler for them.
     """
     topology = topologies.parse(name, slices)
-
-    def look(experiment: configs.Experiment) -> Plan:
-        if topology.chip.kind == "gpu":
-            return arithmetic(experiment, topology)
-        return _compiled(experiment, topology, progress)
-
-    found = tried = look(experiment)
+    look = _estimated if topology.chip.kind == "gpu" else _compiled
+    found = tried = look(experiment, topology, progress)
     for _ in range(TRIES):
         other = None if tried.fits else smaller(tried)
         if other is None:
             break
         progress(f"it does not fit; trying {in_words(other, experiment)}")
-        tried = look(changed(experiment, other))
+        tried = look(other, topology, progress)
         if tried.fits:
             return dataclasses.replace(found, instead=other)
     return found
 
 
-def model_changes(settings: Settings, experiment: configs.Experiment) -> dict[str, Any]:
-    """Returns the settings of the model that differ from those of an experiment, by name."""
-    before, after = flat(experiment.model), flat(settings.model)
-    return {name: value for name, value in after.items() if value != before[name]}
+def changes(other: configs.Experiment, experiment: configs.Experiment) -> dict[str, Any]:
+    """Returns batch, parts and those settings of the model that differ from an experiment's."""
+    before, after = flat(experiment.model), flat(other.model)
+    model = {name: value for name, value in after.items() if value != before[name]}
+    return {"batch": other.data.batch, "accumulate": other.accumulate, **model}
 
 
-def in_words(settings: Settings, experiment: configs.Experiment) -> str:
-    """Returns settings as flags of the command line."""
-    flags = {"data.batch": settings.batch, "accumulate": settings.accumulate}
-    flags |= {f"model.{n}": value for n, value in model_changes(settings, experiment).items()}
-    return " ".join(f"--{name} {value}" for name, value in flags.items())
+def in_words(other: configs.Experiment, experiment: configs.Experiment) -> str:
+    """Returns `changes` as flags of the command line."""
+    names = {"batch": "data.batch", "accumulate": "accumulate"}
+    found = changes(other, experiment).items()
+    return " ".join(f"--{names.get(name, f'model.{name}')} {value}" for name, value in found)
 
 
-def changed(experiment: configs.Experiment, settings: Settings) -> configs.Experiment:
-    """The experiment with other settings."""
-    return dataclasses.replace(
-        experiment,
-        accumulate=settings.accumulate,
-        data=dataclasses.replace(experiment.data, batch=settings.batch),
-        model=settings.model,
-    )
-
-
-def smaller(tried: Plan) -> Settings | None:
-    """The nearest settings that need less memory than those that were tried, if there are any.
+def smaller(tried: Plan) -> configs.Experiment | None:
+    """The nearest experiment that needs less memory than the one that was tried, if there is any.
 
     First less is kept for the backward pass; then the batch is computed in more parts, as many as
     should do. Neither changes what a run computes, up to rounding. Last comes a batch of one row
@@ -182,30 +148,36 @@ def smaller(tried: Plan) -> Settings | None:
     experiment = tried.experiment
     batch, parts, model = experiment.data.batch, experiment.accumulate, experiment.model
     if less := base.of(model).lighter(model):
-        return Settings(batch, parts, less)
+        return dataclasses.replace(experiment, model=less)
     ways = tried.mesh["replica"] * tried.mesh["fsdp"]
     vocab_size = make_codec(experiment.codec).vocab_size
     # All but the state shrinks with the rows of a part, or nearly all.
-    state = estimate.state_bytes(experiment, vocab_size, tried.mesh)
+    state = arithmetic.state_bytes(experiment, vocab_size, tried.mesh)
     room = max(tried.memory.available - state, 1.0)
     wanted = parts * (tried.memory.total - state) / room
     possible = [n for n in range(parts + 1, batch // ways + 1) if batch % (ways * n) == 0]
     if possible:
-        return Settings(batch, next((n for n in possible if n >= wanted), possible[-1]), model)
-    return Settings(ways, 1, model) if batch > ways * parts else None
+        more = next((n for n in possible if n >= wanted), possible[-1])
+        return dataclasses.replace(experiment, accumulate=more)
+    if batch <= ways * parts:
+        return None
+    data = dataclasses.replace(experiment.data, batch=ways)
+    return dataclasses.replace(experiment, accumulate=1, data=data)
 
 
-def arithmetic(experiment: configs.Experiment, topology: Topology) -> Plan:
+def _estimated(
+    experiment: configs.Experiment, topology: Topology, progress: Progress = lambda _: None
+) -> Plan:
     """A plan without compiling anything: memory and traffic are estimates."""
     model = experiment.model
     vocab_size = make_codec(experiment.codec).vocab_size
-    shape = _checked(experiment, topology)
+    shape = _checked(experiment, topology, vocab_size)
     split = Split(topology.chip.kind, shape["tensor"])
     costs = base.of(model).costs(model, vocab_size, experiment.data.context, split)
     parameters = base.num_parameters(model, vocab_size)
-    work = roofline.work(experiment, vocab_size, shape, costs, parameters)
+    work = arithmetic.work(experiment, vocab_size, shape, costs, parameters)
     width = 2 if model.dtype == "bfloat16" else 4
-    sent = roofline.assumed_traffic(parameters, shape, experiment.accumulate, width)
+    sent = arithmetic.assumed_traffic(parameters, shape, experiment.accumulate, width)
     return Plan(
         experiment=experiment,
         topology=topology,
@@ -213,20 +185,20 @@ def arithmetic(experiment: configs.Experiment, topology: Topology) -> Plan:
         costs=costs,
         compiled=False,
         parameters=parameters,
-        memory=estimate.memory(
+        memory=arithmetic.memory(
             experiment, vocab_size, parameters, shape, topology.chip.memory, costs
         ),
         work=work,
         sent=sent,
-        least=roofline.least_traffic(parameters, shape),
-        roofline=roofline.roofline(work, sent, topology, shape),
+        least=arithmetic.least_traffic(parameters, shape),
+        roofline=arithmetic.roofline(work, sent, topology, shape),
     )
 
 
 def _compiled(experiment: configs.Experiment, topology: Topology, progress: Progress) -> Plan:
     """A plan with memory and traffic as the compiler for TPUs has them."""
     devices = ahead.devices(topology)
-    known = arithmetic(experiment, topology)
+    known = _estimated(experiment, topology)
     mesh = make_mesh(experiment.mesh, devices)
     progress(f"compiling the step for {topology.count} chips, which takes a minute or two")
     made = ahead.compile_step(experiment, make_codec(experiment.codec), topology, mesh)
@@ -234,20 +206,18 @@ def _compiled(experiment: configs.Experiment, topology: Topology, progress: Prog
     if not made.text:
         return dataclasses.replace(found, sent=[], roofline=None)
     sent = collectives(made.text, known.mesh, topology.slices)
-    least = roofline.roofline(known.work, sent, topology, mesh)
+    least = arithmetic.roofline(known.work, sent, topology, mesh)
     return dataclasses.replace(found, sent=sent, roofline=least)
 
 
-def _checked(experiment: configs.Experiment, topology: Topology) -> Shape:
+def _checked(experiment: configs.Experiment, topology: Topology, vocab_size: int) -> Shape:
     """Devices along each axis; raises UserError where an experiment does not divide over them."""
     shape = mesh_shape(experiment.mesh, topology.count)
-    base.of(experiment.model).check(experiment.model)
+    model, data, rules = experiment.model, experiment.data, sharding.ShardingRules()
+    base.of(model).check(model)
     make_schedule(experiment.optimizer, experiment.steps)
     mesh: Any = jax.sharding.AbstractMesh(shape, AXES)
-    data, rules = experiment.data, sharding.ShardingRules()
     sharding.batch_sharding(mesh, rules, data.batch, experiment.accumulate, data.context)
-    vocab_size = make_codec(experiment.codec).vocab_size
-    model = experiment.model
     shapes = base.abstract_params(model, vocab_size)
     sharding.shardings(base.of(model).axes(model, vocab_size), shapes, mesh, rules)
     return dict(zip(AXES, shape))

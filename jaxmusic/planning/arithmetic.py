@@ -2,7 +2,7 @@
 
 A roofline (Williams et al. 2009): a step takes at least as long as the slowest of computing, moving
 between memory and chip, and sending. Everything is taken to overlap with everything else and to run
-at its peak, so that real steps are slower. No figure of this module has been checked on a device.
+at its peak, so that real steps are slower. No time of this module has been checked on a device.
 """
 
 from __future__ import annotations
@@ -14,15 +14,43 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxmusic import config as configs
 from jaxmusic.cluster.topology import NODE, Topology
 from jaxmusic.models import base
 from jaxmusic.models.costs import Costs
 from jaxmusic.planning.collectives import Collective
+from jaxmusic.train.optimizer import make_optimizer
 
 Shape = dict[str, int]
 """Devices along each axis of the mesh."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes on each chip while a step runs.
+
+    Attributes:
+      arguments: the state and the batch; None where a compiler refused the step.
+      temporaries: all that a step makes and forgets, at its peak; likewise.
+      output: the new state and the metrics, which take the place of the old; likewise.
+      program: the compiled program itself; likewise.
+      total: what is needed at once.
+      available: what the chip has for a program.
+    """
+
+    arguments: float | None
+    temporaries: float | None
+    output: float | None
+    program: float | None
+    total: float
+    available: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is room for it."""
+        return self.total <= self.available
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +100,57 @@ class Roofline:
     def bound(self) -> str:
         """What the step waits for: compute, memory, links or network."""
         return max(dataclasses.asdict(self).items(), key=lambda item: item[1])[0]
+
+
+def state_bytes(experiment: configs.Experiment, vocab_size: int, shape: Shape) -> float:
+    """Returns the bytes per chip of parameters, moments and average, small arrays aside."""
+    settings, model = experiment.optimizer, experiment.model
+    optimizer = make_optimizer(settings, experiment.steps, base.of(model).axes(model, vocab_size))
+    params = base.abstract_params(model, vocab_size)
+    copies = 2 if settings.ema else 1
+    numbers = copies * optax.tree.size(params)
+    numbers += optax.tree.size(jax.eval_shape(optimizer.init, params))
+    return numbers * 4 / (shape["fsdp"] * shape["tensor"])
+
+
+def memory(
+    experiment: configs.Experiment,
+    vocab_size: int,
+    parameters: int,
+    shape: Shape,
+    available: float,
+    costs: Costs,
+) -> Memory:
+    """An estimate of the memory of a step.
+
+    Temporaries are gradients in float32, the matrices of two layers gathered, what the layers keep
+    for the backward pass, the activations of one layer with their gradients, and logits with
+    theirs in float32.
+
+    Args:
+      experiment: the experiment.
+      vocab_size: tokens of the codec.
+      parameters: of the model.
+      shape: devices along each axis of the mesh.
+      available: bytes that a chip has for a program.
+      costs: of the model, see `models.base.Family.costs`.
+    """
+    data, width = experiment.data, jnp.dtype(experiment.model.dtype).itemsize
+    here = data.batch * data.context / (shape["replica"] * shape["fsdp"] * shape["context"])
+    parts = 2 if experiment.accumulate > 1 else 1
+    temporaries = here / experiment.accumulate * (width * costs.activations + 2 * 4 * vocab_size)
+    temporaries += costs.gathered * parameters / shape["tensor"] * width
+    temporaries += 4 * parts * parameters / (shape["fsdp"] * shape["tensor"])
+    state = state_bytes(experiment, vocab_size, shape)
+    arguments = state + 4 * 8 * here
+    return Memory(
+        arguments=arguments,
+        temporaries=temporaries,
+        output=state,
+        program=0.0,
+        total=arguments + temporaries,
+        available=available,
+    )
 
 
 def work(
@@ -125,13 +204,12 @@ def assumed_traffic(parameters: int, mesh: Shape, parts: int, width: int = 2) ->
     each = least_traffic(parameters, mesh, width) / 3
     copies = mesh["replica"] * mesh["context"]
     share = parameters / (mesh["tensor"] * mesh["fsdp"]) * width
+    summed = 2 * share * (copies - 1) / copies
     dtype = "bf16" if width == 2 else "f32"
     found = [
         Collective("all-gather", each, 2 * parts, ("fsdp",), False, dtype),
         Collective("reduce-scatter", each, parts, ("fsdp",), False, dtype),
-        Collective(
-            "all-reduce", 2 * share * (copies - 1) / copies, parts, ("replica",), False, dtype
-        ),
+        Collective("all-reduce", summed, parts, ("replica",), False, dtype),
     ]
     return [c for c in found if c.bytes]
 
