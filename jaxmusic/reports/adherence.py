@@ -14,7 +14,7 @@ from jaxmusic.evaluate.wishes import FIGURES, LEARNED, Wish
 from jaxmusic.generate.length import parse_bars, parse_duration
 from jaxmusic.model import MusicModel
 from jaxmusic.music.notes import Notes
-from jaxmusic.reports.real import Named
+from jaxmusic.reports.runs import Named
 from jaxmusic.reports.sets import drawn
 
 INFERRED = ("key", "chords")

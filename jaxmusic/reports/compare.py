@@ -14,7 +14,6 @@ from jaxmusic.core.errors import UserError
 from jaxmusic.evaluate import likelihood
 from jaxmusic.reports import plots, runs, text
 from jaxmusic.reports.gather import VERSION
-from jaxmusic.reports.summary import near
 from jaxmusic.reports.writing import JSON, LIKELIHOOD, render
 from jaxmusic.runs.folder import EXPERIMENT
 
@@ -192,7 +191,7 @@ def _figures(found: Sequence[Entry]) -> dict[str, list[Figure]]:
 
 
 def _told(statistics: dict[str, Any]) -> str:
-    told = [near(row) for row in statistics.values()]
+    told = [text.near(row) for row in statistics.values()]
     return f"{told.count(False)} of {len(told) - told.count(None)}"
 
 

@@ -107,15 +107,15 @@ def of_model(
     """
     from jaxmusic import model as models
     from jaxmusic.evaluate import likelihood
-    from jaxmusic.reports import adherence, real, runs
+    from jaxmusic.reports import adherence, runs
 
     check(options)
     model = models.load(source, None if options.step < 0 else options.step)
-    data = real.data_of(source, model, data_dir)
+    data = runs.data_of(source, model, data_dir)
     training = sets.measured(
-        real.pieces(data, "train", options.most, options.seed, progress), "training", progress
+        runs.pieces(data, "train", options.most, options.seed, progress), "training", progress
     )
-    held_out = real.pieces(data, options.split, options.most, options.seed, progress)
+    held_out = runs.pieces(data, options.split, options.most, options.seed, progress)
     held = sets.measured(held_out, options.split, progress)
     free = _compose(model, training, options, sampling, progress)
     ours = sets.measured([(piece.name, piece.notes) for piece in free], "pieces", progress)

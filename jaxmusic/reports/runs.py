@@ -1,20 +1,30 @@
-"""Runs: what their folders say of settings, size, time and learning, as plain JSON."""
+"""Runs: settings, size, time and learning as plain JSON, and the music they were trained on."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
+import numpy as np
+from etils import epath
+from tqdm.auto import tqdm
+
+from jaxmusic import config
 from jaxmusic.core import settings
 from jaxmusic.core.errors import UserError
+from jaxmusic.data import facts, mixture, selection
+from jaxmusic.data.catalog import Dataset, open_dataset
+from jaxmusic.evaluate.copy_index import Stored
 from jaxmusic.model import MusicModel
 from jaxmusic.models import base
+from jaxmusic.music.notes import Notes
 from jaxmusic.reports.figures import plain
-from jaxmusic.runs import folder as runs
+from jaxmusic.runs import folder, weights
 from jaxmusic.runs.log import read_log
-from jaxmusic.runs.weights import SUFFIX
 
 MOST_POINTS = 400
 """Points of a learning curve; of more, the means of neighbours are told."""
+Named = tuple[str, Notes]
 
 
 def about(source: str, model: MusicModel | None = None) -> dict[str, Any]:
@@ -31,10 +41,10 @@ def about(source: str, model: MusicModel | None = None) -> dict[str, Any]:
     Raises:
       UserError: the folder is not that of a run.
     """
-    path = runs.folder(source)
+    path = folder.folder(source)
     lines: list[dict[str, Any]] = []
-    if path.suffix != SUFFIX:
-        experiment, codec, dataset = runs.read(path)[:3]
+    if path.suffix != weights.SUFFIX:
+        experiment, codec, dataset = folder.read(path)[:3]
         lines = read_log(path)
     elif model is not None:
         experiment, codec, dataset = model.experiment, model.codec, model.experiment.data.dataset
@@ -62,3 +72,59 @@ def thinned(points: list[tuple[int, float]]) -> list[tuple[float, float]]:
     size = -(-len(points) // MOST_POINTS)
     groups = [points[i : i + size] for i in range(0, len(points), size)] if points else []
     return [(g[-1][0], sum(loss for _, loss in g) / len(g)) for g in groups]
+
+
+def data_of(source: str, model: MusicModel, data_dir: str) -> config.Data:
+    """The datasets that a model was trained on, where they are now.
+
+    Args:
+      source: folder of the run, or a file that `jaxmusic export` wrote.
+      model: the model in it.
+      data_dir: folder that holds the datasets; empty for the one that the run used.
+
+    Raises:
+      UserError: there is no such dataset, or it is another than the model was trained on: what is
+        held out of that one may have been trained on.
+    """
+    dataset, home = weights.dataset_of(source)
+    data = dataclasses.replace(model.experiment.data, dataset=dataset, data_dir=data_dir or home)
+    found = _members(data)
+    # Of a mixture or a selection the run has kept a hash of more than the records, and a file none.
+    alone = len(found) == 1 and not data.where and folder.folder(source).suffix != weights.SUFFIX
+    if alone and found[0].summary["content"] != folder.read(source).manifest:
+        raise UserError(
+            f"Give --data a folder with the {data.dataset} that {source} was trained on: the one "
+            f"in {data.data_dir} has other content, and what it holds out may have been learned."
+        )
+    return data
+
+
+def pieces(data: config.Data, split: str, most: int, seed: int, progress: bool) -> list[Named]:
+    """Names and notes of pieces of a split, of all datasets together, in their order.
+
+    Args:
+      data: datasets and selection, as a run has them; weights play no part.
+      split: train, validation or test; a dataset without it is left out.
+      most: maximum pieces; larger sets are subsampled.
+      seed: by which they are drawn.
+      progress: show a progress bar if it takes over two seconds.
+    """
+    where = selection.parse(data.where)
+    stored = [Stored(epath.Path(m.path), split) for m in _members(data) if m.splits.get(split)]
+    places = [(pieces, number) for pieces in stored for number in range(len(pieces))]
+    taken: dict[int, Named] = {}
+    total = min(most, len(places))
+    with tqdm(desc=f"reading {split}", total=total, unit=" pieces", disable=not progress) as bar:
+        for i in np.random.default_rng(seed).permutation(len(places)).tolist():
+            if len(taken) == most:
+                break
+            pieces, number = places[i]
+            notes = pieces[number]
+            if where.matches(facts.facts(notes)):
+                taken[i] = pieces.name(number), notes
+                bar.update()
+    return [taken[i] for i in sorted(taken)]
+
+
+def _members(data: config.Data) -> list[Dataset]:
+    return [open_dataset(m.dataset, data.data_dir) for m in mixture.parse(data.dataset)]

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from jaxmusic.formats import files
 from jaxmusic.formats.saving import save
-from jaxmusic.reports import figures, plots, summary, text
+from jaxmusic.reports import figures, plots, text
 from jaxmusic.reports.gather import Gathered
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def html(found: Gathered, progress: bool = False) -> str:
     return render(
         "report.html.j2",
         report=found.report,
-        in_short=summary.in_short(found.report),
+        in_short=text.in_short(found.report),
         plots={name: plot(found) for name, plot in shown},
     )
 
@@ -88,13 +88,13 @@ def _environment() -> jinja2.Environment:
         "percent": text.percent,
         "clock": text.clock,
         "interval": text.interval,
-        "near": summary.near,
+        "near": text.near,
         "id": lambda title: "".join(c if c.isalnum() else "-" for c in title.lower()),
     }
     made.globals |= {
         "style": (TEMPLATES / "style.css").read_text(),
         "not_defined": text.NOT_DEFINED,
-        "nearest": f"{summary.NEAR:g}",
+        "nearest": f"{text.NEAR:g}",
         "sides": SIDES,
         "likelihoods": LIKELIHOOD,
         "figures": figures,
