@@ -52,9 +52,11 @@ def _plot(width: float, height: float) -> Callable[[Callable[..., None]], Callab
                 figure = Figure(figsize=(width, height), layout="constrained")
                 axes = figure.add_subplot()
                 draw(axes, *args)
+                if not axes.has_data():
+                    return ""
                 data = io.BytesIO()
                 figure.savefig(data, format="svg", metadata={"Date": None})
-            return _address("image/svg+xml", data.getvalue()) if axes.has_data() else ""
+            return _address("image/svg+xml", data.getvalue())
 
         return plot
 
@@ -85,7 +87,8 @@ def distribution(
     low, high = both.min(), both.max()
     if low == high:
         low, high = low - 0.5, high + 0.5
-    edges = np.linspace(low, high, int(np.clip(2 * max(map(len, known)) ** 0.5, *_BINS)) + 1)
+    count = np.clip(round(2 * max(map(len, known)) ** 0.5), *_BINS)
+    edges = np.linspace(low, high, int(count) + 1)
     top = 0.0
     for values, colour in ((known[1], REAL), (known[0], OURS)):
         if len(values) > 1:
