@@ -17,7 +17,6 @@ GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
     "Training": {"train": training.train, "export": training.export},
     "Composing": {
         "quickstart": composing.quickstart,
-        "generate": composing.generate,
         **tasks.COMMANDS,
     },
     "Evaluating": {"evaluate": evaluating.evaluate, "compare": evaluating.compare},

@@ -1,4 +1,4 @@
-"""Commands that compose without a given piece: generate and quickstart."""
+"""Quickstart, and what all commands that compose share."""
 
 from __future__ import annotations
 
@@ -25,29 +25,6 @@ Model = Annotated[
 Controls = Annotated[config.Controls, tyro.conf.arg(name="")]
 Sampling = Annotated[config.Sampling, tyro.conf.arg(name="")]
 Output = Annotated[config.Output, tyro.conf.arg(name="")]
-
-
-def generate(
-    model: Model,
-    controls: Controls = config.Controls(),  # noqa: B008
-    sampling: Sampling = config.Sampling(),  # noqa: B008
-    output: Output = config.Output(),  # noqa: B008
-) -> None:
-    """Composes pieces of an exact duration.
-
-    Examples:
-      jaxmusic generate --model runs/pop --style pop --duration 3:00 --seed 1 --out song.mid
-      jaxmusic generate --model runs/pop --key "A minor" --tempo 96 --instruments "piano, drums"
-      jaxmusic generate --model runs/pop --chords "C G Am F" --wav song.wav --png song.png
-    """
-    paths = targets(output)
-
-    def compose(music: MusicModel, controls: config.Controls) -> list[Composition]:
-        return music.compose(
-            controls=controls, count=output.count, sampling=sampling, progress=True
-        )
-
-    compose_and_write(model, controls, output, paths, compose)
 
 
 def compose_and_write(

@@ -1,4 +1,4 @@
-"""Commands that work with a given piece: one for each task, made from one table."""
+"""Commands that compose: one from nothing, one for each task with a piece, from one table."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ Song = Annotated[
 ]
 
 
+_NONE = tyro.conf.Suppress[tyro.conf.Fixed[str]]
+"""Type of what a command has no option for."""
+
+
 def _bars(name: str, text: str) -> Any:
     """Type of an option that names bars, as in 9-16, 7 or 1-4,9-12."""
     return Annotated[str, tyro.conf.arg(name=name, metavar="BARS", help=text)]
@@ -31,14 +35,26 @@ class Task(NamedTuple):
       help: what the command does, with an example.
       bars: type of the option that is passed on as the bars of the task; by default no option.
       default: its default; `tyro.MISSING` makes it required.
+      given: whether it works with a given piece.
     """
 
     help: str
-    bars: Any = tyro.conf.Suppress[tyro.conf.Fixed[str]]
+    bars: Any = _NONE
     default: Any = ""
+    given: bool = True
 
 
 TASKS = {
+    "generate": Task(
+        """Composes pieces of an exact duration.
+
+        Examples:
+          jaxmusic generate --model runs/pop --style pop --duration 3:00 --seed 1 --out song.mid
+          jaxmusic generate --model runs/pop --key "A minor" --tempo 96 --instruments "piano, drums"
+          jaxmusic generate --model runs/pop --chords "C G Am F" --wav song.wav --png song.png
+        """,
+        given=False,
+    ),
     "continue": Task(
         """Continues a piece to an exact length.
 
@@ -101,8 +117,9 @@ def _command(task: str, row: Task) -> Callable[..., None]:
     """Makes the command of a task, a function whose arguments are its options."""
 
     def run(
-        song: Song,
+        song: Song = tyro.MISSING if row.given else "",
         /,
+        *,
         model: composing.Model,
         bars: str | int = row.default,
         controls: composing.Controls = config.Controls(),  # noqa: B008
@@ -112,23 +129,20 @@ def _command(task: str, row: Task) -> Callable[..., None]:
         from jaxmusic.formats import files
 
         paths = composing.targets(output)
-        notes = files.read_notes(song)
+        piece: dict[str, Any] = {}
+        if row.given:
+            piece = {"task": task, "music": files.read_notes(song), "bars": bars}
 
         def perform(music: MusicModel, controls: config.Controls) -> list[Composition]:
-            return music.perform(
-                task=task,
-                music=notes,
-                bars=bars,
-                count=output.count,
-                sampling=sampling,
-                progress=True,
-                controls=controls,
+            compose = music.perform if row.given else music.compose
+            return compose(
+                **piece, controls=controls, count=output.count, sampling=sampling, progress=True
             )
 
         composing.compose_and_write(model, controls, output, paths, perform)
 
     run.__doc__ = row.help
-    run.__annotations__["bars"] = row.bars
+    run.__annotations__ |= {"bars": row.bars, "song": Song if row.given else _NONE}
     return run
 
 
