@@ -86,9 +86,9 @@ def test_golden_infill():
         *("bar 2", "section 1", "chord 0", "slot 0", "pitch 60", "note 92"),
         *("slot 1", "pitch 36", "note 228", "drum 76"),
         *("bar 1", "task 5", "meter 1"),
-        *("bar 0", "meter 0", "section 2", "chord 7", "slot 0", "pitch 64"),
+        *("bar 0", "meter 0", "section 2", "chord 7", "slot 0", "pitch 64", "note 92"),
         *("slot 1", "pitch 38", "note 220", "position 23", "chord 0", "slot 0", "pitch 65"),
-        "task 6",
+        *("note 92", "task 6"),
         *("bar 1", "chord 5", "slot 0", "pitch 62", "note 92", "position 17", "chord 7", "eos"),
     ]
     events = CODEC.events(tokens)
@@ -115,8 +115,8 @@ def test_golden_accompaniment_and_harmony():
     said = words(CODEC, tokens)
     assert said[said.index("bar 1") :] == [
         *("bar 1", "task 5", "slot 0", "pitch 62", "note 92"),
-        *("bar 0", "task 5", "meter 0", "pitch 64"),
-        *("position 23", "pitch 65", "task 6"),
+        *("bar 0", "task 5", "meter 0", "pitch 64", "note 92"),
+        *("position 23", "pitch 65", "note 92", "task 6"),
         *("bar 1", "chord 5", "position 17", "chord 7"),
         *("bar 0", "slot 1", "pitch 38", "note 220", "position 23", "chord 0", "eos"),
     ]
@@ -133,8 +133,8 @@ def test_golden_variation():
         *("bar 1", "meter 1", "chord 5", "slot 0", "pitch 62", "note 92", "position 17", "chord 7"),
         *("bar 0", "task 5", "meter 0", "section 2", "position 23", "chord 0", "task 6"),
         *("bar 2", "slot 0", "pitch 60", "note 92", "slot 1", "pitch 36", "note 228", "drum 76"),
-        *("bar 0", "slot 0", "pitch 64", "slot 1", "pitch 38", "note 220"),
-        *("position 23", "slot 0", "pitch 65", "eos"),
+        *("bar 0", "slot 0", "pitch 64", "note 92", "slot 1", "pitch 38", "note 220"),
+        *("position 23", "slot 0", "pitch 65", "note 92", "eos"),
     ]
 
 

@@ -261,8 +261,8 @@ class TestDocuments:
         )
         codec = MetricalCodec()
         tokens = codec.encode(dataclasses.replace(piece, styles=("pop",)))
-        assert len(tokens) == 254
-        words = " ".join(codec.vocabulary.describe(t) for t in tokens[:33].tolist())
+        assert len(tokens) == 284
+        words = " ".join(codec.vocabulary.describe(t) for t in tokens[:34].tolist())
         text = (ROOT / "docs" / "architecture.md").read_text()
         shown = re.search(r"( +bos  style 0.*?)\.\.\.$", text, re.MULTILINE | re.DOTALL).group(1)
         assert words == " ".join(shown.split())

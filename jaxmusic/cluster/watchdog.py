@@ -44,7 +44,8 @@ class Watchdog:
         """Says that a step has ended, or a part of something longer."""
         if self.seconds:
             limit = self.seconds * (ASIDE if self._aside else 1)
-            faulthandler.dump_traceback_later(limit, exit=True)
+            # Whatever stands for stderr in a notebook or test, the stacks go to the process's own.
+            faulthandler.dump_traceback_later(limit, exit=True, file=2)
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:

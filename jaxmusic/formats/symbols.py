@@ -73,10 +73,14 @@ def chord_changes(chords: Iterable[tuple[int, int, int]]) -> dict[str, list[tupl
     Basses are labelled only where some chord has another bass than its root.
     """
     rows = list(chords)
-    changes = {"chord": [(tick, chord) for tick, chord, _ in rows]}
-    if any(bass for _, _, bass in rows):
-        changes["bass"] = [(tick, bass) for tick, _, bass in rows]
-    return changes
+    chord, bass = [(t, c) for t, c, _ in rows], [(t, b) for t, _, b in rows]
+    if not any(above for _, above in bass):
+        return {"chord": chord}
+
+    def changed(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        return [p for i, p in enumerate(pairs) if not i or p[1] != pairs[i - 1][1]]
+
+    return {"chord": changed(chord), "bass": changed(bass)}
 
 
 def form(labels: Labels) -> list[tuple[int, str]]:

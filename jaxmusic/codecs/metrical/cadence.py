@@ -82,7 +82,7 @@ def gates(g: GrammarTables, s: State, a: Constraints, at: BarPlace, c: Close) ->
     halves = jnp.arange(MAX_HOLD) + 1
     rest = left - halves * g.codec.half
     tied = ~single & (rest > 0) & ((rest <= g.codec.half) | (halves == MAX_HOLD))
-    rests = ((s.position == 0) | c.final) & (g.shortest(s) >= at.after) & ~c.silent
+    rests = ((s.position == 0) | c.final) & (s.shortest >= at.after) & ~c.silent
     return {
         "position": ~c.here | (~c.waits & (step + 1 <= c.line)),
         "chord": ~c.here | home,

@@ -6,9 +6,8 @@ bars. Each ``bar`` token says how many bars are left after it. In a bar come wha
 events in the order of position, slot and pitch: ``position`` only when time moves (a bar opens at
 position 0), ``chord`` and its ``bass`` on change at a half bar, ``slot`` only
 when the instrument is another than that of the last pitched note, ``pitch`` followed by ``note``
-(duration and loudness in one) where the note is not as long and as loud as the one before it in its
-slot, and one ``drum`` token (pitch and loudness) for each hit. A duration that has no token of its
-own is a ``hold`` of some half bars followed by a ``note``.
+(duration and loudness in one), and one ``drum`` token (pitch and loudness) for each hit. A duration
+that has no token of its own is a ``hold`` of some half bars followed by a ``note``.
 
 A task stream names its task after ``bos``. Bars with something to be written have a ``HOLE`` after
 their bar token, and after a ``WRITE`` they come again with that.
@@ -60,7 +59,7 @@ class MetricalCodec(MetricalLayout):
         _, times = writing.body(self, piece, frozenset())
         bar = np.searchsorted(piece.bar_step, times, side="right") - 1
         # A part restates controls and its slot in its first bar, and their position before it.
-        header = len(self.header(piece)) + 2 + writing.most_restated(self, piece)
+        header = len(self.header(piece)) + 2 + writing.most_restated(piece)
         return np.concatenate([[header], np.bincount(bar, minlength=piece.bars)]).astype(np.int32)
 
     def events(self, tokens: np.ndarray) -> Events:

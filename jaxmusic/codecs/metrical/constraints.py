@@ -58,9 +58,6 @@ def gates(g: GrammarTables, s: State, a: Constraints, at: BarPlace) -> tuple[Any
     close = cadence.close(s, a, at)
     body_ends = _vector(g, cadence.gates(g, s, a, at, close), True)
     written = (_vector(g, body, True) & body_ends) | (s.bar <= a.given)
-    # The last notes end with the piece: one that is as long as the note before it may not.
-    short = close.final & (s.kind == g.number["pitch"]) & (g.before(s)[0] != at.after)
-    written &= ~short | g.of_length | (s.bar <= a.given)
     may = jnp.where(s.bar > 0, written, _vector(g, _header(g, s, a), True))
     drawn, last = s.bar > a.given, cadence.required(g, close)
     return may, _vector(g, required, False) & drawn, _vector(g, last, False) & drawn

@@ -70,7 +70,6 @@ class Grammar(GrammarTables):
         none = zero - 1
         unset = ["kind", "style", "meter", "tempo", "slot", "slot_here", "hit", "written"]
         values: dict[str, Any] = dict.fromkeys(State._fields, zero) | dict.fromkeys(unset, none)
-        values |= dict.fromkeys(("durations", "levels"), jnp.zeros(PITCHED_SLOTS, jnp.int32))
         values["controls"] = {c.kind: zero + c.default for c in _TRACKED}
         return State(**values)
 
@@ -101,11 +100,7 @@ class Grammar(GrammarTables):
         slot = when("pitch", value // 128, s.slot) if self.codec.fused else s.slot
         meter = when("meter", value, when("hmeter", value, s.meter))
         voice = when("drum", DRUM_SLOT, jnp.maximum(slot, 0))
-        lowest = jnp.where(moved, 128, s.lowest)
-        shortest = jnp.where(self.of_length[token], s.shortest, self.shortest(s))
-        shortest = jnp.where(moved, FAR, shortest)
-        length = s.held + self.duration[token]
-        noted = (jnp.arange(PITCHED_SLOTS) == s.slot) & (kind == n["note"])
+        lowest, shortest = jnp.where(moved, 128, s.lowest), jnp.where(moved, FAR, s.shortest)
         new = State(
             kind=kind.astype(jnp.int32),
             token=jnp.asarray(token, jnp.int32),
@@ -125,8 +120,6 @@ class Grammar(GrammarTables):
             pitch=when("pitch", value % 128, s.pitch),
             hit=hit,
             held=when("hold", s.held + hold, jnp.where(kind == n["pitch"], 0, s.held)),
-            durations=jnp.where(noted, length, s.durations),
-            levels=jnp.where(noted, self.level[token], s.levels),
             last_hold=when("hold", value + 1, 0),
             onsets=jnp.where(bar, 0, jnp.where(onset, 1, s.onsets)),
             silent=jnp.where(bar & open_bar, jnp.where(s.onsets > 0, 0, s.silent + 1), s.silent),
@@ -135,7 +128,7 @@ class Grammar(GrammarTables):
             sounded=jnp.where(onset, s.sounded | (1 << voice), s.sounded),
             notes=s.notes + onset,
             lowest=when("pitch", jnp.minimum(lowest, value % 128), lowest),
-            shortest=when("note", jnp.minimum(shortest, length), shortest),
+            shortest=when("note", jnp.minimum(shortest, s.held + self.duration[token]), shortest),
         )
         return task_grammar.advance(s, new, kind == n["write"], bar, rules)
 
@@ -199,7 +192,6 @@ class Grammar(GrammarTables):
         remaining = jnp.where(ends, hole.end - s.line - s.position, remaining)
         total = s.held + self.duration
         untied = s.held == 0
-        last, level = self.before(s)
         single = self.has_token[jnp.minimum(total, self.longest)]
         # Of a last bar that is short, too.
         half = jnp.where(writing, steps, self.bar_steps[jnp.maximum(s.meter, 0)]) // 2
@@ -236,8 +228,7 @@ class Grammar(GrammarTables):
             "hold": ((s.last_hold == 0) | (s.last_hold == MAX_HOLD))
             & (s.held + (value + 1) * self.codec.half < remaining),
             "note": (untied | ((self.duration <= self.codec.half) & ~single))
-            & (total <= remaining)
-            & ((total != last) | (self.level != level)),
+            & (total <= remaining),
             "drum": (playable >> DRUM_SLOT > 0) & (self.drum > s.hit),
         }
         for name, gate in self._control_gates(s, may_change, half_bar & chords).items():
@@ -246,8 +237,6 @@ class Grammar(GrammarTables):
             gates["pitch"] &= ~task_grammar.taken(s, hole)[jnp.clip(voice, 0, 2047)]
         for name, gate in gates.items():
             ok = ok & (~is_a[name] | gate)
-        repeated = (last > 0) & (last <= remaining)
-        ok = ok & ((s.kind != self.number["pitch"]) | repeated | self.of_length)
         ending, wanted = is_a["bar"] | is_a["eos"], ok
         if rules.constraints is not None:
             at = BarPlace(steps, half, remaining, composing & (left == 0))

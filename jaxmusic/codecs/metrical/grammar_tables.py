@@ -48,8 +48,7 @@ def _follows() -> dict[str, set[str]]:
         "hole": {*bars, *music},
         "position": {*halves, *new_note},
         "slot": {"pitch"},
-        # A note may be as long and as loud as the one before it in its slot.
-        "pitch": {"hold", "note", "position", *new_note, *bar_end},
+        "pitch": {"hold", "note"},
         "hold": {"hold", "note"},
         "note": {"position", *new_note, *bar_end},
         "drum": {"drum", "position", *bar_end},
@@ -93,8 +92,6 @@ class State(NamedTuple):
     pitch: Any  # last pitch; it bounds the next one if slot_here == slot
     hit: Any  # last drum at this position, -1 for none
     held: Any  # steps of the hold tokens before a note
-    durations: Any  # int32 [15], of the last note of each slot, 0 where there is none
-    levels: Any  # int32 [15], loudness of it
     last_hold: Any
     onsets: Any  # 1 where this bar has an onset
     silent: Any  # bars in a row that ended without one
@@ -103,7 +100,7 @@ class State(NamedTuple):
     sounded: Any  # a bit for each slot that has a note
     notes: Any  # onsets in all bars
     lowest: Any  # pitch at this position, 128 for none
-    shortest: Any  # duration at this position, FAR for none; see `GrammarTables.shortest`
+    shortest: Any  # duration at this position, FAR for none
 
 
 class Constraints(NamedTuple):
@@ -204,20 +201,8 @@ class GrammarTables:
         self.has_token = jnp.asarray(np.append(codec.duration_index >= 0, False))
         self.longest = len(codec.duration_index)
         self.drum = jnp.asarray(v.value // levels)
-        self.level = jnp.asarray(v.value % levels)
-        self.of_length = self.is_a["hold"] | self.is_a["note"]
         named = np.where(v.kind == v.kinds["slot"], v.value, PITCHED_SLOTS)
         if codec.fused:
             named = np.where(v.kind == v.kinds["pitch"], v.value // 128, named)
         # The bit of the pitched slot that a note's token names, 0 where it names none.
         self.slot_bit = jnp.asarray(np.where(named < PITCHED_SLOTS, 1 << named, 0))
-
-    def before(self, s: State) -> tuple[Any, Any]:
-        """Duration and loudness of the last note in the slot that is in force."""
-        slot = jnp.clip(s.slot, 0, PITCHED_SLOTS - 1)
-        return s.durations[slot], s.levels[slot]
-
-    def shortest(self, s: State) -> Any:
-        """Shortest duration at this position, if the last pitch is as long as the note before."""
-        last = jnp.where(s.kind == self.number["pitch"], self.before(s)[0], FAR)
-        return jnp.minimum(s.shortest, last)

@@ -73,24 +73,31 @@ def read(codec: MetricalLayout, stream: np.ndarray) -> tuple[Piece, int]:
             resets = np.concatenate([np.zeros(0, int), *(stated[k] for k in control.under)])
             controls[control.kind] = _timeline(control, places, value[at], scale * bars, resets)
 
-    drum, levels = is_a("drum"), codec.config.velocities
-    playable = np.append(programs, -1)[place.slot] >= 0
-    sounding = inside & playable
-    pitched, told, lost = _notes(codec, kinds, value, place.slot, write)
-    keep = np.flatnonzero(sounding & (drum | (told >= 0)))
-    dropped += lost + int((~sounding & (drum | pitched)).sum())
-    dropped += len(set(told[pitched & ~sounding].tolist()) - {-1})
-    at = np.where(drum, np.arange(len(tokens)), told)[keep]
-    duration = np.where(drum[keep], 1, _durations(codec, kinds, value)[at])
+    pitch_token, note, hold, drum = (is_a(n) for n in ("pitch", "note", "hold", "drum"))
+    opens = np.maximum.accumulate(np.where(~hold, np.arange(len(tokens)), -1))
+    before = np.concatenate([[-1], opens[:-1]])[: len(tokens)]
+    legal = note & inside & (before >= 0) & (place.slot < DRUM_SLOT)
+    legal &= pitch_token[np.maximum(before, 0)]
+    legal &= programs[np.minimum(place.slot, 15)] >= 0
+    held = np.cumsum(np.where(hold, value + 1, 0))
+    levels = codec.config.velocities
+    duration = codec.durations[np.minimum(value // levels, len(codec.durations) - 1)]
+    duration = duration + (held - held[np.maximum(before, 0)]) * codec.half
+    duration = np.where(drum, 1, duration)
+    hits = drum & inside & (programs[DRUM_SLOT] >= 0)
+    dropped += int((note & ~legal).sum() + (drum & ~hits).sum())
+    dropped += int(max(pitch_token.sum() - legal.sum(), 0))
+    keep = np.flatnonzero(legal | hits)
     voice = place.slot.astype(np.int64) * 128 + place.pitch
-    free = _free(voice[keep], place.time[keep], duration, keep < write)
+    free = _free(voice[keep], place.time[keep], duration[keep], keep < write)
     dropped += int((~free).sum())
+    keep = keep[free]
     columns, duplicates, _ = canonical(
-        place.time[keep][free],
-        duration[free],
-        place.pitch[keep][free],
-        (value[at] % levels)[free],
-        place.slot[keep][free],
+        place.time[keep],
+        duration[keep],
+        place.pitch[keep],
+        (value % levels)[keep],
+        place.slot[keep],
         int(bar_step[-1]),
     )
     styles = value[header[is_a("style")[header]]]
@@ -110,48 +117,6 @@ def read(codec: MetricalLayout, stream: np.ndarray) -> tuple[Piece, int]:
         velocities=levels,
     )
     return piece, dropped + duplicates
-
-
-def _notes(
-    codec: MetricalLayout, kinds: np.ndarray, value: np.ndarray, slot: np.ndarray, write: int
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Finds what says how long and loud each pitched note is.
-
-    Returns:
-      Which tokens are pitches (bool [T]); for each of them the place of the note token that counts,
-      its own or else the last one in its slot, -1 for none (int [T]); and the number of hold and
-      note tokens that belong to no pitch and of pitches without any note token.
-    """
-    number = codec.vocabulary.kinds
-    count, pitch = len(kinds), kinds == number["pitch"]
-    hold, note = kinds == number["hold"], kinds == number["note"]
-    # The token that a chain of holds with a note at its end follows.
-    opens = np.maximum.accumulate(np.where(~hold, np.arange(count), -1))
-    before = np.concatenate([[-1], opens[:-1]])[:count]
-    ends = np.flatnonzero(note & (before >= 0) & pitch[np.maximum(before, 0)])
-    own = np.full(count, -1)
-    own[before[ends]] = ends
-    at = np.flatnonzero(pitch)
-    broken = (own[at] < 0) & np.append(hold, False)[at + 1]
-    group = slot[at].astype(np.int64) + 32 * (at > write)
-    order = np.argsort(group, kind="stable")
-    known = np.where(own[at][order] >= 0, np.arange(len(at)), -1)
-    last = np.maximum.accumulate(known) if len(at) else known
-    there = (last >= 0) & (group[order] == group[order][last])
-    told = np.full(count, -1)
-    told[at[order]] = np.where(there & ~broken[order], own[at][order][last], -1)
-    lost = int(note.sum()) - len(ends) + int((told[at] < 0).sum())
-    return pitch, told, lost
-
-
-def _durations(codec: MetricalLayout, kinds: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Steps of the note that each note token ends, with the holds before it (int [T])."""
-    hold = kinds == codec.vocabulary.kinds["hold"]
-    held = np.cumsum(np.where(hold, value + 1, 0))
-    opens = np.maximum.accumulate(np.where(~hold, np.arange(len(kinds)), 0))
-    before = np.concatenate([[0], opens[:-1]])[: len(kinds)]
-    index = np.minimum(value // codec.config.velocities, len(codec.durations) - 1)
-    return codec.durations[index] + (held - held[before]) * codec.half
 
 
 def carried(places: np.ndarray, values: np.ndarray, count: int, before: int) -> np.ndarray:

@@ -73,7 +73,6 @@ def advance(old: Any, new: Any, write: Any, bar: Any, rules: Any) -> Any:
         controls=new.controls
         | {c.kind: jnp.where(run, c.default, new.controls[c.kind]) for c in OF_HALVES},
         slot=jnp.where(write, -1, new.slot),
-        durations=jnp.where(write, 0, new.durations),
         silent=jnp.where(run, 0, new.silent),
     )
 

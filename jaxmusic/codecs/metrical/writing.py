@@ -61,12 +61,9 @@ def header(
     return tokens
 
 
-def most_restated(codec: MetricalLayout, piece: Piece) -> int:
-    """Returns a bound of the number of tokens that a part states again and its piece need not."""
-    used = np.flatnonzero(np.bincount(piece.slot[piece.pitched], minlength=1))
-    # Each slot says again how long and loud its first note is.
-    longest = int(piece.duration.max(initial=0)) // codec.half
-    most = len(used) * (1 + -(-longest // MAX_HOLD) if len(used) else 0)
+def most_restated(piece: Piece) -> int:
+    """Returns a bound of the control tokens that a part states again in its first bar."""
+    most = 0
     for control in (c for c in CONTROLS if c.place in ("bar", "half")):
         values = piece.controls[control.kind]
         known = values[values >= 0]
@@ -223,9 +220,8 @@ def _notes(codec: MetricalLayout, piece: Piece, restart: int) -> tuple[np.ndarra
     short = (index >= 0) & (piece.duration < len(codec.duration_index))
     holds = np.where(short | drum, 0, (piece.duration - 1) // codec.half)
     base = np.where(short, index, piece.duration - holds * codec.half - 1)
-    told = ~drum & ~_as_before(slot, piece.duration, velocity, restart)
-    hold_tokens = -(-holds // MAX_HOLD) * told
-    count = 1 + named + told + hold_tokens
+    hold_tokens = -(-holds // MAX_HOLD)
+    count = np.where(drum, 1, 2 + named + hold_tokens)
     first = np.cumsum(count) - count
     tokens = np.zeros(int(count.sum()), np.int64)
     levels = codec.config.velocities
@@ -234,26 +230,9 @@ def _notes(codec: MetricalLayout, piece: Piece, restart: int) -> tuple[np.ndarra
     tokens[first[named]] = start["slot"] + slot[named]
     tokens[(first + named)[~drum]] = start["pitch"] + pitch[~drum]
     last = first + count - 1
-    tokens[last[told]] = start["note"] + (base * levels + velocity)[told]
-    one = hold_tokens > 0
+    tokens[last[~drum]] = start["note"] + (base * levels + velocity)[~drum]
+    one = holds > 0
     tokens[last[one] - 1] = start["hold"] + (holds[one] - 1) % MAX_HOLD
     for i in np.flatnonzero(hold_tokens > 1):
         tokens[last[i] - hold_tokens[i] : last[i] - 1] = start["hold"] + MAX_HOLD - 1
     return tokens, np.repeat(piece.onset, count)
-
-
-def _as_before(
-    slot: np.ndarray, duration: np.ndarray, velocity: np.ndarray, restart: int
-) -> np.ndarray:
-    """Returns which notes are as long and as loud as the one before them in their slot (bool [N]).
-
-    From note `restart` on, those before it do not count.
-    """
-    group = slot + 16 * (np.arange(len(slot)) >= restart)
-    order = np.argsort(group, kind="stable")
-    same = np.ones(max(len(slot) - 1, 0), bool)
-    for values in (group, duration, velocity):
-        same &= values[order[1:]] == values[order[:-1]]
-    out = np.zeros(len(slot), bool)
-    out[order[1:]] = same
-    return out
