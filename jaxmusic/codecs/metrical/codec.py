@@ -58,8 +58,8 @@ class MetricalCodec(MetricalLayout):
         """Bounds of the number of tokens of plain streams (int32 [B + 1]); see `Codec.sizes`."""
         _, times = writing.body(self, piece, frozenset())
         bar = np.searchsorted(piece.bar_step, times, side="right") - 1
-        # A part restates controls and its slot in its first bar, and their position before it.
-        header = len(self.header(piece)) + 2 + writing.most_restated(piece)
+        # A part has a token that says so, restates its slot and controls, and may have an end.
+        header = len(self.header(piece)) + 3 + writing.most_restated(piece)
         return np.concatenate([[header], np.bincount(bar, minlength=piece.bars)]).astype(np.int32)
 
     def events(self, tokens: np.ndarray) -> Events:
