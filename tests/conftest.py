@@ -9,16 +9,17 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keeps programs that were compiled, for all tests, workers and processes of this session.
+    """Keeps what was compiled for all tests, workers and processes of this session.
 
-    Most of the suite's time goes to compiling, and many tests need the same programs.
+    Most of the suite's time goes to programs of XLA, which many tests share, and to starting
+    processes, which would each compile a thousand modules where no bytecode may be written.
     """
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:  # as for the workers, which inherit it
-        return
-    folder = tempfile.mkdtemp(prefix="jaxmusic-programs-")
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    for name in ("JAX_COMPILATION_CACHE_DIR", "PYTHONPYCACHEPREFIX"):
+        if name not in os.environ:  # as it is for the workers, which inherit it
+            os.environ[name] = folder = tempfile.mkdtemp(prefix="jaxmusic-compiled-")
+            config.add_cleanup(lambda folder=folder: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +32,28 @@ def music() -> pathlib.Path:
 
 
 @pytest.fixture
+def fake_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the trainer read the made-up rows of `train_fakes`."""
+    import train_fakes
+
+    from jaxmusic.train import session
+
+    monkeypatch.setattr(session, "Loader", train_fakes.FakeLoader)
+
+
+@pytest.fixture
 def unoptimised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has the processes of a test compile in half the time, to programs that take longer to run."""
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+
+@pytest.fixture(scope="session")
+def fake_run(tmp_path_factory: pytest.TempPathFactory):
+    """The folder and the result of a run on made-up rows that nothing disturbed."""
+    import train_fakes
+
+    run = tmp_path_factory.mktemp("fake") / "run"
+    return run, train_fakes.train(run)
 
 
 @pytest.fixture(scope="session")
@@ -51,24 +71,10 @@ def starter_data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 @pytest.fixture(scope="session")
 def toy_run(starter_data: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The folder of a run of a tiny model on `starter`."""
+    import toys
+
     from jaxmusic.train import trainer
 
     run = tmp_path_factory.mktemp("runs") / "toy"
-    trainer.train(toy_experiment(starter_data), str(run), progress=False)
+    trainer.train(toys.experiment(starter_data), str(run), progress=False)
     return run
-
-
-def toy_experiment(data_dir: pathlib.Path):
-    """Six steps of a tiny model."""
-    from jaxmusic import config
-
-    return config.Experiment(
-        data=config.Data(dataset="starter", data_dir=str(data_dir), context=256, batch=2),
-        model=config.Transformer(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64),
-        optimizer=config.Optimizer(warmup=2),
-        steps=6,
-        eval_every=3,
-        eval_batches=2,
-        checkpoint_every=3,
-        log_every=1,
-    )

@@ -12,16 +12,16 @@ import time
 import bucket
 import data_music
 import jax
-import numpy as np
 import pytest
 import train_fakes as fakes
+from train_fakes import params, same
 
 from jaxmusic import config
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.core import leases, paths
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import catalog, mirror
-from jaxmusic.data.builder import prepare, prepare_pieces
+from jaxmusic.data.builder import prepare_pieces
 from jaxmusic.data.loader import Loader
 from jaxmusic.runs import checkpoint, journal, weights
 from jaxmusic.runs import folder as runs
@@ -56,39 +56,21 @@ def quick(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
-def params(run, step=None):
-    return [np.asarray(x) for x in jax.tree.leaves(weights.load(run, step).params)]
-
-
-def same(a, b):
-    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
-
-
 def losses(run):
     return [(line["step"], line.get("loss"), line.get("val_loss")) for line in read_log(run)]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(fake_run):
     """The same run on local disk."""
-    path = tmp_path_factory.mktemp("whole")
-    fakes.train(path)
-    return path
+    return fake_run[0]
 
 
-def test_a_run_lives_in_a_bucket(whole, store, monkeypatch):
-    monkeypatch.setattr(session, "Loader", fakes.FakeLoader)
+def test_a_run_lives_in_a_bucket(whole, store, fake_data, monkeypatch):
     run = "gs://bucket/runs/a"
 
-    class Broken(fakes.FakeLoader):
-        def iterate(self, start=0, *args):
-            for at, batch in enumerate(super().iterate(start, *args), start):
-                if at == 5:
-                    raise RuntimeError("crash")
-                yield batch
-
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="crash"):
-        patch.setattr(session, "Loader", Broken)
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="unforeseen"):
+        patch.setattr(session, "Loader", fakes.interrupted(6))
         trainer.train(fakes.experiment(), run, progress=False)
     assert trainer.train(fakes.experiment(), run, progress=False).step == fakes.STEPS
     assert losses(run) == losses(whole)
@@ -133,8 +115,7 @@ def test_a_model_is_exported_to_and_loaded_from_a_bucket(whole):
         weights.load("gs://bucket/models/none.safetensors")
 
 
-def test_a_bucket_that_refuses_and_kinds_that_cannot_be(store, monkeypatch):
-    monkeypatch.setattr(session, "Loader", fakes.FakeLoader)
+def test_a_bucket_that_refuses_and_kinds_that_cannot_be(store, fake_data):
     store.down = True
     try:
         with pytest.raises(UserError, match="Check that there is gs://bucket/runs/b"):
@@ -317,14 +298,3 @@ def test_two_processes_copy_once_and_a_killed_copy_goes_on(tunes, store, monkeyp
     read = [name for name in read if name != catalog.SUMMARY]
     assert len(read) == len(set(read)) and not set(read) & set(count)
     assert {p.name for p in mirror._walk(place)} >= set(read) | set(count)
-
-
-def test_files_are_prepared_for_a_bucket(store, tmp_path):
-    music = data_music.folder(tmp_path, 5)
-    (music / "broken.mid").write_bytes(b"none")
-    options = config.Prepare(name="songs", data_dir="gs://bucket/data", workers=1)
-    summary = prepare([str(music)], options, progress=False)
-    assert summary.report == "gs://bucket/data/songs/notes/2.0.0/skipped.tsv"
-    assert b"broken.mid" in store.objects[summary.report.removeprefix("gs://bucket/")][0]
-    again = prepare([str(music)], options, progress=False)
-    assert (again.is_new, again.report, again.pieces) == (False, summary.report, summary.pieces)

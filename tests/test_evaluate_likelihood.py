@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 import strategies
+import toys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +25,7 @@ from jaxmusic.music.notes import make_notes
 METRICAL = MetricalCodec()
 FUSED = MetricalCodec(config.Codec(kind="fused"))
 PERFORMANCE = PerformanceCodec()
-SHAPE = config.Transformer(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
+SHAPE = toys.MODEL
 
 
 def piece_of(codec, seed=0, bars=16, **options):

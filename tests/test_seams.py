@@ -166,18 +166,18 @@ class Scale:
         return {name: value * trained[f"{name}/scale"] for name, value in base.items()}
 
 
-def test_an_adapter(monkeypatch, tmp_path):
+def test_an_adapter(monkeypatch, tmp_path, fake_run):
     add(monkeypatch, adapters.ADAPTERS, "Adapter", Scale, ScaleConfig)
-    fakes.train(tmp_path / "base")
+    source = fake_run[0]
     settings = fakes.experiment(
         adapter=ScaleConfig(), optimizer=config.Optimizer(warmup=2, ema=0.5)
     )
     with pytest.raises(UserError, match="init_from"):
         fakes.train(tmp_path / "run", settings)
-    settings = dataclasses.replace(settings, init_from=str(tmp_path / "base"))
+    settings = dataclasses.replace(settings, init_from=str(source))
     result = fakes.train(tmp_path / "run", settings)
     assert result.val_loss is not None
-    before, after = (weights.load(tmp_path / name).params for name in ("base", "run"))
+    before, after = (weights.load(run).params for run in (source, tmp_path / "run"))
     assert before.keys() == after.keys()
     for name, value in before.items():
         ratio = np.asarray(after[name])[np.abs(value) > 1e-6] / value[np.abs(value) > 1e-6]

@@ -13,8 +13,8 @@ import wave
 import jax
 import numpy as np
 import pytest
+import toys
 import train_fakes as fakes
-from conftest import toy_experiment
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
@@ -26,18 +26,10 @@ from jaxmusic.formats import audio
 from jaxmusic.formats.midi import read_notes
 from jaxmusic.runs import experiments, weights
 from jaxmusic.runs.log import read_log
-from jaxmusic.train import hooks, monitor, samples, session, trainer
+from jaxmusic.train import hooks, monitor, samples, trainer
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SAMPLES = config.Samples(every=2, pieces=2, seconds=6.0, statistics="polyphony pitches")
-
-
-def params(run):
-    return [np.asarray(x) for x in jax.tree.leaves(weights.load(run, 6).params)]
-
-
-def same(a, b):
-    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def events(run):
@@ -56,7 +48,7 @@ def watched(starter_data, tmp_path_factory):
     Sound cannot be made in the first start.
     """
     run = tmp_path_factory.mktemp("watched") / "run"
-    experiment = dataclasses.replace(toy_experiment(starter_data), samples=SAMPLES)
+    experiment = dataclasses.replace(toys.experiment(starter_data), samples=SAMPLES)
     notes, sizes = [], []
 
     class Samples(samples.Samples):
@@ -85,7 +77,7 @@ def watched(starter_data, tmp_path_factory):
 
 
 def test_samples_do_not_change_the_training(watched, toy_run):
-    assert same(params(watched[0]), params(toy_run))
+    assert fakes.same(fakes.params(watched[0], 6), fakes.params(toy_run, 6))
     losses = [
         [(x["step"], x.get("loss"), x.get("val_loss")) for x in read_log(run)]
         for run in (watched[0], toy_run)
@@ -174,8 +166,7 @@ class Norm:
 
 
 @pytest.fixture
-def norm(monkeypatch):
-    monkeypatch.setattr(session, "Loader", fakes.FakeLoader)
+def norm(fake_data, monkeypatch):
     monkeypatch.setitem(hooks.HOOKS, "norm", Norm)
     optimizer = dataclasses.replace(fakes.experiment().optimizer, ema=0.5)
     changes = {"hooks": "samples norm", "trackers": "", "eval_every": 0, "steps": 7}

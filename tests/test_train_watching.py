@@ -25,43 +25,15 @@ from jaxmusic.runs.log import read_log
 from jaxmusic.train import monitor, profiling, session, trackers, trainer
 from jaxmusic.train.meter import Meter
 
+pytestmark = pytest.mark.usefixtures("fake_data")
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Spread over a run: what a process writes at its end is lost when it is killed.
 TOY = {"eval_every": 0, "checkpoint_every": 4, "trackers": ""}
 
 
-@pytest.fixture(autouse=True)
-def fake_data(monkeypatch):
-    monkeypatch.setattr(session, "Loader", fakes.FakeLoader)
-
-
 def metrics(loss=2.0, skipped=0.0):
     names = ("nll", "weight", "grad_norm", "learning_rate", "skipped")
     return {n: np.float32(x) for n, x in zip(names, (10 * loss, 10, 0.5, 1e-3, skipped))}
-
-
-class OnDevice:
-    """A number that is on the device until somebody asks for it."""
-
-    dtype, shape, ndim = np.dtype(np.float32), (), 0
-
-    def __init__(self, value, asked, name):
-        self._value, self._asked, self._name = value, asked, name
-
-    def __array__(self, *args, **kwargs):
-        self._asked.add(self._name)
-        return np.asarray(self._value)
-
-
-def test_the_metrics_of_the_present_step_are_left_on_the_device(tmp_path):
-    asked = set()
-    watch = monitor.Monitor(epath.Path(tmp_path), fakes.experiment(**TOY), 0, 0.0, 100)
-    for step in (1, 2, 3):
-        watch.step(step, {n: OnDevice(x, asked, step) for n, x in metrics().items()})
-        assert asked == set(range(1, step))
-    watch.flush()
-    assert asked == {1, 2, 3}
-    watch.close()
 
 
 class Collector:

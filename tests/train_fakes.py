@@ -83,6 +83,31 @@ class FakeLoader:
         return (self.batch(1000 + i) for i in range(5))
 
 
+def interrupted(step, act=crash, loader=FakeLoader):
+    """A loader that calls `act` when the batch of a step, counted from 1, is about to be read."""
+
+    class Loader(loader):
+        def iterate(self, start=0, *args):
+            for at, batch in enumerate(super().iterate(start, *args), start=start + 1):
+                if at == step:
+                    act()
+                yield batch
+
+    return Loader
+
+
+def params(run, step=None):
+    """The weights that a run has saved, as a list of arrays."""
+    from jaxmusic.runs import weights
+
+    return [np.asarray(x) for x in jax.tree.leaves(weights.load(run, step).params)]
+
+
+def same(a, b):
+    """Whether two lists of arrays agree in every bit."""
+    return all(np.array_equal(x, y) and x.dtype == y.dtype for x, y in zip(a, b, strict=True))
+
+
 def experiment(**changes):
     """A toy run: a one-layer model, six steps, a checkpoint every two."""
     settings = {
