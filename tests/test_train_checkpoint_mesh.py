@@ -1,72 +1,48 @@
 """What was saved on one mesh goes on on any other, over any number of processes."""
 
+import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 
+import hosts_fakes
 import pytest
 
 SCRIPT = pathlib.Path(__file__).with_name("train_meshes.py")
 
 
-def start(*arguments):
+def further(run, steps, devices, fsdp, tensor, processes=1):
+    """What each process printed that took a run further."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "XLA_FLAGS": ""}
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def said(*processes):
-    """What each process printed: a hash and a loss."""
+    port = hosts_fakes.free_port()
+    started = []
+    for process in range(processes):
+        words = (run, steps, devices, fsdp, tensor)
+        words += (process, processes, port) if processes > 1 else ()
+        command = [sys.executable, str(SCRIPT), *map(str, words)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        started.append(subprocess.Popen(command, env=environment, text=True, **pipes))
     found = []
     try:
-        for process in processes:
-            out, error = process.communicate(timeout=240)
+        for process in started:
+            out, error = process.communicate(timeout=hosts_fakes.WAIT)
             assert process.returncode == 0, error
-            content, loss = out.split()[-2:]
-            found.append((content, float(loss)))
+            # Gloo says before that it is connected.
+            found.append(json.loads(out.splitlines()[-1]))
     finally:
-        for process in processes:
+        for process in started:
             process.kill()
     return found
 
 
-@pytest.fixture(scope="module")
-def eight(tmp_path_factory):
-    """A run that was saved on eight devices, what it holds and its next loss."""
-    run = tmp_path_factory.mktemp("eight")
-    return run, *said(start("save", run, 8, 8, 1))[0]
-
-
-def port():
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
-
-
-@pytest.mark.parametrize(
-    "devices, fsdp, tensor, processes", [(4, 2, 2, 1), (1, 1, 1, 1), (2, 4, 1, 2)]
-)
-def test_what_eight_devices_saved_goes_on(eight, devices, fsdp, tensor, processes):
-    run, content, loss = eight
-    settings = ("restore", run, devices, fsdp, tensor)
-    if processes == 1:
-        found = said(start(*settings))
-    else:
-        at = port()
-        found = said(*(start(*settings, p, processes, at) for p in range(processes)))
-    for restored, after in found:
-        assert restored == content
-        assert after == pytest.approx(loss, rel=1e-6)
-
-
-def test_what_two_processes_saved_goes_on_in_one(tmp_path):
-    at = port()
-    first, second = said(*(start("save", tmp_path, 2, 4, 1, p, 2, at) for p in range(2)))
+def test_any_mesh_goes_on_with_what_another_has_saved(tmp_path, unoptimised):
+    """From eight devices of one process to two processes to other axes of one."""
+    (eight,) = further(tmp_path, 3, devices=8, fsdp=8, tensor=1)
+    first, second = further(tmp_path, 2, devices=2, fsdp=4, tensor=1, processes=2)
     assert first == second
-    (found,) = said(start("restore", tmp_path, 1, 1, 1))
-    assert found[0] == first[0]
-    assert found[1] == pytest.approx(first[1], rel=1e-6)
+    assert first["began"] == eight["saved"]
+    assert first["losses"] == pytest.approx(eight["losses"][1:2], rel=1e-6)
+    (last,) = further(tmp_path, 3, devices=4, fsdp=2, tensor=2)
+    assert last["began"] == first["saved"]
+    assert last["losses"] == pytest.approx(eight["losses"][2:], rel=1e-5)

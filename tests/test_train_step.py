@@ -168,10 +168,9 @@ def test_muon_makes_updates_of_matrices_orthogonal(built):
         assert 0.6 * size < np.quantile(values, 0.2) and values.max() < 1.3 * size, name
 
 
-@pytest.mark.parametrize("parts", (2, 4))
-def test_accumulated_gradients_are_those_of_the_whole_batch(built, parts):
+def test_accumulated_gradients_are_those_of_the_whole_batch(built):
     experiment, program, loader = built
-    divided = make_program(dataclasses.replace(experiment, accumulate=parts))
+    divided = make_program(dataclasses.replace(experiment, accumulate=4))
     batch = loader.batch(0)
     # Parts of unequal weight: the mean is over all targets, not over the means of parts.
     batch = batch._replace(weight=batch.weight * (np.arange(4) < 3)[:, None])
@@ -397,7 +396,7 @@ SHARDED = """
     codec = fakes.codec()
     data = config.Data(dataset="fake", context=16, batch=8)
     batches = fakes.FakeLoader(data, codec)
-    for name in ("adamw", "muon", "adafactor"):
+    for name in ("muon", "adafactor"):  # muon has AdamW for what is no matrix
         settings = config.Optimizer(name=name, learning_rate=1e-2, warmup=0, ema=0.9)
         experiment = fakes.experiment(optimizer=settings, data=data)
         mesh = make_mesh(experiment.mesh)
@@ -432,18 +431,10 @@ def test_each_device_holds_its_share_whatever_the_optimizer(unoptimised):
     assert done.stdout.strip() == "sharded", done.stderr[-3000:]
 
 
-def test_the_mathematics_are_the_same_on_any_mesh_and_number_of_processes(
-    starter_data, unoptimised
-):
-    """In short; tests/slow/test_same_mathematics.py goes through all of them."""
-    case = mathematics.case
-    meshes = [case(), case((1, 2, 2, 2), 4, "nothing")]
-    few = {"dtype": "float64", "steps": 10}
-    one, other = mathematics.run(starter_data, meshes, **few)
-    (shared,) = mathematics.run(starter_data, [case((1, 1, 2, 1))], devices=1, processes=2, **few)
-    assert one["dtypes"] == ["float64"] and one["losses"][-1] < one["losses"][0] - 1
-    for each in (other, shared):
-        np.testing.assert_allclose(each["losses"], one["losses"], rtol=1e-8)
-        assert each["rows"] == one["rows"]
-    # Both processes hold halves of the same rows.
-    assert shared["blocks"] == [[0, 1], [0, 1]]
+def test_the_mathematics_are_the_same_on_a_mesh(starter_data, unoptimised):
+    """In short; tests/slow/test_same_mathematics.py has all axes, policies and processes."""
+    cases = [mathematics.case(), mathematics.case((1, 2, 1, 2), 4, "nothing")]
+    one, other = mathematics.run(starter_data, cases, devices=4)
+    assert one["dtypes"] == ["float64"] and one["losses"][-1] < one["losses"][0] - 0.5
+    np.testing.assert_allclose(other["losses"], one["losses"], rtol=1e-8)
+    assert other["rows"] == one["rows"]

@@ -1,17 +1,20 @@
-"""Saves or restores a toy run on some mesh and makes a step: the processes of a test run this.
+"""Takes a toy run a step further on some mesh: the processes of a test run this.
 
-    train_meshes.py save|restore RUN DEVICES FSDP TENSOR [PROCESS COUNT PORT]
+    train_meshes.py RUN STEPS DEVICES FSDP TENSOR [PROCESS COUNT PORT]
 
-Prints a hash of the parameters and moments that it saved or restored, and the loss after them.
+Restores the latest checkpoint if there is one, makes a step, saves it, and makes more steps without
+saving until `STEPS` were made. Prints as JSON hashes of the parameters and moments that it began
+with and that it saved, and the loss of each step.
 """
 
 import hashlib
+import json
 import sys
 
 import jax
 import numpy as np
 
-mode, folder, devices, fsdp, tensor, *cluster = sys.argv[1:]
+folder, steps, devices, fsdp, tensor, *cluster = sys.argv[1:]
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", int(devices))
 if cluster:
@@ -41,34 +44,36 @@ program = make_program(
 about = (loader.codec, loader.dataset, loader.manifest, loader.styles, loader.controls())
 stored = runs.Stored(experiment, *about)
 checkpoints = checkpoint.Checkpoints(paths.absolute(folder), stored)
-batches = loader.iterate(0, jax.process_index(), jax.process_count())
 
 
-def step(state):
+def content(state):
+    parts = (state.params, state.opt_state, state.step)
+    whole = multihost_utils.process_allgather(parts, tiled=True)
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(whole):
+        found.update(np.ascontiguousarray(leaf).tobytes())
+    return found.hexdigest()
+
+
+begin = checkpoints.latest()
+if begin is None:
+    begin, state = 0, program.initial()
+else:
+    state, info = checkpoints.restore(begin, program.state)
+    assert info["step"] == begin and info["seconds"] == 1.5
+    for leaf, wanted in zip(jax.tree.leaves(state), jax.tree.leaves(program.state), strict=True):
+        assert leaf.sharding.is_equivalent_to(wanted.sharding, leaf.ndim)
+found = {"began": content(state), "losses": []}
+batches = loader.iterate(begin, jax.process_index(), jax.process_count())
+for step in range(begin + 1, int(steps) + 1):
     rows = jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(program.batch, x, (8, 16)), next(batches)
     )
     state, metrics = program.train(state, rows)
-    return state, float(metrics["nll"])
-
-
-if mode == "save":
-    state = program.initial()
-    for _ in range(2):
-        state, _ = step(state)
-    checkpoints.save(2, state, {"seconds": 1.5})
-else:
-    assert checkpoints.latest() == 2
-    state, info = checkpoints.restore(2, program.state)
-    assert info["step"] == 2 and info["seconds"] == 1.5
-    for leaf, wanted in zip(jax.tree.leaves(state), jax.tree.leaves(program.state), strict=True):
-        assert leaf.sharding.is_equivalent_to(wanted.sharding, leaf.ndim)
-    next(batches), next(batches)
-whole = multihost_utils.process_allgather((state.params, state.opt_state, state.step), tiled=True)
-content = hashlib.sha256()
-for leaf in jax.tree.leaves(whole):
-    content.update(np.ascontiguousarray(leaf).tobytes())
-state, loss = step(state)
+    found["losses"].append(float(metrics["nll"]))
+    if step == begin + 1:
+        found["saved"] = content(state)
+        checkpoints.save(step, state, {"seconds": 1.5})
 checkpoints.wait()
 checkpoints.close()
-print(content.hexdigest(), loss)
+print(json.dumps(found))
