@@ -42,7 +42,7 @@ KERNELS = """
 
     want = jax.jit(functools.partial(value_and_gradients, kernel="plain"))(q, k, v, segment)
     for kernel in ("plain", "chunked", "splash", "flash"):
-        for shape in ((1, 1, 4, 1), (1, 2, 2, 2), (2, 1, 1, 2)):
+        for shape in ((1, 1, 4, 1), (2, 1, 2, 2)):
             layout = layout_of(*shape)
             run = functools.partial(
                 value_and_gradients, kernel=kernel, layout=layout,
@@ -89,7 +89,7 @@ MODEL = """
 
     want, want_grads = program(layout_of(1, 1, 1, 1))(events)
     assert want.dtype == np.float64
-    for shape in ((1, 8, 1, 1), (1, 4, 1, 2), (2, 2, 2, 1), (1, 1, 4, 1)):
+    for shape in ((2, 2, 1, 2), (1, 1, 4, 1)):
         run = program(layout_of(*shape))
         got, grads = run(events)
         np.testing.assert_allclose(got, want, rtol=1e-10, err_msg=str(shape))
