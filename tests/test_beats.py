@@ -110,7 +110,7 @@ def test_pickup_lies_late_in_bar_one():
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("delay", [1, 57, 120, 240, 333, 480, 997, 1500])
+@pytest.mark.parametrize("delay", [1, 57, 240, 1500])
 def test_random_phase_is_found(delay: int):
     clean, _ = align(song())
     piece = song(delay=delay, meters=((0, 1, 4),))
@@ -122,9 +122,8 @@ def test_random_phase_is_found(delay: int):
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("delay", [57, 333, 997])
-def test_a_stated_meter_does_not_hide_a_wrong_phase(delay: int):
-    aligned, fit = align(song(delay=delay))
+def test_a_stated_meter_does_not_hide_a_wrong_phase():
+    aligned, fit = align(song(delay=333))
     assert fit.source == "estimate"
     assert np.array_equal(aligned.onset, align(song())[0].onset)
 
@@ -145,7 +144,7 @@ def test_meter_of_three_is_found():
     assert fit.error_ms == 0.0
 
 
-@pytest.mark.parametrize("unit", [96, 384, 960, 1024])
+@pytest.mark.parametrize("unit", [96, 1024])
 def test_any_resolution(unit: int):
     same, _ = align(song(unit=480))
     other, fit = align(song(unit=unit))
@@ -223,7 +222,7 @@ def test_meter_changes_in_the_middle_of_a_bar():
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("off", [-70, -31, -1, 1, 47, 100])
+@pytest.mark.parametrize("off", [-70, -1, 47])
 def test_a_cut_bar_of_odd_length_keeps_later_bars_in_place(off: int):
     cut = 3 * BAR + 2 * 480 + off
     piece = song(bars=3)
@@ -349,8 +348,8 @@ def test_what_says_nothing_is_no_pulse():
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("size", [100, 400, 1600])
-@pytest.mark.parametrize("density", [0.3, 1.0, 4.0, 16.0])
+@pytest.mark.parametrize("size", [100, 1600])
+@pytest.mark.parametrize("density", [0.3, 16.0])
 def test_random_onsets_have_no_grid(size: int, density: float):
     rng = np.random.default_rng(size)
     for meter in (1, 4):

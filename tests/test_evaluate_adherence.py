@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from jaxmusic.core.errors import UserError
 from jaxmusic.data import starter
 from jaxmusic.data.facts import DRUMS
 from jaxmusic.evaluate import adherence
@@ -185,15 +184,3 @@ def test_density_is_off_by_levels():
     # The last level has no end.
     assert adherence.density_error(notes, 100.0) == pytest.approx(7 - 15)
     assert adherence.density_error(ONE, 0.5) == pytest.approx(-0.25 / 0.6)
-
-
-def test_a_piece_that_is_not_aligned_is_refused():
-    notes = song(0, 0).replace(ticks_per_beat=96)
-    for measure in (
-        adherence.opens_and_closes,
-        adherence.main_key,
-        lambda n: adherence.chords(n, np.array([0])),
-        lambda n: adherence.density_error(n, 1.0),
-    ):
-        with pytest.raises(UserError, match=r"beats\.align"):
-            measure(notes)

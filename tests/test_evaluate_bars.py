@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from jaxmusic.core.errors import UserError
 from jaxmusic.evaluate import bars
 from jaxmusic.formats.annotations import read_beats
 from jaxmusic.formats.midi import read_notes
@@ -93,13 +92,6 @@ def test_drums_alone_are_compared():
     notes = piece([[(0, 36), (4, 38)]] * 5, drums=(True,))
     assert bars.similarity(notes, lags=(1,)) == {1: 1.0}
     assert bars.longest_run(notes) == 5
-
-
-def test_a_piece_that_is_not_aligned_is_refused():
-    notes = piece([A, A]).replace(ticks_per_beat=96)
-    for measure in (bars.similarity, bars.longest_run):
-        with pytest.raises(UserError, match=r"beats\.align"):
-            measure(notes)
 
 
 def test_real_songs_are_like_themselves_four_and_eight_bars_later(music):

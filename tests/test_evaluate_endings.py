@@ -2,7 +2,6 @@
 
 import pytest
 
-from jaxmusic.core.errors import UserError
 from jaxmusic.data import starter
 from jaxmusic.evaluate import endings
 from jaxmusic.music.notes import make_notes
@@ -109,8 +108,3 @@ def test_songs_made_by_rule_end_on_their_tonic():
     for notes in starter.corpus(5):
         found = endings.ending(notes, int(notes.labels.key[-1]))
         assert found.tonic and found.bass and found.together == 1 and found.lengthening > 2
-
-
-def test_a_piece_that_is_not_aligned_is_refused():
-    with pytest.raises(UserError, match=r"beats\.align"):
-        endings.ending(song(*FORM).replace(ticks_per_beat=96))

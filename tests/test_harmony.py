@@ -54,9 +54,8 @@ def transposed(notes: Notes, semitones: int) -> Notes:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("semitones", range(-6, 6))
-@pytest.mark.parametrize("bass", [True, False])
-def test_a_song_of_four_chords_in_every_key(semitones: int, bass: bool):
+@pytest.mark.parametrize(("semitones", "bass"), [(0, True), (-5, True), (6, False)])
+def test_a_song_of_four_chords(semitones: int, bass: bool):
     notes = transposed(band("C G Am F " * 4, bass=bass), semitones)
     found = harmony.infer(notes)
     expected = [(number + semitones) % 12 + 12 * (number == 9) for number in (0, 7, 9, 5)] * 4

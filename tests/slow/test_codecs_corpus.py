@@ -1,4 +1,4 @@
-"""Every file of real music: read, align, quantise, encode, decode; nothing may change."""
+"""Real music of every kind: read, align, quantise, encode, decode; nothing may change."""
 
 import dataclasses
 
@@ -13,10 +13,11 @@ from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import read_notes, write_midi
 from jaxmusic.music import beats
 
-SETS = (
-    *("pop909", "mutopia", "piano_midi_de", "giantmidi", "groove"),
-    *("freedoom", "nottingham", "multitrack_pop", "odd"),
-)
+SETS = """
+    pop909 mutopia piano_midi_de giantmidi groove freedoom nottingham multitrack_pop odd
+"""
+MOST = 150
+"""Files of each set, taken evenly from all of it."""
 CODECS = (MetricalCodec(), MetricalCodec(config.Codec(24, 32, "fused")))
 
 
@@ -40,11 +41,12 @@ def check(codec, piece):
         assert strategies.differences(expected, again) == []
 
 
-@pytest.mark.parametrize("name", SETS)
-def test_every_file_survives(music, tmp_path, name):
+@pytest.mark.parametrize("name", SETS.split())
+def test_files_survive(music, tmp_path, name):
     files = sorted(p for p in (music / name).rglob("*") if p.suffix.lower() in (".mid", ".midi"))
     if not files:
         pytest.skip(f"the folder of real music has no {name}")
+    files = files[:: -(-len(files) // MOST)]
     read = 0
     for path in files:
         try:

@@ -84,10 +84,8 @@ def compiled(*options):
 @pytest.mark.parametrize(
     ("shape", "width", "remat", "forward"),
     [
-        ((1, 4, 1, 1), 128, "products", 1),
         ((1, 4, 1, 1), 64, "nothing", 2),
-        ((1, 2, 2, 1), 128, "attention", 1),
-        ((1, 1, 2, 2), 64, "attention", 1),
+        ((1, 1, 2, 2), 128, "attention", 1),
     ],
 )
 def test_splash_compiles_forward_and_backward(shape, width, remat, forward):

@@ -28,8 +28,13 @@ TOY = (
 )
 
 
-def test_a_toy_on_a_small_slice():
-    found = planned(*TOY, "--topology", "v5e:2x2")
+@pytest.fixture(scope="module")
+def toy():
+    return planned(*TOY, "--topology", "v5e:2x2")
+
+
+def test_a_toy_on_a_small_slice(toy):
+    found = toy
     assert found["compiled"] and found["fits"] and found["attention"] == "splash"
     # Parameters and two moments, split over four chips, and the batch.
     state = 12 * found["parameters"] / 4
@@ -37,10 +42,9 @@ def test_a_toy_on_a_small_slice():
     assert {tuple(each["axes"]) for each in found["collectives"]} == {("fsdp",)}
 
 
-def test_parts_of_a_batch_gather_anew():
+def test_parts_of_a_batch_gather_anew(toy):
     parts = planned(*TOY, "--topology", "v5e:2x2", "--accumulate", "2")
-    whole = planned(*TOY, "--topology", "v5e:2x2")
-    assert 1.4 < parts["traffic"] / whole["traffic"] < 2.3
+    assert 1.4 < parts["traffic"] / toy["traffic"] < 2.3
 
 
 def test_slices_exchange_gradients_and_nothing_else_over_the_network():
@@ -72,7 +76,6 @@ def test_a_slice_that_there_is_not():
     ("config", "topology"),
     [
         ("pretrain_100m", "v5e:2x4"),
-        ("pretrain_350m", "v5e:4x4"),
         ("pretrain_1b", "v5e:16x16"),
         ("pretrain_7b", "v5p:4x4x8"),
     ],

@@ -8,11 +8,8 @@ import subprocess
 import sys
 import time
 
-import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-
 import data_music
+import pytest
 
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.config import Prepare
@@ -64,7 +61,7 @@ def test_kills_at_random_moments(midi, tmp_path):
     lasts = time.monotonic() - begin
     options = Prepare(name="tunes", data_dir=str(tmp_path / "data"), workers=1)
     dice = random.Random(1)
-    for _ in range(12):
+    for _ in range(8):
         process = start(midi, tmp_path / "data")
         time.sleep(dice.uniform(0, lasts))
         process.send_signal(signal.SIGKILL)
