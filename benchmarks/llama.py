@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks import runner
 from jaxmusic import config
 
-VOCAB = 1500
+VOCAB = 1781
 """Tokens of both sides: about as many as the default codec has."""
 
 

@@ -29,7 +29,7 @@ CODEC, FUSED = MetricalCodec(), MetricalCodec(Codec(kind="fused"))
 GRID = CODEC.config
 GOALS = {"multitrack_pop": (2.5, 2.0), "freedoom": (2.5, 2.0), "pop909": (3.2, 2.65)}
 """Most tokens per note, default and fused."""
-LARGEST = {"metrical": 1500, "fused": 3500}
+LARGEST = {"metrical": 2000, "fused": 4000}
 LOSS, ENCODE, NOTE_SEQ, MIDITOK = 0.005, 1_000_000, 20, 5
 WITHOUT = frozenset({"chords"})
 """Tokens that are not counted, because the other sides have none for them."""

@@ -26,7 +26,7 @@ from jaxmusic.formats import audio
 from jaxmusic.formats.midi import read_notes
 from jaxmusic.runs import experiments, weights
 from jaxmusic.runs.log import read_log
-from jaxmusic.train import hooks, monitor, samples, trainer
+from jaxmusic.train import hooks, monitor, samples, session, trainer
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SAMPLES = config.Samples(every=2, pieces=2, seconds=6.0, statistics="polyphony pitches")
