@@ -84,7 +84,7 @@ def test_lines_beyond_the_checkpoint_are_written_anew(fake_run, tmp_path, monkey
     with pytest.raises(RuntimeError, match="unforeseen"):
         trainer.train(fakes.experiment(), tmp_path, progress=False)
     with (tmp_path / "log.jsonl").open("a") as file:
-        file.write('{"step": 3, "loss": 1.0}\n{"step": 4, "lo')
+        file.write('{"step": 3, "loss": 1.0, "time": 1.0}\n{"step": 4, "lo')
     monkeypatch.setattr(session, "Loader", fakes.FakeLoader)
     trainer.train(fakes.experiment(), tmp_path, progress=False)
     lines = [(x["step"], x["loss"]) for x in read_log(tmp_path) if "loss" in x]

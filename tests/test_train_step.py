@@ -345,6 +345,7 @@ def test_spikes_are_left_out_and_do_not_become_usual(guarded, built):
         assert np.isfinite(metrics["nll"]) and float(metrics["skipped"]) == 1
         want = before._replace(step=before.step + times, skipped=np.int32(times))
         jax.tree.map(np.testing.assert_array_equal, jax.device_get(state), want)
+    loss, norm = float(metrics["nll"] / metrics["weight"]), float(metrics["grad_norm"])
     usual = before.usual._replace(mean=np.array([loss, norm], np.float32))
     state, metrics = guarded.train(state._replace(usual=jax.device_put(usual, places)), batch)
     assert float(metrics["skipped"]) == 0 and int(state.usual.updates) == 101
