@@ -127,7 +127,7 @@ class Hosts:
     """Timeouts between the processes of a run."""
 
     start: float = 300.0
-    """Seconds in which all of them must come; longer than a machine takes to come back."""
+    """Seconds in which all must start; longer than a machine takes to restart."""
     lost: float = 30.0
     """Seconds without a heartbeat after which a process counts as lost."""
 
