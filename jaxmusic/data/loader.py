@@ -157,6 +157,10 @@ class Loader:
         thread = grain.ReadOptions(0 if workers else 1, prefetch_buffer_size=_AHEAD)
         batches = grain.MapDataset.source(steps).to_iter_dataset(thread)
         if workers:
+            from grain._src.python.dataset.transformations import process_prefetch
+
+            # A worker that is sending a batch does not end by itself; Grain waits 25 s for it.
+            process_prefetch._PROCESS_KILL_TIMEOUT_S = 1
             flags.FLAGS.mark_as_parsed()  # Grain hands its own on to the workers
             options = grain.MultiprocessingOptions(workers, max(_AHEAD // workers, 1))
             batches = batches.mp_prefetch(options, _begin_worker)
