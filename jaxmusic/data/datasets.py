@@ -79,7 +79,6 @@ DATASETS: dict[str, NamedDataset] = {
         archive=Archive(
             "http://hog.ee.columbia.edu/craffel/lmd/lmd_full.tar.gz",
             "6fcfe2ac49ca08f3f214cec86ab138d4fc4dabcd7f27f491a838dae6db45a12b",
-            1_768_163_879,
         ),
     ),
     "lakh_matched": NamedDataset(
@@ -91,7 +90,6 @@ DATASETS: dict[str, NamedDataset] = {
         archive=Archive(
             "http://hog.ee.columbia.edu/craffel/lmd/lmd_matched.tar.gz",
             "621ff830aed771f469e5bfa13dc12a33c6ed69090adeda63d0b5c47783af0191",
-            1_407_072_670,
         ),
     ),
     "maestro": NamedDataset(
@@ -104,7 +102,6 @@ DATASETS: dict[str, NamedDataset] = {
             "https://storage.googleapis.com/magentadata/datasets/maestro/v3.0.0/"
             "maestro-v3.0.0-midi.zip",
             "70470ee253295c8d2c71e6d9d4a815189e35c89624b76d22fce5a019d5dde12c",
-            58_416_533,
         ),
         labels=dataset_labels.maestro,
         commercial=False,
@@ -119,7 +116,6 @@ DATASETS: dict[str, NamedDataset] = {
         archive=Archive(
             "https://storage.googleapis.com/magentadata/datasets/groove/groove-v1.0.0-midionly.zip",
             "651cbc524ffb891be1a3e46d89dc82a1cecb09a57c748c7b45b844c4841dcc1e",
-            3_260_318,
         ),
         labels=dataset_labels.groove,
     ),
@@ -133,7 +129,6 @@ DATASETS: dict[str, NamedDataset] = {
         archive=Archive(
             "http://www-etud.iro.umontreal.ca/~boulanni/JSB%20Chorales.zip",
             "69924294546a71620c06374085cd6b0300665ea215e2f854f65a11929f1e723c",
-            215_242,
         ),
         labels=dataset_labels.jsb_chorales,
     ),

@@ -1,15 +1,13 @@
-"""Downloading a dataset's archive through TFDS, and unpacking it; half of one is never used."""
+"""Downloading a dataset's archive and unpacking it; half of one is never used."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pathlib
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tqdm.auto import tqdm
 
@@ -17,8 +15,11 @@ from jaxmusic.core import locks
 from jaxmusic.core.errors import UserError
 
 FOLDER = "downloads"
-_TRIES = 4  # TFDS's own ten take minutes, in which it says nothing
+_RETRIES = 2
+_CHUNK = 1 << 20
 _UNPACKING = ".unpacking"
+_DOWNLOADING = "tmp"
+"""How pooch begins the name of a file that it has not finished."""
 
 
 class Archive(NamedTuple):
@@ -27,12 +28,10 @@ class Archive(NamedTuple):
     Attributes:
       url: its address.
       sha256: its checksum; empty if its makers state none.
-      size: bytes, where the checksum is known.
     """
 
     url: str
     sha256: str = ""
-    size: int = 0
 
 
 def fetch(name: str, archive: Archive, data_dir: str, progress: bool = True) -> pathlib.Path:
@@ -66,65 +65,48 @@ def fetch(name: str, archive: Archive, data_dir: str, progress: bool = True) -> 
 
 def _clear(folder: pathlib.Path) -> None:
     """Removes half downloads and what was half unpacked."""
-    for left in (*folder.glob(f"{_UNPACKING}*"), *folder.glob("*.tmp.*")):
+    for left in folder.glob(f"{_UNPACKING}*"):
         shutil.rmtree(left, ignore_errors=True)
+    for left in folder.glob(f"{_DOWNLOADING}*"):
+        left.unlink()
 
 
 def _download(archive: Archive, folder: pathlib.Path, progress: bool) -> pathlib.Path:
+    import pooch
     import requests
-    import tensorflow_datasets as tfds
-    from tensorflow_datasets.core.download import checksums, downloader, util
 
-    known = folder / "checksums.tsv"
-    known.touch()
-    infos = checksums.load_url_infos(known)
-    if archive.sha256:
-        infos = {archive.url: checksums.UrlInfo(archive.size, archive.sha256, None)}
-    with _patient(tfds, downloader, progress):
-        manager = tfds.download.DownloadManager(
-            download_dir=folder,
-            url_infos=infos,
-            register_checksums=archive.url not in infos,
-            register_checksums_path=known,
-        )
-        try:
-            return pathlib.Path(manager.download(archive.url))
-        except tfds.download.download_manager.NonMatchingChecksumError as error:
-            raise UserError(
-                f"What {archive.url} gives has another checksum than it should have: try again "
-                "later, or download it yourself and name its folder by --manual-dir."
-            ) from error
-        except (requests.RequestException, util.DownloadError) as error:
-            raise UserError(
-                f"{archive.url} cannot be downloaded ({_short(error)}): run it again when the "
-                "network is up, or download it yourself and name its folder by --manual-dir."
-            ) from error
-
-
-@contextlib.contextmanager
-def _patient(tfds: Any, downloader: Any, progress: bool) -> Iterator[None]:
-    """TFDS with our number of tries, and silent if no progress is to be shown."""
-    tries, downloader.MAX_RETRIES = downloader.MAX_RETRIES, _TRIES
-    if not progress:
-        tfds.disable_progress_bar()
+    name = f"archive-{pathlib.PurePosixPath(archive.url).name}"
+    pooch.get_logger().setLevel("WARNING")
+    store = pooch.create(folder, "", registry={name: None}, urls={name: archive.url})
+    store.retry_if_failed = _RETRIES
     try:
-        yield
-    finally:
-        downloader.MAX_RETRIES = tries
-        tfds.enable_progress_bar()
-
-
-def _short(error: BaseException) -> str:
-    """What an error says, without the objects it names."""
-    text = str(error)
-    for words in ("HTTP code: ", "Read timed out", "IncompleteRead", "Connection refused"):
-        if words in text:
-            return words if words[-1] != " " else words + text.split(words)[1][:3]
-    return type(error).__name__
+        downloader = pooch.HTTPDownloader(progressbar=progress, chunk_size=_CHUNK)
+        path = pathlib.Path(store.fetch(name, downloader=downloader))
+    except requests.RequestException as error:
+        found = error.response
+        reason = type(error).__name__ if found is None else f"HTTP code: {found.status_code}"
+        raise UserError(
+            f"{archive.url} cannot be downloaded ({reason}): run it again when the network is up, "
+            "or download it yourself and name its folder by --manual-dir."
+        ) from error
+    known, digest = folder / "checksums.tsv", pooch.file_hash(str(path))
+    known.touch()
+    recorded = dict(line.split("\t")[::2][:2] for line in known.read_text().splitlines())
+    expected = archive.sha256 or recorded.get(archive.url, "")
+    if not expected:
+        with known.open("a") as file:
+            file.write(f"{archive.url}\t{path.stat().st_size}\t{digest}\n")
+    elif digest != expected:
+        path.unlink()
+        raise UserError(
+            f"What {archive.url} gives has another checksum than it should have: try again later, "
+            "or download it yourself and name its folder by --manual-dir."
+        )
+    return path
 
 
 def _unpack(path: pathlib.Path, folder: pathlib.Path, progress: bool) -> None:
-    """Unpacks a zip or tar archive; TFDS's own unpacking needs TensorFlow."""
+    """Unpacks a zip or tar archive."""
     folder.mkdir()
     try:
         if zipfile.is_zipfile(path):
