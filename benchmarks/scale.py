@@ -18,7 +18,7 @@ from benchmarks import runner
 from benchmarks.runner import Result, Table
 from jaxmusic.config import Prepare
 from jaxmusic.data import builder, datasets, workers
-from jaxmusic.data.building import Build
+from jaxmusic.data.assembly import Assembly
 from jaxmusic.data.sources import NOTHING, MusicFile
 
 GOAL = 150
@@ -71,11 +71,11 @@ def _rates(files: Sequence[MusicFile], config: Prepare, folder: pathlib.Path) ->
     # Outcomes come through a pipe: the gathering process unpacks them.
     packed = [(f.name, pickle.dumps(outcome)) for f, outcome in outcomes]
     importlib.import_module("tensorflow_datasets")
-    with Build(gather, config) as build:
+    with Assembly(gather, config) as assembly:
         start = time.process_time()
-        build.collect(((n, pickle.loads(o)) for n, o in packed), len(files), progress=False)
+        assembly.collect(((n, pickle.loads(o)) for n, o in packed), len(files), progress=False)
         gathered = time.process_time()
-        build.finish("", progress=False)
+        assembly.finish("", progress=False)
         written = time.process_time()
     gathering, writing = (gathered - start) / len(files), (written - gathered) / len(files)
     start = time.perf_counter()

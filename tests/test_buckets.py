@@ -20,7 +20,7 @@ from jaxmusic import config
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.core import leases, paths
 from jaxmusic.core.errors import UserError
-from jaxmusic.data import catalog, mirror
+from jaxmusic.data import catalog, local_cache
 from jaxmusic.data.builder import prepare_pieces
 from jaxmusic.data.loader import Loader
 from jaxmusic.runs import checkpoint, journal, weights
@@ -244,26 +244,26 @@ def shard(store, home):
 
 def test_files_that_are_not_what_was_written_are_named(tunes, store):
     home = copied(tunes, store, "by-hand")
-    local = mirror.fetch(home, catalog.SUMMARY, progress=False)
+    local = local_cache.fetch(home, catalog.SUMMARY, progress=False)
     made = paths.absolute("gs://bucket/damaged/tunes/notes/2.0.0")
-    mirror.publish(local, made, catalog.SUMMARY, progress=False)
+    local_cache.publish(local, made, catalog.SUMMARY, progress=False)
     name = shard(store, made)
     data = bytearray(store.objects[name][0])
     data[len(data) // 2] ^= 1
     store.put(name, bytes(data), None)
-    (mirror._place(made, (made / catalog.SUMMARY).read_text())).rmtree()
+    (local_cache._place(made, (made / catalog.SUMMARY).read_text())).rmtree()
     with pytest.raises(UserError, match=f"its {name.split('/')[-1]} is not what was written"):
-        mirror.fetch(made, catalog.SUMMARY, progress=False)
+        local_cache.fetch(made, catalog.SUMMARY, progress=False)
     with pytest.raises(UserError, match="made by another machine"):
-        mirror.publish(local, made, catalog.SUMMARY, progress=False)
+        local_cache.publish(local, made, catalog.SUMMARY, progress=False)
 
 
 def test_two_processes_copy_once_and_a_killed_copy_goes_on(tunes, store, monkeypatch):
     home = copied(tunes, store, "twice")
-    local = mirror.fetch(home, catalog.SUMMARY, progress=False)
+    local = local_cache.fetch(home, catalog.SUMMARY, progress=False)
     made = paths.absolute("gs://bucket/shared/tunes/notes/2.0.0")
-    mirror.publish(local, made, catalog.SUMMARY, progress=False)
-    place = mirror._place(made, (made / catalog.SUMMARY).read_text())
+    local_cache.publish(local, made, catalog.SUMMARY, progress=False)
+    place = local_cache._place(made, (made / catalog.SUMMARY).read_text())
     place.rmtree()
 
     class Killed(BaseException):
@@ -280,12 +280,14 @@ def test_two_processes_copy_once_and_a_killed_copy_goes_on(tunes, store, monkeyp
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(paths, "copy", dies)
-        mirror.fetch(made, catalog.SUMMARY, progress=False)
+        local_cache.fetch(made, catalog.SUMMARY, progress=False)
     assert not place.exists()
     store.log.clear()
     found = []
     threads = [
-        threading.Thread(target=lambda: found.append(mirror.fetch(made, catalog.SUMMARY, False)))
+        threading.Thread(
+            target=lambda: found.append(local_cache.fetch(made, catalog.SUMMARY, False))
+        )
         for _ in range(3)
     ]
     for thread in threads:
@@ -297,4 +299,4 @@ def test_two_processes_copy_once_and_a_killed_copy_goes_on(tunes, store, monkeyp
     read = [path.split("%2F")[-1].split("?")[0] for path in read]
     read = [name for name in read if name != catalog.SUMMARY]
     assert len(read) == len(set(read)) and not set(read) & set(count)
-    assert {p.name for p in mirror._walk(place)} >= set(read) | set(count)
+    assert {p.name for p in local_cache._walk(place)} >= set(read) | set(count)

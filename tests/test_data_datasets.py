@@ -206,7 +206,9 @@ def test_a_full_disk_while_unpacking_leaves_nothing(server, options, tmp_path, m
         raise error or OSError(28, "No space left on device")
 
     monkeypatch.setattr(zipfile.ZipFile, "extract", full)
-    expected = contextlib.nullcontext() if error else pytest.raises(UserError, match="is full")
+    expected = (
+        contextlib.nullcontext() if error else pytest.raises(UserError, match="Free some space")
+    )
     with expected, pytest.raises(PermissionError) if error else contextlib.nullcontext():
         prepare(["jsb_chorales"], options, progress=False)
     monkeypatch.undo()

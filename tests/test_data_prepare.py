@@ -15,7 +15,7 @@ import pytest
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.config import Prepare
 from jaxmusic.core.errors import UserError
-from jaxmusic.data import building, catalog, measuring, record, workers
+from jaxmusic.data import assembly, catalog, measuring, record, workers
 from jaxmusic.data.builder import prepare, prepare_pieces
 from jaxmusic.data.pieces import Pieces
 from jaxmusic.data.sources import find
@@ -321,8 +321,8 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(midi, options, monkeypatch
     def full(*_, **__):
         raise error
 
-    monkeypatch.setattr(building, "write_shards", full)
-    with pytest.raises(UserError, match="is full: free some space"):
+    monkeypatch.setattr(assembly, "write_shards", full)
+    with pytest.raises(UserError, match="Free some space"):
         prepare([str(midi)], options, progress=False)
     assert [p.name for p in os.scandir(options.data_dir + "/tunes")] == [".lock"]
 

@@ -10,6 +10,10 @@ class UserError(ValueError):
     """An error that the user can fix; its text is one sentence that says what to do."""
 
 
+class NoNotes(UserError):
+    """Raised for a file that can be read and holds no notes."""
+
+
 class Cancelled(Exception):
     """Raised by a progress callback to stop composing."""
 

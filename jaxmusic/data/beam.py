@@ -17,7 +17,8 @@ from etils import epath
 from jaxmusic.config import Prepare
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import workers
-from jaxmusic.data.examine import Kept, Skipped
+from jaxmusic.data.cleaning import Skipped
+from jaxmusic.data.examine import Kept
 from jaxmusic.data.sources import MusicFile
 
 BATCH = 256

@@ -17,8 +17,8 @@ from tqdm.auto import tqdm
 from jaxmusic.config import Prepare
 from jaxmusic.core import paths
 from jaxmusic.core.errors import UserError
-from jaxmusic.data import catalog, dataset_labels, datasets, mirror, record, selection
-from jaxmusic.data.building import REPORT, Build
+from jaxmusic.data import catalog, dataset_labels, datasets, local_cache, record, selection
+from jaxmusic.data.assembly import REPORT, Assembly
 from jaxmusic.data.examine import default_codec, examine_piece
 from jaxmusic.data.sources import MusicFile, find
 from jaxmusic.data.summary import Summary
@@ -71,21 +71,21 @@ def prepare(
         fingerprint = _fingerprint(config, files)
         if (same := _prepared(config, fingerprint)) is not None:
             return same
-        with Build(folder, config) as build:
-            build.summary.unknown_labels = unknown
+        with Assembly(folder, config) as assembly:
+            assembly.summary.unknown_labels = unknown
             if dataset:
-                build.summary.licence = datasets.DATASETS[dataset].notice
-                build.summary.citation = datasets.DATASETS[dataset].citation
+                assembly.summary.licence = datasets.DATASETS[dataset].notice
+                assembly.summary.citation = datasets.DATASETS[dataset].citation
             if config.beam_runner:
                 from jaxmusic.data import beam
 
-                examined = beam.examine_files(files, config, build.temporary)
+                examined = beam.examine_files(files, config, assembly.temporary)
             else:
                 examined = examine_files(files, config)
             with contextlib.closing(examined):
                 outcomes = ((file.name, outcome) for file, outcome in examined)
-                build.collect(outcomes, len(files), progress)
-            return _published(build.finish(fingerprint, progress), config, progress)
+                assembly.collect(outcomes, len(files), progress)
+            return _published(assembly.finish(fingerprint, progress), config, progress)
 
 
 def prepare_pieces(
@@ -102,14 +102,14 @@ def prepare_pieces(
     config = dataclasses.replace(config, name=config.name or _NAME)
     _check(config)
     codec = default_codec(config)
-    names = (f"piece {i + 1:06}" for i, _ in enumerate(iter(int, 1)))
-    outcomes = ((name, examine_piece(n, name, config, codec)) for n, name in zip(pieces, names))
-    with _folder(config) as folder, Build(folder, config) as build:
-        build.collect(outcomes, total, progress)
-        fingerprint = _fingerprint(config, [build.content()])
+    named = ((f"piece {i:06}", notes) for i, notes in enumerate(pieces, start=1))
+    outcomes = ((name, examine_piece(notes, name, config, codec)) for name, notes in named)
+    with _folder(config) as folder, Assembly(folder, config) as assembly:
+        assembly.collect(outcomes, total, progress)
+        fingerprint = _fingerprint(config, [assembly.content()])
         if (same := _prepared(config, fingerprint)) is not None:
             return same
-        return _published(build.finish(fingerprint, progress), config, progress)
+        return _published(assembly.finish(fingerprint, progress), config, progress)
 
 
 def _check(config: Prepare) -> None:
@@ -186,7 +186,7 @@ def _here(config: Prepare) -> Prepare:
     """The options with a local folder in place of a bucket."""
     if not paths.in_bucket(config.data_dir):
         return config
-    return dataclasses.replace(config, data_dir=os.fspath(mirror.workshop(config.data_dir)))
+    return dataclasses.replace(config, data_dir=os.fspath(local_cache.workshop(config.data_dir)))
 
 
 def _published(summary: Summary, config: Prepare, progress: bool) -> Summary:
@@ -195,7 +195,7 @@ def _published(summary: Summary, config: Prepare, progress: bool) -> Summary:
         return summary
     folder = epath.Path(summary.path)
     home = catalog.root(config.data_dir) / summary.name / catalog.CONFIG / summary.version
-    mirror.publish(folder, home, catalog.SUMMARY, progress)
+    local_cache.publish(folder, home, catalog.SUMMARY, progress)
     summary.path = str(home)
     summary.report = str(home / REPORT) if summary.report else ""
     return summary
@@ -205,25 +205,24 @@ def _published(summary: Summary, config: Prepare, progress: bool) -> Summary:
 def _folder(config: Prepare) -> Iterator[epath.Path]:
     """The dataset's folder, made and locked; what goes wrong with disks becomes a sentence."""
     folder = epath.Path(_here(config).data_dir).expanduser() / config.name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = catalog.locked(folder)
-        lock.__enter__()
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be written to ({error.strerror}): set data_dir to another folder."
-        ) from error
-    try:
-        with paths.explained(catalog.root(config.data_dir)):
-            if folder.parent == mirror.workshop(config.data_dir):
-                (folder / catalog.CONFIG).rmtree(missing_ok=True)  # of a run that was killed
-            yield folder
-    except Exception as error:
-        full = isinstance(error, OSError) and error.errno in _FULL_DISK
-        if full or any(words in str(error) for words in _FULL_WORDS):
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(catalog.locked(folder))
+        except OSError as error:
             raise UserError(
-                f"The disk that holds {config.data_dir} is full: free some space and run it again."
+                f"{folder} cannot be written to ({error.strerror}): set data_dir to another folder."
             ) from error
-        raise
-    finally:
-        lock.__exit__(None, None, None)
+        try:
+            with paths.explained(catalog.root(config.data_dir)):
+                if folder.parent == local_cache.workshop(config.data_dir):
+                    (folder / catalog.CONFIG).rmtree(missing_ok=True)  # of a run that was killed
+                yield folder
+        except Exception as error:
+            full = isinstance(error, OSError) and error.errno in _FULL_DISK
+            if full or any(words in str(error) for words in _FULL_WORDS):
+                raise UserError(
+                    f"Free some space on the disk that holds {config.data_dir}, which is full, "
+                    "and run it again."
+                ) from error
+            raise

@@ -17,7 +17,7 @@ from etils import epath
 
 from jaxmusic.core import locks, paths
 from jaxmusic.core.errors import UserError
-from jaxmusic.data import mirror, record
+from jaxmusic.data import local_cache, record
 
 CONFIG = "notes"
 SUMMARY = "summary.json"
@@ -88,7 +88,7 @@ def next_version(existing: list[str]) -> str:
 
 
 def open_dataset(dataset: str, data_dir: str) -> Dataset:
-    """Opens a dataset; one in a bucket is first copied to this machine, see `mirror`.
+    """Opens a dataset; one in a bucket is first copied to this machine, see `local_cache`.
 
     Args:
       dataset: its name, for the latest version, or ``name:version``.
@@ -122,7 +122,7 @@ def _opened(dataset: str, data_dir: str) -> Dataset:
         )
     path = root(data_dir) / name / CONFIG / version
     if paths.in_bucket(path):
-        path = mirror.fetch(path, SUMMARY)
+        path = local_cache.fetch(path, SUMMARY)
     return Dataset(name, version, path, json.loads((path / SUMMARY).read_text()))
 
 

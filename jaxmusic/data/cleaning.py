@@ -1,4 +1,4 @@
-"""Cleaning: the rules by which a piece is left out. Each gives a reason, or None to keep it.
+"""Cleaning: why files and pieces are left out. A rule gives a reason, or None to keep the piece.
 
 The thresholds are in `config.Prepare`. They leave the real music that we know alone: its densest
 piece has 61 notes a second, its longest note lasts 65 s.
@@ -6,11 +6,60 @@ piece has 61 notes a second, its longest note lasts 65 s.
 
 from __future__ import annotations
 
+import contextlib
+import enum
+from collections.abc import Iterator
+
 import numpy as np
 
 from jaxmusic.config import Prepare
+from jaxmusic.core.errors import NoNotes, UserError
 from jaxmusic.music.beats import Fit
 from jaxmusic.music.notes import Notes
+
+
+class Reason(enum.StrEnum):
+    """Reasons to leave out a file; those of `RULES` have their thresholds in them."""
+
+    UNREADABLE = "cannot be read"
+    EMPTY = "holds no notes"
+    LABELS = "its labels cannot be read"
+    UNPROCESSED = "cannot be processed"
+    UNMEASURED = "cannot be measured"
+    CRASHED = "the parser crashed"
+    SLOW = "took too long"
+    NOT_SELECTED = "not selected"
+    OFF_GRID = "no beat grid fits its notes"
+    COPY = "copy of another file"
+    TWIN = "twin of a validation or test piece"
+
+
+class Skipped(Exception):
+    """Leaves out a file.
+
+    Attributes:
+      reason: a `Reason`, or what a rule gives; files are counted by it.
+      detail: further words on this file.
+    """
+
+    def __init__(self, reason: str, detail: str = ""):
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+@contextlib.contextmanager
+def skipping(reason: Reason) -> Iterator[None]:
+    """Raises `Skipped` in place of any other exception."""
+    try:
+        yield
+    except Skipped:
+        raise
+    except NoNotes as error:
+        raise Skipped(Reason.EMPTY, str(error)) from error
+    except UserError as error:
+        raise Skipped(reason, str(error)) from error
+    except Exception as error:
+        raise Skipped(reason, f"{type(error).__name__}: {error}") from error
 
 
 def too_few_notes(notes: Notes, config: Prepare) -> str | None:
@@ -59,7 +108,7 @@ def no_drums(notes: Notes, config: Prepare) -> str | None:
 
 def no_grid(fit: Fit, config: Prepare) -> str | None:
     """No even subdivision of the beat was found that its notes lie on, see `Fit.error`."""
-    return "no beat grid fits its notes" if fit.error > config.max_onset_error else None
+    return Reason.OFF_GRID if fit.error > config.max_onset_error else None
 
 
 def without_empty_tracks(notes: Notes, config: Prepare) -> tuple[Notes, int]:
@@ -93,7 +142,7 @@ RULES = (
 def reject(notes: Notes, config: Prepare) -> str | None:
     """The first rule's reason to leave out a piece as read from its file, or None."""
     if not len(notes):
-        return "holds no notes"
+        return Reason.EMPTY
     return next((reason for rule in RULES if (reason := rule(notes, config))), None)
 
 

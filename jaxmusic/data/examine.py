@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import pickle
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.config import Prepare
-from jaxmusic.core.errors import UserError
 from jaxmusic.data import cleaning, facts, labelling, record, selection, songs
-from jaxmusic.data.sources import NOTHING, Known, MusicFile
+from jaxmusic.data.cleaning import Reason, Skipped, skipping
+from jaxmusic.data.sources import MusicFile
 from jaxmusic.music import beats, harmony
 from jaxmusic.music.beat_grid import pulse_error
 from jaxmusic.music.notes import TICKS_PER_BEAT, Notes
@@ -25,7 +24,7 @@ class Kept(NamedTuple):
     """A piece that is kept.
 
     Attributes:
-      stored: its record, pickled.
+      example: its record.
       digest: hash of its record.
       content: hash by which copies are known.
       signature: hashes by which versions of a song are known.
@@ -36,12 +35,11 @@ class Kept(NamedTuple):
       tokens: its tokens in the default codec.
       losses: what the default codec's grid changes in it.
       fit: how it lies on its grid.
-      off_grid: whether no grid fits its notes and it is kept all the same.
       refused: whether its labelled beats fit worse than its own and were not used.
       empty_tracks: tracks without notes that were taken out.
     """
 
-    stored: bytes
+    example: dict[str, Any]
     digest: bytes
     content: str
     signature: np.ndarray
@@ -52,16 +50,8 @@ class Kept(NamedTuple):
     tokens: int
     losses: Losses
     fit: beats.Fit
-    off_grid: bool
     refused: bool
     empty_tracks: int
-
-
-class Skipped(NamedTuple):
-    """A file that is left out: a reason to be counted, and what there is to say besides."""
-
-    reason: str
-    detail: str = ""
 
 
 def default_codec(config: Prepare) -> MetricalCodec:
@@ -75,54 +65,44 @@ def examine_file(file: MusicFile, config: Prepare, codec: MetricalCodec) -> Kept
     from jaxmusic.formats import files
 
     try:
-        notes = files.read_notes(file.path, config.sustain)
-    except UserError as error:
-        empty = "holds no notes" in str(error)
-        return Skipped("holds no notes" if empty else "cannot be read", str(error))
-    except Exception as error:
-        return Skipped("cannot be read", f"{type(error).__name__}: {error}")
-    try:
-        notes = labelling.labelled(notes, file.known)
-    except UserError as error:
-        return Skipped("its labels cannot be read", str(error))
-    except Exception as error:
-        return Skipped("its labels cannot be read", f"{type(error).__name__}: {error}")
-    try:
-        notes, empty_tracks = cleaning.without_empty_tracks(notes, config)
-        if reason := cleaning.reject(notes, config):
-            return Skipped(reason, f"{len(notes)} notes")
-        aligned, fit, refused = labelling.align(notes, file.known)
-        if config.off_grid == "skip" and (reason := cleaning.no_grid(fit, config)):
-            return Skipped(reason, f"mean onset error {fit.error:.3f} of a step of its pulse")
-        kept = _keep(aligned, fit, file.name, file.known, config, codec)
-    except Exception as error:
-        return Skipped("cannot be processed", f"{type(error).__name__}: {error}")
-    if isinstance(kept, Skipped):
-        return kept
-    return kept._replace(refused=refused, empty_tracks=empty_tracks)
+        with skipping(Reason.UNREADABLE):
+            notes = files.read_notes(file.path, config.sustain)
+        with skipping(Reason.LABELS):
+            notes = labelling.labelled(notes, file.known)
+        with skipping(Reason.UNPROCESSED):
+            notes, empty_tracks = _cleaned(notes, config)
+            aligned, fit, refused = labelling.align(notes, file.known)
+            if config.off_grid == "skip" and (reason := cleaning.no_grid(fit, config)):
+                raise Skipped(reason, f"mean onset error {fit.error:.3f} of a step of its pulse")
+            kept = _kept(aligned, fit, file.name, config, codec)
+    except Skipped as skipped:
+        return skipped
+    return kept._replace(split=file.known.split, refused=refused, empty_tracks=empty_tracks)
 
 
 def examine_piece(notes: Notes, name: str, config: Prepare, codec: MetricalCodec) -> Kept | Skipped:
     """Cleans one piece that is aligned already."""
+    try:
+        notes, empty_tracks = _cleaned(notes, config)
+        twelfth = TICKS_PER_BEAT // 12
+        nearest = (notes.onset + twelfth // 2) // twelfth * twelfth
+        error_ms = float(1e3 * np.abs(notes.seconds(notes.onset) - notes.seconds(nearest)).mean())
+        fit = beats.Fit("labels", error_ms, error_ms, pulse_error(notes.onset))
+        return _kept(notes, fit, name, config, codec)._replace(empty_tracks=empty_tracks)
+    except Skipped as skipped:
+        return skipped
+
+
+def _cleaned(notes: Notes, config: Prepare) -> tuple[Notes, int]:
+    """Takes out empty tracks and counts them; raises `Skipped` by the rules of cleaning."""
     notes, empty_tracks = cleaning.without_empty_tracks(notes, config)
     if reason := cleaning.reject(notes, config):
-        return Skipped(reason, f"{len(notes)} notes")
-    twelfth = TICKS_PER_BEAT // 12
-    nearest = (notes.onset + twelfth // 2) // twelfth * twelfth
-    error_ms = float(1e3 * np.abs(notes.seconds(notes.onset) - notes.seconds(nearest)).mean())
-    fit = beats.Fit("labels", error_ms, error_ms, pulse_error(notes.onset))
-    kept = _keep(notes, fit, name, NOTHING, config, codec)
-    return kept if isinstance(kept, Skipped) else kept._replace(empty_tracks=empty_tracks)
+        raise Skipped(reason, f"{len(notes)} notes")
+    return notes, empty_tracks
 
 
-def _keep(
-    notes: Notes,
-    fit: beats.Fit,
-    name: str,
-    known: Known,
-    config: Prepare,
-    codec: MetricalCodec,
-) -> Kept | Skipped:
+def _kept(notes: Notes, fit: beats.Fit, name: str, config: Prepare, codec: MetricalCodec) -> Kept:
+    """Makes the record of an aligned piece and measures it; raises `Skipped`."""
     labels = notes.labels
     if config.style and config.style not in labels.styles:
         labels = dataclasses.replace(labels, styles=(*labels.styles, config.style))
@@ -131,7 +111,7 @@ def _keep(
         notes = harmony.with_harmony(notes)
     about = facts.facts(notes)
     if not _where(config.where).matches(about):
-        return Skipped("not selected", f"does not match {config.where}")
+        raise Skipped(Reason.NOT_SELECTED, f"does not match {config.where}")
     unknown = tuple(s for s in labels.styles if s not in codec.styles)
     if unknown:
         codec = codec.with_styles(unknown)
@@ -139,19 +119,18 @@ def _keep(
     sizes = codec.sizes(piece)
     example = record.to_example(notes, name, fit)
     return Kept(
-        stored=pickle.dumps(example, pickle.HIGHEST_PROTOCOL),
+        example=example,
         digest=_digest(example),
         content=songs.content(notes),
         signature=songs.signature(notes),
         song=labels.song,
-        split=known.split,
+        split="",
         sizes=sizes,
         facts=about,
         # Of a whole piece the sizes of bars are exact, and the end is a token more.
         tokens=len(codec.header(piece)) + int(sizes[1:].sum()) + 1,
         losses=losses,
         fit=fit,
-        off_grid=cleaning.no_grid(fit, config) is not None,
         refused=False,
         empty_tracks=0,
     )

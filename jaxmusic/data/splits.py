@@ -8,8 +8,6 @@ from collections.abc import Sequence
 SPLITS = ("train", "validation", "test")
 LEFT_OUT = ""
 """The split of a piece that is in none, because of a twin in an official split."""
-TWIN = "twin of a validation or test piece"
-"""Why a piece is left out."""
 
 
 def assign(
@@ -24,7 +22,7 @@ def assign(
     validation though it should have some and there are two songs, one song moves there.
 
     An official test split stays whole, and so does validation, except for songs in test. Other
-    versions of their songs are left out (`LEFT_OUT`, reason `TWIN`) wherever they come from; a
+    versions of their songs are left out (`LEFT_OUT`, `Reason.TWIN`) wherever they come from; a
     figure measured on the split compares with others', and nothing of it was trained on.
 
     Args:

@@ -75,14 +75,14 @@ class Summary:
         """Tokens per note in the default codec."""
         return self.tokens / max(self.notes, 1)
 
-    def count(self, kept: Kept) -> None:
-        """Takes a piece into the numbers."""
+    def count(self, kept: Kept, off_grid: bool) -> None:
+        """Counts a piece."""
         self.pieces += 1
         self.notes += kept.facts.notes
         self.tokens += kept.tokens
         self.hours += kept.facts.seconds / 3600
         self.losses = self.losses + kept.losses
-        self.off_grid += kept.off_grid
+        self.off_grid += off_grid
         self.refused += kept.refused
         self.empty_tracks += kept.empty_tracks
         fit = kept.fit

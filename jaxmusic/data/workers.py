@@ -1,34 +1,37 @@
 """Workers: processes that read files, any of which may be lost.
 
 A native parser may crash or hang on a malformed file. A worker that dies or takes too long is
-replaced, and its file is skipped.
+replaced, and its file is skipped. Workers are fresh interpreters, neither forks nor copies of the
+caller's script, so that they start in the same way whoever asks.
 """
 
 from __future__ import annotations
 
-import contextlib
+import collections
 import functools
+import itertools
 import math
+import multiprocessing
 import os
+import queue
 import signal
 import subprocess
-import time
+import sys
 from collections.abc import Callable, Generator, Sequence
+from concurrent import futures
 from multiprocessing import connection
-from typing import Any, TypeVar
+from typing import Generic, TypeVar
 
 from jaxmusic.config import Prepare
-from jaxmusic.data import processes
-from jaxmusic.data.examine import Kept, Skipped, default_codec, examine_file
+from jaxmusic.data.cleaning import Reason, Skipped
+from jaxmusic.data.examine import Kept, default_codec, examine_file
 from jaxmusic.data.sources import MusicFile
 
 T = TypeVar("T")
-Work = Callable[[MusicFile], Any]
-"""A function of a module, or a partial one, by whose name other processes find it."""
 
 _START_SECONDS = 120.0
 _AHEAD = 16
-"""Files that each worker may be ahead of the slowest one: bounds the memory of results."""
+"""Files in work for each worker: bounds the memory of results that wait for a slow one."""
 
 
 def examine_files(
@@ -63,124 +66,123 @@ def each(
       count: processes; 0 is one for each core.
       timeout: seconds after which a file is given up.
     """
-    count = min(count or _cores(), len(files))
+    count = max(min(count or _cores(), len(files)), 1)
     workers = [_Worker(work, timeout) for _ in range(count)]
-    results: dict[int, T | Skipped] = {}
-    sent = done = 0
+    idle: queue.SimpleQueue[_Worker[T]] = queue.SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+
+    def outcome(file: MusicFile) -> T | Skipped:
+        worker = idle.get()
+        try:
+            return worker.read(file)
+        finally:
+            idle.put(worker)
+
+    rest = iter(files)
+    waiting: collections.deque[tuple[MusicFile, futures.Future[T | Skipped]]] = collections.deque()
+    pool = futures.ThreadPoolExecutor(count)  # each thread waits for one worker
     try:
-        while done < len(files):
-            for worker in workers:
-                if worker.idle and sent < min(len(files), done + _AHEAD * count):
-                    worker.send(sent, files[sent])
-                    sent += 1
-            for worker in _ready(workers):
-                if (outcome := worker.receive()) is not None:
-                    results[outcome[0]] = outcome[1]
-            while done in results:
-                yield files[done], results.pop(done)
-                done += 1
+        while True:
+            for file in itertools.islice(rest, _AHEAD * count - len(waiting)):
+                waiting.append((file, pool.submit(outcome, file)))
+            if not waiting:
+                return
+            file, future = waiting.popleft()
+            yield file, future.result()
     finally:
+        pool.shutdown(wait=False, cancel_futures=True)
         for worker in workers:
-            worker.stop()
+            worker.kill()
+        pool.shutdown()  # no thread waits for a process that has ended
+        for worker in workers:
+            worker.close()
 
 
 def _cores() -> int:
-    """Cores that this process may use, where the system tells, or that there are."""
+    """Counts the cores that this process may use, where the system says, or that there are."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
-    """Workers that have something to say, or are dead, or late."""
-    soonest = min(worker.deadline for worker in workers)
-    wait = min(max(soonest - time.monotonic(), 0.0), 5.0)
-    heard = connection.wait([worker.inbox for worker in workers], wait)
-    now = time.monotonic()
-    return [w for w in workers if w.inbox in heard or now >= w.deadline]
+class _Worker(Generic[T]):
+    """One process and its pipe; after a loss the next file starts another process."""
 
-
-class _Worker:
-    """One process, its two pipes, and the file that it is reading."""
-
-    def __init__(self, work: Work, timeout: float):
+    def __init__(self, work: Callable[[MusicFile], T | Skipped], timeout: float):
         self.work, self.timeout = work, timeout
-        self._start()
+        self.process: subprocess.Popen[bytes] | None = None
 
-    def _start(self) -> None:
-        self.process, self.inbox, self.outbox = processes.start(
-            "jaxmusic.data.workers", subprocess.PIPE
-        )
-        self.started = False
-        self.index: int | None = None
-        self.deadline = time.monotonic() + _START_SECONDS
-        self.outbox.send((self.work, self.timeout))
-
-    @property
-    def idle(self) -> bool:
-        return self.started and self.index is None
-
-    def send(self, index: int, file: MusicFile) -> None:
-        self.index = index
-        self.deadline = time.monotonic() + self.timeout
-        # If it died while it was idle, the end of its pipe says so too.
-        with contextlib.suppress(OSError):
-            self.outbox.send(file)
-
-    def receive(self) -> tuple[int, Any] | None:
-        """What came: an outcome with the number of its file, or None if it has just started."""
-        if not self.inbox.poll():
-            return self._lost("took too long", f"more than {self.timeout:g} s")
+    def read(self, file: MusicFile) -> T | Skipped:
+        """Returns what the work makes of a file, or why the process was lost."""
+        process = self.process or self._start()
         try:
-            outcome = self.inbox.recv()
+            self.pipe.send(file)
+            if self.pipe.poll(self.timeout):
+                return self.pipe.recv()
+            reason, detail = Reason.SLOW, f"more than {self.timeout:g} s"
         except (EOFError, OSError):
-            return self._lost("the parser crashed", "")
-        index, self.index, self.deadline = self.index, None, float("inf")
-        if index is None:
-            self.started = True
-            return None
-        return index, outcome
+            reason, detail = Reason.CRASHED, ""
+        self.close()
+        return Skipped(reason, detail or f"the process ended with {process.returncode}")
 
-    def _lost(self, reason: str, detail: str) -> tuple[int, Skipped] | None:
-        index, started = self.index, self.started
-        self.process.kill()
-        if not started and self.process.stderr is not None:
-            said = self.process.stderr.read().decode(errors="replace").strip()
-            raise RuntimeError(f"a worker process could not start:\n{said}")
-        self.stop()
-        code = self.process.returncode
-        self._start()
-        if index is None:
-            return None
-        return index, Skipped(reason, detail or f"the process ended with {code}")
+    def _start(self) -> subprocess.Popen[bytes]:
+        self.pipe, theirs = multiprocessing.Pipe()
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        code = f"from jaxmusic.data.workers import serve; serve({theirs.fileno()})"
+        process = self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", code],  # -P: the current folder is no place to import from
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[theirs.fileno()],
+            env=environment,
+        )
+        theirs.close()
+        try:
+            self.pipe.send((self.work, self.timeout))
+            if self.pipe.poll(_START_SECONDS) and self.pipe.recv():
+                return process
+        except (EOFError, OSError):
+            pass
+        process.kill()
+        said = process.communicate()[1].decode(errors="replace").strip()
+        self.close()
+        raise RuntimeError(f"a worker process could not start:\n{said}")
 
-    def stop(self) -> None:
+    def kill(self) -> None:
         """Ends the process at once: it has nothing to lose."""
-        self.process.kill()
-        self.process.wait()
-        self.inbox.close()
-        self.outbox.close()
-        if self.process.stderr is not None:
-            self.process.stderr.close()
+        if self.process is not None:
+            self.process.kill()
+
+    def close(self) -> None:
+        """Ends the process and closes its pipes."""
+        if self.process is not None:
+            with self.process as process:  # waits, and closes its standard error
+                process.kill()
+            self.pipe.close()
+            self.process = None
 
 
-def serve(inbox_fd: int, outbox_fd: int) -> None:
-    """The life of a worker: what to do first, then files until the pipe closes."""
-    inbox = connection.Connection(inbox_fd, writable=False)
-    outbox = connection.Connection(outbox_fd, readable=False)
-    work, timeout = inbox.recv()
+def serve(pipe: int) -> None:
+    """Runs a worker: receives the work, then files until the pipe closes."""
+    both = connection.Connection(pipe)
+    work, timeout = both.recv()
     # Native code complains on standard error about files that are skipped anyway.
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Should the one who watches the time be killed, the system ends a parser that hangs.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    outbox.send("ready")
+    both.send("ready")
     while True:
         signal.alarm(0)
         try:
-            file = inbox.recv()
+            file = both.recv()
         except EOFError:
             return
         signal.alarm(math.ceil(timeout) + 5)
-        outbox.send(work(file))
+        both.send(work(file))

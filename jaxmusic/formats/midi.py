@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from jaxmusic.core.errors import UserError
+from jaxmusic.core.errors import NoNotes, UserError
 from jaxmusic.formats.saving import save
 from jaxmusic.formats.symbols import (
     chord_changes,
@@ -69,7 +69,7 @@ def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
         raise UserError(f"{path} is not a MIDI file that can be read: its beat has no ticks.")
     tracks = [track for track in score.tracks if len(track.notes)]
     if not tracks:
-        raise UserError(f"{path} holds no notes: leave it out.")
+        raise NoNotes(f"{path} holds no notes: leave it out.")
     columns = [_columns(track, sustain) for track in tracks]
     onset, duration, pitch, velocity = (np.concatenate(c, dtype=np.int64) for c in zip(*columns))
     track = np.repeat(np.arange(len(tracks)), [len(c[0]) for c in columns])

@@ -10,9 +10,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from jaxmusic import config
-from jaxmusic.core.errors import UserError
 from jaxmusic.data import workers
-from jaxmusic.data.examine import Skipped
+from jaxmusic.data.cleaning import Reason, Skipped, skipping
 from jaxmusic.data.sources import MusicFile
 from jaxmusic.evaluate import bars, endings, statistics
 from jaxmusic.evaluate.endings import Ending
@@ -113,21 +112,21 @@ def read(
     outcomes = workers.each(found, read_song, options.workers, options.file_timeout)
     shown = tqdm(outcomes, f"reading {what}", len(found), unit=" files", disable=not progress)
     made = list(shown)
-    skipped = [(file.name, *one) for file, one in made if isinstance(one, Skipped)]
+    skipped = [
+        (file.name, one.reason, one.detail) for file, one in made if isinstance(one, Skipped)
+    ]
     return Songs(tuple(one for _, one in made if isinstance(one, Song)), tuple(skipped))
 
 
 def read_song(file: MusicFile) -> Song | Skipped:
     """Reads and measures one file; no Python exception gets past it."""
-    reason = "cannot be read"
     try:
-        notes = files.read_notes(file.path)
-        reason = "cannot be measured"
-        return measure(file.name, beats.align(notes)[0])
-    except UserError as error:
-        return Skipped(reason, str(error))
-    except Exception as error:
-        return Skipped(reason, f"{type(error).__name__}: {error}")
+        with skipping(Reason.UNREADABLE):
+            notes = files.read_notes(file.path)
+        with skipping(Reason.UNMEASURED):
+            return measure(file.name, beats.align(notes)[0])
+    except Skipped as skipped:
+        return skipped
 
 
 def drawn(items: Sequence, most: int, seed: int) -> list:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxmusic.core.errors import UserError
+from jaxmusic.core.errors import NoNotes, UserError
 from jaxmusic.formats.midi import believable_meter, believable_tempo
 from jaxmusic.formats.scores.bars import meters_of
 from jaxmusic.formats.scores.words import abc_key, chord_of, labels, song_title
@@ -77,7 +77,7 @@ def parse(tune: str) -> Notes:
     marks = _play(_plain(tune, marks=True))
     tracks = [track for track in score.tracks if len(track.notes)]
     if not tracks:
-        raise UserError("holds no notes: leave it out.")
+        raise NoNotes("holds no notes: leave it out.")
     columns = [track.notes.numpy() for track in tracks]
     onset, duration, pitch, velocity = (
         np.concatenate([c[name] for c in columns], dtype=np.int64)

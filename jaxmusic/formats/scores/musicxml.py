@@ -13,7 +13,7 @@ import zipfile
 
 import numpy as np
 
-from jaxmusic.core.errors import UserError
+from jaxmusic.core.errors import NoNotes, UserError
 from jaxmusic.formats.scores.bars import WHOLE, meters_of, play_order
 from jaxmusic.formats.scores.musicxml_part import Bar, Part, Row, Track
 from jaxmusic.formats.scores.words import labels, song_title
@@ -46,7 +46,7 @@ def parse(data: bytes) -> Notes:
     except (ValueError, LookupError, ArithmeticError) as error:
         raise UserError(f"is not MusicXML that can be read: {error}.") from error
     if not any(bar.rows for bar in bars):
-        raise UserError("holds no notes: leave it out.")
+        raise NoNotes("holds no notes: leave it out.")
     # A work in several movements, such as a cycle of songs, is in its title alone one song.
     titles = (
         song_title(root.findtext(path) or "") for path in ("work/work-title", "movement-title")

@@ -113,4 +113,4 @@ def _parsed(parse: Callable[[T], Notes], source: T, path: str | os.PathLike[str]
     try:
         return parse(source)
     except UserError as error:
-        raise UserError(f"{path} {error}") from error
+        raise type(error)(f"{path} {error}") from error

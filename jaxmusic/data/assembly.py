@@ -1,4 +1,4 @@
-"""Building: outcomes of examined pieces in, a dataset that appears as a whole out."""
+"""Assembling a dataset: examined pieces in, shards that appear as a whole out."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from tqdm.auto import tqdm
 
 from jaxmusic.config import Data, Prepare
 from jaxmusic.core.errors import UserError
-from jaxmusic.data import catalog, measuring, songs
-from jaxmusic.data.examine import Kept, Skipped, default_codec
+from jaxmusic.data import catalog, cleaning, measuring, songs
+from jaxmusic.data.cleaning import Reason, Skipped
+from jaxmusic.data.examine import Kept, default_codec
 from jaxmusic.data.facts import Facts, Index
 from jaxmusic.data.packing import Sizes, plan
 from jaxmusic.data.pieces import Pieces
-from jaxmusic.data.splits import SPLITS, TWIN, assign
+from jaxmusic.data.splits import SPLITS, assign
 from jaxmusic.data.summary import Summary
 from jaxmusic.data.writing import write_shards
 
@@ -36,8 +37,8 @@ _BUILDING = ".building"
 Outcomes = Iterable[tuple[str, Kept | Skipped]]
 
 
-class Build:
-    """One preparation: pieces are first gathered in a file, then split and written.
+class Assembly:
+    """Gathers the pieces of one preparation in a file, then splits and writes them.
 
     In memory stay, for each piece, what songs are told by and a few numbers: under 10 kB. All else
     is on disk.
@@ -56,7 +57,7 @@ class Build:
         self.skipped: collections.Counter[str] = collections.Counter()
         self.hash = hashlib.sha256()
 
-    def __enter__(self) -> Build:
+    def __enter__(self) -> Assembly:
         for leftover in self.folder.glob(f"{_BUILDING}*"):
             shutil.rmtree(leftover)  # of a run that was killed: the lock says that none is alive
         self.temporary = self.folder / f"{_BUILDING}-{os.getpid()}"
@@ -73,7 +74,7 @@ class Build:
         shutil.rmtree(self.temporary, ignore_errors=True)
 
     def collect(self, outcomes: Outcomes, total: int | None, progress: bool) -> None:
-        """Takes in every outcome; raises UserError if no piece is kept."""
+        """Gathers kept pieces and counts skipped ones; raises UserError if none is kept."""
         bar = tqdm(outcomes, "reading music", total, disable=not progress, unit=" files")
         for name, outcome in bar:
             self.summary.files += 1
@@ -92,12 +93,12 @@ class Build:
     def _keep(self, name: str, kept: Kept) -> None:
         if kept.content in self.first:
             first = self.first[kept.content]
-            self._skip(name, Skipped("copy of another file", f"duplicate of {first}"))
+            self._skip(name, Skipped(Reason.COPY, f"duplicate of {first}"))
             return
         self.first[kept.content] = name
         self.offsets.append(self.spool.tell())
         rest = kept._replace(signature=np.zeros(0, np.uint8), content="", digest=b"")
-        self.spool.write(pickle.dumps(rest, pickle.HIGHEST_PROTOCOL))
+        pickle.dump(rest, self.spool, pickle.HIGHEST_PROTOCOL)
         self.signatures.append(kept.signature)
         self.names.append(kept.song)
         self.official.append(SPLITS.index(kept.split) if kept.split else len(SPLITS))
@@ -110,11 +111,11 @@ class Build:
         self.report.write(line.encode("utf-8", "surrogateescape") + b"\n")
 
     def content(self) -> str:
-        """Hash of the pieces kept so far."""
+        """Returns the hash of the pieces kept so far."""
         return self.hash.hexdigest()
 
     def finish(self, fingerprint: str, progress: bool) -> Summary:
-        """Splits and writes what was collected, and lets it appear under its version."""
+        """Splits and writes the pieces, and publishes them as the next version of the dataset."""
         s = self.summary
         song, split = self._songs()
         members = {name: [i for i, x in enumerate(split) if x == name] for name in SPLITS}
@@ -126,36 +127,7 @@ class Build:
         s.fingerprint = fingerprint
         self.hash.update(json.dumps([song, split]).encode())
         s.content = self.content()
-        sizes_of: dict[str, list[np.ndarray]] = {name: [] for name in members}
-        facts_of: dict[str, list[Facts]] = {name: [] for name in members}
-        bar = tqdm(
-            total=sum(s.splits.values()),
-            desc="writing pieces",
-            disable=not progress,
-            unit=" pieces",
-        )
-
-        def examples(name: str) -> Iterator[dict[str, Any]]:
-            for i in members[name]:
-                self.spool.seek(self.offsets[i])
-                kept: Kept = pickle.load(self.spool)
-                sizes_of[name].append(kept.sizes)
-                facts_of[name].append(kept.facts)
-                s.count(kept)
-                yield pickle.loads(kept.stored) | {"song": song[i]}
-                bar.update()
-
-        with bar:
-            generators = {name: functools.partial(examples, name) for name in members}
-            shards = write_shards(self.temporary, s.name, s.version, generators)
-        codec = default_codec(self.config)
-        for name, rows in members.items():
-            self._read_back(shards, name, rows)
-            sizes = Sizes.of(sizes_of[name])
-            measuring.save(shards, name, codec.fingerprint, sizes)
-            measuring.save_index(shards, name, Index.of(facts_of[name]))
-            if name == "train":
-                s.fill = plan(sizes, Data.context, epoch=0).fill(Data.context)
+        shards = self._write(members, song, progress)
         s.skipped = dict(self.skipped)
         self.report.close()
         if self.skipped:
@@ -168,8 +140,39 @@ class Build:
         s.report = str(final / REPORT) if self.skipped else ""
         return s
 
+    def _write(self, members: dict[str, list[int]], song: list[str], progress: bool) -> epath.Path:
+        """Writes the pieces of each split, and beside the shards what is measured of them."""
+        s = self.summary
+        sizes: dict[str, list[np.ndarray]] = {name: [] for name in members}
+        about: dict[str, list[Facts]] = {name: [] for name in members}
+        total = sum(s.splits.values())
+        bar = tqdm(desc="writing pieces", total=total, disable=not progress, unit=" pieces")
+
+        def examples(name: str) -> Iterator[dict[str, Any]]:
+            for i in members[name]:
+                self.spool.seek(self.offsets[i])
+                kept: Kept = pickle.load(self.spool)
+                sizes[name].append(kept.sizes)
+                about[name].append(kept.facts)
+                s.count(kept, off_grid=cleaning.no_grid(kept.fit, self.config) is not None)
+                yield kept.example | {"song": song[i]}
+                bar.update()
+
+        with bar:
+            generators = {name: functools.partial(examples, name) for name in members}
+            shards = write_shards(self.temporary, s.name, s.version, generators)
+        codec = default_codec(self.config)
+        for name, rows in members.items():
+            self._read_back(shards, name, rows)
+            tokens = Sizes.of(sizes[name])
+            measuring.save(shards, name, codec.fingerprint, tokens)
+            measuring.save_index(shards, name, Index.of(about[name]))
+            if name == "train":
+                s.fill = plan(tokens, Data.context, epoch=0).fill(Data.context)
+        return shards
+
     def _songs(self) -> tuple[list[str], list[str]]:
-        """Song and split of each piece; no split for the twins of official test pieces."""
+        """Returns song and split of each piece; twins of official test pieces have no split."""
         contents = list(self.first)
         song = songs.group(contents, self.signatures, self.names)
         self.signatures.clear()
@@ -177,7 +180,7 @@ class Build:
         split = assign(song, self.config.validation, self.config.test, official)
         for content, where in zip(contents, split):
             if not where:
-                self._skip(self.first[content], Skipped(TWIN))
+                self._skip(self.first[content], Skipped(Reason.TWIN))
         return song, split
 
     def _read_back(self, shards: epath.Path, split: str, rows: list[int]) -> None:
