@@ -16,7 +16,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from etils import epath
@@ -71,23 +71,8 @@ def read(run: str | epath.Path) -> Stored:
     data = json.loads((path / DATA).read_text())
     codec = read_codec((path / CODEC).read_text())
     styles = tuple(data["styles"])
-    controls = known_controls(data.get("controls"), codec, styles)
+    controls = tuple(data["controls"])
     return Stored(experiment, codec, data["dataset"], data["manifest"], styles, controls)
-
-
-def known_controls(
-    names: Sequence[str] | None, codec: Codec, styles: tuple[str, ...]
-) -> tuple[str, ...]:
-    """The controls that a model knows, from the names that were stored with it.
-
-    Older runs and files store none. Their models count as knowing what nearly all pieces had:
-    styles if there were any, density, and the key and chords that `jaxmusic prepare` finds in the
-    notes, but not sections, which few files have.
-    """
-    if names is not None:
-        return tuple(names)
-    before = ("styles",) * bool(styles) + ("key", "density", "chords")
-    return tuple(name for name in codec.CONTROLS if name in before)
 
 
 def steps(run: epath.Path) -> list[int]:

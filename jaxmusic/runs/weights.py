@@ -192,8 +192,7 @@ class _Opened:
         self.codec = read_codec(header["codec"])
         self.dataset = self.experiment.data.dataset
         self.styles = tuple(json.loads(header["styles"]))
-        names = json.loads(header["controls"]) if "controls" in header else None
-        self.controls = runs.known_controls(names, self.codec, self.styles)
+        self.controls = tuple(json.loads(header["controls"]))
 
     def read(self, like: dict[str, Any], step: int | None) -> tuple[int, dict[str, jax.Array]]:
         """The step and the weights, laid out as those of `like`."""
