@@ -305,7 +305,7 @@ def test_steps_of_a_profile():
 @pytest.fixture
 def run(tmp_path):
     """A folder with the description of a run of 100 steps."""
-    data = {"dataset": "fake:1.0.0", "manifest": "abc", "styles": ["fake"]}
+    data = {"dataset": "fake:1.0.0", "manifest": "abc", "styles": ["fake"], "controls": ["styles"]}
     (tmp_path / "experiment.json").write_text(settings.to_json(fakes.experiment(steps=100)))
     (tmp_path / "codec.json").write_text(fakes.codec().to_json())
     (tmp_path / "data.json").write_text(json.dumps(data))
