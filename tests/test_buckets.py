@@ -88,7 +88,8 @@ def test_a_run_lives_in_a_bucket(whole, store, fake_data, monkeypatch):
 
 def test_a_killed_run_in_a_bucket_ends_in_the_same_bits(whole, store):
     run = "gs://bucket/runs/killed"
-    command = [sys.executable, str(SCRIPT), run, "checkpoint_every=1", "eval_every=5"]
+    options = ["--run", run, "--checkpoint-every", "1", "--eval-every", "5"]
+    command = [sys.executable, "-m", "jaxmusic", "train", str(SCRIPT), *options]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     # Killed while the second checkpoint is on its way into the bucket.

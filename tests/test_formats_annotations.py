@@ -112,7 +112,7 @@ def test_pop909(music: pathlib.Path):
         assert 1 <= len(read_keys(folder / "key_audio.txt")[0]) <= 5
         beats = read_beats(folder / "beat_midi.txt")
         assert beats.downbeat.sum() > 10 and len(beats.time) == len(beats.downbeat)
-    time, chord = read_chords(folders[0] / "chord_midi.txt")
+    time, chord, _ = read_chords(folders[0] / "chord_midi.txt")
     assert time[:5].tolist() == [0.055333, 2.721993, 4.055323, 5.388653, 6.721983]
     assert chord[:5].tolist() == [NO_CHORD, 11, 1, 22, 15]
     assert [x.tolist() for x in read_keys(folders[0] / "key_audio.txt")] == [

@@ -294,7 +294,7 @@ def test_pop909(music: pathlib.Path):
     overlap, same_key = {"labels": [], "estimate": []}, []
     for folder in folders:
         piece = read_notes(folder / f"{folder.name}.mid")
-        time, chord = read_chords(folder / "chord_midi.txt")
+        time, chord, _ = read_chords(folder / "chord_midi.txt")
         at = np.arange(time[0], time[-1], 0.05)
         true = TRIAD[value_at(time, chord, at, NO_CHORD)]
         for grid_, labels in (("labels", read_beats(folder / "beat_midi.txt")), ("estimate", None)):
