@@ -118,12 +118,12 @@ def find_energy(notes: Columns, known: Values) -> np.ndarray:
     It is the level, see `ENERGY_EDGES`, of the sum of loudness (0 to 1) of all notes that begin in
     a quarter note, on average.
     """
-    loudness = (notes.velocity + 1.0) / notes.velocities
-    quarters = np.diff(notes.bar_step) / notes.steps_per_beat
-    total = np.bincount(notes.bar_of, loudness, minlength=notes.bars)[: notes.bars]
     out, span = np.full(notes.bars, -1, np.int16), spans(known, notes.bars)
     if (span < 0).all():
         return out
+    loudness = (notes.velocity + 1.0) / notes.velocities
+    quarters = np.diff(notes.bar_step) / notes.steps_per_beat
+    total = np.bincount(notes.bar_of, loudness, minlength=notes.bars)[: notes.bars]
     there = span >= 0
     sums = np.bincount(span[there], total[there])
     lengths = np.bincount(span[there], quarters[there])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxmusic.music.columns import DRUM_SLOT, PITCHED_SLOTS, Columns
+from jaxmusic.music.columns import DRUM_SLOT, PITCHED_SLOTS, Columns, changes
 
 ROLES = ("melody", "bass", "chords", "drums", "other")
 _BASSES = range(32, 40)  # General MIDI's bass programs
@@ -26,7 +26,9 @@ def melody_slot(piece: Columns, among: Sequence[int] = range(PITCHED_SLOTS)) -> 
       piece: quantised notes.
       among: pitched slots to choose from; others are not heard.
     """
-    pitched = piece.pitched & np.isin(piece.slot, list(among))
+    heard = np.zeros(16, bool)
+    heard[list(among)] = True
+    pitched = heard[piece.slot]
     if not pitched.any():
         return -1
     onset, duration = piece.onset[pitched].astype(np.int64), piece.duration[pitched]
@@ -37,7 +39,8 @@ def melody_slot(piece: Columns, among: Sequence[int] = range(PITCHED_SLOTS)) -> 
     voice = piece.pitch[pitched].astype(np.int16) * 16 + (DRUM_SLOT - piece.slot[pitched])
     top = np.full(steps, -1, np.int16)
     np.maximum.at(top, at, np.repeat(voice.astype(np.int16), count))
-    times_on_top = np.bincount(DRUM_SLOT - (top[np.unique(onset)] & 15), minlength=DRUM_SLOT)
+    moments = onset[changes(onset, -1)]
+    times_on_top = np.bincount(DRUM_SLOT - (top[moments] & 15), minlength=DRUM_SLOT)
     return int(times_on_top.argmax())
 
 
@@ -57,14 +60,13 @@ def find_roles(piece: Columns) -> np.ndarray:
       which has all roles in one.
     """
     role = np.full(16, -1, np.int16)
-    slots = [s for s in range(PITCHED_SLOTS) if (piece.slot == s).any()]
+    count = np.bincount(piece.slot, minlength=16)
+    slots = np.flatnonzero(count[:PITCHED_SLOTS]).tolist()
     if len(slots) < 2:
         return role
-    height, together = {}, {}
-    for s in slots:
-        mine = piece.slot == s
-        height[s] = float(piece.pitch[mine].mean())
-        together[s] = mine.sum() / len(np.unique(piece.onset[mine]))
+    moments = changes(piece.onset.astype(np.int64) * 16 + piece.slot, -1)
+    height = np.bincount(piece.slot, piece.pitch, minlength=16) / np.maximum(count, 1)
+    together = count / np.maximum(np.bincount(piece.slot[moments], minlength=16), 1)
     single = [s for s in slots if together[s] <= _MONOPHONIC]
     low = [s for s in single if height[s] < _LOW]
     declared = [s for s in slots if int(piece.programs[s]) in _BASSES]

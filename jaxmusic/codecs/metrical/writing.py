@@ -159,6 +159,8 @@ def _labels(codec: MetricalLayout, piece: Piece, drop: frozenset[str]) -> list[R
         if control.kind in hidden(drop):
             continue
         values = piece.controls[control.kind]
+        if values.max(initial=-1) < 0:
+            continue
         new = stated(control, piece)
         if control.many:
             bar, value = np.nonzero(
