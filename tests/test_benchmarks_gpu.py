@@ -121,7 +121,7 @@ def test_paths_are_left_out_of_the_command_of_a_result(results, monkeypatch):
     table = runner.Table(("value",), [(1,)])
 
     def found(data: str = "", count: int = 0) -> runner.Result:
-        """Finds what it is told."""
+        """Returns a result made of its arguments."""
         return runner.Result([table], [runner.at_least("it", 1, count)], [data])
 
     monkeypatch.setattr(gpu, "run", found)

@@ -17,7 +17,7 @@ from jaxmusic.generate.controls import Wishes, read
 from jaxmusic.generate.planning import Planner
 from jaxmusic.generate.views import View
 from jaxmusic.music import meters
-from jaxmusic.music.controls import DENSITIES, density_level, density_range
+from jaxmusic.music.controls import DENSITIES, density_level, density_range, of
 from jaxmusic.music.harmony import key_of_chords
 from jaxmusic.music.notes import CHORD_COUNT, CHORD_TONES, NO_CHORD, SECTIONS
 from jaxmusic.music.piece import DRUM_SLOT
@@ -102,8 +102,8 @@ def test_progressions():
 def test_key_of_a_progression(text, key):
     progression = np.resize(chords.read_progression(text)[0], 64)
     assert key_of_chords(progression) == key
-    moved = [chords.transpose_chord(int(c), 3) for c in progression]
-    assert key_of_chords(moved) == chords.transpose_key(key, 3)
+    moved = of("chord").transpose(progression, 3)
+    assert key_of_chords(moved) == of("key").transpose(np.array(key), 3)
 
 
 @pytest.mark.quick

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 FINISHED = 0
 CRASHED = 1
-"""An error that nobody foresaw, or no step for too long: start it again."""
+"""An unexpected error, or no step for too long: start it again."""
 MISTAKE = 2
 """The user has to correct something; another start would end in the same way."""
 SAVED = 75

@@ -179,7 +179,7 @@ def find(seconds: int) -> Place | None:
     """What the environment says of this process; None where it is the only one.
 
     ``JAX_COORDINATOR_ADDRESS``, ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID`` come first; what they
-    leave open is asked of Slurm, Open MPI, and the metadata of TPU pods, for so many seconds.
+    leave open is asked of Slurm, Open MPI, and the metadata of TPU pods, within `seconds`.
     """
     # The only way to ask JAX what `jax.distributed.initialize` would do.
     from jax._src.clusters import ClusterEnv

@@ -101,16 +101,6 @@ def read_progression(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(chord for chord, _ in found), tuple(bass for _, bass in found)
 
 
-def transpose_key(key: int, semitones: int) -> int:
-    """A key moved by semitones."""
-    return key // 12 * 12 + (key + semitones) % 12
-
-
-def transpose_chord(chord: int, semitones: int) -> int:
-    """A chord moved by semitones."""
-    return chord if chord == NO_CHORD else chord // 12 * 12 + (chord + semitones) % 12
-
-
 def scale(key: int) -> np.ndarray:
     """Bool [12]: the pitch classes of a key."""
     out = np.zeros(12, bool)

@@ -167,7 +167,7 @@ def _wanted(controls: config.Controls, form: Form, band: instruments.Band) -> di
     if controls.key.strip():
         wanted["key"] = chords.read_key(controls.key)
     if controls.density:
-        wanted["density"] = density_level(_density(controls.density))
+        wanted["density"] = _density(controls.density)
     if max(band.roles, default=-1) >= 0:
         wanted["role"] = band.roles
     if form.parts:
@@ -272,13 +272,13 @@ def _tempo(tempo: float) -> float:
     return float(tempo)
 
 
-def _density(notes: float) -> float:
+def _density(notes: float) -> int:
     if not 0 <= notes <= MOST_NOTES:
         raise UserError(
             f"the density must be above 0 and at most {MOST_NOTES:g} notes per quarter note, or 0 "
             f"for any, not {notes:g}"
         )
-    return notes
+    return density_level(notes)
 
 
 def _band(text: str) -> instruments.Band:

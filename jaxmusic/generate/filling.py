@@ -24,7 +24,7 @@ from jaxmusic.generate.composition import Composition
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.merging import Original, added, merge
 from jaxmusic.generate.planning import SILENT_BARS, asked
-from jaxmusic.music.controls import CONTROLS, of
+from jaxmusic.music.controls import of, stated_at
 from jaxmusic.music.meters import METERS, TEMPOS, halves
 from jaxmusic.music.notes import Labels, Notes
 from jaxmusic.music.piece import Piece, canonical, changes
@@ -37,7 +37,7 @@ TOKENS_PER_SLOT = 20
 """Tokens that an instrument is expected to take in a bar where nothing else tells."""
 FEWEST_TOKENS = 24
 """Least room in tokens for which a bar is written at all."""
-_HALVES = tuple(control.kind for control in CONTROLS if control.place == "half")
+_HALVES = tuple(control.kind for control in stated_at("half"))
 COLUMNS = ("onset", "duration", "pitch", "velocity", "slot")
 LISTED = 64
 """Length of the lists of bars to be written and of notes that ring into them."""

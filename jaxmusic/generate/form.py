@@ -59,7 +59,7 @@ def read_form(text: str) -> Form:
     """
     parts, sections, phrases = [], [], []
     for part in text.replace(",", " ").split():
-        match = re.fullmatch(r"(middle8|[A-Za-z-]+?):?(\d{1,4})", part)
+        match = re.fullmatch(r"((?i:middle8)|[A-Za-z-]+?):?(\d{1,4})", part)
         if not match or not int(match[2]):
             raise UserError(
                 f"{part!r} is not a section with its number of bars: write the form as in "

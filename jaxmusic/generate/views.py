@@ -12,7 +12,7 @@ import dataclasses
 import numpy as np
 
 from jaxmusic.codecs.base import Codec
-from jaxmusic.music.controls import CONTROLS, hidden
+from jaxmusic.music.controls import hidden, stated_at
 
 OPENINGS = ("slot", "pitch", "drum")
 """Kinds of tokens that may open a note after a position."""
@@ -83,5 +83,5 @@ def lonely(codec: Codec, tokens: np.ndarray, view: View) -> np.ndarray:
 
 def hides_halves(codec: Codec, view: View) -> bool:
     """Whether a view hides controls that stand at positions."""
-    kinds = {control.kind for control in CONTROLS if control.place == "half"}
+    kinds = {control.kind for control in stated_at("half")}
     return bool(kinds & hidden(view.drop) & codec.vocabulary.kinds.keys())

@@ -135,10 +135,12 @@ def find_energy(notes: Columns, known: Values) -> np.ndarray:
 def find_plays(notes: Columns, known: Values) -> np.ndarray:
     """Finds the slots that play in each section or phrase: bit s is set where slot s has a note."""
     out, span = np.full(notes.bars, -1, np.int32), spans(known, notes.bars)
-    for number in range(int(span.max(initial=-1)) + 1):
-        bars = span == number
-        playing = np.unique(notes.slot[bars[np.minimum(notes.bar_of, notes.bars - 1)]])
-        out[bars] = (1 << playing.astype(np.int32)).sum() if len(playing) else -1
+    if (span < 0).all():
+        return out
+    number_of = span[np.minimum(notes.bar_of, notes.bars - 1)]
+    for number in range(int(span.max()) + 1):
+        playing = np.unique(notes.slot[number_of == number])
+        out[span == number] = (1 << playing.astype(np.int32)).sum() if len(playing) else -1
     return out
 
 
@@ -260,6 +262,11 @@ def hidden(drop: frozenset[str]) -> frozenset[str]:
     out |= {control.kind for control in CONTROLS if control.name in drop}
     out |= {c.kind for c in CONTROLS if c.under and out.issuperset(c.under)}
     return frozenset(out)
+
+
+def stated_at(place: str) -> tuple[Control, ...]:
+    """Lists the controls that are stated at a place: ``piece``, ``slot``, ``bar`` or ``half``."""
+    return tuple(control for control in CONTROLS if control.place == place)
 
 
 def of(kind: str) -> Control:

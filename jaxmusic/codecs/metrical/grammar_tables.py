@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.music import meters
-from jaxmusic.music.controls import CONTROLS
+from jaxmusic.music.controls import CONTROLS, stated_at
 from jaxmusic.music.meters import METERS
 from jaxmusic.music.piece import PITCHED_SLOTS
 
@@ -18,9 +18,7 @@ FAR = 1 << 20
 
 # The places at which a stream states controls; what the header states has a kind of its own there.
 IN_HEADER = tuple(c for c in CONTROLS if c.place == "piece" or c.opens)
-OF_SLOTS = tuple(c for c in CONTROLS if c.place == "slot")
-OF_BARS = tuple(c for c in CONTROLS if c.place == "bar")
-OF_HALVES = tuple(c for c in CONTROLS if c.place == "half")
+OF_SLOTS, OF_BARS, OF_HALVES = map(stated_at, ("slot", "bar", "half"))
 HEADER_TWINS = {kind: f"h{kind}" for kind in ("meter", "tempo", "slot")}
 HEADER_TWINS |= {control.kind: f"h{control.kind}" for control in CONTROLS if control.opens}
 

@@ -7,11 +7,11 @@ import numpy as np
 from jaxmusic.codecs.layout import BARS_LEFT, TASKS
 from jaxmusic.codecs.metrical.events import events, marked_bars
 from jaxmusic.codecs.metrical.layout import MetricalLayout
-from jaxmusic.music.controls import CONTROLS, Control
+from jaxmusic.music.controls import CONTROLS, Control, stated_at
 from jaxmusic.music.meters import TEMPOS
 from jaxmusic.music.piece import DRUM_SLOT, Piece, canonical
 
-_HALVES = tuple(control.kind for control in CONTROLS if control.place == "half")
+_HALVES = tuple(control.kind for control in stated_at("half"))
 _WRITTEN = ("bar", *_HALVES, "position", "slot", "pitch", "hold", "note", "drum")
 """What may stand after the token for writing."""
 

@@ -11,9 +11,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from jaxmusic.codecs.tasks import Holes
-from jaxmusic.music.controls import CONTROLS
-
-OF_HALVES = tuple(control for control in CONTROLS if control.place == "half")
+from jaxmusic.music.controls import stated_at
 
 
 class Hole(NamedTuple):
@@ -71,7 +69,7 @@ def advance(old: Any, new: Any, write: Any, bar: Any, rules: Any) -> Any:
         bar=jnp.where(bar, rules.bars - hole.next_left, new.bar),
         line=jnp.where(bar, hole.next_line, new.line),
         controls=new.controls
-        | {c.kind: jnp.where(run, c.default, new.controls[c.kind]) for c in OF_HALVES},
+        | {c.kind: jnp.where(run, c.default, new.controls[c.kind]) for c in stated_at("half")},
         slot=jnp.where(write, -1, new.slot),
         silent=jnp.where(run, 0, new.silent),
     )

@@ -11,7 +11,7 @@ from jaxmusic.codecs.layout import MAX_HOLD, bars_left_index
 from jaxmusic.codecs.metrical.layout import MetricalLayout
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.music import meters
-from jaxmusic.music.controls import CONTROLS, Control, hidden
+from jaxmusic.music.controls import CONTROLS, Control, hidden, stated_at
 from jaxmusic.music.piece import DRUM_PITCHES, DRUM_SLOT, Piece, changes
 
 POSITION, NOTES = 64, 128
@@ -125,7 +125,7 @@ def _told_and_written(piece: Piece, told: np.ndarray) -> dict[str, np.ndarray]:
       told: bool [2 B], half bars whose chords are given.
     """
     out: dict[str, np.ndarray] = {}
-    for control in (c for c in CONTROLS if c.place == "half"):
+    for control in stated_at("half"):
         values, silent = piece.controls[control.kind], np.full(2, control.default, np.int16)
         given = np.where(told, values, silent[0])
         written = np.where(told, silent[0], values)
@@ -152,11 +152,12 @@ def _bars(codec: MetricalLayout, piece: Piece) -> Run:
 def _labels(codec: MetricalLayout, piece: Piece, drop: frozenset[str]) -> list[Run]:
     """Changes of meter, tempo and the controls of bars."""
     start, lines, runs = codec.vocabulary.start, piece.bar_step[:-1], []
+    left_out = hidden(drop)
     for rank, (name, values) in enumerate((("meter", piece.meter), ("tempo", piece.tempo)), 1):
         new = changes(values, values[0])
         runs.append(Run(start[name] + values[new], lines[new], rank))
-    for rank, control in enumerate((c for c in CONTROLS if c.place == "bar"), 3):
-        if control.kind in hidden(drop):
+    for rank, control in enumerate(stated_at("bar"), 3):
+        if control.kind in left_out:
             continue
         values = piece.controls[control.kind]
         if values.max(initial=-1) < 0:
@@ -194,9 +195,9 @@ def _music(
     """Writes chords, positions and notes; note `restart` and later name their slot again."""
     start, runs = codec.vocabulary.start, []
     moments = piece.onset[changes(piece.onset, -1)]
-    halves = meters.halves(piece.bar_step)
-    for rank, control in enumerate((c for c in CONTROLS if c.place == "half"), POSITION + 1):
-        if control.kind in hidden(drop) or not (new := stated(control, piece)).any():
+    halves, left_out = meters.halves(piece.bar_step), hidden(drop)
+    for rank, control in enumerate(stated_at("half"), POSITION + 1):
+        if control.kind in left_out or not (new := stated(control, piece)).any():
             continue
         runs.append(Run(start[control.kind] + piece.controls[control.kind][new], halves[new], rank))
         moments = np.union1d(moments, halves[new])

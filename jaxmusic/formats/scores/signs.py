@@ -71,7 +71,7 @@ def above(notes: Notes, bars: list[Bar]) -> list[list[tuple[int, ET.Element]]]:
 
 
 def moved(sign: ET.Element, offset: int) -> ET.Element:
-    """What stands above a bar, with so many steps after the place that the bar has reached."""
+    """Gives a sign above a bar its offset in steps from the place that the bar has reached."""
     if offset > 0:
         last = len(sign) > 0 and sign[-1].tag == "sound"
         sign.insert(len(sign) - last, node("offset", offset))
