@@ -41,7 +41,7 @@ class Given:
 
     def notes(self, piece: Piece) -> np.ndarray:
         """Bool [N]: which notes of a piece are given."""
-        return ~self.marked[_bar_of(piece)] | self.slots[piece.slot]
+        return ~self.marked[piece.bar_of] | self.slots[piece.slot]
 
 
 class Holes(NamedTuple):
@@ -80,7 +80,7 @@ def holes(piece: Piece, given: Given) -> Holes:
     marked = np.flatnonzero(given.marked)
     writable = ~given.slots & (piece.programs >= 0)
     length = int(piece.bar_step[-1])
-    bar = _bar_of(piece)
+    bar = piece.bar_of
     # The line of the first marked bar after each bar.
     lines = np.append(piece.bar_step[marked], length)[np.searchsorted(marked, bar, side="right")]
     rings = given.notes(piece) & writable[piece.slot]
@@ -103,11 +103,6 @@ def holes(piece: Piece, given: Given) -> Holes:
         end=np.int32(0 if piece.bars_after else length),
         ringing=_filled(ringing),
     )
-
-
-def _bar_of(piece: Piece) -> np.ndarray:
-    """Int [N]: the bar that each note begins in."""
-    return np.searchsorted(piece.bar_step, piece.onset, side="right") - 1
 
 
 def _filled(rows: np.ndarray) -> np.ndarray:

@@ -62,7 +62,7 @@ def longest_run(notes: Notes) -> int:
 
 def _contents(piece: Piece, voice: np.ndarray) -> list[frozenset[int]]:
     """Encodes the notes of each bar as numbers of the step from the bar line and a voice [N]."""
-    bar = np.searchsorted(piece.bar_step, piece.onset, side="right") - 1
+    bar = piece.bar_of
     number = (piece.onset - piece.bar_step[bar]).astype(np.int64) << 12 | voice
     edges = np.searchsorted(bar, np.arange(piece.bars + 1))
     return [frozenset(number[a:b].tolist()) for a, b in itertools.pairwise(edges)]

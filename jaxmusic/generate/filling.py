@@ -163,7 +163,7 @@ class WindowPlanner:
         """The piece with what was written in the window."""
         part, _ = self.codec.decode(stream)
         piece, first = self.piece, int(self.piece.bar_step[self.start])
-        bar = np.searchsorted(piece.bar_step, piece.onset, side="right") - 1
+        bar = piece.bar_of
         other = (bar < self.start) | (bar >= self.stop)
         part = dataclasses.replace(part, onset=part.onset + first)
         columns: dict[str, Any] = {
