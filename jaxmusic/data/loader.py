@@ -123,8 +123,11 @@ class Loader:
 
     def batch(self, step: int) -> Batch:
         """Returns the global batch of a training step, a function of step and seed."""
-        first = step * self.data.batch
-        return stack([self.row(first + j) for j in range(self.data.batch)])
+        return self.rows(step * self.data.batch, self.data.batch)
+
+    def rows(self, first: int, count: int) -> Batch:
+        """Returns `count` rows of training from row `first` on as a batch."""
+        return stack([self.row(first + j) for j in range(count)])
 
     def row(self, g: int) -> Batch:
         """Returns row g of training, see `jaxmusic.data.stream`."""
@@ -205,7 +208,7 @@ class _Steps:
 
     def __getitem__(self, index: Any) -> Batch:
         first = (self.start + int(index)) * self.loader.data.batch + self.first
-        return stack([self.loader.row(first + j) for j in range(self.share)])
+        return self.loader.rows(first, self.share)
 
 
 def _begin_worker(index: int, count: int) -> None:

@@ -127,8 +127,7 @@ def _missing(s: State, a: Constraints) -> tuple[Any, Any]:
     Where time stands at the line of the bar, slots ascend: each can still enter, as long as none
     is passed by and time does not move on.
     """
-    declared = (1 << s.instruments) - 1 + s.drums * (1 << DRUM_SLOT)
-    missing = declared & ~(s.sounded | a.sounded)
+    missing = s.declared & ~(s.sounded | a.sounded)
     lowest = jnp.argmax((missing >> jnp.arange(DRUM_SLOT + 1)) & 1)
     here = (s.position == 0) & (s.written != 0)  # between what is given and written is no bar
     return lowest, here & (s.bar >= a.deadline) & (missing != 0)

@@ -162,8 +162,7 @@ class Grammar(GrammarTables):
             elif control.under:
                 gate &= s.fresh > 0
             if control.many:
-                declared = ((1 << s.instruments) - 1) | (s.drums << DRUM_SLOT)
-                gate &= (declared >> value) & 1 > 0
+                gate &= (s.declared >> value) & 1 > 0
             if control.opens:
                 gate = (s.bar == 0) | (gate & (may_change if control.steady else True))
             gates[control.kind] = gate

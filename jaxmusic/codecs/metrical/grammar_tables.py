@@ -11,7 +11,7 @@ from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.music import meters
 from jaxmusic.music.controls import CONTROLS, stated_at
 from jaxmusic.music.meters import METERS
-from jaxmusic.music.piece import PITCHED_SLOTS
+from jaxmusic.music.piece import DRUM_SLOT, PITCHED_SLOTS
 
 FAR = 1 << 20
 """More bars than any piece has."""
@@ -99,6 +99,11 @@ class State(NamedTuple):
     notes: Any  # onsets in all bars
     lowest: Any  # pitch at this position, 128 for none
     shortest: Any  # duration at this position, FAR for none
+
+    @property
+    def declared(self) -> Any:
+        """Bit s is set where the header declares slot s (int32)."""
+        return ((1 << self.instruments) - 1) | (self.drums << DRUM_SLOT)
 
 
 class Constraints(NamedTuple):

@@ -77,8 +77,7 @@ def advance(old: Any, new: Any, write: Any, bar: Any, rules: Any) -> Any:
 
 def playable(s: Any, hole: Hole) -> Any:
     """Bit s is set where slot s is declared and may be written (int32)."""
-    declared = ((1 << s.instruments) - 1) | (s.drums << 15)
-    return hole.slots & declared
+    return hole.slots & s.declared
 
 
 def taken(s: Any, hole: Hole) -> Any:
