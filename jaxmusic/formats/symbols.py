@@ -17,7 +17,9 @@ _ALIASES = {
 }
 _QUALITIES = {suffix: quality for quality, suffix in enumerate(_SUFFIXES)}
 _QUALITIES |= {alias: _QUALITIES[suffix] for alias, suffix in _ALIASES.items()}
-_LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+"""Semitones of the natural notes above C."""
+_SIGNS = {"#": 1, "♯": 1, "b": -1, "♭": -1}
 _PITCH = r"([A-G])([#b]*)"
 
 
@@ -42,8 +44,8 @@ def read_symbol(symbol: str) -> tuple[int, int] | None:
     match = re.fullmatch(rf"{_PITCH}([^/]*)(?:/{_PITCH})?", symbol)
     if not match or match[3] not in _QUALITIES:
         return None
-    root = _pitch_class(match[1], match[2])
-    bass = (_pitch_class(match[4], match[5]) - root) % 12 if match[4] else 0
+    root = pitch_class(match[1], match[2])
+    bass = (pitch_class(match[4], match[5]) - root) % 12 if match[4] else 0
     return _QUALITIES[match[3]] * 12 + root, bass
 
 
@@ -53,8 +55,9 @@ def chord_number(symbol: str) -> int | None:
     return None if found is None else found[0]
 
 
-def _pitch_class(letter: str, signs: str) -> int:
-    return (_LETTERS[letter] + signs.count("#") - signs.count("b")) % 12
+def pitch_class(letter: str, signs: str) -> int:
+    """Returns the pitch class of a letter from A to G with any number of sharps or flats."""
+    return (STEPS[letter] + sum(_SIGNS[sign] for sign in signs)) % 12
 
 
 def chord_symbols(labels: Labels) -> tuple[np.ndarray, list[str]]:

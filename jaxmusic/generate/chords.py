@@ -7,10 +7,9 @@ import re
 import numpy as np
 
 from jaxmusic.core.errors import UserError
+from jaxmusic.formats.symbols import pitch_class
 from jaxmusic.music.notes import CHORD_COUNT, CHORD_QUALITIES, CHORD_TONES, NO_CHORD
 
-LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-SIGNS = {"#": 1, "♯": 1, "b": -1, "♭": -1}
 _ROOT = r"([A-G])([#b♯♭]*)"
 
 SPELLINGS = {
@@ -49,7 +48,7 @@ def read_key(text: str) -> int:
     )
     if not match:
         raise UserError(f"{text!r} is not a key: write C, Bb major, F# minor or Am")
-    return _pitch_class(match[1], match[2]) + 12 * bool(match[4])
+    return pitch_class(match[1], match[2]) + 12 * bool(match[4])
 
 
 def read_chord(symbol: str) -> tuple[int, int]:
@@ -71,8 +70,8 @@ def read_chord(symbol: str) -> tuple[int, int]:
             "nothing, m, 7, maj7, m7, dim, aug, sus4, sus2 or 5, and perhaps a bass, as in Bb, "
             "F#m7 or C/E"
         )
-    root = _pitch_class(match[1], match[2])
-    bass = (_pitch_class(match[4], match[5]) - root) % 12 if match[4] else -1
+    root = pitch_class(match[1], match[2])
+    bass = (pitch_class(match[4], match[5]) - root) % 12 if match[4] else -1
     return quality * 12 + root, bass
 
 
@@ -131,7 +130,3 @@ def fitting_tones(key: int, by_chord: bool) -> np.ndarray:
             out[chord, above[of_key[above]]] = True
             out[chord, tones] = True
     return out
-
-
-def _pitch_class(letter: str, signs: str) -> int:
-    return (LETTERS[letter] + sum(SIGNS[sign] for sign in signs)) % 12

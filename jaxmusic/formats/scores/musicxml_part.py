@@ -11,7 +11,8 @@ from jaxmusic.formats.instruments import GM_PROGRAMS
 from jaxmusic.formats.midi import believable_meter, believable_tempo
 from jaxmusic.formats.scores import drums
 from jaxmusic.formats.scores.bars import Signs, to_ticks
-from jaxmusic.formats.scores.words import KINDS, STEPS, key_number, section_number, transpose_key
+from jaxmusic.formats.scores.words import KINDS, key_number, section_number, transpose_key
+from jaxmusic.formats.symbols import STEPS
 from jaxmusic.music.notes import NO_CHORD
 
 DEFAULT_VELOCITY = 80

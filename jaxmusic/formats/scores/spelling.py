@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxmusic.formats.scores.words import STEPS
+from jaxmusic.formats.symbols import STEPS
 
 _FIFTHS = "FCGDAEB"  # steps in the order of fifths; F is -1 when C is 0
 _KEYBOARDS = (*range(9), *range(16, 24), 46)  # pianos and their kin, organs, the harp

@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from jaxmusic.formats.symbols import pitch_class
 from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, SECTIONS, Labels
-
-STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-"""Semitones of the natural notes above C."""
-_ALTERATIONS = {"#": 1, "♯": 1, "b": -1, "♭": -1}
 
 # Degree of the major scale, in semitones, that a mode begins on; and whether its third is minor.
 _MODES = {
@@ -64,9 +61,9 @@ def chord_of(symbol: str) -> int | None:
     match = re.match(r"([A-G])([#b♯♭]*)([^/]*)(/.*)?$", symbol)
     if not match:
         return None
-    root = STEPS[match[1]] + sum(_ALTERATIONS[sign] for sign in match[2])
+    root = pitch_class(match[1], match[2])
     quality = next((q for pattern, q in _SUFFIXES if re.match(pattern, match[3].strip())), None)
-    return None if quality is None else quality * 12 + root % 12
+    return None if quality is None else quality * 12 + root
 
 
 def key_number(fifths: int, mode: str) -> int:
@@ -88,7 +85,7 @@ def abc_key(text: str) -> int | None:
     word = match[3].lower()
     name = word if word in ("m", "") else word[:3]
     minor = _MODES.get(name, (0, 0))[1]
-    return (STEPS[match[1]] + sum(_ALTERATIONS[sign] for sign in match[2])) % 12 + 12 * minor
+    return pitch_class(match[1], match[2]) + 12 * minor
 
 
 def section_number(text: str) -> int | None:
