@@ -1,9 +1,8 @@
 """Pop on two CPU cores in twenty minutes.
 
-Reads the dataset `pop`, such as `jaxmusic prepare` makes of POP909: 1,600 steps of 4,096 tokens
-are less than two epochs of it. The model has 2.1 million parameters, about as many as that much
-music can fill, and sees 1,024 tokens at a time, some seventeen bars. What it reaches is in
-docs/benchmarks.md.
+Dataset: `pop`, for example `jaxmusic prepare` of POP909. The run has 1,600 steps of 4,096 tokens,
+less than two epochs. The model has 2.1 million parameters, about as many as this amount of music
+supports, and a context of 1,024 tokens, some seventeen bars. Results are in docs/benchmarks.md.
 """
 
 from jaxmusic import config

@@ -1,10 +1,9 @@
 """Pop on one GPU with 80 GB: 100 million parameters, bfloat16, a context of 4,096 tokens.
 
-Reads the dataset `pop`, such as `jaxmusic prepare` makes of a folder of pop MIDI files. An H100
-trains the preset of this size at some 290,000 tokens per second, in 37 GiB, so that these
-10,000 steps would be an hour and a quarter; what they reach has not been measured. On a set as
-small as POP909 it overfits: watch the validation loss, and see `data.transpose` and
-`model.dropout`.
+Dataset: `pop`, for example `jaxmusic prepare` of a folder of pop MIDI files. An H100 trains the
+preset of this size at some 290,000 tokens per second, in 37 GiB, so these 10,000 steps would take
+an hour and a quarter; their result has not been measured. The model overfits a set as small as
+POP909: watch the validation loss, and see `data.transpose` and `model.dropout`.
 """
 
 from jaxmusic import config

@@ -1,11 +1,11 @@
 """Pretraining on all of Lakh, 100 million parameters: one H100, or v5e:2x4.
 
-2.1 billion tokens, 21 for each parameter, in 8,000 steps of 262,144. Rows of public music repeat at
-that, each time moved in pitch anew. Two parts of a batch, so that it fits one GPU of 80 GB with
-room; `--accumulate 1` on v5e:2x4 sends half as much.
+The run has 8,000 steps of 262,144 tokens: 2.1 billion, 21 per parameter. This repeats the rows of
+public music, each time in another transposition. The batch is computed in two micro-batches, so
+that it fits one GPU of 80 GB with room to spare; on v5e:2x4, `--accumulate 1` halves the traffic.
 
-`jaxmusic plan` says: on one H100 42 GiB of 74.5, an estimate; on v5e:2x4 5.4 GiB of 15.75,
-compiled, a step of at least 166 ms (unverified). Nothing has been trained with it yet.
+`jaxmusic plan`: 42 GiB of 74.5 on one H100 (estimated); 5.4 GiB of 15.75 on v5e:2x4 (compiled), and
+at least 166 ms per step (unverified). Nothing has been trained with this config yet.
 """
 
 from jaxmusic import config

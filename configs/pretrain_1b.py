@@ -1,11 +1,11 @@
 """Pretraining on all of Lakh, a billion parameters: v5e:16x16, a whole pod of 256 TPU v5e.
 
-21 billion tokens, 21 for each parameter, in 5,000 steps of 4.2 million: one row of 16,384 tokens
-for each chip. Parameters are split over 16 chips and copied 16 times: split over 256, the shares
-would be too narrow to gather well.
+The run has 5,000 steps of 4.2 million tokens, one row of 16,384 tokens per chip: 21 billion, 21 per
+parameter. Parameters are sharded over 16 chips and replicated 16 times: shards over 256 chips would
+be too narrow to gather well.
 
-`jaxmusic plan` says: 6.1 GiB of 15.75, compiled, 1.05 times the least traffic, a step of at least
-1.19 s (unverified). Nothing has been trained with it yet.
+`jaxmusic plan`: 6.1 GiB of 15.75 (compiled), 1.05 times the least traffic, at least 1.19 s per step
+(unverified). Nothing has been trained with this config yet.
 """
 
 import dataclasses

@@ -1,10 +1,10 @@
 """Pretraining on all of Lakh, 350 million parameters: 8 H100, or v5e:4x4.
 
-7.3 billion tokens, 21 for each parameter, in 14,000 steps of 524,288.
+The run has 14,000 steps of 524,288 tokens: 7.3 billion, 21 per parameter.
 
-`jaxmusic plan` says: on v5e:4x4 7.6 GiB of 15.75, compiled, 1.06 times the least traffic, a step of
-at least 606 ms (unverified); on 8 H100 14.4 GiB of 74.5, an estimate. Nothing has been trained with
-it yet.
+`jaxmusic plan`: 7.6 GiB of 15.75 on v5e:4x4 (compiled), 1.06 times the least traffic, at least
+606 ms per step (unverified); 14.4 GiB of 74.5 on 8 H100 (estimated). Nothing has been trained with
+this config yet.
 """
 
 import dataclasses

@@ -1,10 +1,10 @@
 """Pretraining on all of Lakh, seven billion parameters: v5p:4x4x8, 128 TPU v5p.
 
-143 billion tokens, 20 for each parameter, in 68,000 steps of 2.1 million: one row of 16,384 tokens
-for each chip. Parameters are split over 32 chips and copied 4 times.
+The run has 68,000 steps of 2.1 million tokens, one row of 16,384 tokens per chip: 143 billion, 20
+per parameter. Parameters are sharded over 32 chips and replicated 4 times.
 
-`jaxmusic plan` says: 57 GiB of 95.7, compiled, 1.02 times the least traffic, a step of at least
-2.19 s and a run of at least 1.7 days (unverified). Nothing has been trained with it yet.
+`jaxmusic plan`: 57 GiB of 95.7 (compiled), 1.02 times the least traffic, at least 2.19 s per step
+and 1.7 days for the run (unverified). Nothing has been trained with this config yet.
 """
 
 from jaxmusic import config

@@ -1,8 +1,8 @@
-"""Trains with controls and tasks on the starter corpus: half an hour on two CPU cores.
+"""Training with controls and tasks on the starter corpus: half an hour on two CPU cores.
 
-Reads the dataset `starter`, best of 2,000 songs: `python -m examples.starter --songs 2000 --dataset
-starter` composes them. They are about 12.5 million tokens, of which 2,400 steps of 4,096 tokens see
-three quarters; a row of 1,024 tokens is about twelve bars of a band. Chords, keys and sections of
+Dataset: `starter`, preferably 2,000 songs composed by `python -m examples.starter --songs 2000
+--dataset starter`. They have about 12.5 million tokens; 2,400 steps of 4,096 tokens see three
+quarters of them. A row of 1,024 tokens is about twelve bars of a band. Chords, keys and sections of
 these songs are known, so that controls can be compared with the truth. On an H100, `--data.batch 16
 --steps 16000 --data.workers 6` takes two and a half minutes.
 """

@@ -1,6 +1,6 @@
-"""Trains the smallest model that composes something: about three minutes on two CPU cores.
+"""The smallest model that composes something: about three minutes on two CPU cores.
 
-Reads the dataset `starter`, which `jaxmusic quickstart` prepares.
+Dataset: `starter`, which `jaxmusic quickstart` prepares.
 """
 
 from jaxmusic import config
