@@ -1,11 +1,11 @@
-r"""Writes the JobSet that trains on TPU slices in GKE.
+r"""Prints a JobSet that trains on TPU slices in GKE.
 
   python launch/gke.py --topology v5e:16x16 --slices 2 --image IMAGE \
     CONFIG --run gs://BUCKET/RUN [--any.field value ...] | kubectl apply -f -
 
-CONFIG and what follows is what `jaxmusic train` takes; the run's folder and the dataset must lie in
-a bucket or on a volume that all pods see. The image is made from launch/Dockerfile. Everything that
-is not asked for here is in launch/gke_jobset.yaml, which this script fills in and prints.
+CONFIG and all arguments after it are passed to `jaxmusic train`; the run folder and the dataset
+must be in a bucket or on a volume that all pods see. The image is built from launch/Dockerfile. All
+other settings are in launch/gke_jobset.yaml, the template that this script fills in.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ACCELERATORS = {
     "v5p": ("tpu-v5p-slice", 3),
     "v6e": ("tpu-v6e-slice", 2),
 }
-"""GKE's name of each generation, and the number of dimensions of its topologies."""
+"""GKE's name of each TPU generation, and the number of dimensions of its topologies."""
 SPOT = "cloud.google.com/gke-spot"
 
 
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def jobset(options: argparse.Namespace) -> str:
-    """The JobSet as YAML.
+    """Returns the JobSet as YAML.
 
     Raises:
       ValueError: an option is wrong.
@@ -63,14 +63,14 @@ def jobset(options: argparse.Namespace) -> str:
         raise ValueError("name a config after the options: launch/gke.py --topology ... CONFIG ...")
     if options.slices < 1:
         raise ValueError("--slices must be at least 1")
-    # The child jobs' and pods' names are made from it, and are limited to 63 characters.
+    # Names of child jobs and pods are derived from it and limited to 63 characters.
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", options.name):
         raise ValueError("--name must be up to 40 small letters, digits and dashes, a letter first")
     accelerator, topology, hosts = slice_of(options.topology)
     if options.slices > 1 and hosts == 1:
         raise ValueError("GKE joins slices of several hosts only; take a larger --topology")
     template = pathlib.Path(__file__).with_name("gke_jobset.yaml").read_text()
-    # Each pod restarts a crashed process by itself a few times, which is quicker than new pods.
+    # Each pod first restarts a crashed process a few times, which is quicker than new pods.
     command = ["jaxmusic", "train", *options.train, "--restarts", "3"]
     text = string.Template(template).substitute(
         name=options.name,
@@ -84,17 +84,17 @@ def jobset(options: argparse.Namespace) -> str:
         topology=topology,
         chips=CHIPS_PER_HOST,
         image=json.dumps(options.image),
-        # JSON is YAML, and quotes whatever stands in the arguments; GKE replaces $(NAME) in them.
+        # JSON is YAML and quotes all arguments; GKE would expand $(NAME) in them.
         command=json.dumps(command).replace("$(", "$$("),
     )
     return _on_spot_nodes(text) if options.spot else text
 
 
 def slice_of(text: str) -> tuple[str, str, int]:
-    """GKE's accelerator, its topology and the hosts of a slice such as v5e:16x16.
+    """Parses a slice such as v5e:16x16 into GKE's accelerator, its topology and number of hosts.
 
     Raises:
-      ValueError: there is no such slice, or it has no whole hosts.
+      ValueError: the slice is unknown or has no whole number of hosts.
     """
     generation, _, topology = text.partition(":")
     if generation not in ACCELERATORS:

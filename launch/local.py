@@ -2,13 +2,13 @@
 
   python launch/local.py --processes 4 CONFIG --run DIR [--any.field value ...]
 
-CONFIG and what follows are passed to `jaxmusic train`. Every line that a process prints starts with
-the number of the process. Ctrl-C and SIGTERM are passed on once, so that all processes save and
-leave. When one process ends for good with an error, the others are ended too, and its exit code is
-that of the run: docs/launching.md says what the codes mean.
+CONFIG and all arguments after it are passed to `jaxmusic train`. Every output line of a process
+starts with the number of the process. Ctrl-C and SIGTERM are passed on once, so that all processes
+save and exit. When one process fails for good, the others are ended too, and its exit code is that
+of the run; docs/launching.md lists the codes.
 
-GPUs are divided evenly among the processes. Without any, --cpu-devices divides the CPU into that
-many devices, which is how to try out a mesh without the hardware.
+GPUs are divided evenly among the processes. Without GPUs, --cpu-devices divides the CPU into that
+many virtual devices, to try a mesh without accelerators.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def gpus(environment: Mapping[str, str]) -> list[str]:
-    """Names of the GPUs that may be used, as CUDA_VISIBLE_DEVICES has them."""
+    """Returns the names of the usable GPUs, as in CUDA_VISIBLE_DEVICES."""
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name for name in visible.split(",") if name not in ("", "-1")]
@@ -70,7 +70,7 @@ def gpus(environment: Mapping[str, str]) -> list[str]:
 
 
 def environments(processes: int, cpu_devices: int, cards: Sequence[str]) -> list[dict[str, str]]:
-    """The variables by which JAX in each process finds its peers and its devices.
+    """Returns the environment variables of each process: its peers and its devices, for JAX.
 
     Raises:
       ValueError: the devices cannot be divided evenly.
@@ -107,7 +107,7 @@ def _free_port() -> int:
 
 
 class Group:
-    """Processes that live and end together."""
+    """A group of processes that start and end together."""
 
     def __init__(self, command: Sequence[str], variables: Sequence[Mapping[str, str]]):
         self._started: list[subprocess.Popen[str]] = []
@@ -123,7 +123,7 @@ class Group:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                # A terminal's Ctrl-C reaches them through this process alone, and so only once.
+                # A terminal's Ctrl-C then reaches them only through this process, and only once.
                 start_new_session=True,
             )
             self._started.append(process)
@@ -132,7 +132,7 @@ class Group:
             self._printers.append(printer)
 
     def wait(self, patience: float) -> int:
-        """Waits for all to end, and ends the rest when one has failed; returns the exit code."""
+        """Waits for all processes, ends the rest if one fails, and returns the exit code."""
         code, deadline = 0, float("inf")
         harder: list[int] = [signal.SIGTERM, signal.SIGKILL]
         while running := [p for p in self._started if p.poll() is None]:
@@ -146,7 +146,7 @@ class Group:
                 deadline = time.monotonic() + patience
             time.sleep(0.1)
         for process in self._started:
-            # A supervisor that was killed could not end what it supervised.
+            # A supervisor that was killed could not end its child.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         for printer in self._printers:
@@ -161,12 +161,12 @@ class Group:
 
 
 def _print_lines(index: int, process: subprocess.Popen[str]) -> None:
-    """Prints what a process prints, line by line, each led by the process's number."""
+    """Prints the output of a process line by line, prefixed with its number."""
     assert process.stdout is not None
-    # Lines end at carriage returns too, by which progress is drawn over itself.
+    # Lines also end at carriage returns, with which progress bars redraw themselves.
     for line in process.stdout:
         if text := line.rstrip():
-            # In one piece: print writes the end of a line by itself, after what another wrote.
+            # One write per line: print writes the newline separately, so lines could mix.
             sys.stdout.write(f"{index}: {text}\n")
             sys.stdout.flush()
 

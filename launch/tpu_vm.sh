@@ -1,27 +1,28 @@
 #!/usr/bin/env bash
-# Trains on Cloud TPU VMs, all hosts of one or several slices, from your own machine.
+# Trains on Cloud TPU VMs, on all hosts of one or several slices, started from your own machine.
 #
 #   launch/tpu_vm.sh start NAME --zone ZONE --type v5litepod-16 CONFIG --run gs://BUCKET/RUN ...
-#   launch/tpu_vm.sh logs NAME --zone ZONE      # follows the first host's log; Ctrl-C ends only that
-#   launch/tpu_vm.sh stop NAME --zone ZONE      # saves and stops; start goes on
-#   launch/tpu_vm.sh delete NAME --zone ZONE    # gives the TPU back
+#   launch/tpu_vm.sh logs NAME --zone ZONE      # follows the first host's log until Ctrl-C
+#   launch/tpu_vm.sh stop NAME --zone ZONE      # saves and stops; start continues
+#   launch/tpu_vm.sh delete NAME --zone ZONE    # releases the TPU
 #
-# CONFIG and what follows is what `jaxmusic train` takes; the run's folder and the dataset must lie in
-# a bucket, as all hosts read and write them. `start` asks for a queued resource, waits for it,
-# installs this checkout as it stands on every host, and starts training as a systemd service, which
-# needs no connection and starts again after a crash or a reboot. Then it watches: a spot TPU that was
-# taken away is asked for again, and training goes on from its last checkpoint. Ctrl-C ends the
-# watching and not the training; the same command watches again, and starts what does not run.
+# CONFIG and all arguments after it are passed to `jaxmusic train`; the run folder and the dataset
+# must be in a bucket, because all hosts read and write them. `start` requests a queued resource,
+# waits for it, installs this checkout with its changes on every host, and starts training as a
+# systemd service, which needs no connection and restarts after a crash or a reboot. Then it watches:
+# it requests a preempted spot TPU again, and training continues from its last checkpoint. Ctrl-C ends
+# the watching and not the training; the same command watches again, and starts training if it is not
+# running.
 #
 # Options, before CONFIG:
 #   --type TYPE         gcloud's accelerator type, such as v5litepod-16, v5p-128 or v6e-64
-#   --slices N          slices that train together (default 1); say it to logs and stop too
-#   --spot              cheaper, and may be taken away at any time
+#   --slices N          slices that train together (default 1); repeat it for logs and stop
+#   --spot              cheaper, but can be preempted at any time
 #   --runtime VERSION   software of the VM (default: by type)
 #   --project PROJECT   default: gcloud's own
-#   --detach            start does not watch
-#   --dry-run           prints the commands and runs none
-# POLL_SECONDS=60 (environment): time between two looks at the TPU.
+#   --detach            start exits instead of watching
+#   --dry-run           prints the commands without running them
+# POLL_SECONDS=60 (environment): seconds between two checks of the TPU.
 set -euo pipefail
 
 fail() {
@@ -29,7 +30,7 @@ fail() {
   exit 2
 }
 
-# say COMMAND...: prints a command as it could be pasted.
+# say COMMAND...: prints a command, quoted for pasting.
 say() { printf '+' && printf ' %q' "$@" && echo; }
 
 run() {
@@ -55,7 +56,7 @@ on_all() {
   done
 }
 
-# state: of the queued resource; ABSENT if there is none, UNKNOWN if gcloud could not say.
+# state: state of the queued resource; ABSENT if there is none, UNKNOWN if gcloud failed.
 state() {
   if gcloud compute tpus queued-resources describe "$name" "${place[@]}" \
     --format='value(state.state)' 2>"$work/error"; then
@@ -82,17 +83,17 @@ create() {
   local shape=(--node-id="$name")
   [ "$slices" -eq 1 ] || shape=(--node-count="$slices" --node-prefix="$name")
   [ "$spot" = no ] || shape+=(--spot)
-  # Without this scope the hosts may not write to a bucket.
+  # Without this scope the hosts cannot write to a bucket.
   queued create --accelerator-type="$type" --runtime-version="$runtime" "${shape[@]}" \
     --scopes=https://www.googleapis.com/auth/cloud-platform
 }
 
-# unit CONFIG...: the systemd service. jaxmusic train ends with 75 when it has saved and wants to go
-# on, and with 0, 2 or 130 when it is not to start again; anything else is a crash.
+# unit CONFIG...: prints the systemd service. jaxmusic train exits with 75 when it has saved and
+# should be restarted, and with 0, 2 or 130 when it should not; any other code is a crash.
 unit() {
   local words='' word
   for word in "$@" --restarts 10; do
-    # systemd reads percent and dollar signs, and quotes otherwise than bash does.
+    # systemd expands percent and dollar signs, and its quoting differs from bash's.
     word=${word//\\/\\\\} word=${word//\"/\\\"} word=${word//%/%%} word=${word//\$/\$\$}
     words+=" \"$word\""
   done
@@ -124,13 +125,13 @@ UNIT
 # set_up CONFIG...: installs this checkout on all hosts, and starts the service.
 set_up() {
   local node
-  # What git knows or does not ignore, with your changes.
+  # Tracked files and untracked files that git does not ignore, with your changes.
   git -C "$root" ls-files -z --cached --others --exclude-standard |
     tar -C "$root" --null --files-from=- --ignore-failed-read -czf "$work/jaxmusic.tar.gz"
   for node in $(nodes); do
     run gcloud compute tpus tpu-vm scp "$work/jaxmusic.tar.gz" "$node:" "${place[@]}" --worker=all
   done
-  # The VMs' own Python is older than jaxmusic needs: uv brings one.
+  # The VMs' own Python is too old for jaxmusic, so uv installs one.
   on_all "set -e
 rm -rf jaxmusic && mkdir jaxmusic && tar -C jaxmusic -xzf jaxmusic.tar.gz
 python3 -m pip install --user --quiet uv
@@ -145,7 +146,7 @@ sudo systemctl enable --quiet jaxmusic
 sudo systemctl restart jaxmusic"
 }
 
-# wait_active: until the TPU is there. A request that ended without one is made anew.
+# wait_active: waits for the TPU, and repeats a request that ended without one.
 wait_active() {
   local now before=
   while now=$(state) && [ "$now" != ACTIVE ]; do
@@ -159,7 +160,7 @@ wait_active() {
   done
 }
 
-# service: the first host's service as systemd puts it; empty while the host does not answer.
+# service: state of the first host's systemd service; empty while the host does not answer.
 service() {
   gcloud compute tpus tpu-vm ssh "$(nodes | head -1)" "${place[@]}" --worker=0 --command="
 systemctl show jaxmusic --property=LoadState,ActiveState,ExecMainStatus | sort | paste -sd' '" \
@@ -240,7 +241,7 @@ case $verb in
     fi
     [ "$(state)" != UNKNOWN ] || fail "gcloud cannot say how $name stands; see its message above."
     wait_active
-    # What trains already is only watched.
+    # If training is running already, only watch it.
     [[ "$(service)" =~ ^ActiveState=(active|activating) ]] || set_up "$@"
     [ "$detach" = yes ] || watch_run "$@" ;;
 esac
