@@ -1,4 +1,4 @@
-"""Marks of settings, kept as metadata of their fields."""
+"""Markers of settings, kept as metadata of their fields."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 def resumable(default: Any) -> Any:
     """Declares a setting that may change when a run is resumed.
 
-    It does not affect earlier steps, nor, up to rounding, later ones.
+    It affects no earlier steps, and later ones only by rounding.
     """
     return dataclasses.field(default=default, metadata={"resumable": True})
 

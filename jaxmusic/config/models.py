@@ -1,4 +1,4 @@
-"""Families of models: one configuration for each, and their union."""
+"""Model families: one configuration for each, and their union."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxmusic.config.fields import resumable
 
 @dataclasses.dataclass(frozen=True)
 class Transformer:
-    """Shape of a decoder-only Transformer."""
+    """Configuration of a decoder-only Transformer."""
 
     KIND: ClassVar[str] = "transformer"
 
@@ -31,22 +31,22 @@ class Transformer:
     dtype: str = "float32"
     """Type of activations: float32 or bfloat16. Parameters are float32."""
     attention: str = resumable("auto")
-    """Attention kernel: auto (by platform), splash (TPU), flash (GPU), chunked (any) or plain (one
-    dense mask)."""
+    """Attention kernel: auto (by platform), splash (TPU), flash (GPU), chunked (any device) or
+    plain (one dense mask)."""
     remat: str = resumable("products")
-    """What a layer keeps for the backward pass: products (results of its matrix products and of
-    attention), attention (results of attention) or nothing (only its input). Keeping less saves
+    """Activations that a layer keeps for the backward pass: products (outputs of matrix products
+    and attention), attention (output of attention) or nothing (only its input). Keeping less saves
     memory and recomputes more."""
     rotary: str = "index time"
-    """What rotary positions encode: any of index, time (musical, in grid steps) and pitch; they
-    share the width of a head."""
+    """Coordinates that rotary positions encode: any of index, time (musical, in grid steps) and
+    pitch; they share the width of a head."""
     softcap: float = 0.0
-    """Smooth bound of the logits by a tanh; 0 for none."""
+    """Smooth bound on the logits (tanh); 0 for none."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LSTM:
-    """Shape of a network of LSTM layers."""
+    """Configuration of a network of LSTM layers."""
 
     KIND: ClassVar[str] = "lstm"
     layers: int = 2
@@ -60,4 +60,4 @@ class LSTM:
 
 
 Model: TypeAlias = Transformer | LSTM
-"""Any model; `KIND` tells the families apart in JSON and on the command line."""
+"""Any model; `KIND` names the family in JSON and on the command line."""

@@ -16,15 +16,15 @@ class CrossEntropy:
 
 
 Objective: TypeAlias = CrossEntropy
-"""Any objective; `KIND` tells them apart in JSON and on the command line."""
+"""Any objective; `KIND` names it in JSON and on the command line."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Full:
-    """Training of all parameters, without an adapter."""
+    """Full training: all parameters, without an adapter."""
 
     KIND: ClassVar[str] = "full"
 
 
 Adapter: TypeAlias = Full
-"""Any adapter; `KIND` tells them apart in JSON and on the command line."""
+"""Any adapter; `KIND` names it in JSON and on the command line."""

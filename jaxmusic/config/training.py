@@ -12,7 +12,7 @@ from jaxmusic.config.preparing import Prepare
 
 @dataclasses.dataclass(frozen=True)
 class Codec:
-    """How notes become tokens."""
+    """Settings of the codec, which converts notes to tokens."""
 
     steps_per_beat: int = 12
     """Grid steps per quarter note: 12 or 24."""
@@ -25,53 +25,53 @@ class Codec:
 
 @dataclasses.dataclass(frozen=True)
 class Tasks:
-    """Probabilities that a part of a piece is read as a task, drawn in every epoch: given notes
-    first, then the notes to write.
+    """Probabilities of reading a part of a piece as a task, drawn in every epoch: the given notes
+    come first, then the notes to write.
     """
 
     infill: float = 0.0
-    """Bars inside it are written."""
+    """The model writes some bars inside the part."""
     accompany: float = 0.0
-    """Some of its instruments are written, the others and the chords are given."""
+    """The model writes some instruments; the others and the chords are given."""
     harmonise: float = 0.0
-    """Its melody is given, chords and everything else are written."""
+    """The model writes chords and everything else; the melody is given."""
     vary: float = 0.0
-    """Some bars and the chords of all bars are given; the other bars are written."""
+    """The model writes some bars; the others and the chords of all bars are given."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Data of a run."""
+    """Settings of the data of a run."""
 
     dataset: str = "pop"
-    """Name of a prepared dataset, or several with the weights of their rows: pop=3 folk=1."""
+    """Prepared dataset, or several with the weights of their rows: pop=3 folk=1."""
     where: str = ""
     """Filter of the pieces, as in style=pop tempo=90..140 has=drums; empty for all. Fields: style,
     tempo, meter, key, bars, seconds, notes, tracks, density (notes per second) and has (drums,
-    families and names of instruments)."""
+    instrument families or instruments)."""
     data_dir: str = local(Prepare.data_dir)
-    """Folder of the datasets; they are copied once from a bucket (gs://, s3://) to this machine."""
+    """Folder of the datasets. From a bucket (gs://, s3://) they are copied once to this machine."""
     context: int = 1024
     """Tokens in a row."""
     batch: int = 8
     """Rows in a global batch."""
     transpose: int = 5
-    """Each piece is moved by up to this many semitones down or up, drawn in every epoch."""
+    """Transpose each piece by up to this many semitones down or up, drawn in every epoch."""
     drop_controls: float = 0.1
     """Probability of leaving each optional control out of a piece's header."""
     normalise: bool = False
-    """Move every piece whose key is known to C major or A minor; transpose must be 0 then."""
+    """Transpose every piece with a known key to C major or A minor; requires transpose 0."""
     tempo_scale: float = 0.0
-    """Each piece is played up to this share faster or slower, e.g. 0.1, drawn in every epoch."""
+    """Change the tempo of each piece by up to this share, e.g. 0.1, drawn in every epoch."""
     velocity_scale: float = 0.0
-    """Likewise, louder or softer."""
+    """Change the loudness of each piece by up to this share, drawn in every epoch."""
     drop_tracks: float = 0.0
-    """Probability of leaving out each track of a piece or its drums; never all of them."""
+    """Probability of leaving out each track of a piece, drums included; one track always stays."""
     tasks: Tasks = dataclasses.field(default_factory=Tasks)
-    """Tasks that the model learns besides composing and continuing."""
+    """Tasks to learn besides composing and continuing."""
     workers: int = local(0)
-    """Reading processes of each host, for more tokens per second than one thread makes; 0 reads in
-    a thread."""
+    """Reader processes per host, for more tokens per second than one thread reads; 0 reads in a
+    thread."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,15 +79,15 @@ class Optimizer:
     """Optimizer and learning-rate schedule."""
 
     name: str = "adamw"
-    """adamw, or muon for the matrices of the layers and AdamW for the rest."""
+    """adamw, or muon (for the matrices of the layers, with AdamW for the rest)."""
     schedule: str = "cosine"
     """Learning rate after the warm-up: cosine, or wsd (constant, then a decay at the end)."""
     decay: float = 0.2
-    """Share of the steps in which wsd decays."""
+    """Share of the steps during which wsd decays."""
     learning_rate: float = 1e-3
     """Peak learning rate."""
     final: float = 0.1
-    """Last learning rate as a share of the peak."""
+    """Final learning rate as a share of the peak."""
     warmup: int = 100
     """Steps of linear warm-up."""
     b1: float = 0.9
@@ -97,15 +97,15 @@ class Optimizer:
     weight_decay: float = 0.1
     """Decoupled weight decay of matrices."""
     clip: float = 1.0
-    """Largest global gradient norm."""
+    """Maximum global gradient norm."""
     spike: float = 0.0
-    """Skips updates whose loss or gradient norm lies more than this many standard deviations above
-    its running mean, e.g. 6; 0 skips only values that are not finite."""
+    """Skip updates with a loss or gradient norm more than this many standard deviations above its
+    running mean, e.g. 6; 0 skips only values that are not finite."""
     patience: int = resumable(20)
     """Skipped updates in a row after which a run stops."""
     ema: float = 0.0
-    """Decay of a moving average of the weights, e.g. 0.999, which is validated, saved and used for
-    composing; 0 for none."""
+    """Decay of the moving average of the weights, e.g. 0.999. The average is validated, saved and
+    used for composing; 0 for none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,13 +113,14 @@ class Mesh:
     """Devices along each axis of the mesh; -1 takes the rest."""
 
     replica: int = 1
-    """Data parallel copies; with several slices of TPUs a multiple of their number."""
+    """Data parallelism with replicated parameters; with several TPU slices a multiple of their
+    number."""
     fsdp: int = -1
-    """Data parallel with parameters sharded."""
+    """Data parallelism with sharded parameters (FSDP)."""
     context: int = 1
-    """Tokens of a row sharded."""
+    """Context parallelism: the tokens of a row are sharded."""
     tensor: int = 1
-    """Heads and hidden units sharded."""
+    """Tensor parallelism: heads and hidden units are sharded."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,27 +128,27 @@ class Hosts:
     """Timeouts between the processes of a run."""
 
     start: float = 300.0
-    """Seconds in which all must start; longer than a machine takes to restart."""
+    """Seconds within which all processes must start; longer than a machine takes to restart."""
     lost: float = 30.0
     """Seconds without a heartbeat after which a process counts as lost."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """Short pieces composed during a run; see docs/watching.md."""
+    """Settings of short pieces composed during a run; see docs/watching.md."""
 
     every: int = 0
-    """Steps between samples, and once more after the last step; 0 for never."""
+    """Steps between samples, with further ones after the last step; 0 for never."""
     pieces: int = 3
-    """Pieces each time, always sampled with the same random numbers."""
+    """Number of pieces, always sampled with the same random numbers."""
     seconds: float = 30.0
     """Length of each piece."""
     statistics: str = (
         "pitch_class_entropy scale_consistency polyphony notes_per_quarter groove_consistency "
         "bar_similarity_4"
     )
-    """Statistics to record of the pieces and of the validation split: names of numbers in
-    docs/evaluation.md, separated by spaces."""
+    """Statistics to record of the pieces and of the validation split: names of numeric statistics
+    in docs/evaluation.md, separated by spaces."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,14 +167,14 @@ class Experiment:
     steps: int = 2000
     """Optimizer steps."""
     accumulate: int = resumable(1)
-    """Micro-batches of each batch: with more of them a step needs less memory and computes the
-    same, up to rounding."""
+    """Micro-batches per batch. More of them need less memory; results are the same up to
+    rounding."""
     seed: int = 0
-    """Seeds the parameters, the order of the data and its augmentation."""
+    """Seed of the parameters, the order of the data and its augmentation."""
     eval_every: int = resumable(250)
-    """Steps between validation losses."""
+    """Steps between validations."""
     eval_batches: int = resumable(16)
-    """Batches of validation data at each interval; the last validation uses all of them."""
+    """Batches per validation; the last validation uses the whole split."""
     checkpoint_every: int = resumable(250)
     """Steps between checkpoints."""
     keep: int = resumable(2)
@@ -181,8 +182,8 @@ class Experiment:
     keep_every: int = resumable(0)
     """Also keep checkpoints at multiples of this many steps; 0 for none."""
     watchdog: float = resumable(600.0)
-    """Seconds without progress after which a run reports where it hangs and exits, to be restarted;
-    0 waits for ever."""
+    """Seconds without progress after which a run prints the stacks of its threads and exits with
+    1; 0 switches the watchdog off."""
     profile: str = resumable("")
     """Steps to profile, as in 20-24."""
     log_every: int = resumable(10)
@@ -190,8 +191,8 @@ class Experiment:
     trackers: str = resumable("tensorboard")
     """Trackers besides the log, separated by spaces; see docs/watching.md."""
     hooks: str = resumable("samples")
-    """Hooks that see the weights during training, separated by spaces; see docs/watching.md."""
+    """Hooks called with the weights during training, separated by spaces; see docs/watching.md."""
     resume_from: str = ""
-    """Run from whose full state (weights, optimizer, step) a new run continues."""
+    """Run whose full state (weights, optimizer, step) the new run continues."""
     init_from: str = ""
-    """Run, or file of jaxmusic export, from whose weights a new run starts."""
+    """Run, or file of jaxmusic export, whose weights the new run starts from."""
