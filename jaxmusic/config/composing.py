@@ -43,7 +43,7 @@ class Controls:
     """End the piece with the tonic chord, held to the end; otherwise the model chooses the
     ending."""
     seed: int = 0
-    """The same seed gives the same piece on the same device."""
+    """Random seed; the same seed gives the same piece on the same device."""
 
 
 @dataclasses.dataclass(frozen=True)
