@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any, NamedTuple
 
+import numpy as np
+from etils import epath
+
+from jaxmusic.codecs.metrical.codec import MetricalCodec
+from jaxmusic.data.pieces import Pieces
 from jaxmusic.formats.midi import write_midi
 from jaxmusic.music.notes import Labels, make_notes
 
@@ -18,6 +23,27 @@ def columns(batch):
 def same(a, b):
     """Whether two rows or batches are the same, types included."""
     return all(x.dtype == y.dtype and np.array_equal(x, y) for x, y in zip(columns(a), columns(b)))
+
+
+class Stored(NamedTuple):
+    """A piece of a dataset: its split, its record, and its notes as they are read from it."""
+
+    split: str
+    record: dict[str, Any]
+    notes: Any
+
+
+def stored(summary):
+    """The pieces of a dataset by the names of their files, in order."""
+    import tensorflow_datasets as tfds
+
+    out = {}
+    for split in summary.splits:
+        pieces = Pieces(epath.Path(summary.path), split, MetricalCodec())
+        records = tfds.builder_from_directory(summary.path).as_data_source(split)
+        for i in range(len(pieces)):
+            out[records[i]["path"].decode()] = Stored(split, records[i], pieces.notes(i))
+    return out
 
 
 def tune(seed, bars=16, drums=True, styles=(), song="", low=55):

@@ -238,33 +238,29 @@ def copied(tunes, store, name):
     return paths.absolute(f"gs://bucket/{name}/tunes/notes/2.0.0")
 
 
-def shard(store, home):
-    folder = os.fspath(home).removeprefix("gs://bucket/")
-    return next(n for n in store.objects if n.startswith(folder) and "array_record" in n)
+def published(tunes, store, name):
+    """A dataset that was made for a bucket: its folder there, and where its local copy lies."""
+    local = local_cache.fetch(copied(tunes, store, f"{name}-by-hand"), catalog.SUMMARY, False)
+    home = paths.absolute(f"gs://bucket/{name}/tunes/notes/2.0.0")
+    local_cache.publish(local, home, catalog.SUMMARY, progress=False)
+    return home, local_cache._place(home, (home / catalog.SUMMARY).read_text())
 
 
 def test_files_that_are_not_what_was_written_are_named(tunes, store):
-    home = copied(tunes, store, "by-hand")
-    local = local_cache.fetch(home, catalog.SUMMARY, progress=False)
-    made = paths.absolute("gs://bucket/damaged/tunes/notes/2.0.0")
-    local_cache.publish(local, made, catalog.SUMMARY, progress=False)
-    name = shard(store, made)
+    home, place = published(tunes, store, "damaged")
+    with pytest.raises(UserError, match="made by another machine"):
+        local_cache.publish(place, home, catalog.SUMMARY, progress=False)
+    place.rmtree()
+    name = next(n for n in store.objects if n.startswith("damaged/") and "array_record" in n)
     data = bytearray(store.objects[name][0])
     data[len(data) // 2] ^= 1
     store.put(name, bytes(data), None)
-    (local_cache._place(made, (made / catalog.SUMMARY).read_text())).rmtree()
     with pytest.raises(UserError, match=f"its {name.split('/')[-1]} is not what was written"):
-        local_cache.fetch(made, catalog.SUMMARY, progress=False)
-    with pytest.raises(UserError, match="made by another machine"):
-        local_cache.publish(local, made, catalog.SUMMARY, progress=False)
+        local_cache.fetch(home, catalog.SUMMARY, progress=False)
 
 
 def test_two_processes_copy_once_and_a_killed_copy_goes_on(tunes, store, monkeypatch):
-    home = copied(tunes, store, "twice")
-    local = local_cache.fetch(home, catalog.SUMMARY, progress=False)
-    made = paths.absolute("gs://bucket/shared/tunes/notes/2.0.0")
-    local_cache.publish(local, made, catalog.SUMMARY, progress=False)
-    place = local_cache._place(made, (made / catalog.SUMMARY).read_text())
+    home, place = published(tunes, store, "shared")
     place.rmtree()
 
     class Killed(BaseException):
@@ -281,13 +277,13 @@ def test_two_processes_copy_once_and_a_killed_copy_goes_on(tunes, store, monkeyp
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(paths, "copy", dies)
-        local_cache.fetch(made, catalog.SUMMARY, progress=False)
+        local_cache.fetch(home, catalog.SUMMARY, progress=False)
     assert not place.exists()
     store.log.clear()
     found = []
     threads = [
         threading.Thread(
-            target=lambda: found.append(local_cache.fetch(made, catalog.SUMMARY, False))
+            target=lambda: found.append(local_cache.fetch(home, catalog.SUMMARY, False))
         )
         for _ in range(3)
     ]
@@ -300,4 +296,4 @@ def test_two_processes_copy_once_and_a_killed_copy_goes_on(tunes, store, monkeyp
     read = [path.split("%2F")[-1].split("?")[0] for path in read]
     read = [name for name in read if name != catalog.SUMMARY]
     assert len(read) == len(set(read)) and not set(read) & set(count)
-    assert {p.name for p in local_cache._walk(place)} >= set(read) | set(count)
+    assert {name.split("/")[-1] for name in local_cache._walk(place)} >= {*read, *count}

@@ -1,7 +1,6 @@
 """The loader: batches that are a function of step and seed, and an evaluation of every note."""
 
 import dataclasses
-import itertools
 
 import data_music
 import numpy as np
@@ -10,10 +9,9 @@ from data_music import columns, same
 
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.registry import make_codec
-from jaxmusic.config import Data, Prepare
+from jaxmusic.config import Codec, Data, Prepare
 from jaxmusic.core.errors import UserError
-from jaxmusic.core.events import Batch, stack
-from jaxmusic.data import catalog, pieces
+from jaxmusic.data import catalog
 from jaxmusic.data.builder import prepare, prepare_pieces
 from jaxmusic.data.loader import Loader
 
@@ -40,48 +38,39 @@ def validation(data):
     return Loader(data, MetricalCodec(), "validation")
 
 
-def parts(batch):
-    """(tokens, target, weight) of every part of a batch."""
-    for row in range(len(batch.segment)):
-        for number in range(1, batch.segment[row].max() + 1):
-            here = batch.segment[row] == number
-            yield batch.events.token[row][here], batch.target[row][here], batch.weight[row][here]
-
-
 def notes_of(loader):
     table = loader.streams[0]._pieces
     return sum(len(table[i]) for i in range(len(table)))
 
 
 @pytest.mark.quick
-def test_rows_hold_parts_one_after_the_other(train):
+@pytest.mark.parametrize("kind", ("metrical", "fused", "performance"))
+def test_rows_hold_parts_one_after_the_other(data, kind):
+    plain = dataclasses.replace(data, drop_controls=0.0, transpose=2)
+    train = Loader(plain, make_codec(Codec(velocities=32, kind=kind)), "train", seed=5)
     codec = train.codec
-    for step in range(6):
+    for step in range(-(-train.rows_per_epoch() // BATCH)):
         batch = train.batch(step)
         assert all(c.shape == (BATCH, CONTEXT) for c in columns(batch))
         assert [c.dtype for c in columns(batch)] == [np.int32] * 8 + [np.float32]
         assert np.all(batch.segment[:, 0] == 1)
         for row in batch.segment:
             used = np.count_nonzero(row)
-            assert np.all(np.diff(row[:used]) >= 0) and np.all(np.diff(row[:used]) <= 1)
-            assert not row[used:].any()
-        for tokens, target, weight in parts(batch):
-            assert np.array_equal(target[:-1], tokens[1:]) and target[-1] == 0
-            assert np.all(weight[:-1] == 1) and weight[-1] == 0
-            piece, dropped = codec.decode(tokens)
-            assert dropped == 0 and piece.bars >= 1
+            assert set(np.diff(row[:used]).tolist()) <= {0, 1} and not row[used:].any()
         padding = batch.segment == 0
-        assert not batch.events.token[padding].any() and not batch.weight[padding].any()
-
-
-def test_events_are_those_of_each_part_alone(train):
-    batch = train.batch(3)
-    for row in range(BATCH):
-        for number in range(1, batch.segment[row].max() + 1):
-            here = batch.segment[row] == number
-            alone = train.codec.events(batch.events.token[row][here])
-            for mine, column in zip(alone, batch.events):
-                assert np.array_equal(mine, column[row][here])
+        assert not batch.weight[padding].any() and np.all(batch.events.token[padding] == codec.PAD)
+        for row in range(BATCH):
+            for number in range(1, batch.segment[row].max() + 1):
+                here = batch.segment[row] == number
+                events = [column[row][here] for column in batch.events]
+                tokens, target = batch.events.token[row][here], batch.target[row][here]
+                assert all(map(np.array_equal, codec.events(tokens), events))
+                assert np.array_equal(target[:-1], tokens[1:]) and target[-1] == codec.PAD
+                assert batch.weight[row][here].tolist() == [1.0] * (len(tokens) - 1) + [0.0]
+                piece, dropped = codec.decode(tokens)
+                assert dropped == 0 and piece.bars >= 1 and piece.styles
+    onsets = sum(codec.onset_tokens[b.events.token].sum() for b in train.evaluation())
+    assert onsets == notes_of(train) > 0
 
 
 def test_a_batch_is_a_function_of_step_and_seed(data, train):
@@ -91,25 +80,6 @@ def test_a_batch_is_a_function_of_step_and_seed(data, train):
         assert same(train.batch(step), again.batch(step))
     assert not same(train.batch(0), train.batch(1))
     assert not same(train.batch(0), Loader(data, MetricalCodec(), "train", seed=6).batch(0))
-
-
-def test_iterating_from_any_step_gives_the_same_batches(train):
-    for start in (0, 3, 10**6):
-        for step, batch in zip(range(start, start + 4), train.iterate(start)):
-            assert isinstance(batch, Batch)
-            assert same(batch, train.batch(step))
-
-
-def test_processes_share_the_same_global_batch(train):
-    for count in (2, 4):
-        shares = [itertools.islice(train.iterate(2, p, count), 3) for p in range(count)]
-        for step, blocks in enumerate(zip(*shares), start=2):
-            whole = train.batch(step)
-            for i, column in enumerate(columns(whole)):
-                joined = np.concatenate([columns(b)[i] for b in blocks])
-                assert np.array_equal(joined, column)
-    with pytest.raises(UserError, match="cannot be shared by 3 processes"):
-        train.iterate(0, 0, 3)
 
 
 def test_an_epoch_holds_every_note_once(data):
@@ -122,15 +92,6 @@ def test_an_epoch_holds_every_note_once(data):
         for step in range(loader.rows_per_epoch())
     )
     assert onsets == notes_of(loader)
-
-
-def test_epochs_differ_in_keys_and_cuts(data):
-    loader = Loader(data, MetricalCodec(), "train")
-    rows = loader.rows_per_epoch()
-    epochs = [stack([loader.row(e * rows + r) for r in range(rows)]) for e in (0, 1)]
-    assert not same(*epochs)
-    pitches = [np.unique(loader.row(e * rows).events.pitch).tolist() for e in range(6)]
-    assert len({tuple(p) for p in pitches}) > 1
 
 
 def test_controls_are_dropped_in_training_only(data):
@@ -173,15 +134,6 @@ def test_bars_longer_than_the_context_are_cut_and_said(data, caplog):
     assert batch.events.token.shape == (BATCH, 40) and batch.weight.sum() > 0
 
 
-def test_pieces_are_kept_within_bounds(data, train):
-    found = catalog.open_dataset("tunes", data.data_dir)
-    store = pieces.Pieces(found.path, "train", train.codec, memory=20_000)
-    for i in itertools.chain(range(len(store)), (3, 0, 3)):
-        assert np.array_equal(store[i].pitch, train.streams[0]._pieces[i].pitch)
-    assert 0 < store._used <= 20_000
-    assert store._used == sum(pieces._bytes(p) for _, p in store._kept.values())
-
-
 def test_styles_of_the_dataset_are_added_to_the_codec(train):
     assert train.styles == ("odd one", "waltz")
     assert "odd one" in train.codec.styles
@@ -189,34 +141,7 @@ def test_styles_of_the_dataset_are_added_to_the_codec(train):
     assert train.notes == notes_of(train)
 
 
-@pytest.mark.parametrize("kind", ("fused", "performance"))
-def test_a_dataset_serves_every_codec(data, kind):
-    from jaxmusic.config import Codec
-
-    plain = dataclasses.replace(data, drop_controls=0.0, transpose=2)
-    train = Loader(plain, make_codec(Codec(velocities=32, kind=kind)), "train", seed=5)
-    codec, onsets = train.codec, 0
-    for step in range(-(-train.rows_per_epoch() // data.batch)):
-        batch = train.batch(step)
-        for row in range(data.batch):
-            segment = batch.segment[row]
-            padding = batch.events.token[row][segment == 0]
-            assert (padding == codec.PAD).all() and (batch.weight[row][segment == 0] == 0).all()
-            for number in range(1, segment.max() + 1):
-                here = segment == number
-                tokens, target = batch.events.token[row][here], batch.target[row][here]
-                piece, dropped = codec.decode(tokens)
-                assert dropped == 0 and piece.styles
-                assert np.array_equal(target[:-1], tokens[1:]) and target[-1] == codec.PAD
-                assert batch.weight[row][here].tolist() == [1.0] * (len(tokens) - 1) + [0.0]
-    onsets = sum(codec.onset_tokens[b.events.token].sum() for b in train.evaluation())
-    stored = [train.streams[0]._pieces[i] for i in range(train.pieces)]
-    assert onsets == sum(len(piece) for piece in stored) > 0
-
-
 def test_another_resolution_is_measured_once(data):
-    from jaxmusic.config import Codec
-
     codec = MetricalCodec(Codec(steps_per_beat=24, velocities=16))
     loader = Loader(data, codec, "train")
     kept = catalog.open_dataset("tunes", data.data_dir).path / "sizes"

@@ -129,6 +129,8 @@ def test_the_same_batch_on_any_number_of_processes(folder):
                 for i, column in enumerate(columns(whole[step])):
                     joined = np.concatenate([columns(b)[i] for b in blocks])
                     assert np.array_equal(joined, column)
+    with pytest.raises(UserError, match="cannot be shared by 3 processes"):
+        loader.iterate(0, 0, 3)
 
 
 def test_reading_processes_give_the_same_batches(folder):
@@ -250,5 +252,3 @@ def test_styles_are_those_of_the_selection(folder):
     assert load(folder, "b", **data).styles == ("odd one",)
     with pytest.raises(UserError, match="No piece has the style 'jazz': there are folk, odd-one"):
         load(folder, "a b", where="style=jazz")
-    with pytest.raises(UserError, match="'tempi': choose by style, tempo"):
-        load(folder, "a", where="tempi=90")

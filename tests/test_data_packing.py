@@ -25,7 +25,7 @@ def random_sizes(pieces, seed=0, bar=30):
 @settings(max_examples=150, deadline=None)
 @given(PIECES, st.integers(8, 300), st.integers(0, 5), st.sampled_from([None, 0, 1]))
 def test_every_bar_is_in_one_part_and_every_row_fits(pieces, context, seed, epoch):
-    rows = plan([np.array(p) for p in pieces], context, seed, epoch)
+    rows = plan(Sizes.of(map(np.array, pieces)), context, seed, epoch)
     bars = [[0] * (len(p) - 1) for p in pieces]
     truncated = 0
     for r in range(len(rows)):
@@ -80,5 +80,5 @@ def test_best_fit_takes_the_fullest_row_with_room():
 
 
 def test_no_pieces_make_no_rows():
-    rows = plan([], 100, 0, 0)
+    rows = plan(Sizes.of([]), 100, 0, 0)
     assert len(rows) == 0 and rows.fill(100) == 0.0

@@ -11,13 +11,15 @@ import textwrap
 import data_music
 import numpy as np
 import pytest
+from etils import epath
 
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.config import Prepare
+from jaxmusic.core import locks
 from jaxmusic.core.errors import UserError
-from jaxmusic.data import assembly, catalog, measuring, record, workers
+from jaxmusic.data import assembly, catalog, measuring, workers
 from jaxmusic.data.builder import prepare, prepare_pieces
-from jaxmusic.data.pieces import Pieces
+from jaxmusic.data.packing import Sizes
 from jaxmusic.data.sources import find
 from jaxmusic.formats.midi import write_midi
 from jaxmusic.formats.scores.writing import write_musicxml
@@ -44,15 +46,6 @@ def options(tmp_path):
     )
 
 
-def records(summary):
-    found = catalog.open_dataset(f"{summary.name}:{summary.version}", summary.path + "/../../..")
-    out = {}
-    for split in found.splits:
-        store = Pieces(found.path, split, MetricalCodec())
-        out[split] = [store.example(i) for i in range(len(store))]
-    return out
-
-
 def test_files_become_a_dataset(midi, options):
     summary = prepare([str(midi)], options, progress=False)
     assert (summary.files, summary.pieces, summary.is_new) == (9, 6, True)
@@ -61,41 +54,30 @@ def test_files_become_a_dataset(midi, options):
         "copy of another file": 1,
         "fewer than 32 notes": 1,
     }
-    stored = records(summary)
-    paths = [e["path"].decode() for split in stored.values() for e in split]
-    assert "b/ü c/tune002.mid" in paths and len(paths) == 6
-    expected = data_music.tune(2)
-    piece = next(e for s in stored.values() for e in s if e["path"].decode().endswith("002.mid"))
-    notes = record.from_example(piece)
+    found = data_music.stored(summary)
+    assert len(found) == 6
+    expected, notes = data_music.tune(2), found["b/ü c/tune002.mid"].notes
     assert np.array_equal(notes.onset, expected.onset)
     assert np.array_equal(notes.pitch, expected.pitch)
     assert notes.labels.styles == ("pop",)
-    assert record.fit_of(piece).error == 0
-    assert summary.notes == sum(len(e["pitch"]) for s in stored.values() for e in s)
+    assert found["b/ü c/tune002.mid"].record["grid_error"][2] == 0
+    assert summary.notes == sum(len(piece.notes) for piece in found.values())
     codec = MetricalCodec()
-    tokens = sum(
-        len(codec.encode(quantise(record.from_example(e))[0])) for s in stored.values() for e in s
-    )
-    assert summary.tokens == tokens
+    pieces = [quantise(piece.notes)[0] for piece in found.values()]
+    assert summary.tokens == sum(len(codec.encode(piece)) for piece in pieces)
     report = pathlib.Path(summary.report).read_text("utf-8").splitlines()
     assert report[0] == "file\treason\tdetail" and len(report) == 4
     assert any("duplicate of copy of tune000.MIDI" in line for line in report)
     assert str(summary).splitlines()[0] == "Dataset tunes 2.0.0: prepared"
     assert "6 of 6 songs" in str(summary)
-    values = json.loads((pathlib.Path(summary.path) / "summary.json").read_text())
+    folder = epath.Path(summary.path)
+    values = json.loads((folder / "summary.json").read_text())
     assert values["pieces"] == 6 and "path" not in values
-
-
-def test_sizes_are_measured_while_preparing(midi, options):
-    summary = prepare([str(midi)], options, progress=False)
-    found = catalog.open_dataset("tunes", options.data_dir)
-    codec = MetricalCodec()
-    sizes = measuring.measured(found.path, "train", codec.fingerprint, lambda: pytest.fail("none"))
-    first = Pieces(found.path, "train", codec)[0]
-    mine = codec.sizes(first)
-    assert sizes.header[0] == mine[0]
-    assert np.array_equal(sizes.bar[: sizes.first[1]], mine[1:])
-    assert len(sizes.header) == summary.splits["train"]
+    # The sizes of the default codec are measured on the way.
+    file = measuring.sizes_file(folder, "train", codec.fingerprint)
+    sizes = measuring.kept(file, Sizes, lambda: pytest.fail("not kept"))
+    mine = [codec.sizes(p) for p, s in zip(pieces, found.values()) if s.split == "train"]
+    assert all(map(np.array_equal, sizes, Sizes.of(mine)))
 
 
 def test_what_no_grid_fits_is_left_out_or_kept_with_a_warning(midi, options, tmp_path):
@@ -110,8 +92,6 @@ def test_what_no_grid_fits_is_left_out_or_kept_with_a_warning(midi, options, tmp
     assert "no beat grid fits its notes" not in summary.skipped and summary.off_grid == 1
     assert "no beat grid fits 1 pieces that were kept" in str(summary)
     assert summary.pieces == 7
-    with pytest.raises(UserError, match="skip or keep"):
-        prepare(sources, dataclasses.replace(options, off_grid="maybe"), progress=False)
 
 
 def test_the_summary_says_what_the_grid_changed(options, tmp_path):
@@ -129,28 +109,18 @@ def test_the_summary_says_what_the_grid_changed(options, tmp_path):
 def test_again_nothing_is_done_and_other_input_makes_another_version(midi, options):
     first = prepare([str(midi)], options, progress=False)
     before = sorted(os.walk(options.data_dir))
-    again = prepare([str(midi)], dataclasses.replace(options, workers=2), progress=False)
+    again = prepare([str(midi)], dataclasses.replace(options, workers=3), progress=False)
     assert not again.is_new and sorted(os.walk(options.data_dir)) == before
     assert dataclasses.replace(again, is_new=True) == first
     assert "already prepared" in str(again)
     other = prepare([str(midi)], dataclasses.replace(options, min_notes=200), progress=False)
     assert other.version == "2.0.1" and other.is_new
-    back = prepare([str(midi)], options, progress=False)
+    back = prepare([str(midi)], dataclasses.replace(options, workers=3), progress=False)
     assert (back.version, back.content) == ("2.0.2", first.content)
     assert catalog.versions("tunes", options.data_dir) == ["2.0.0", "2.0.1", "2.0.2"]
     assert catalog.open_dataset("tunes", options.data_dir).version == "2.0.2"
     assert catalog.open_dataset("tunes:2.0.1", options.data_dir).version == "2.0.1"
     assert sorted(os.listdir(options.data_dir + "/tunes")) == [".lock", "notes"]
-
-
-def test_the_order_does_not_depend_on_the_number_of_workers(midi, options, tmp_path):
-    one = prepare([str(midi)], options, progress=False)
-    two = prepare(
-        [str(midi)],
-        dataclasses.replace(options, workers=3, data_dir=str(tmp_path / "other")),
-        progress=False,
-    )
-    assert one.content == two.content
 
 
 def test_names_that_are_no_text(tmp_path, options):
@@ -160,8 +130,11 @@ def test_names_that_are_no_text(tmp_path, options):
         os.rename(tmp_path / "in.mid", os.path.join(os.fsencode(tmp_path), b"in", name))
     (tmp_path / "in" / os.fsdecode(b"bad\xff\t.mid")).write_bytes(b"none")
     summary = prepare([str(tmp_path / "in")], options, progress=False)
-    paths = {e["path"].decode() for s in records(summary).values() for e in s}
-    assert paths == {"caf\ufffd.mid", "new\nline.mid", "漢字 \U0001f3b5.MID"}
+    assert set(data_music.stored(summary)) == {
+        "caf\ufffd.mid",
+        "new\nline.mid",
+        "漢字 \U0001f3b5.MID",
+    }
     assert summary.skipped == {"cannot be read": 1}
     assert pathlib.Path(summary.report).read_bytes().count(b"\n") == 2
 
@@ -176,10 +149,9 @@ def test_transposed_versions_share_a_split(tmp_path, options):
     assert (summary.pieces, summary.songs) == (24, 12)
     assert {"train", "validation"} <= set(summary.splits)
     where = {}
-    for split, examples in records(summary).items():
-        for e in examples:
-            number = e["path"].decode().split(".")[0].split("-")[0]
-            where.setdefault(number, set()).add((split, e["song"]))
+    for name, piece in data_music.stored(summary).items():
+        number = name.split(".")[0].split("-")[0]
+        where.setdefault(number, set()).add((piece.split, piece.notes.labels.song))
     assert all(len(places) == 1 for places in where.values())
 
 
@@ -239,24 +211,33 @@ def test_pieces_made_in_the_process(options):
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("source", "change", "words"),
     [
-        ("nowhere", "does not exist"),
-        ("nowhere/*.mid", "does not exist"),
-        ("empty", "There is no music file in"),
-        ("text", "There is no music file in"),
-        ("text/words.txt", "is not a music file by its name"),
-        ("bad", r"None of the 2 files can be used \(2 cannot be read\)"),
+        ("nowhere", {}, "does not exist"),
+        ("nowhere/*.mid", {}, "does not exist"),
+        ("empty", {}, "There is no music file in"),
+        ("text", {}, "There is no music file in"),
+        ("text/words.txt", {}, "is not a music file by its name"),
+        ("bad", {}, r"None of the 2 files can be used \(2 cannot be read\)"),
+        ("bad", {"name": "No Name"}, "cannot be called 'No Name'"),
+        ("bad", {"name": "../up"}, "cannot be called"),
+        ("bad", {"validation": 0.6, "test": 0.4}, "leave nothing to train on"),
+        ("bad", {"workers": -1}, "workers must be"),
+        ("bad", {"off_grid": "maybe"}, "skip or keep"),
+        ("bad", {"where": "style"}, "Write each condition as FIELD=VALUES"),
+        ("bad", {"manual_dir": "/tmp"}, "--manual-dir holds a named"),
+        ("bad", {"data_dir": "bad/a.mid/data"}, "cannot be written to"),
     ],
 )
-def test_sources_that_hold_nothing_are_named(tmp_path, options, source, words):
+def test_requests_that_make_no_sense(tmp_path, options, monkeypatch, source, change, words):
+    monkeypatch.chdir(tmp_path)
     for name in ("empty", "text", "bad"):
         (tmp_path / name).mkdir()
     (tmp_path / "text" / "words.txt").write_text("words")
     for name in ("a.mid", "b.mid"):
         (tmp_path / "bad" / name).write_bytes(b"none")
     with pytest.raises(UserError, match=words):
-        prepare([str(tmp_path / source)], options, progress=False)
+        prepare([source], dataclasses.replace(options, **change), progress=False)
     assert catalog.versions("tunes", options.data_dir) == []
 
 
@@ -277,8 +258,7 @@ def test_scores_and_every_tune_of_a_book_become_pieces(tmp_path, options):
     assert (summary.files, summary.pieces) == (7, 4)
     assert summary.skipped == {"cannot be read": 2, "holds no notes": 1}
     assert summary.grids == {"file": 4}
-    found = [e for split in records(summary).values() for e in split]
-    assert {e["path"].decode() for e in found} == {"a.mxl", *tunes[:3]}
+    assert set(data_music.stored(summary)) == {"a.mxl", *tunes[:3]}
     assert prepare([str(folder)], options, progress=False).is_new is False
 
 
@@ -290,27 +270,6 @@ def test_sources_are_found_once_and_in_order(midi):
     assert find([str(midi), str(midi / "tune000.mid")]) == everything
     assert len(find([str(midi / "**" / "tune*.mid")])) == 6
     assert [f.name for f in find([str(midi / "a" / "*.mid")])] == ["tune001.mid", "tune004.mid"]
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"name": "No Name"}, "cannot be called 'No Name'"),
-        ({"name": "../up"}, "cannot be called"),
-        ({"validation": 0.6, "test": 0.4}, "leave nothing to train on"),
-        ({"workers": -1}, "workers must be"),
-    ],
-)
-def test_options_that_make_no_sense(midi, options, change, words):
-    with pytest.raises(UserError, match=words):
-        prepare([str(midi)], dataclasses.replace(options, **change), progress=False)
-
-
-def test_a_folder_that_cannot_be_written_to(midi, options, tmp_path):
-    (tmp_path / "file").write_text("")
-    options = dataclasses.replace(options, data_dir=str(tmp_path / "file" / "data"))
-    with pytest.raises(UserError, match="cannot be written to"):
-        prepare([str(midi)], options, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +289,8 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(midi, options, monkeypatch
 def test_two_preparations_of_one_dataset(midi, options, tmp_path):
     folder = tmp_path / "data" / "tunes"
     folder.mkdir(parents=True)
-    with catalog.locked(folder), pytest.raises(UserError, match="being prepared by another"):
+    lock = locks.held(folder / ".lock")
+    with lock, pytest.raises(UserError, match="being prepared by another"):
         prepare([str(midi)], options, progress=False)
     assert prepare([str(midi)], options, progress=False).pieces == 6
 
@@ -348,7 +308,6 @@ def test_versions_of_pop909_songs_are_found(music, options):
     files = [str(music / "pop909" / "POP909" / n / f"{n}.mid") for n in numbers]
     summary = prepare(files, options, progress=False)
     assert (summary.pieces, summary.songs) == (11, 7)
-    stored = records(summary)
-    song = {e["path"].decode()[:3]: e["song"] for s in stored.values() for e in s}
+    song = {name[:3]: p.notes.labels.song for name, p in data_music.stored(summary).items()}
     for a, b in (("017", "018"), ("101", "103"), ("262", "805"), ("492", "666")):
         assert song[a] == song[b]

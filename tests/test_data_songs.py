@@ -236,15 +236,9 @@ def test_official_splits_stay_and_twins_of_their_pieces_are_left_out():
 
 def test_pieces_without_an_official_split_are_hashed_as_ever():
     names = [f"song {i}" for i in range(1000)]
-    alone = assign(names, 0.05, 0.1)
-    mixed = assign([*names, "x"], 0.05, 0.1, [""] * 1000 + ["test"])
-    assert mixed == [*alone, "test"]
-    assert assign(names, 0.05, 0.1, [""] * 1000) == alone
+    alone = assign(names, 0.05, 0.1, [""] * 1000)
+    assert assign([*names, "x"], 0.05, 0.1, [""] * 1000 + ["test"]) == [*alone, "test"]
     assert assign(["a", "b"], 0.5, 0.0, ["train", "train"]) == ["train", "train"]
-    with pytest.raises(ValueError, match="'dev' is none of train, validation, test"):
-        assign(["a"], 0.05, 0.1, ["dev"])
-    with pytest.raises(ValueError, match="shorter"):
-        assign(["a", "b"], 0.05, 0.1, ["test"])
 
 
 @pytest.mark.quick

@@ -14,34 +14,24 @@ ATTEMPTS = 5
 
 
 @contextlib.contextmanager
-def held(path: str | os.PathLike[str], busy: str) -> Iterator[None]:
+def held(path: str | os.PathLike[str], busy: str = "") -> Iterator[None]:
     """Holds the lock file at `path`; the system releases it when the process dies.
 
     Raises:
-      UserError: another process holds it; `busy` is the message.
+      UserError: another process holds it; `busy` is the message. Without one it is waited for.
     """
     import fcntl
 
     with open(path, "a") as file:
         for attempt in range(ATTEMPTS):
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
                 break
             except BlockingIOError as error:
                 if attempt == ATTEMPTS - 1:
                     raise UserError(busy) from error
                 # `is_held` of another process may hold it for microseconds.
                 time.sleep(0.01)
-        yield
-
-
-@contextlib.contextmanager
-def awaited(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Waits for the lock file at `path` and holds it."""
-    import fcntl
-
-    with open(path, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

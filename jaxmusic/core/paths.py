@@ -69,16 +69,7 @@ def write_text(path: epath.Path, text: str) -> None:
 
 
 def copy(source: epath.Path, target: epath.Path, bar: tqdm) -> str:
-    """Copies a file between local disks and buckets.
-
-    Args:
-      source: the file.
-      target: the copy; its folder exists on a local disk.
-      bar: progress bar of bytes.
-
-    Returns:
-      SHA-256 of the content, in hexadecimal.
-    """
+    """Copies a file between local disks and buckets; returns the SHA-256 of its content in hex."""
     state = hashlib.sha256()
     with source.open("rb") as reading, target.open("wb") as writing:
         while part := reading.read(_CHUNK):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import array
 import collections
 import contextlib
 import errno
-import functools
 import hashlib
+import io
 import json
+import logging
 import os
 import pickle
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from jaxmusic.config import Data, Prepare
 from jaxmusic.core.errors import UserError
-from jaxmusic.data import catalog, cleaning, measuring, songs
+from jaxmusic.data import catalog, cleaning, measuring, record, songs
 from jaxmusic.data.cleaning import Reason, Skipped
 from jaxmusic.data.examine import Kept, default_codec
 from jaxmusic.data.facts import Facts, Index
@@ -29,7 +29,6 @@ from jaxmusic.data.packing import Sizes, plan
 from jaxmusic.data.pieces import Pieces
 from jaxmusic.data.splits import SPLITS, assign
 from jaxmusic.data.summary import Summary
-from jaxmusic.data.writing import write_shards
 
 REPORT = "skipped.tsv"
 _BUILDING = ".building"
@@ -48,11 +47,11 @@ class Assembly:
         self.folder = folder
         self.config = config
         self.first: dict[str, str] = {}
-        self.offsets = array.array("q")
+        self.offsets: list[int] = []
         self.signatures: list[np.ndarray] = []
         self.names: list[str] = []
-        self.official = bytearray()
-        self.notes = array.array("l")
+        self.official: list[str] = []
+        self.notes: list[int] = []
         self.summary = Summary(name=config.name)
         self.skipped: collections.Counter[str] = collections.Counter()
         self.hash = hashlib.sha256()
@@ -101,7 +100,7 @@ class Assembly:
         pickle.dump(rest, self.spool, pickle.HIGHEST_PROTOCOL)
         self.signatures.append(kept.signature)
         self.names.append(kept.song)
-        self.official.append(SPLITS.index(kept.split) if kept.split else len(SPLITS))
+        self.official.append(kept.split)
         self.notes.append(kept.facts.notes)
         self.hash.update(kept.digest)
 
@@ -154,19 +153,20 @@ class Assembly:
                 kept: Kept = pickle.load(self.spool)
                 sizes[name].append(kept.sizes)
                 about[name].append(kept.facts)
-                s.count(kept, off_grid=cleaning.no_grid(kept.fit, self.config) is not None)
+                s.count(kept, off_grid=cleaning.is_off_grid(kept.fit, self.config))
                 yield kept.example | {"song": song[i]}
                 bar.update()
 
         with bar:
-            generators = {name: functools.partial(examples, name) for name in members}
-            shards = write_shards(self.temporary, s.name, s.version, generators)
+            shards = write_shards(
+                self.temporary, s.name, s.version, {name: examples(name) for name in members}
+            )
         codec = default_codec(self.config)
         for name, rows in members.items():
             self._read_back(shards, name, rows)
             tokens = Sizes.of(sizes[name])
-            measuring.save(shards, name, codec.fingerprint, tokens)
-            measuring.save_index(shards, name, Index.of(about[name]))
+            measuring.save(measuring.sizes_file(shards, name, codec.fingerprint), tokens)
+            measuring.save(measuring.facts_file(shards, name), Index.of(about[name]))
             if name == "train":
                 s.fill = plan(tokens, Data.context, epoch=0).fill(Data.context)
         return shards
@@ -176,8 +176,7 @@ class Assembly:
         contents = list(self.first)
         song = songs.group(contents, self.signatures, self.names)
         self.signatures.clear()
-        official = [(*SPLITS, "")[i] for i in self.official]
-        split = assign(song, self.config.validation, self.config.test, official)
+        split = assign(song, self.config.validation, self.config.test, self.official)
         for content, where in zip(contents, split):
             if not where:
                 self._skip(self.first[content], Skipped(Reason.TWIN))
@@ -185,10 +184,67 @@ class Assembly:
 
     def _read_back(self, shards: epath.Path, split: str, rows: list[int]) -> None:
         """Raises OSError if a shard does not hold what was written, as on a failing disk."""
-        store = Pieces(shards, split, default_codec(self.config))
+        store = Pieces(shards, split, default_codec(self.config), memory=0)
         try:
-            good = [len(example["pitch"]) for example in map(store.example, range(len(store)))]
+            good = [len(store.notes(i)) for i in range(len(store))]
         except Exception as error:
             raise OSError(errno.EIO, f"the {split} shards cannot be read back") from error
         if good != [self.notes[i] for i in rows]:
             raise OSError(errno.EIO, f"the {split} shards do not hold what was written")
+
+
+def write_shards(
+    folder: epath.Path, name: str, version: str, splits: Mapping[str, Iterator[dict[str, Any]]]
+) -> epath.Path:
+    """Writes the records of each split in order; TFDS chooses the number of shards by their size.
+
+    Returns:
+      The folder with the shards, inside of `folder`, which is empty at first.
+    """
+    import tensorflow_datasets as tfds
+
+    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+        """A dataset whose records are at hand."""
+
+        VERSION = tfds.core.Version(version)
+        BUILDER_CONFIGS = [  # noqa: RUF012
+            tfds.core.BuilderConfig(name=catalog.CONFIG, version=version)
+        ]
+
+        def _info(self) -> Any:
+            return tfds.core.DatasetInfo(
+                builder=self,
+                description="Aligned notes of pieces of music, as columns.",
+                features=record.features(),
+                disable_shuffling=True,
+            )
+
+        def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+            del dl_manager
+            return {split: enumerate(examples) for split, examples in splits.items()}
+
+        def _generate_examples(self) -> Any:
+            raise NotImplementedError  # abstract in TFDS; the splits above are generators already
+
+    Builder.name = name
+    with _quiet(tfds):
+        builder = Builder(
+            config=Builder.BUILDER_CONFIGS[0], data_dir=folder, file_format="array_record"
+        )
+        builder.download_and_prepare()
+    return epath.Path(builder.data_dir)
+
+
+@contextlib.contextmanager
+def _quiet(tfds: Any) -> Iterator[None]:
+    """Keeps TFDS from speaking of downloads: there is a progress bar already."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tfds.enable_progress_bar()
+        logger.setLevel(level)

@@ -30,10 +30,7 @@ def examine_files(
 ) -> Generator[tuple[MusicFile, Kept | Skipped], None, None]:
     """Examines files on ``config.beam_runner``, and yields each with its outcome, in order.
 
-    Args:
-      files: what to read; every machine must find it at the same path.
-      config: options of the preparation.
-      folder: where part files are left; every machine must find it at the same path.
+    Every machine must find the files and the folder, where part files are left, at the same path.
 
     Raises:
       UserError: Beam is not installed, or has no such runner.

@@ -15,11 +15,11 @@ from etils import epath
 from tqdm.auto import tqdm
 
 from jaxmusic.config import Prepare
-from jaxmusic.core import paths
+from jaxmusic.core import locks, paths
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import catalog, dataset_labels, datasets, local_cache, record, selection
 from jaxmusic.data.assembly import REPORT, Assembly
-from jaxmusic.data.examine import default_codec, examine_piece
+from jaxmusic.data.examine import examine_piece
 from jaxmusic.data.sources import MusicFile, find
 from jaxmusic.data.summary import Summary
 from jaxmusic.data.workers import examine_files
@@ -66,7 +66,8 @@ def prepare(
         _announce(dataset, progress)
     with _folder(config) as folder:
         if dataset:
-            files = datasets.files_of(dataset, _here(config), progress)
+            here = dataclasses.replace(config, data_dir=os.fspath(_workshop(config)))
+            files = datasets.files_of(dataset, here, progress)
         files, unknown = _labelled(files, config)
         fingerprint = _fingerprint(config, files)
         if (same := _prepared(config, fingerprint)) is not None:
@@ -91,19 +92,11 @@ def prepare(
 def prepare_pieces(
     pieces: Iterable[Notes], config: Prepare, total: int | None = None, progress: bool = True
 ) -> Summary:
-    """Makes a dataset of aligned pieces, in the way of `prepare`.
-
-    Args:
-      pieces: aligned pieces with their labels.
-      config: options.
-      total: number of pieces, for the progress bar.
-      progress: show progress bars.
-    """
+    """Makes a dataset of aligned pieces with their labels, `total` in all, as `prepare` does."""
     config = dataclasses.replace(config, name=config.name or _NAME)
     _check(config)
-    codec = default_codec(config)
     named = ((f"piece {i:06}", notes) for i, notes in enumerate(pieces, start=1))
-    outcomes = ((name, examine_piece(notes, name, config, codec)) for name, notes in named)
+    outcomes = ((name, examine_piece(notes, name, config)) for name, notes in named)
     with _folder(config) as folder, Assembly(folder, config) as assembly:
         assembly.collect(outcomes, total, progress)
         fingerprint = _fingerprint(config, [assembly.content()])
@@ -182,11 +175,11 @@ def _prepared(config: Prepare, fingerprint: str) -> Summary | None:
     return Summary.from_dict(values, str(folder), str(report) if report.exists() else "")
 
 
-def _here(config: Prepare) -> Prepare:
-    """The options with a local folder in place of a bucket."""
-    if not paths.in_bucket(config.data_dir):
-        return config
-    return dataclasses.replace(config, data_dir=os.fspath(local_cache.workshop(config.data_dir)))
+def _workshop(config: Prepare) -> epath.Path:
+    """The local folder in which datasets are made."""
+    if paths.in_bucket(config.data_dir):
+        return local_cache.workshop(config.data_dir)
+    return epath.Path(config.data_dir).expanduser()
 
 
 def _published(summary: Summary, config: Prepare, progress: bool) -> Summary:
@@ -204,18 +197,19 @@ def _published(summary: Summary, config: Prepare, progress: bool) -> Summary:
 @contextlib.contextmanager
 def _folder(config: Prepare) -> Iterator[epath.Path]:
     """The dataset's folder, made and locked; what goes wrong with disks becomes a sentence."""
-    folder = epath.Path(_here(config).data_dir).expanduser() / config.name
+    folder = _workshop(config) / config.name
+    busy = f"Dataset {config.name!r} is being prepared by another process: wait for it to end."
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(catalog.locked(folder))
+            stack.enter_context(locks.held(folder / ".lock", busy))
         except OSError as error:
             raise UserError(
                 f"{folder} cannot be written to ({error.strerror}): set data_dir to another folder."
             ) from error
         try:
             with paths.explained(catalog.root(config.data_dir)):
-                if folder.parent == local_cache.workshop(config.data_dir):
+                if paths.in_bucket(config.data_dir):
                     (folder / catalog.CONFIG).rmtree(missing_ok=True)  # of a run that was killed
                 yield folder
         except Exception as error:

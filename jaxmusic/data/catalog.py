@@ -7,15 +7,13 @@ bucket the summary is written last, and what has none does not count.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from etils import epath
 
-from jaxmusic.core import locks, paths
+from jaxmusic.core import paths
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import local_cache, record
 
@@ -97,41 +95,30 @@ def open_dataset(dataset: str, data_dir: str) -> Dataset:
     Raises:
       UserError: there is none of that name or version, or this library cannot read it.
     """
-    with paths.explained(root(data_dir)):
-        return _opened(dataset, data_dir)
-
-
-def _opened(dataset: str, data_dir: str) -> Dataset:
     name, _, version = dataset.partition(":")
-    have = versions(check_name(name), data_dir)
-    if not have:
-        others = ", ".join(names(data_dir)) or "none"
-        raise UserError(
-            f"There is no dataset {name!r} in {data_dir}: prepare it first, or name one that is "
-            f"there ({others})."
-        )
-    if version and version not in have:
-        raise UserError(
-            f"There is no version {version} of dataset {name!r}: it has {', '.join(have)}."
-        )
-    version = version or have[-1]
-    if _numbers(version)[0] != record.FORMAT:
-        raise UserError(
-            f"Dataset {name}:{version} has another record format than this jaxmusic reads "
-            f"({record.FORMAT}): prepare it again."
-        )
-    path = root(data_dir) / name / CONFIG / version
-    if paths.in_bucket(path):
-        path = local_cache.fetch(path, SUMMARY)
-    return Dataset(name, version, path, json.loads((path / SUMMARY).read_text()))
-
-
-@contextlib.contextmanager
-def locked(folder: epath.Path) -> Iterator[None]:
-    """Holds a dataset's folder against a second preparation; the system frees it on any death."""
-    busy = f"Dataset {folder.name!r} is being prepared by another process: wait for it to end."
-    with locks.held(folder / ".lock", busy):
-        yield
+    check_name(name)
+    with paths.explained(root(data_dir)):
+        have = versions(name, data_dir)
+        if not have:
+            others = ", ".join(names(data_dir)) or "none"
+            raise UserError(
+                f"There is no dataset {name!r} in {data_dir}: prepare it first, or name one that "
+                f"is there ({others})."
+            )
+        if version and version not in have:
+            raise UserError(
+                f"There is no version {version} of dataset {name!r}: it has {', '.join(have)}."
+            )
+        version = version or have[-1]
+        if _numbers(version)[0] != record.FORMAT:
+            raise UserError(
+                f"Dataset {name}:{version} has another record format than this jaxmusic reads "
+                f"({record.FORMAT}): prepare it again."
+            )
+        path = root(data_dir) / name / CONFIG / version
+        if paths.in_bucket(path):
+            path = local_cache.fetch(path, SUMMARY)
+        return Dataset(name, version, path, json.loads((path / SUMMARY).read_text()))
 
 
 def _listed(folder: epath.Path) -> list[str]:

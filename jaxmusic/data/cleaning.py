@@ -1,4 +1,4 @@
-"""Cleaning: why files and pieces are left out. A rule gives a reason, or None to keep the piece.
+"""Cleaning: why files and pieces are left out.
 
 The thresholds are in `config.Prepare`. They leave the real music that we know alone: its densest
 piece has 61 notes a second, its longest note lasts 65 s.
@@ -19,7 +19,7 @@ from jaxmusic.music.notes import Notes
 
 
 class Reason(enum.StrEnum):
-    """Reasons to leave out a file; those of `RULES` have their thresholds in them."""
+    """Reasons to leave out a file; those of `reject` have their thresholds in them."""
 
     UNREADABLE = "cannot be read"
     EMPTY = "holds no notes"
@@ -62,53 +62,9 @@ def skipping(reason: Reason) -> Iterator[None]:
         raise Skipped(reason, f"{type(error).__name__}: {error}") from error
 
 
-def too_few_notes(notes: Notes, config: Prepare) -> str | None:
-    """Fewer notes than ``config.min_notes``."""
-    return f"fewer than {config.min_notes} notes" if len(notes) < config.min_notes else None
-
-
-def too_short(notes: Notes, config: Prepare) -> str | None:
-    """Sounds for less than ``config.min_seconds``, from the first onset on."""
-    short = _seconds(notes) < config.min_seconds
-    return f"shorter than {config.min_seconds:g} s" if short else None
-
-
-def too_long(notes: Notes, config: Prepare) -> str | None:
-    """Sounds for more than ``config.max_seconds``, from the first onset on."""
-    long = _seconds(notes) > config.max_seconds
-    return f"longer than {config.max_seconds:g} s" if long else None
-
-
-def too_few_pitches(notes: Notes, config: Prepare) -> str | None:
-    """Fewer different pitches than ``config.min_pitches``; each drum counts as one."""
-    count = np.count_nonzero(np.bincount(notes.pitch + 128 * notes.is_drum.astype(np.int16)))
-    return f"fewer than {config.min_pitches} pitches" if count < config.min_pitches else None
-
-
-def too_dense(notes: Notes, config: Prepare) -> str | None:
-    """More notes a second, on average, than ``config.max_density``: pictures drawn in notes."""
-    dense = len(notes) > config.max_density * max(_seconds(notes), 1.0)
-    return f"more than {config.max_density:g} notes a second" if dense else None
-
-
-def stuck_notes(notes: Notes, config: Prepare) -> str | None:
-    """A pitched note lasts longer than ``config.max_note_seconds``: its end got lost."""
-    onset, pitched = notes.onset.astype(np.int64), ~notes.is_drum
-    if not pitched.any():
-        return None
-    lasts = notes.seconds((onset + notes.duration)[pitched]) - notes.seconds(onset[pitched])
-    stuck = float(lasts.max()) > config.max_note_seconds
-    return f"a note longer than {config.max_note_seconds:g} s" if stuck else None
-
-
-def no_drums(notes: Notes, config: Prepare) -> str | None:
-    """No drums though ``config.need_drums`` wants some."""
-    return "no drums" if config.need_drums and not notes.is_drum.any() else None
-
-
-def no_grid(fit: Fit, config: Prepare) -> str | None:
-    """No even subdivision of the beat was found that its notes lie on, see `Fit.error`."""
-    return Reason.OFF_GRID if fit.error > config.max_onset_error else None
+def is_off_grid(fit: Fit, config: Prepare) -> bool:
+    """Whether no even subdivision of the beat was found that its notes lie on, see `Fit.error`."""
+    return fit.error > config.max_onset_error
 
 
 def without_empty_tracks(notes: Notes, config: Prepare) -> tuple[Notes, int]:
@@ -127,28 +83,30 @@ def without_empty_tracks(notes: Notes, config: Prepare) -> tuple[Notes, int]:
     ), int((~kept).sum())
 
 
-RULES = (
-    too_few_notes,
-    too_short,
-    too_long,
-    too_few_pitches,
-    too_dense,
-    stuck_notes,
-    no_drums,
-)
-"""The rules for a piece as read from its file, in the order in which they are asked."""
-
-
 def reject(notes: Notes, config: Prepare) -> str | None:
-    """The first rule's reason to leave out a piece as read from its file, or None."""
+    """The first reason to leave out a piece as read from its file, or None.
+
+    Pieces sound from the first onset on. Too many notes a second are pictures drawn in notes, and a
+    note that lasts too long has lost its end.
+    """
     if not len(notes):
         return Reason.EMPTY
-    return next((reason for rule in RULES if (reason := rule(notes, config))), None)
-
-
-def _seconds(notes: Notes) -> float:
-    """Time from the first onset to the end."""
-    if not len(notes):
-        return 0.0
-    first, last = notes.seconds([int(notes.onset[0]), notes.end]).tolist()  # type: ignore[arg-type]
-    return last - first
+    onset, drum = notes.onset.astype(np.int64), notes.is_drum
+    start, last = notes.seconds(onset), notes.seconds(onset + notes.duration)
+    longest = float((last - start)[~drum].max(initial=0))
+    seconds = float(notes.seconds(notes.end)) - float(start[0])
+    # Each drum counts as a pitch.
+    pitches = np.count_nonzero(np.bincount(notes.pitch + 128 * drum.astype(np.int16)))
+    rules = (
+        (len(notes) < config.min_notes, f"fewer than {config.min_notes} notes"),
+        (seconds < config.min_seconds, f"shorter than {config.min_seconds:g} s"),
+        (seconds > config.max_seconds, f"longer than {config.max_seconds:g} s"),
+        (pitches < config.min_pitches, f"fewer than {config.min_pitches} pitches"),
+        (
+            len(notes) > config.max_density * max(seconds, 1.0),
+            f"more than {config.max_density:g} notes a second",
+        ),
+        (longest > config.max_note_seconds, f"a note longer than {config.max_note_seconds:g} s"),
+        (config.need_drums and not drum.any(), "no drums"),
+    )
+    return next((reason for fails, reason in rules if fails), None)

@@ -12,8 +12,10 @@ from jaxmusic.data.sources import NOTHING, Known, MusicFile
 from jaxmusic.data.splits import SPLITS
 from jaxmusic.music.roles import ROLES
 
-LabelReader = Callable[[pathlib.Path, list[MusicFile]], list[MusicFile]]
-"""Of a dataset's folder and its files: the same files with what is known of them."""
+Labeller = Callable[[MusicFile], Known]
+"""What is known of a file."""
+LabelReader = Callable[[pathlib.Path], Labeller]
+"""Reads what a dataset's folder says of its files."""
 
 _POP909_ROLES = tuple(ROLES.index(role) for role in ("melody", "other", "chords"))
 """Of its tracks MELODY, BRIDGE and PIANO."""
@@ -30,13 +32,13 @@ _TUNES = {
 }
 
 
-def unlabelled(root: pathlib.Path, files: list[MusicFile]) -> list[MusicFile]:
+def unlabelled(root: pathlib.Path) -> Labeller:
     """Nothing is known, as of Lakh."""
     del root
-    return files
+    return lambda file: file.known
 
 
-def pop909(root: pathlib.Path, files: list[MusicFile]) -> list[MusicFile]:
+def pop909(root: pathlib.Path) -> Labeller:
     """Roles, beats, chords and keys from the files of each song; all songs are pop.
 
     Songs get no names: some of the numbered folders hold the same song, which is for its notes to
@@ -51,31 +53,29 @@ def pop909(root: pathlib.Path, files: list[MusicFile]) -> list[MusicFile]:
         beats, chords, keys = (str(p) if p.exists() else "" for p in beside)
         return Known(("pop",), beats=beats, chords=chords, keys=keys, roles=_POP909_ROLES)
 
-    return [file._replace(known=known(file)) for file in files]
+    return known
 
 
-def groove(root: pathlib.Path, files: list[MusicFile]) -> list[MusicFile]:
+def groove(root: pathlib.Path) -> Labeller:
     """Main style, fills and the official split from info.csv."""
 
     def known(row: dict[str, str]) -> Known:
         styles = (row["style"].split("/")[0], *(("fill",) if row["beat_type"] == "fill" else ()))
         return Known(styles, split=row["split"])
 
-    return _by_table(root, "info.csv", "midi_filename", ("style", "beat_type", "split"), known)(
-        files
-    )
+    return _by_table(root, "info.csv", ("midi_filename", "style", "beat_type", "split"), known)
 
 
-def maestro(root: pathlib.Path, files: list[MusicFile]) -> list[MusicFile]:
+def maestro(root: pathlib.Path) -> Labeller:
     """The official split from the table maestro-v*.csv; the music is classical."""
 
     def known(row: dict[str, str]) -> Known:
         return Known(("classical",), split=row["split"])
 
-    return _by_table(root, "maestro-v*.csv", "midi_filename", ("split",), known)(files)
+    return _by_table(root, "maestro-v*.csv", ("midi_filename", "split"), known)
 
 
-def jsb_chorales(root: pathlib.Path, files: list[MusicFile]) -> list[MusicFile]:
+def jsb_chorales(root: pathlib.Path) -> Labeller:
     """The official split from the folders; the music is baroque, and hymns."""
     del root
 
@@ -83,10 +83,10 @@ def jsb_chorales(root: pathlib.Path, files: list[MusicFile]) -> list[MusicFile]:
         split = _JSB_SPLITS[file.name.split("/")[0]]
         return Known(("baroque", "hymn"), split=split, ticks_per_beat=_JSB_TICKS)
 
-    return [file._replace(known=known(file)) for file in files]
+    return known
 
 
-def nottingham(root: pathlib.Path, files: list[MusicFile]) -> list[MusicFile]:
+def nottingham(root: pathlib.Path) -> Labeller:
     """Folk, and the kind of tune, which the names of the files say (reelsa-c17.mid)."""
     del root
 
@@ -95,18 +95,18 @@ def nottingham(root: pathlib.Path, files: list[MusicFile]) -> list[MusicFile]:
         kind = "reels" if kind.startswith("reels") else kind.removesuffix(".mid")
         return Known(("folk", _TUNES.get(kind, kind)))
 
-    return [file._replace(known=known(file)) for file in files]
+    return known
 
 
-def mutopia(root: pathlib.Path, files: list[MusicFile]) -> list[MusicFile]:
+def mutopia(root: pathlib.Path) -> Labeller:
     """Style from metadata.csv (columns file and genre) where there is one."""
     if not any(root.rglob("metadata.csv")):
-        return files
+        return unlabelled(root)
 
     def known(row: dict[str, str]) -> Known:
         return Known(_styles(row["genre"].replace("/", ";")))
 
-    return _by_table(root, "metadata.csv", "file", ("genre",), known, base=True)(files)
+    return _by_table(root, "metadata.csv", ("file", "genre"), known)
 
 
 def from_folders(files: Sequence[MusicFile]) -> list[MusicFile]:
@@ -159,34 +159,32 @@ def with_styles(known: Known, styles: Iterable[str]) -> Known:
     return known._replace(styles=tuple(dict.fromkeys((*known.styles, *filter(None, more)))))
 
 
-def _styles(text: str | None) -> tuple[str, ...]:
-    return with_styles(NOTHING, (text or "").split(";")).styles
+def _styles(text: str) -> tuple[str, ...]:
+    return with_styles(NOTHING, text.split(";")).styles
 
 
 def _by_table(
     root: pathlib.Path,
     pattern: str,
-    key: str,
     columns: tuple[str, ...],
     known: Callable[[dict[str, str]], Known],
-    base: bool = False,
-) -> Callable[[list[MusicFile]], list[MusicFile]]:
-    """What the rows of a dataset's own table say; files without a row are unlabelled."""
+) -> Labeller:
+    """What the rows of a dataset's own table say; files without a row are unlabelled.
+
+    The first of the columns has the path of the file, or its name alone.
+    """
     tables = sorted(root.rglob(pattern))
     if not tables:
         raise UserError(
             f"{root} lacks {pattern}, which tells styles and splits: unpack the whole archive."
         )
-    rows = {row[key]: row for row in _read(tables[0], (key, *columns))}
+    rows = {row[columns[0]]: row for row in _read(tables[0], columns)}
 
-    def label(files: list[MusicFile]) -> list[MusicFile]:
-        out = []
-        for file in files:
-            row = rows.get(file.name.rpartition("/")[2] if base else file.name)
-            out.append(file if row is None else file._replace(known=known(row)))
-        return out
+    def labels(file: MusicFile) -> Known:
+        row = rows.get(file.name) or rows.get(file.name.rpartition("/")[2])
+        return known(row) if row else file.known
 
-    return label
+    return labels
 
 
 def _read(path: pathlib.Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

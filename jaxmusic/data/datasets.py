@@ -53,9 +53,9 @@ _LAKH = "Raffel, Learning-Based Methods for Comparing Sequences, PhD thesis, Col
 _LAKH_FILES = r"(?:^|/)(?P<name>{}[0-9a-f]{{32}}\.mid)$"
 
 # Where the addresses and checksums come from: POP909 and Nottingham are the archives that GitHub
-# makes of one commit; Lakh and JSB as in MusPy 0.5's loaders (the md5 sums of Lakh's archives there
-# are those of mirdata too); Groove as in TFDS's own checksums; MAESTRO as on its page. An address
-# without a checksum is believed at the first download, and held against that from then on.
+# makes of one commit, which have no stable checksum; Lakh and JSB as in MusPy 0.5's loaders (the
+# md5 sums of Lakh's archives there are those of mirdata too); Groove as in TFDS's own checksums;
+# MAESTRO as on its page.
 DATASETS: dict[str, NamedDataset] = {
     "pop909": NamedDataset(
         title="909 pop songs as melody, bridge and piano",
@@ -203,4 +203,5 @@ def files_of(name: str, config: Prepare, progress: bool = True) -> list[MusicFil
             f"({dataset.homepage})."
         )
     files = sorted((f._replace(name=n) for f, n in found), key=lambda f: (f.name, f.path))
-    return dataset.labels(root, files)
+    known = dataset.labels(root)
+    return [file._replace(known=known(file)) for file in files]

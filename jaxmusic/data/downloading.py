@@ -27,17 +27,15 @@ class Archive(NamedTuple):
 
     Attributes:
       url: its address.
-      sha256: its checksum; empty if its makers state none.
+      sha256: its checksum; None if its makers state none.
     """
 
     url: str
-    sha256: str = ""
+    sha256: str | None = None
 
 
 def fetch(name: str, archive: Archive, data_dir: str, progress: bool = True) -> pathlib.Path:
     """Downloads and unpacks an archive into ``DATA_DIR/downloads/NAME``, unless that was done.
-
-    A checksum that is not published is written to ``checksums.tsv`` there at the first download.
 
     Returns:
       The folder that holds what was in it.
@@ -77,32 +75,24 @@ def _download(archive: Archive, folder: pathlib.Path, progress: bool) -> pathlib
 
     name = f"archive-{pathlib.PurePosixPath(archive.url).name}"
     pooch.get_logger().setLevel("WARNING")
-    store = pooch.create(folder, "", registry={name: None}, urls={name: archive.url})
+    store = pooch.create(folder, "", registry={name: archive.sha256}, urls={name: archive.url})
     store.retry_if_failed = _RETRIES
+    otherwise = "or download it yourself and name its folder by --manual-dir."
     try:
         downloader = pooch.HTTPDownloader(progressbar=progress, chunk_size=_CHUNK)
-        path = pathlib.Path(store.fetch(name, downloader=downloader))
+        return pathlib.Path(store.fetch(name, downloader=downloader))
     except requests.RequestException as error:
         found = error.response
         reason = type(error).__name__ if found is None else f"HTTP code: {found.status_code}"
         raise UserError(
             f"{archive.url} cannot be downloaded ({reason}): run it again when the network is up, "
-            "or download it yourself and name its folder by --manual-dir."
+            f"{otherwise}"
         ) from error
-    known, digest = folder / "checksums.tsv", pooch.file_hash(str(path))
-    known.touch()
-    recorded = dict(line.split("\t")[::2][:2] for line in known.read_text().splitlines())
-    expected = archive.sha256 or recorded.get(archive.url, "")
-    if not expected:
-        with known.open("a") as file:
-            file.write(f"{archive.url}\t{path.stat().st_size}\t{digest}\n")
-    elif digest != expected:
-        path.unlink()
+    except ValueError as error:
         raise UserError(
             f"What {archive.url} gives has another checksum than it should have: try again later, "
-            "or download it yourself and name its folder by --manual-dir."
-        )
-    return path
+            f"{otherwise}"
+        ) from error
 
 
 def _unpack(path: pathlib.Path, folder: pathlib.Path, progress: bool) -> None:

@@ -29,12 +29,12 @@ class Kept(NamedTuple):
       content: hash by which copies are known.
       signature: hashes by which versions of a song are known.
       song: name of its song where that is known, else empty.
-      split: the split that its makers put it into, else empty.
       sizes: int32 [B + 1], the default codec's sizes.
       facts: what a selection goes by.
       tokens: its tokens in the default codec.
       losses: what the default codec's grid changes in it.
       fit: how it lies on its grid.
+      split: the split that its makers put it into, else empty.
       refused: whether its labelled beats fit worse than its own and were not used.
       empty_tracks: tracks without notes that were taken out.
     """
@@ -44,23 +44,24 @@ class Kept(NamedTuple):
     content: str
     signature: np.ndarray
     song: str
-    split: str
     sizes: np.ndarray
     facts: facts.Facts
     tokens: int
     losses: Losses
     fit: beats.Fit
-    refused: bool
-    empty_tracks: int
+    split: str = ""
+    refused: bool = False
+    empty_tracks: int = 0
 
 
+@functools.cache
 def default_codec(config: Prepare) -> MetricalCodec:
     """The codec in which tokens are counted."""
     codec = MetricalCodec()
     return codec.with_styles((config.style,)) if config.style else codec
 
 
-def examine_file(file: MusicFile, config: Prepare, codec: MetricalCodec) -> Kept | Skipped:
+def examine_file(file: MusicFile, config: Prepare) -> Kept | Skipped:
     """Reads, labels, cleans and aligns one file; no Python exception gets past it."""
     from jaxmusic.formats import files
 
@@ -72,15 +73,16 @@ def examine_file(file: MusicFile, config: Prepare, codec: MetricalCodec) -> Kept
         with skipping(Reason.UNPROCESSED):
             notes, empty_tracks = _cleaned(notes, config)
             aligned, fit, refused = labelling.align(notes, file.known)
-            if config.off_grid == "skip" and (reason := cleaning.no_grid(fit, config)):
-                raise Skipped(reason, f"mean onset error {fit.error:.3f} of a step of its pulse")
-            kept = _kept(aligned, fit, file.name, config, codec)
+            if config.off_grid == "skip" and cleaning.is_off_grid(fit, config):
+                detail = f"mean onset error {fit.error:.3f} of a step of its pulse"
+                raise Skipped(Reason.OFF_GRID, detail)
+            kept = _kept(aligned, fit, file.name, config)
     except Skipped as skipped:
         return skipped
     return kept._replace(split=file.known.split, refused=refused, empty_tracks=empty_tracks)
 
 
-def examine_piece(notes: Notes, name: str, config: Prepare, codec: MetricalCodec) -> Kept | Skipped:
+def examine_piece(notes: Notes, name: str, config: Prepare) -> Kept | Skipped:
     """Cleans one piece that is aligned already."""
     try:
         notes, empty_tracks = _cleaned(notes, config)
@@ -88,7 +90,7 @@ def examine_piece(notes: Notes, name: str, config: Prepare, codec: MetricalCodec
         nearest = (notes.onset + twelfth // 2) // twelfth * twelfth
         error_ms = float(1e3 * np.abs(notes.seconds(notes.onset) - notes.seconds(nearest)).mean())
         fit = beats.Fit("labels", error_ms, error_ms, pulse_error(notes.onset))
-        return _kept(notes, fit, name, config, codec)._replace(empty_tracks=empty_tracks)
+        return _kept(notes, fit, name, config)._replace(empty_tracks=empty_tracks)
     except Skipped as skipped:
         return skipped
 
@@ -101,7 +103,7 @@ def _cleaned(notes: Notes, config: Prepare) -> tuple[Notes, int]:
     return notes, empty_tracks
 
 
-def _kept(notes: Notes, fit: beats.Fit, name: str, config: Prepare, codec: MetricalCodec) -> Kept:
+def _kept(notes: Notes, fit: beats.Fit, name: str, config: Prepare) -> Kept:
     """Makes the record of an aligned piece and measures it; raises `Skipped`."""
     labels = notes.labels
     if config.style and config.style not in labels.styles:
@@ -112,8 +114,8 @@ def _kept(notes: Notes, fit: beats.Fit, name: str, config: Prepare, codec: Metri
     about = facts.facts(notes)
     if not _where(config.where).matches(about):
         raise Skipped(Reason.NOT_SELECTED, f"does not match {config.where}")
-    unknown = tuple(s for s in labels.styles if s not in codec.styles)
-    if unknown:
+    codec = default_codec(config)
+    if unknown := tuple(s for s in labels.styles if s not in codec.styles):
         codec = codec.with_styles(unknown)
     piece, losses = codec.quantise(notes)
     sizes = codec.sizes(piece)
@@ -124,15 +126,12 @@ def _kept(notes: Notes, fit: beats.Fit, name: str, config: Prepare, codec: Metri
         content=songs.content(notes),
         signature=songs.signature(notes),
         song=labels.song,
-        split="",
         sizes=sizes,
         facts=about,
         # Of a whole piece the sizes of bars are exact, and the end is a token more.
         tokens=len(codec.header(piece)) + int(sizes[1:].sum()) + 1,
         losses=losses,
         fit=fit,
-        refused=False,
-        empty_tracks=0,
     )
 
 

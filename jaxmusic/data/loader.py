@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from jaxmusic.core.errors import UserError
 from jaxmusic.core.events import Batch, pack, stack
 from jaxmusic.data import augmentation, mixture, selection, tasks
 from jaxmusic.data.augmentation import generator
-from jaxmusic.data.catalog import Dataset, open_dataset
+from jaxmusic.data.catalog import open_dataset
 from jaxmusic.data.mixture import Member, Mixture
 from jaxmusic.data.pieces import MEMORY
 from jaxmusic.data.stream import NoPieces, Stream
@@ -82,7 +82,16 @@ class Loader:
         self.split = split
         memory = MEMORY // (len(found) * max(data.workers, 1))
         rest = (self.codec, data, where, seed, memory)
-        self.streams = tuple(_streams(found, split, lambda f: Stream(f, split, *rest)))
+        self.streams, missing = [], []
+        for dataset in found:
+            try:
+                self.streams.append(Stream(dataset, split, *rest))
+            except NoPieces as error:
+                missing.append(error)
+        if missing and (split == "train" or not self.streams):
+            raise missing[0]
+        for reason in missing:
+            logging.getLogger(__name__).warning("left out of the %s loss: %s", split, reason)
         self.styles = tuple(sorted({style for s in self.streams for style in s.styles}))
         opened = [stream.name for stream in self.streams]
         shares = mixture.block([m for m in members if m.dataset in opened])
@@ -156,9 +165,12 @@ class Loader:
 
         workers = self.data.workers
         share = self.data.batch // process_count
-        steps = _Steps(self, start, process_index * share, share)
+
+        def read(step: int) -> Batch:
+            return self.rows(step * self.data.batch + process_index * share, share)
+
         thread = grain.ReadOptions(0 if workers else 1, prefetch_buffer_size=_AHEAD)
-        batches = grain.MapDataset.source(steps).to_iter_dataset(thread)
+        batches = grain.MapDataset.range(start, 2**48).map(read).to_iter_dataset(thread)
         if workers:
             from grain._src.python.dataset.transformations import process_prefetch
 
@@ -197,20 +209,6 @@ class Loader:
             yield stack(found + [empty] * (size - len(found)))
 
 
-class _Steps:
-    """One process's share of the batches from some step on, as Grain reads them."""
-
-    def __init__(self, loader: Loader, start: int, first: int, share: int):
-        self.loader, self.start, self.first, self.share = loader, start, first, share
-
-    def __len__(self) -> int:
-        return 2**48
-
-    def __getitem__(self, index: Any) -> Batch:
-        first = (self.start + int(index)) * self.loader.data.batch + self.first
-        return self.loader.rows(first, self.share)
-
-
 def _begin_worker(index: int, count: int) -> None:
     """Sets up a worker process, which ends with the process that started it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -221,19 +219,3 @@ def _begin_worker(index: int, count: int) -> None:
 def _end_with(process: Any) -> None:
     process.join()
     os._exit(1)
-
-
-def _streams(
-    found: Sequence[Dataset], split: str, make: Callable[[Dataset], Stream]
-) -> Iterator[Stream]:
-    """The streams of a split of datasets; training wants all of them, else one is enough."""
-    missing: list[UserError] = []
-    for dataset in found:
-        try:
-            yield make(dataset)
-        except NoPieces as error:
-            missing.append(error)
-            if split == "train" or len(missing) == len(found):
-                raise
-    for reason in missing:
-        logging.getLogger(__name__).warning("left out of the %s loss: %s", split, reason)

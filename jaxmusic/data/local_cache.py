@@ -11,10 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from etils import epath
 
@@ -22,14 +20,6 @@ from jaxmusic.core import locks, paths
 from jaxmusic.core.errors import UserError
 
 FILES = "files.json"
-
-
-class _File(NamedTuple):
-    """A file of a dataset: its name in the folder, its bytes, and their SHA-256 or nothing."""
-
-    name: str
-    size: int
-    digest: str
 
 
 def fetch(home: epath.Path, summary: str, progress: bool = True) -> epath.Path:
@@ -41,7 +31,7 @@ def fetch(home: epath.Path, summary: str, progress: bool = True) -> epath.Path:
     Args:
       home: the dataset's folder in a bucket, ``.../NAME/notes/VERSION``.
       summary: name of the file in it whose presence says that it is whole.
-      progress: show a progress bar.
+      progress: shows a bar.
 
     Returns:
       The local folder, with the same last three names.
@@ -55,7 +45,7 @@ def fetch(home: epath.Path, summary: str, progress: bool = True) -> epath.Path:
     local.parent.mkdir(parents=True, exist_ok=True)
     log = logging.getLogger(__name__)
     log.info("copying %s to %s, or waiting for a process that does", home, local)
-    with locks.awaited(local.parent / f".{local.name}.lock"):
+    with locks.held(local.parent / f".{local.name}.lock"):
         if not local.is_dir():
             partial = local.parent / f".{local.name}.partial"
             _copy_all(home, partial, progress)
@@ -66,11 +56,8 @@ def fetch(home: epath.Path, summary: str, progress: bool = True) -> epath.Path:
 def publish(folder: epath.Path, home: epath.Path, summary: str, progress: bool = True) -> None:
     """Copies a dataset that was made on this machine to a bucket, and keeps it as if fetched.
 
-    Args:
-      folder: the local folder, which is moved to where `fetch` looks.
-      home: its folder in the bucket.
-      summary: name of the file that is written last, and makes the dataset visible.
-      progress: show a progress bar.
+    The local folder is moved to where `fetch` looks. The summary is written last, and makes the
+    dataset visible.
 
     Raises:
       UserError: another machine has made a dataset of that version meanwhile.
@@ -79,14 +66,11 @@ def publish(folder: epath.Path, home: epath.Path, summary: str, progress: bool =
         raise UserError(
             f"Run the same command again: {home} was made by another machine at the same time."
         )
-    names = [os.fspath(p.relative_to(folder)) for p in _walk(folder)]
-    names = [name for name in names if name not in (summary, FILES)]
-    sizes = {name: (folder / name).stat().length for name in names}
-    files = []
-    with paths.bar(f"copying to {home}", sum(sizes.values()), progress) as bar:
-        for name in sorted(names):
-            digest = paths.copy(folder / name, home / name, bar)
-            files.append(_File(name, sizes[name], digest))
+    names = [name for name in _walk(folder) if name not in (summary, FILES)]
+    sizes = [(folder / name).stat().length for name in names]
+    with paths.bar(f"copying to {home}", sum(sizes), progress) as bar:
+        digests = [paths.copy(folder / name, home / name, bar) for name in names]
+    files = list(zip(names, sizes, digests))
     text = (folder / summary).read_text()
     (home / FILES).write_text(json.dumps(files, indent=1))
     (home / summary).write_text(text)
@@ -112,53 +96,50 @@ def _short(text: str) -> str:
 
 def _copy_all(home: epath.Path, folder: epath.Path, progress: bool) -> None:
     files = _listed(home)
-    size = sum(file.size for file in files)
+    kept = {name for name, (size, digest) in files.items() if _same(folder / name, size, digest)}
+    whole = sum(size for size, _ in files.values())
+    missing = sum(size for name, (size, _) in files.items() if name not in kept)
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {file for file in files if _same(folder / file.name, file)}
-    missing = size - sum(file.size for file in kept)
     if shutil.disk_usage(folder).free < missing:
         raise UserError(
             f"Free {missing / 1e9:.1f} GB on the disk of {paths.cache()}, or set XDG_CACHE_HOME to "
             f"a folder on a larger one: {home} is copied there."
         )
-    with paths.bar(f"copying {home}", size, progress) as bar:
-        bar.update(size - missing)
-        for file in files:
-            target = folder / file.name
-            if file in kept:
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            digest = paths.copy(home / file.name, target, bar)
-            if target.stat().length != file.size or (file.digest and digest != file.digest):
+    with paths.bar(f"copying {home}", whole, progress) as bar:
+        bar.update(whole - missing)
+        for name in sorted(files.keys() - kept):
+            size, digest = files[name]
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            found = paths.copy(home / name, folder / name, bar)
+            if (folder / name).stat().length != size or found != (digest or found):
                 raise UserError(
-                    f"Make the dataset {home} again, or copy it there again: its {file.name} is "
-                    "not what was written."
+                    f"Make the dataset {home} again, or copy it there again: its {name} is not "
+                    "what was written."
                 )
 
 
-def _same(path: epath.Path, file: _File) -> bool:
+def _same(path: epath.Path, size: int, digest: str) -> bool:
     """Whether a file of an interrupted copy is there and whole."""
-    if not file.digest or not path.exists() or path.stat().length != file.size:
+    if not digest or not path.exists() or path.stat().length != size:
         return False
     with open(path, "rb") as reading:
-        return hashlib.file_digest(reading, "sha256").hexdigest() == file.digest
+        return hashlib.file_digest(reading, "sha256").hexdigest() == digest
 
 
-def _listed(home: epath.Path) -> list[_File]:
-    """The files of a dataset in a bucket; `FILES` itself is of no use to those who read."""
-    found = {os.fspath(p)[len(os.fspath(home)) + 1 :]: p for p in _walk(home)}
-    if FILES in found:
-        files = [_File(*file) for file in json.loads(found.pop(FILES).read_text())]
-        rest = found.keys() - {file.name for file in files}
-    else:
-        files, rest = [], set(found)
-    return files + [_File(name, found[name].stat().length, "") for name in sorted(rest)]
+def _listed(home: epath.Path) -> dict[str, tuple[int, str]]:
+    """The files of a dataset in a bucket except `FILES`: bytes, and SHA-256 where it is known."""
+    found = set(_walk(home))
+    listed = json.loads((home / FILES).read_text()) if FILES in found else []
+    known = {name: (size, digest) for name, size, digest in listed}
+    rest = found - known.keys() - {FILES}
+    return known | {name: ((home / name).stat().length, "") for name in rest}
 
 
-def _walk(folder: epath.Path) -> Iterator[epath.Path]:
-    """All files below a folder."""
+def _walk(folder: epath.Path, inside: str = "") -> Iterator[str]:
+    """The paths in a folder of all files below it."""
     for path in sorted(folder.iterdir()):
+        name = f"{inside}{path.name}"
         if path.is_dir():
-            yield from _walk(path)
+            yield from _walk(path, f"{name}/")
         else:
-            yield path
+            yield name

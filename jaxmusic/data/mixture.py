@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import fractions
+import functools
 import math
-import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -94,8 +94,7 @@ class Mixture:
         self.counts = counts
         self._seed = seed
         self._members = np.repeat(np.arange(len(counts)), counts)
-        self._lock = threading.Lock()
-        self._last: tuple[int, np.ndarray, np.ndarray] | None = None
+        self._block = functools.lru_cache(1)(self._drawn)
 
     def row(self, g: int) -> tuple[int, int]:
         """The member of row g, and its number among the rows of that member."""
@@ -106,14 +105,11 @@ class Mixture:
         m = int(member[j])
         return m, number * int(self.counts[m]) + int(rank[j])
 
-    def _block(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+    def _drawn(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Member of each row of a block, and its rank among the block's rows of that member."""
-        with self._lock:
-            if self._last is None or self._last[0] != number:
-                rng = generator(self._seed, number, _ITEM)
-                member = self._members[rng.permutation(len(self._members))]
-                rank = np.empty(len(member), np.int64)
-                for m, count in enumerate(self.counts):
-                    rank[member == m] = np.arange(count)
-                self._last = (number, member, rank)
-            return self._last[1:]
+        rng = generator(self._seed, number, _ITEM)
+        member = self._members[rng.permutation(len(self._members))]
+        rank = np.empty(len(member), np.int64)
+        for m, count in enumerate(self.counts):
+            rank[member == m] = np.arange(count)
+        return member, rank

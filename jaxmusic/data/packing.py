@@ -69,9 +69,7 @@ class Rows(NamedTuple):
         return float(self.tokens.sum(dtype=np.int64) / max(len(self) * context, 1))
 
 
-def plan(
-    sizes: Sizes | Iterable[np.ndarray], context: int, seed: int = 0, epoch: int | None = None
-) -> Rows:
+def plan(sizes: Sizes, context: int, seed: int = 0, epoch: int | None = None) -> Rows:
     """Cuts pieces at bar lines into parts that fit a row, and packs these into rows.
 
     A piece that fits is one part. A longer one is cut: the first part's length is drawn at random,
@@ -86,8 +84,6 @@ def plan(
       seed: seeds cuts, ties and order.
       epoch: likewise; None for a plan that cuts only what does not fit, as evaluation uses.
     """
-    if not isinstance(sizes, Sizes):
-        sizes = Sizes.of(sizes)
     rng = generator(seed, -1 if epoch is None else epoch, -1)
     total = np.concatenate([[0], np.cumsum(sizes.bar, dtype=np.int64)])
     piece, start, stop = _cut(sizes, total, context, None if epoch is None else rng)
@@ -98,7 +94,7 @@ def plan(
     row = np.zeros(len(tokens), np.int64)
     row[order] = best_fit(tokens[order], context)
     if epoch is not None:
-        parts = _Parts(piece, start, stop, tokens, row)
+        parts = np.stack([piece, start, stop, tokens, row])
         piece, start, stop, tokens, row = _fill_gaps(parts, sizes.header, total, context)
     names, row = np.unique(row, return_inverse=True)
     count = len(names)
@@ -115,20 +111,10 @@ def plan(
     )
 
 
-class _Parts(NamedTuple):
-    """Parts before they are ordered: int64 [S] each; bars are indices into ``Sizes.bar``."""
-
-    piece: np.ndarray
-    start: np.ndarray
-    stop: np.ndarray
-    tokens: np.ndarray
-    row: np.ndarray
-
-
 def _cut(
     sizes: Sizes, total: np.ndarray, context: int, rng: np.random.Generator | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Piece, first and last bar (indices into ``sizes.bar``) of each part, all pieces at once."""
+) -> np.ndarray:
+    """Piece, first bar and bar after the last one (indices into ``sizes.bar``) of parts [3, S]."""
     room = np.maximum(context - sizes.header.astype(np.int64), 1)
     piece = np.flatnonzero(np.diff(sizes.first))
     at, end = sizes.first[:-1][piece], sizes.first[1:][piece]
@@ -136,17 +122,15 @@ def _cut(
     if rng is not None:
         cut = total[end] - total[at] > budget
         budget = np.where(cut, np.ceil(rng.random(len(piece)) * budget).astype(np.int64), budget)
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    parts = [np.zeros((3, 0), np.int64)]
     while len(piece):
         stop = np.searchsorted(total, total[at] + budget, side="right") - 1
         stop = np.clip(stop, at + 1, end)
-        parts.append((piece, at, stop))
+        parts.append(np.stack([piece, at, stop]))
         more = stop < end
         piece, at, end = piece[more], stop[more], end[more]
         budget = room[piece]
-    if not parts:
-        return (np.zeros(0, np.int64),) * 3
-    return tuple(np.concatenate(c) for c in zip(*parts))  # type: ignore[return-value]
+    return np.concatenate(parts, axis=1)
 
 
 def best_fit(tokens: np.ndarray, context: int) -> np.ndarray:
@@ -180,8 +164,13 @@ def best_fit(tokens: np.ndarray, context: int) -> np.ndarray:
     return np.array(out, np.int64)
 
 
-def _fill_gaps(parts: _Parts, header: np.ndarray, total: np.ndarray, context: int) -> _Parts:
-    """Cuts parts of the emptiest rows to fill the others, from the fullest that has a gap on."""
+def _fill_gaps(
+    parts: np.ndarray, header: np.ndarray, total: np.ndarray, context: int
+) -> np.ndarray:
+    """Cuts parts of the emptiest rows to fill the others, from the fullest that has a gap on.
+
+    Parts are columns of int64 [5, S]: piece, first bar and bar after the last one, tokens, row.
+    """
     piece, start, stop, tokens, row = parts
     least = context // 16
     used = np.bincount(row, tokens).astype(np.int64)
@@ -219,6 +208,4 @@ def _fill_gaps(parts: _Parts, header: np.ndarray, total: np.ndarray, context: in
             tokens[i] = header[piece[i]] + total[stop[i]] - total[cut]
         taker -= 1
     added = np.array(new, np.int64).reshape(-1, 5).T
-    return _Parts(
-        *(np.concatenate([c, a]) for c, a in zip((piece, start, stop, tokens, row), added))
-    )
+    return np.concatenate([parts, added], axis=1)

@@ -55,13 +55,9 @@ def cut(codec: Codec, part: Part) -> Part:
 
 
 def cut_as_task(codec: Codec, part: Part, room: int, bound: int) -> Part:
-    """Returns a segment with a task, and the tokens of its bars that fit into the given places.
+    """The part with a task, and the tokens of its bars that fit into `room` places.
 
-    Args:
-      codec: makes the tokens.
-      part: the part, without tokens.
-      room: places that there are.
-      bound: bound of the tokens of the plain part.
+    The plain part has at most `bound` tokens.
     """
     bars = part.stop - part.start
     # What is foreseen to be too long need not be encoded to see it.
@@ -73,16 +69,10 @@ def cut_as_task(codec: Codec, part: Part, room: int, bound: int) -> Part:
 
 
 def shorten(codec: Codec, part: Part, room: int, length: int) -> Part:
-    """Truncates a segment to the bars that fit into the given places, at least one.
+    """Truncates a part of some length in tokens to the bars that fit into `room`, at least one.
 
     A plain part loses its last bars, and one bar may be too long. A task, whose stream cannot be
     cut off, loses bars at both ends; where it does not fit at all, the part becomes a plain one.
-
-    Args:
-      codec: makes the tokens.
-      part: the part.
-      room: places that there are.
-      length: how many tokens it has.
     """
     shorter = part
     while length > room and shorter.stop > shorter.start + 1:

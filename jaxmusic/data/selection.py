@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -28,34 +29,11 @@ import numpy as np
 from jaxmusic.core.errors import UserError
 from jaxmusic.data.facts import DRUMS, NUMBERS, Facts, Index
 from jaxmusic.formats.instruments import GM_FAMILIES, GM_PROGRAMS
+from jaxmusic.formats.symbols import pitch_class
 from jaxmusic.music.notes import PITCH_NAMES
 
 FIELDS = ("style", *NUMBERS, "meter", "key", "has")
 Test = Callable[[Index], np.ndarray]
-_ALIASES = {"db": 1, "d#": 3, "gb": 6, "g#": 8, "a#": 10}
-_TONICS = {name.lower(): i for i, name in enumerate(PITCH_NAMES)} | _ALIASES
-
-
-@dataclasses.dataclass(frozen=True)
-class Condition:
-    """One condition of a selection.
-
-    Attributes:
-      text: as it was written.
-      negated: whether none of the alternatives may hold.
-      alternatives: tests of an index, each bool [P].
-    """
-
-    text: str
-    negated: bool
-    alternatives: tuple[Test, ...]
-
-    def select(self, index: Index) -> np.ndarray:
-        """Bool [P]: the pieces for which it holds."""
-        found = np.zeros(len(index), bool)
-        for test in self.alternatives:
-            found |= test(index)
-        return ~found if self.negated else found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,27 +41,25 @@ class Where:
     """A selection; `parse` makes one.
 
     Attributes:
-      conditions: all of them must hold.
+      text: its conditions, each in one way of writing it.
+      tests: conditions of which all must hold: bool [P] of an index.
       styles: names of styles that it asks for, with ``-`` for spaces.
     """
 
-    conditions: tuple[Condition, ...] = ()
+    text: str = ""
+    tests: tuple[Test, ...] = ()
     styles: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        """The selection in one way of writing it."""
-        return " ".join(condition.text for condition in self.conditions)
 
     def select(self, index: Index) -> np.ndarray:
         """Bool [P]: the pieces of an index that match."""
         found = np.ones(len(index), bool)
-        for condition in self.conditions:
-            found &= condition.select(index)
+        for test in self.tests:
+            found &= test(index)
         return found
 
     def matches(self, facts: Facts) -> bool:
         """Whether one piece matches."""
-        return not self.conditions or bool(self.select(Index.of([facts]))[0])
+        return not self.tests or bool(self.select(Index.of([facts]))[0])
 
     def check_styles(self, styles: Sequence[str]) -> None:
         """Raises UserError if it asks for a style that is not among those of a dataset."""
@@ -100,7 +76,7 @@ def parse(text: str) -> Where:
     Raises:
       UserError: it makes no sense, and what it may say instead.
     """
-    conditions, styles = [], []
+    texts, tests, styles = [], [], []
     for word in text.split():
         name, equals, values = word.partition("=")
         negated = name.endswith("!")
@@ -115,10 +91,14 @@ def parse(text: str) -> Where:
         each = [value for value in values.lower().split(",") if value]
         if name == "style":
             styles += [_slug(value) for value in each]
-        tests = tuple(_test(name, value) for value in each)
-        text = f"{name}{'!' * negated}={','.join(each)}"
-        conditions.append(Condition(text, negated, tests))
-    return Where(tuple(conditions), tuple(styles))
+        texts.append(f"{name}{'!' * negated}={','.join(each)}")
+        tests.append(_any([_test(name, value) for value in each], negated))
+    return Where(" ".join(texts), tuple(tests), tuple(styles))
+
+
+def _any(tests: Sequence[Test], negated: bool) -> Test:
+    """Tests whether one of the alternatives holds, or none."""
+    return lambda index: np.any([test(index) for test in tests], axis=0) != negated
 
 
 def _test(name: str, value: str) -> Test:
@@ -161,17 +141,16 @@ def _key(value: str) -> Test:
     if value == "unknown":
         return lambda index: index.key < 0
     if value in ("major", "minor"):
-        minor = value == "minor"
-        return lambda index: index.key >= 12 if minor else (index.key >= 0) & (index.key < 12)
-    minor = value.endswith("m")
-    tonic = _TONICS.get(value.removesuffix("m"))
-    if tonic is None:
+        return lambda index: (index.key >= 0) & ((index.key >= 12) == (value == "minor"))
+    found = re.fullmatch("([A-G])([#b]*)(m?)", value.capitalize())
+    if found is None:
         names = ", ".join(PITCH_NAMES)
         raise UserError(
             f"There is no key {value!r}: use {names}, with m for minor as in Am, or major, minor, "
             "unknown."
         )
-    return lambda index: index.key == tonic + 12 * minor
+    key = pitch_class(found[1], found[2]) + 12 * bool(found[3])
+    return lambda index: index.key == key
 
 
 def _programs(value: str) -> tuple[int, ...]:

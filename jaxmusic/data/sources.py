@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import pathlib
 import stat
@@ -11,11 +12,10 @@ from typing import NamedTuple
 from etils import epath
 from tqdm.auto import tqdm
 
+from jaxmusic.core import paths
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.files import READABLE as SUFFIXES
 from jaxmusic.formats.scores import score
-
-_GLOB = "*?["
 
 
 class Known(NamedTuple):
@@ -73,8 +73,6 @@ def find(sources: Sequence[str | os.PathLike[str]], progress: bool = False) -> l
     Raises:
       UserError: a source does not exist, or no source holds a music file.
     """
-    if isinstance(sources, (str, os.PathLike)):
-        sources = [sources]
     if not sources:
         raise UserError("No music was named: give folders, files or globs of music.")
     found: dict[str, list[MusicFile]] = {}
@@ -117,26 +115,21 @@ def _expand(source: epath.Path) -> list[tuple[epath.Path, str]]:
             )
         return [(source, source.name)]
     parts = source.parts
-    wild = next((i for i, part in enumerate(parts) if any(c in part for c in _GLOB)), None)
+    wild = next((i for i, part in enumerate(parts) if glob.has_magic(part)), None)
     if wild is None:
         raise UserError(f"{source} does not exist: check the path.")
-    root = epath.Path(*parts[:wild]) if wild else epath.Path(".")
+    root, pattern = epath.Path(*parts[:wild]), "/".join(parts[wild:])
     if not root.is_dir():
         raise UserError(f"{root} does not exist: check the path.")
-    out: dict[str, tuple[epath.Path, str]] = {}
-    pattern = "/".join(parts[wild:])
-    if _is_local(root):
+    if not paths.in_bucket(root):
         matches = [epath.Path(p) for p in pathlib.Path(root).glob(pattern)]
     elif "**" in pattern:
         raise UserError(f"{source} has ** in it, which only local paths may: name the folder.")
     else:
         matches = list(root.glob(pattern))
-    for match in sorted(matches):
-        inside = _walk(match) if match.is_dir() else [match]
-        for path in inside:
-            if path.suffix.lower() in SUFFIXES:
-                out[str(path)] = (path, str(path.relative_to(root)))
-    return list(out.values())
+    inside = (_walk(match) if match.is_dir() else [match] for match in sorted(matches))
+    found = (path for some in inside for path in some if path.suffix.lower() in SUFFIXES)
+    return [(path, str(path.relative_to(root))) for path in found]
 
 
 def _walk(folder: epath.Path) -> list[epath.Path]:
@@ -158,17 +151,12 @@ def _walk(folder: epath.Path) -> list[epath.Path]:
 
 
 def _describe(path: epath.Path, name: str) -> MusicFile:
-    try:
-        status = os.stat(path) if _is_local(path) else None
-    except OSError:
-        return MusicFile(str(path), name, 0, 0)  # a dangling link: it is skipped when it is read
-    if status is None:
+    if paths.in_bucket(path):
         remote = path.stat()
         return MusicFile(str(path), name, remote.length, remote.mtime * 10**9)
-    if not stat.S_ISREG(status.st_mode):
-        return MusicFile(str(path), name, -1, 0)
-    return MusicFile(str(path), name, status.st_size, status.st_mtime_ns)
-
-
-def _is_local(path: epath.Path) -> bool:
-    return "://" not in str(path)
+    try:
+        status = os.stat(path)
+    except OSError:
+        return MusicFile(str(path), name, 0, 0)  # a dangling link: it is skipped when it is read
+    size = status.st_size if stat.S_ISREG(status.st_mode) else -1
+    return MusicFile(str(path), name, size, status.st_mtime_ns)

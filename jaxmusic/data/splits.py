@@ -11,10 +11,7 @@ LEFT_OUT = ""
 
 
 def assign(
-    songs: Sequence[str],
-    validation: float,
-    test: float,
-    official: Sequence[str] | None = None,
+    songs: Sequence[str], validation: float, test: float, official: Sequence[str]
 ) -> list[str]:
     """The split of each piece: the official one, or by a hash of its song's name.
 
@@ -34,9 +31,6 @@ def assign(
     Returns:
       One of `SPLITS` or `LEFT_OUT` for each piece; none is left out without official splits.
     """
-    official = [""] * len(songs) if official is None else official
-    if unknown := set(official) - {"", *SPLITS}:
-        raise ValueError(f"official split {min(unknown)!r} is none of {', '.join(SPLITS)}")
     given: dict[str, str] = {}
     for song, name in zip(songs, official, strict=True):
         if name:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
-import threading
 from typing import Any
 
 import numpy as np
@@ -68,16 +68,9 @@ class Stream:
         seed: int,
         memory: int,
     ):
-        """Opens a split.
+        """Opens a split with a codec that knows all styles of its pieces.
 
-        Args:
-          found: the dataset.
-          split: train, validation or test.
-          codec: makes tokens of pieces; knows all of their styles.
-          data: context and augmentation.
-          where: which pieces are used.
-          seed: seeds order, cuts and augmentation.
-          memory: bytes of pieces to keep.
+        The seed is for order, cuts and augmentation; about `memory` bytes of pieces are kept.
 
         Raises:
           NoPieces: there is no such split, or no piece in it matches.
@@ -94,12 +87,13 @@ class Stream:
         self._data, self._codec, self._seed, self._split = data, codec, seed, split
         self._folder = found.path
         self._pieces = Pieces(found.path, split, codec, memory)
-        sizes = measuring.measured(found.path, split, codec.fingerprint, self._measure)
+        kept = measuring.sizes_file(found.path, split, codec.fingerprint)
+        sizes = measuring.kept(kept, Sizes, self._measure)
         self._chosen = np.arange(len(self._pieces))
         self._shift = np.zeros(len(self._pieces), np.int64)
-        if where.conditions or data.normalise:
+        if where.tests or data.normalise:
             index = self._index()
-            if where.conditions:
+            if where.tests:
                 self._select(index, where)
                 sizes = sizes.take(self._chosen)
             if data.normalise:
@@ -108,8 +102,8 @@ class Stream:
         self._sizes = sizes
         self._alters = augmentation.alters_notes(data)
         self._tasks = any(dataclasses.astuple(data.tasks))
-        self._plans: dict[int | None, Rows] = {}
-        self._lock = threading.Lock()
+        self._altered = functools.lru_cache(self._pieces.room)(self._alter)
+        self._planned = functools.lru_cache(_PLANS)(functools.partial(plan, sizes, data.context))
         self.per_epoch = len(self.plan(0))
         if truncated := self.plan(0).truncated:
             logging.getLogger(__name__).warning(
@@ -120,13 +114,7 @@ class Stream:
 
     def plan(self, epoch: int | None) -> Rows:
         """The packing plan of an epoch; None for evaluation's, which has no random cuts."""
-        with self._lock:
-            if epoch not in self._plans:
-                seed = 0 if epoch is None else self._seed
-                self._plans[epoch] = plan(self._sizes, self._data.context, seed, epoch)
-                while len(self._plans) > _PLANS:
-                    del self._plans[next(iter(self._plans))]
-            return self._plans[epoch]
+        return self._planned(0 if epoch is None else self._seed, epoch)
 
     def row(self, g: int) -> Batch:
         """Returns row g of training ([context])."""
@@ -184,26 +172,26 @@ class Stream:
         """A part of a piece, changed as the epoch changes the piece, without its tokens."""
         index = int(self._chosen[number])
         change, task = UNCHANGED, None
-        if epoch is None:
-            piece = self._pieces[index]
-        elif self._alters:
-
-            def alter(notes: Notes) -> tuple[Notes, Change]:
-                pitch = notes.pitch[~notes.is_drum]
-                change = augmentation.draw(self._data, self._seed, epoch, index, pitch, notes.track)
-                return augmentation.alter(notes, change), change
-
-            piece, change = self._pieces.altered(index, epoch, alter)
+        if epoch is not None and self._alters:
+            piece, change = self._altered(index, epoch)
         else:
             piece = self._pieces[index]
-            pitch = piece.pitch[piece.pitched]
-            change = augmentation.draw(self._data, self._seed, epoch, index, pitch)
+            if epoch is not None:
+                pitch = piece.pitch[piece.pitched]
+                change = augmentation.draw(self._data, self._seed, epoch, index, pitch)
         if epoch is not None and self._tasks:
             rng = generator(self._seed, epoch, index, 1 + start)
             task = tasks.draw(self._data.tasks, rng)
         semitones = change.semitones + int(self._shift[index])
         first, end = self._sizes.first[number : number + 2].tolist()
         return Part(number, start, stop, end - first, piece, semitones, change.drop, task)
+
+    def _alter(self, index: int, epoch: int) -> tuple[Any, Change]:
+        """A piece of altered notes, quantised, and the change."""
+        notes = self._pieces.notes(index)
+        pitch = notes.pitch[~notes.is_drum]
+        change = augmentation.draw(self._data, self._seed, epoch, index, pitch, notes.track)
+        return self._codec.quantise(augmentation.alter(notes, change))[0], change
 
     def _fill_up(self, parts: list[Part], epoch: int, r: int) -> None:
         """Fills a gap, if there is one: parts go on where they were cut, then others are added.
@@ -244,7 +232,7 @@ class Stream:
         chosen = where.select(index)
         if not chosen.any():
             raise NoPieces(
-                f"No piece of the {self._split} split of {self.name} matches {str(where)!r}: ask "
+                f"No piece of the {self._split} split of {self.name} matches {where.text!r}: ask "
                 "for less in data.where."
             )
         if chosen.all():
@@ -270,7 +258,8 @@ class Stream:
         return float(self._index().states(control)[self._chosen].mean())
 
     def _index(self) -> Index:
-        return measuring.indexed(self._folder, self._split, self._facts)
+        kept = measuring.facts_file(self._folder, self._split)
+        return measuring.kept(kept, Index, self._facts)
 
     def _measure(self) -> Sizes:
         return Sizes.of(self._codec.sizes(self._pieces[i]) for i in self._each("measuring pieces"))

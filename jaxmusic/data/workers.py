@@ -13,10 +13,10 @@ import itertools
 import math
 import multiprocessing
 import os
-import queue
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent import futures
 from multiprocessing import connection
@@ -24,7 +24,7 @@ from typing import Generic, TypeVar
 
 from jaxmusic.config import Prepare
 from jaxmusic.data.cleaning import Reason, Skipped
-from jaxmusic.data.examine import Kept, default_codec, examine_file
+from jaxmusic.data.examine import Kept, examine_file
 from jaxmusic.data.sources import MusicFile
 
 T = TypeVar("T")
@@ -38,15 +38,8 @@ def examine_files(
     files: Sequence[MusicFile], config: Prepare
 ) -> Generator[tuple[MusicFile, Kept | Skipped], None, None]:
     """Examines files in ``config.workers`` processes, see `each`."""
-    work = functools.partial(_examine, config=config)
+    work = functools.partial(examine_file, config=config)
     return each(files, work, config.workers, config.file_timeout)
-
-
-def _examine(file: MusicFile, config: Prepare) -> Kept | Skipped:
-    return examine_file(file, config, _codec(config))
-
-
-_codec = functools.lru_cache(default_codec)
 
 
 def each(
@@ -67,25 +60,20 @@ def each(
       timeout: seconds after which a file is given up.
     """
     count = max(min(count or _cores(), len(files)), 1)
-    workers = [_Worker(work, timeout) for _ in range(count)]
-    idle: queue.SimpleQueue[_Worker[T]] = queue.SimpleQueue()
-    for worker in workers:
-        idle.put(worker)
+    workers: list[_Worker[T]] = []
+    mine = threading.local()
 
-    def outcome(file: MusicFile) -> T | Skipped:
-        worker = idle.get()
-        try:
-            return worker.read(file)
-        finally:
-            idle.put(worker)
+    def begin() -> None:
+        mine.worker = _Worker(work, timeout)
+        workers.append(mine.worker)
 
     rest = iter(files)
     waiting: collections.deque[tuple[MusicFile, futures.Future[T | Skipped]]] = collections.deque()
-    pool = futures.ThreadPoolExecutor(count)  # each thread waits for one worker
+    pool = futures.ThreadPoolExecutor(count, initializer=begin)  # a thread waits for its worker
     try:
         while True:
             for file in itertools.islice(rest, _AHEAD * count - len(waiting)):
-                waiting.append((file, pool.submit(outcome, file)))
+                waiting.append((file, pool.submit(lambda file: mine.worker.read(file), file)))
             if not waiting:
                 return
             file, future = waiting.popleft()
