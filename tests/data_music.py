@@ -25,6 +25,13 @@ def same(a, b):
     return all(x.dtype == y.dtype and np.array_equal(x, y) for x, y in zip(columns(a), columns(b)))
 
 
+def fields(notes):
+    """Every field of a piece, and of its labels, with the type of its column."""
+    whole = vars(notes) | {f"labels.{name}": value for name, value in vars(notes.labels).items()}
+    del whole["labels"]
+    return {name: (np.asarray(v).dtype, np.asarray(v).tolist()) for name, v in whole.items()}
+
+
 class Stored(NamedTuple):
     """A piece of a dataset: its split, its record, and its notes as they are read from it."""
 

@@ -5,6 +5,7 @@ import hashlib
 
 import numpy as np
 import pytest
+from data_music import fields
 
 from examples.starter import file
 from examples.starter.songs import compose
@@ -18,13 +19,6 @@ MAJOR = np.array([0, 2, 4, 5, 7, 9, 11])
 @pytest.fixture(scope="module")
 def songs():
     return list(starter.corpus())
-
-
-def fields(song):
-    """Every field of a song, and of its labels, with the type of its column."""
-    whole = vars(song) | {f"labels.{name}": value for name, value in vars(song.labels).items()}
-    del whole["labels"]
-    return {name: (np.asarray(v).dtype, np.asarray(v).tolist()) for name, v in whole.items()}
 
 
 def chord_at(song, ticks):

@@ -165,14 +165,10 @@ class Index:
         both = np.flatnonzero(b[at] == a) if len(b) else at[:0]
         if len(both) < SIMILAR[0][1]:
             return []
-        out = []
-        sides = [(self.weight[r], s, self.hashes[r]) for r, s in zip(rows, (both, at[both]))]
-        for weight, shared, _ in sides:
-            out.append((float(weight[shared].sum()), float(weight.sum())))
-        for weight, shared, hashes in sides:
-            melody = weight * (hashes & MELODY)
-            out.append((float(melody[shared].sum()), float(melody.sum())))
-        return out
+        weights = [self.weight[r] for r in rows]
+        weights += [weight * (self.hashes[r] & MELODY) for weight, r in zip(weights, rows)]
+        shared = (both, at[both]) * 2
+        return [(float(w[s].sum()), float(w.sum())) for w, s in zip(weights, shared)]
 
     def _rows(self, i: int, limit: np.uint64) -> slice:
         start, stop = self.start[i], self.start[i + 1]

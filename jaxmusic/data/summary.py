@@ -126,20 +126,18 @@ class Summary:
             ("grid's losses", _lost(self.losses)),
             ("styles", ", ".join(self.styles) or "none"),
         ]
-        if self.empty_tracks:
-            lines.append(("empty tracks", f"{self.empty_tracks:,} taken out"))
-        if self.refused:
-            text = f"labels of {self.refused:,} pieces fit worse than the notes' own beats"
-            lines.append(("refused beats", text))
-        if self.unknown_labels:
-            text = f"{self.unknown_labels:,} rows of the labels name files that are not there"
-            lines.append(("warning", text))
-        if self.licence:
-            lines.append(("licence", self.licence))
-        if self.off_grid:
-            lines.append(("warning", f"no beat grid fits {self.off_grid:,} pieces that were kept"))
-        if self.report:
-            lines.append(("skipped files", self.report))
+        refused = f"labels of {self.refused:,} pieces fit worse than the notes' own beats"
+        unknown = f"{self.unknown_labels:,} rows of the labels name files that are not there"
+        off_grid = f"no beat grid fits {self.off_grid:,} pieces that were kept"
+        some = [
+            (self.empty_tracks, "empty tracks", f"{self.empty_tracks:,} taken out"),
+            (self.refused, "refused beats", refused),
+            (self.unknown_labels, "warning", unknown),
+            (self.licence, "licence", self.licence),
+            (self.off_grid, "warning", off_grid),
+            (self.report, "skipped files", self.report),
+        ]
+        lines += [(label, text) for there, label, text in some if there]
         state = "prepared" if self.is_new else "already prepared, nothing was changed"
         head = f"Dataset {self.name} {self.version}: {state}\n{self.path}"
         return "\n".join([head, *(f"  {label:<14}{text}" for label, text in lines)])
