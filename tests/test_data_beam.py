@@ -9,10 +9,10 @@ import pytest
 
 from jaxmusic.config import Prepare
 from jaxmusic.core.errors import UserError
+from jaxmusic.data import beam
 from jaxmusic.data.builder import prepare
 
 BEAM = importlib.util.find_spec("apache_beam") is not None
-needs_beam = pytest.mark.skipif(not BEAM, reason="needs the extra beam: pip install -e .[beam]")
 
 
 @pytest.fixture
@@ -27,10 +27,8 @@ def midi(tmp_path_factory):
     return folder
 
 
-@needs_beam
+@pytest.mark.skipif(not BEAM, reason="needs the extra beam: pip install -e .[beam]")
 def test_the_records_are_those_of_worker_processes(midi, options, tmp_path, monkeypatch):
-    from jaxmusic.data import beam
-
     monkeypatch.setattr(beam, "BATCH", 4)
     plain = prepare([str(midi)], options, progress=False)
     other = dataclasses.replace(
@@ -45,15 +43,7 @@ def test_the_records_are_those_of_worker_processes(midi, options, tmp_path, monk
     assert left == [".lock", "notes"]
 
 
-@needs_beam
 def test_a_runner_that_is_none(midi, options):
-    other = dataclasses.replace(options, beam_runner="SlowRunner")
-    with pytest.raises(UserError, match="has no runner 'SlowRunner'"):
-        prepare([str(midi)], other, progress=False)
-
-
-@pytest.mark.skipif(BEAM, reason="apache-beam is installed")
-def test_without_beam_it_says_what_to_install(midi, options):
-    other = dataclasses.replace(options, beam_runner="DirectRunner")
-    with pytest.raises(UserError, match=r"pip install 'jaxmusic\[beam\]'"):
-        prepare([str(midi)], other, progress=False)
+    words = "has no runner 'SlowRunner'" if BEAM else r"pip install 'jaxmusic\[beam\]'"
+    with pytest.raises(UserError, match=words):
+        prepare([str(midi)], dataclasses.replace(options, beam_runner="SlowRunner"), progress=False)

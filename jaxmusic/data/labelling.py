@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxmusic.core.errors import UserError
 from jaxmusic.data.sources import NOTHING, Known
+from jaxmusic.formats.annotations import read_beats, read_chords, read_keys
 from jaxmusic.music import beats
 from jaxmusic.music.beat_grid import ticks_at
 from jaxmusic.music.notes import Notes
@@ -31,21 +32,18 @@ def labelled(notes: Notes, known: Known) -> Notes:
         notes = notes.replace(ticks_per_beat=known.ticks_per_beat)
     styles = tuple(dict.fromkeys((*notes.labels.styles, *known.styles)))
     labels = dataclasses.replace(notes.labels, styles=styles, song=known.song or notes.labels.song)
-    if known.chords or known.keys:
-        from jaxmusic.formats import annotations
-
-        if known.chords:
-            seconds, chord, bass = annotations.read_chords(known.chords)
-            tick = _ticks(notes, seconds)
-            labels = dataclasses.replace(
-                labels, chord_tick=tick, chord=chord, bass_tick=tick, bass=bass
-            )
-        if known.keys:
-            seconds, key = annotations.read_keys(known.keys)
-            # The first key holds from the start, though it was heard only where music begins.
-            tick = _ticks(notes, seconds)
-            tick[:1] = 0
-            labels = dataclasses.replace(labels, key_tick=tick, key=key)
+    if known.chords:
+        seconds, chord, bass = read_chords(known.chords)
+        tick = _ticks(notes, seconds)
+        labels = dataclasses.replace(
+            labels, chord_tick=tick, chord=chord, bass_tick=tick, bass=bass
+        )
+    if known.keys:
+        seconds, key = read_keys(known.keys)
+        # The first key holds from the start, though it was heard only where music begins.
+        tick = _ticks(notes, seconds)
+        tick[:1] = 0
+        labels = dataclasses.replace(labels, key_tick=tick, key=key)
     if len(known.roles) == len(notes.program):
         labels = dataclasses.replace(labels, role=np.array(known.roles, np.int8))
     return notes.replace(labels=labels)
@@ -59,10 +57,8 @@ def align(notes: Notes, known: Known) -> tuple[Notes, beats.Fit, bool]:
     """
     if not known.beats:
         return *beats.align(notes), False
-    from jaxmusic.formats import annotations
-
     try:
-        by_labels, fit = beats.align(notes, annotations.read_beats(known.beats))
+        by_labels, fit = beats.align(notes, read_beats(known.beats))
     except UserError:  # none, or in no order
         return *beats.align(notes), True
     if fit.error_ms <= _GOOD_MS:
