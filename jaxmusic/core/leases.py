@@ -25,6 +25,7 @@ DEAD = 65.0
 """Seconds without a heartbeat after which a lease is free."""
 SETTLE = 2.0
 """Seconds in which a second process that took the lease at the same moment has written."""
+_ours: set[str] = set()
 
 
 @contextlib.contextmanager
@@ -46,9 +47,11 @@ def leased(path: epath.Path, busy: str) -> Iterator[None]:
     _wait(path, busy)
     me = uuid.uuid4().hex
     owner = {"owner": me, "machine": _machine(), "process": os.getpid()}
+    _ours.add(me)
     path.write_text(json.dumps(owner | {"beat": 0}))
     time.sleep(SETTLE)
     if (_read(path) or {}).get("owner") != me:
+        _ours.discard(me)
         raise UserError(busy)
     over = threading.Event()
     beats = threading.Thread(target=_beat, args=(path, owner, over), name="lease", daemon=True)
@@ -58,6 +61,7 @@ def leased(path: epath.Path, busy: str) -> Iterator[None]:
     finally:
         over.set()
         beats.join()
+        _ours.discard(me)
         with contextlib.suppress(OSError):
             path.unlink()
 
@@ -110,6 +114,8 @@ def _gone(holder: dict[str, Any]) -> bool:
     """Returns whether a holder is known to be dead: a process of this machine that is gone."""
     if holder["machine"] != _machine():
         return False
+    if holder["process"] == os.getpid():
+        return holder["owner"] not in _ours
     try:
         os.kill(holder["process"], 0)
     except ProcessLookupError:

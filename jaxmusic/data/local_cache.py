@@ -31,7 +31,7 @@ def fetch(home: epath.Path, summary: str, progress: bool = True) -> epath.Path:
     Args:
       home: the dataset's folder in a bucket, ``.../NAME/notes/VERSION``.
       summary: name of the file in it whose presence says that it is whole.
-      progress: shows a bar.
+      progress: show a progress bar.
 
     Returns:
       The local folder, with the same last three names.
