@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jaxmusic.config import Data
 from jaxmusic.data import record
 from jaxmusic.data.augmentation import Change, alter, draw
-from jaxmusic.data.splits import SPLITS, assign
+from jaxmusic.data.songs import SPLITS, assign
 from jaxmusic.music import controls
 from jaxmusic.music.beats import Fit
 from jaxmusic.music.notes import Labels, make_notes, semitones_to_c

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks import dedup
 from jaxmusic.data import similarity, songs
-from jaxmusic.data.splits import LEFT_OUT, assign
+from jaxmusic.data.songs import LEFT_OUT, assign
 from jaxmusic.formats.midi import read_notes
 from jaxmusic.music import beats
 from jaxmusic.music.notes import make_notes

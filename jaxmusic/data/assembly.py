@@ -27,7 +27,7 @@ from jaxmusic.data.examine import Kept, default_codec
 from jaxmusic.data.facts import Facts, Index
 from jaxmusic.data.packing import Sizes, plan
 from jaxmusic.data.pieces import Pieces
-from jaxmusic.data.splits import SPLITS, assign
+from jaxmusic.data.songs import SPLITS
 from jaxmusic.data.summary import Summary
 
 REPORT = "skipped.tsv"
@@ -176,7 +176,7 @@ class Assembly:
         contents = list(self.first)
         song = songs.group(contents, self.signatures, self.names)
         self.signatures.clear()
-        split = assign(song, self.config.validation, self.config.test, self.official)
+        split = songs.assign(song, self.config.validation, self.config.test, self.official)
         for content, where in zip(contents, split):
             if not where:
                 self._skip(self.first[content], Skipped(Reason.TWIN))

@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from jaxmusic.core.errors import UserError
+from jaxmusic.data.songs import SPLITS
 from jaxmusic.data.sources import NOTHING, Known, MusicFile
-from jaxmusic.data.splits import SPLITS
 from jaxmusic.music.roles import ROLES
 
 Labeller = Callable[[MusicFile], Known]
