@@ -27,10 +27,10 @@ contains that part of the other's melody."""
 LEAST = 24
 """The number of hashes that are shared then at least."""
 SIMILAR = ((0.25, 8), (0.1, 48))
-"""By weighted hashes, pieces are versions of a song if one contains such a part of the other, or of
-its melody, and such a weight at least: one pair of the two will do."""
+"""Least containment, by weight, of the other piece or of its melody, and least shared weight: two
+pieces are versions of one song if they meet either pair."""
 RARE = 2
-"""Songs that may have a hash before it loses weight; of n songs a hash has the weight RARE / n."""
+"""A hash that n songs have weighs min(1, RARE / n)."""
 NEIGHBOURS, ORDERS = 3, 4
 """How many of the next pieces with the same hash a piece meets, and in how many orders, drawn by
 chance, pieces stand: one hash has one order, another hash perhaps another."""
