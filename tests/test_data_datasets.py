@@ -194,13 +194,19 @@ def test_two_downloads_at_once(tmp_path):
     [
         (["pop909", "more"], "", r"prepared alone: .* as \./pop909"),
         (["pop909"], "/none", "manual_dir /none is no folder"),
-        (["pop909"], str(pathlib.Path(__file__).parent), "holds nothing of pop909"),
         (["mutopia"], "", "mutopia cannot be downloaded as a whole"),
     ],
 )
 def test_requests_that_make_no_sense(options, sources, manual_dir, words):
     with pytest.raises(UserError, match=words):
         prepare(sources, dataclasses.replace(options, manual_dir=manual_dir), progress=False)
+
+
+def test_a_folder_of_other_music_is_not_the_dataset(options, tmp_path):
+    data_music.folder(tmp_path / "music", 2)
+    options = dataclasses.replace(options, manual_dir=str(tmp_path / "music"))
+    with pytest.raises(UserError, match="holds nothing of pop909"):
+        prepare(["pop909"], options, progress=False)
 
 
 def test_a_folder_that_is_called_like_a_dataset(options, tmp_path, monkeypatch):
