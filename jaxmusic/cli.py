@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from jaxmusic import quickstart
 from jaxmusic.cluster import exits
-from jaxmusic.commands import composing, data, evaluating, parsing, tasks, training
+from jaxmusic.commands import composing, data, evaluating, parsing, training
 from jaxmusic.core.errors import UserError, explained
 from jaxmusic.version import __version__
 
@@ -16,16 +17,14 @@ GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
     "Data": {"prepare": data.prepare, "convert": data.convert},
     "Training": {"train": training.train, "export": training.export},
     "Composing": {
-        "quickstart": composing.quickstart,
-        **tasks.COMMANDS,
+        "quickstart": quickstart.quickstart,
+        **composing.COMMANDS,
     },
     "Evaluating": {"evaluate": evaluating.evaluate, "compare": evaluating.compare},
     "Operations": {"plan": training.plan, "status": training.status},
 }
 """Commands by group and name: functions whose docstrings are the help."""
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
-OF_A_CONFIG = (training.train, training.plan)
-"""Commands that parse their own arguments: their options are the fields of a config."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -66,9 +65,8 @@ def _dispatch(argv: Sequence[str]) -> int:
         print(f"jaxmusic: there is no command {argv[0]!r}\n\n{_usage()}", file=sys.stderr)
         return 2
     command = COMMANDS[argv[0]]
-    if command in OF_A_CONFIG:
-        return command(argv[1:])
-    return parsing.run(command, argv[1:], f"jaxmusic {argv[0]}")
+    run = training.run if command in training.OF_A_CONFIG else parsing.run
+    return run(command, argv[1:], f"jaxmusic {argv[0]}")
 
 
 def _usage() -> str:

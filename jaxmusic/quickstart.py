@@ -1,12 +1,14 @@
-"""Runs every step once: dataset, small model, three-minute piece."""
+"""The command that runs every step once: dataset, small model, three-minute piece."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pathlib
 import time
-from collections.abc import Sequence
+from typing import Annotated
 
+import tyro
 from tqdm.auto import tqdm
 
 from jaxmusic import config
@@ -17,35 +19,43 @@ DURATION = 180.0
 
 
 def quickstart(
-    sources: Sequence[str], out: pathlib.Path, minutes: float, songs: int, seed: int
+    source: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")] = (),
+    /,
+    out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "quickstart",
+    minutes: float = 3.0,
+    songs: int = 400,
+    seed: int = 1,
 ) -> int:
-    """Prepares, trains for some minutes, composes; prints where everything is.
+    """Prepares music, trains a small model and composes a 3:00 piece.
+
+    Without a source it trains on the starter corpus, band songs that ship with jaxmusic.
+
+    Examples:
+      jaxmusic quickstart
+      jaxmusic quickstart ~/midi/pop --out mine --minutes 10
 
     Args:
-      sources: folders, files or globs of MIDI; empty for the starter corpus.
-      out: folder for everything.
+      source: folders, files or quoted globs of your own MIDI files and scores.
+      out: folder for the dataset, the run and the piece.
       minutes: how long to train.
-      songs: number of songs of the starter corpus, at most 400.
-      seed: seed of training and composing.
-
-    Returns:
-      The signal that stopped the training and with it everything, 0 if none did.
-
-    Raises:
-      UserError: as `prepare`, `train` and `load` do.
+      songs: songs of the starter corpus to use, at most 400.
+      seed: random seed of training and composing.
     """
+    from jaxmusic.cluster import exits
     from jaxmusic.data import builder, starter
     from jaxmusic.runs import experiments
     from jaxmusic.train import trainer
+    from jaxmusic.train.compilation import keep_compiled
 
+    keep_compiled()
     if not 0 < minutes <= 10_000:
         raise UserError(f"minutes must be more than 0, not {minutes:g}")
-    begun = time.perf_counter()
-    name = "music" if sources else "starter"
-    options = config.Prepare(name=name, data_dir=str(out / "data"))
-    if sources:
-        _say(1, f"preparing {', '.join(sources)}")
-        summary = builder.prepare(sources, options)
+    begun, folder = time.perf_counter(), pathlib.Path(out).expanduser()
+    name = "music" if source else "starter"
+    options = config.Prepare(name=name, data_dir=str(folder / "data"))
+    if source:
+        _say(1, f"preparing {', '.join(source)}")
+        summary = builder.prepare(source, options)
     else:
         _say(1, f"preparing {songs} songs of the starter corpus")
         summary = builder.prepare_pieces(starter.corpus(songs), options, songs)
@@ -54,15 +64,17 @@ def quickstart(
     experiment = experiments.load_experiment("starter_cpu")
     data = dataclasses.replace(experiment.data, dataset=name, data_dir=options.data_dir)
     experiment = dataclasses.replace(experiment, data=data, seed=seed)
-    run = _next_run(out / "runs", name)
+    # A second quickstart leaves the run of the first one alone.
+    names = (folder / "runs" / f"{name}-{number}" for number in itertools.count(1))
+    run = next(path for path in names if not path.exists())
     _say(2, f"training a small model for about {minutes:g} minutes")
     result = trainer.train(_for(experiment, minutes), str(run))
     if result.stopped:
-        return result.signal
+        return exits.after(result.signal)
 
     _say(3, "composing a piece of 3:00")
     style = "pop" if "pop" in summary.styles else None
-    files = _compose(run, out, style, seed)
+    files = _compose(run, folder, style, seed)
     took = time.perf_counter() - begun
     example = f"--style {style} " if style else ""
     print(
@@ -80,14 +92,6 @@ def quickstart(
 
 def _say(number: int, text: str) -> None:
     print(f"\n[{number}/3] {text}", flush=True)
-
-
-def _next_run(folder: pathlib.Path, name: str) -> pathlib.Path:
-    """A run folder that does not exist yet: a second quickstart leaves the first one alone."""
-    number = 1
-    while (folder / f"{name}-{number}").exists():
-        number += 1
-    return folder / f"{name}-{number}"
 
 
 def _for(experiment: config.Experiment, minutes: float) -> config.Experiment:

@@ -156,26 +156,13 @@ def test_mistakes_of_train(toy_run, starter_data, tmp_path, capsys):
     assert not (tmp_path / "run/checkpoints").exists()
 
 
-@pytest.mark.parametrize("duration", ["0", "-1", "abc", "9:99:99", "3:00:"])
-def test_bad_durations(duration, toy_run, tmp_path, capsys):
-    out = tmp_path / "song.mid"
-    fails(
-        *(capsys, "generate", "--model", toy_run, f"--duration={duration}", "--out", out),
-        names="duration",
-    )
-    assert not out.exists()
-
-
 def test_mistakes_of_generate(toy_run, tmp_path, capsys):
     out, ok = tmp_path / "song.mid", ["--model", toy_run, "--duration", "10"]
     fails(capsys, "generate", "--model", tmp_path, "--out", out, names="run")
     fails(capsys, "generate", "--model", tmp_path / "none", "--out", out, names="none")
+    fails(capsys, "generate", *ok[:2], "--duration=9:99:99", "--out", out, names="duration")
     fails(capsys, "generate", *ok, "--out", out, "--style", "jazz", names="jazz")
-    fails(capsys, "generate", *ok, "--out", out, "--meter", "7/9", names="7/9")
-    fails(capsys, "generate", *ok, "--out", out, "--chords", "H7", names="H7")
-    fails(capsys, "generate", *ok, "--out", out, "--instruments", "zither", names="zither")
     fails(capsys, "generate", *ok, "--out", out, "--count", "0", names="count")
-    fails(capsys, "generate", *ok, "--out", out, "--temperature", "-1", names="temperature")
     fails(capsys, "generate", *ok, "--out", out, "--top-p", "0", names="top_p")
     fails(capsys, "generate", *ok, "--out", tmp_path / "song.txt", names=".mid")
     fails(capsys, "generate", *ok, "--out", out, "--wav", tmp_path / "song.mp3", names=".wav")

@@ -1,4 +1,4 @@
-"""Quickstart, and what all commands that compose share."""
+"""Commands that compose: one from nothing, one for each task with a piece, from one table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
 
@@ -15,9 +15,10 @@ from jaxmusic.core.errors import UserError
 
 if TYPE_CHECKING:
     from jaxmusic.generate.composition import Composition
-    from jaxmusic.model import MusicModel
 
-
+Song = Annotated[
+    str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE", help="MIDI, MusicXML or ABC file.")
+]
 Model = Annotated[
     str,
     tyro.conf.arg(metavar="RUN", help="Folder of a run, or a file that jaxmusic export wrote."),
@@ -25,56 +26,155 @@ Model = Annotated[
 Controls = Annotated[config.Controls, tyro.conf.arg(name="")]
 Sampling = Annotated[config.Sampling, tyro.conf.arg(name="")]
 Output = Annotated[config.Output, tyro.conf.arg(name="")]
+_NONE = tyro.conf.Suppress[tyro.conf.Fixed[str]]
+"""Type of what a command has no option for."""
 
 
-def compose_and_write(
-    model: str,
-    controls: config.Controls,
-    output: config.Output,
-    paths: Sequence[pathlib.Path],
-    compose: Callable[[MusicModel, config.Controls], list[Composition]],
-) -> None:
-    """Composes with a model and writes the pieces that are original enough.
+def _bars(name: str, text: str) -> Any:
+    """Type of an option that names bars, as in 9-16, 7 or 1-4,9-12."""
+    return Annotated[str, tyro.conf.arg(name=name, metavar="BARS", help=text)]
 
-    Args:
-      model: folder of a run, or an exported file.
-      controls: controls of the pieces; another seed replaces theirs where pieces are copies.
-      output: which checkpoint composes, and how original pieces must be.
-      paths: files to write, as `targets` returns them.
-      compose: composes the pieces with the loaded model.
 
-    Raises:
-      UserError: something is not possible, or some pieces are copies; the others are written then.
+class Task(NamedTuple):
+    """A row of the table of tasks.
+
+    Attributes:
+      help: what the command does, with an example.
+      bars: type of the option that is passed on as the bars of the task; by default no option.
+      default: its default; `tyro.MISSING` makes it required.
+      given: whether it works with a given piece.
     """
-    from jaxmusic import model as models
-    from jaxmusic import originals
-    from jaxmusic.train.compilation import keep_compiled
 
-    keep_compiled()
-    limit = output.originality
-    if limit:
-        originals.check(limit)
-        training = originals.training_music(model, output.data_dir)
-    music = models.load(model, None if output.step < 0 else output.step)
-
-    def again(seed: int) -> list[Composition]:
-        return compose(music, dataclasses.replace(controls, seed=seed))
-
-    if not limit:
-        write_all(again(controls.seed), paths)
-        return
-    pieces = originals.compose(again, training, limit, controls.seed, said=_say)
-    write_all(pieces, paths)
-    if missing := [number for number, piece in enumerate(pieces, 1) if piece is None]:
-        which = ", ".join(map(str, missing))
-        raise UserError(
-            f"Give another --seed, or a higher --temperature or --originality: piece {which} was "
-            f"not written, because each of {originals.TRIES} attempts shared {limit} telling notes "
-            "or more with the training music."
-        )
+    help: str
+    bars: Any = _NONE
+    default: Any = ""
+    given: bool = True
 
 
-def targets(output: config.Output) -> list[pathlib.Path]:
+TASKS = {
+    "generate": Task(
+        """Composes pieces of an exact duration.
+
+        Examples:
+          jaxmusic generate --model runs/pop --style pop --duration 3:00 --seed 1 --out song.mid
+          jaxmusic generate --model runs/pop --key "A minor" --tempo 96 --instruments "piano, drums"
+          jaxmusic generate --model runs/pop --chords "C G Am F" --wav song.wav --png song.png
+        """,
+        given=False,
+    ),
+    "continue": Task(
+        """Continues a piece to an exact length.
+
+        The given bars stay as they are, note for note. New bars have the meter and tempo in force
+        where they begin. --duration is the length of the whole piece; --chords and --form apply to
+        the new bars.
+
+        Examples:
+          jaxmusic continue --model runs/pop song.mid --bars 8 --duration 3:00 --out longer.mid
+        """,
+        Annotated[int, tyro.conf.arg(help="Bars of the song to continue from; 0 for all of it.")],
+        0,
+    ),
+    "infill": Task(
+        """Rewrites some bars of a piece so that they fit between the others.
+
+        All other bars stay as they are, note for note.
+
+        Examples:
+          jaxmusic infill --model runs/pop song.mid --bars 9-16 --out other.mid
+        """,
+        _bars("bars", "Bars to rewrite, counted from 1: 9-16, 7 or 1-4,9-12."),
+        tyro.MISSING,
+    ),
+    "accompany": Task(
+        """Adds the instruments of --instruments to a piece.
+
+        The given notes stay as they are. The chords are those of --chords; without it those of the
+        file, or else those found in the notes, where enough of them sound together.
+
+        Examples:
+          jaxmusic accompany --model runs/pop melody.mid --instruments "bass, drums" --out band.mid
+        """
+    ),
+    "harmonise": Task(
+        """Finds chords for a melody and writes parts that play them.
+
+        The parts are for a piano, or for the instruments of --instruments. The melody stays as it
+        is, note for note; the chords are written into the file as well.
+
+        Examples:
+          jaxmusic harmonise --model runs/pop melody.mid --instruments "piano, bass" --out song.mid
+        """
+    ),
+    "vary": Task(
+        """Rewrites a piece over the same chords, except for some bars.
+
+        Kept bars stay as they are, note for note.
+
+        Examples:
+          jaxmusic vary --model runs/pop song.mid --keep 1-4,9-12 --out variation.mid
+        """,
+        _bars("keep", "Bars to keep, counted from 1: 1-4,9-12."),
+        tyro.MISSING,
+    ),
+}
+
+
+def _command(task: str, row: Task) -> Callable[..., None]:
+    """Makes the command of a task, a function whose arguments are its options."""
+
+    def run(
+        song: Song = tyro.MISSING if row.given else "",
+        /,
+        *,
+        model: Model,
+        bars: str | int = row.default,
+        controls: Controls = config.Controls(),  # noqa: B008
+        sampling: Sampling = config.Sampling(),  # noqa: B008
+        output: Output = config.Output(),  # noqa: B008
+    ) -> None:
+        from jaxmusic import model as models
+        from jaxmusic import originals
+        from jaxmusic.formats import files
+        from jaxmusic.train.compilation import keep_compiled
+
+        paths = _targets(output)
+        piece: dict[str, Any] = {}
+        if row.given:
+            piece = {"task": task, "music": files.read_notes(song), "bars": bars}
+        keep_compiled()
+        if limit := output.originality:
+            originals.check(limit)
+            training = originals.training_music(model, output.data_dir)
+        music = models.load(model, None if output.step < 0 else output.step)
+
+        def draw(seed: int) -> list[Composition]:
+            return (music.perform if row.given else music.compose)(
+                **piece,
+                controls=dataclasses.replace(controls, seed=seed),
+                count=output.count,
+                sampling=sampling,
+                progress=True,
+            )
+
+        if not limit:
+            _write(draw(controls.seed), paths)
+            return
+        pieces = originals.compose(draw, training, limit, controls.seed, said=_say)
+        _write(pieces, paths)
+        if missing := [str(number) for number, piece in enumerate(pieces, 1) if piece is None]:
+            raise UserError(
+                f"Give another --seed, or a higher --temperature or --originality: piece "
+                f"{', '.join(missing)} was not written, because each of {originals.TRIES} attempts "
+                f"shared {limit} telling notes or more with the training music."
+            )
+
+    run.__doc__ = row.help
+    run.__annotations__ |= {"bars": row.bars, "song": Song if row.given else _NONE}
+    return run
+
+
+def _targets(output: config.Output) -> list[pathlib.Path]:
     """Returns the files to write, in order; raises UserError for a suffix of no known format."""
     from jaxmusic.formats import files
 
@@ -84,65 +184,27 @@ def targets(output: config.Output) -> list[pathlib.Path]:
         (output.png, (".png", ".svg", ".pdf")),
         (output.wav, (".wav",)),
     ]
-    return [_output(path, suffixes) for path, suffixes in outputs if path]
+    for path, suffixes in outputs:
+        if path and pathlib.Path(path).suffix.lower() not in suffixes:
+            raise UserError(f"{path} must end in {' or '.join(suffixes)}")
+    return [pathlib.Path(path).expanduser() for path, _ in outputs if path]
 
 
-def write_all(pieces: Sequence[Composition | None], paths: Sequence[pathlib.Path]) -> None:
+def _write(pieces: Sequence[Composition | None], paths: Sequence[pathlib.Path]) -> None:
     """Writes pieces, with a number in each name if there are several; None stands for a copy."""
     from jaxmusic.formats import files
 
     for path in paths:
         for number, piece in enumerate(pieces, 1):
-            if piece is None:
-                continue
-            target = path if len(pieces) == 1 else path.with_stem(f"{path.stem}-{number}")
-            files.write(piece.notes, target)
-            print(f"wrote {target}")
-
-
-def quickstart(
-    source: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")] = (),
-    /,
-    out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "quickstart",
-    minutes: float = 3.0,
-    songs: int = 400,
-    seed: int = 1,
-) -> None:
-    """Prepares music, trains a small model and composes a 3:00 piece.
-
-    Without a source it trains on the starter corpus, band songs that ship with jaxmusic.
-
-    Examples:
-      jaxmusic quickstart
-      jaxmusic quickstart ~/midi/pop --out mine --minutes 10
-
-    Args:
-      source: folders, files or quoted globs of your own MIDI files and scores.
-      out: folder for the dataset, the run and the piece.
-      minutes: how long to train.
-      songs: songs of the starter corpus to use, at most 400.
-      seed: random seed of training and composing.
-    """
-    from jaxmusic import quickstart as steps
-    from jaxmusic.train.compilation import keep_compiled
-
-    keep_compiled()
-    signal = steps.quickstart(
-        source, pathlib.Path(out).expanduser(), minutes=minutes, songs=songs, seed=seed
-    )
-    if signal:
-        from jaxmusic.cluster import exits
-
-        sys.exit(exits.after(signal))
+            if piece is not None:
+                target = path if len(pieces) == 1 else path.with_stem(f"{path.stem}-{number}")
+                files.write(piece.notes, target)
+                print(f"wrote {target}")
 
 
 def _say(text: str) -> None:
     print(f"jaxmusic: {text}", file=sys.stderr, flush=True)
 
 
-def _output(path: str, suffixes: tuple[str, ...]) -> pathlib.Path:
-    """Returns the path; raises UserError if its suffix is none of these."""
-    target = pathlib.Path(path).expanduser()
-    if target.suffix.lower() not in suffixes:
-        raise UserError(f"{path} must end in {' or '.join(suffixes)}")
-    return target
+COMMANDS = {task: _command(task, row) for task, row in TASKS.items()}
+"""Commands by name."""

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import tyro
@@ -16,117 +16,90 @@ from jaxmusic.commands import parsing
 from jaxmusic.core import settings
 from jaxmusic.core.errors import UserError
 
+Experiment = Annotated[config.Experiment, tyro.conf.arg(name="")]
 
-def train(argv: Sequence[str]) -> int:
+
+def train(
+    run: Annotated[str, tyro.conf.arg(metavar="DIR")],
+    restarts: int = 0,
+    experiment: Experiment = config.Experiment(),  # noqa: B008
+    command: tyro.conf.Suppress[tyro.conf.Fixed[tuple[str, ...]]] = (),
+) -> int:
     """Trains a model on a prepared dataset, or continues a run.
 
+    CONFIG is a Python file with a function experiment(), or the name of one that comes with
+    jaxmusic; any field of the experiment can be set by an option, and --model lstm replaces
+    its model by one of another family, whose fields follow. A run resumes from its own last
+    checkpoint, else from the state of the run --resume-from; else it starts from the weights
+    of --init-from (a run, or a file that jaxmusic export wrote), else from scratch. It prints
+    which. Ctrl-C, SIGTERM, SIGUSR1 and SIGUSR2 save and exit. Several processes find one
+    another by JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or by Slurm, Open
+    MPI or the metadata of a TPU pod.
+
+    Exit codes: 0 finished, 2 a mistake of the user, 75 saved after a signal, 130 saved after
+    Ctrl-C; 1 an error or no progress, 134 another process was lost.
+
+    Examples:
+      jaxmusic train pop_cpu --data.dataset pop --run runs/pop
+      jaxmusic train my.py --run runs/mine --model.layers 8 --steps 10000 --restarts 5
+      jaxmusic train pop_cpu --run runs/tuned --init-from runs/pop --data.dataset mine
+
     Args:
-      argv: a config, and options.
-
-    Returns:
-      The exit code.
+      run: folder of the run: checkpoints, logs, TensorBoard events.
+      restarts: restarts after crashes in a row, without a new checkpoint in between.
+      experiment: fields of the experiment.
     """
-    command = list(argv)
-    experiment, argv = _experiment(argv)
+    from jaxmusic.cluster import supervisor
 
-    def run_experiment(
-        run: Annotated[str, tyro.conf.arg(metavar="DIR")],
-        restarts: int = 0,
-        experiment: Annotated[config.Experiment, tyro.conf.arg(name="")] = experiment,
-    ) -> int:
-        """Trains a model on a prepared dataset, or continues a run.
+    if restarts < 0:
+        raise UserError(f"Set --restarts to at least 0, not {restarts}.")
+    if restarts:
+        from jaxmusic.runs import folder as runs
 
-        CONFIG is a Python file with a function experiment(), or the name of one that comes with
-        jaxmusic; any field of the experiment can be set by an option, and --model lstm replaces
-        its model by one of another family, whose fields follow. A run resumes from its own last
-        checkpoint, else from the state of the run --resume-from; else it starts from the weights
-        of --init-from (a run, or a file that jaxmusic export wrote), else from scratch. It prints
-        which. Ctrl-C, SIGTERM, SIGUSR1 and SIGUSR2 save and exit. Several processes find one
-        another by JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or by Slurm, Open
-        MPI or the metadata of a TPU pod.
+        reached = functools.partial(runs.latest, run)
+        return supervisor.supervise(supervisor.again(command), reached, restarts)
+    from jaxmusic.train import process
+    from jaxmusic.train.compilation import keep_compiled
 
-        Exit codes: 0 finished, 2 a mistake of the user, 75 saved after a signal, 130 saved after
-        Ctrl-C; 1 an error or no progress, 134 another process was lost.
-
-        Examples:
-          jaxmusic train pop_cpu --data.dataset pop --run runs/pop
-          jaxmusic train my.py --run runs/mine --model.layers 8 --steps 10000 --restarts 5
-          jaxmusic train pop_cpu --run runs/tuned --init-from runs/pop --data.dataset mine
-
-        Args:
-          run: folder of the run: checkpoints, logs, TensorBoard events.
-          restarts: restarts after crashes in a row, without a new checkpoint in between.
-          experiment: fields of the experiment.
-        """
-        from jaxmusic.cluster import supervisor
-
-        if restarts < 0:
-            raise UserError(f"Set --restarts to at least 0, not {restarts}.")
-        if restarts:
-            from jaxmusic.runs import folder as runs
-
-            reached = functools.partial(runs.latest, run)
-            return supervisor.supervise(supervisor.again(command), reached, restarts)
-        from jaxmusic.train import process
-        from jaxmusic.train.compilation import keep_compiled
-
-        keep_compiled()
-        return process.run(experiment, run)
-
-    return parsing.run(run_experiment, argv, "jaxmusic train CONFIG")
+    keep_compiled()
+    return process.run(experiment, run)
 
 
-def plan(argv: Sequence[str]) -> int:
+def plan(
+    topology: Annotated[str, tyro.conf.arg(metavar="NAME")] = "",
+    slices: int = 1,
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    experiment: Experiment = config.Experiment(),  # noqa: B008
+) -> int:
     """Estimates memory, traffic and time of training on named hardware.
 
+    CONFIG is a config as in jaxmusic train. For TPUs the real train step is compiled on this
+    machine, which takes a minute or two and needs pip install 'jaxmusic[plan]'. For GPUs it is
+    arithmetic. Without --topology, the costs that depend on the config alone are shown, and the
+    names of known hardware.
+
+    Exit codes: 0 the step fits into memory, 3 it does not; settings that fit are then shown.
+
+    Examples:
+      jaxmusic plan pretrain_100m
+      jaxmusic plan pretrain_100m --topology v5e:16x16 --slices 2
+      jaxmusic plan pretrain_1b --topology h100:8 --data.batch 64 --json
+
     Args:
-      argv: a config, and options.
-
-    Returns:
-      The exit code.
+      topology: hardware and its size: v5e:16x16, v5p:4x4x8, v6e:4x4, v4:4x4x4 or h100:8.
+      slices: slices of TPUs, connected by the data center's network.
+      json: print JSON instead of tables.
+      experiment: fields of the experiment.
     """
-    from jaxmusic.cluster.topology import compile_elsewhere
+    from jaxmusic.planning import plan as planning
+    from jaxmusic.planning import text
 
-    compile_elsewhere()
-    experiment, argv = _experiment(argv)
-
-    def plan_experiment(
-        topology: Annotated[str, tyro.conf.arg(metavar="NAME")] = "",
-        slices: int = 1,
-        json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-        experiment: Annotated[config.Experiment, tyro.conf.arg(name="")] = experiment,
-    ) -> int:
-        """Estimates memory, traffic and time of training on named hardware.
-
-        CONFIG is a config as in jaxmusic train. For TPUs the real train step is compiled on this
-        machine, which takes a minute or two and needs pip install 'jaxmusic[plan]'. For GPUs it is
-        arithmetic. Without --topology, the costs that depend on the config alone are shown, and the
-        names of known hardware.
-
-        Exit codes: 0 the step fits into memory, 3 it does not; settings that fit are then shown.
-
-        Examples:
-          jaxmusic plan pretrain_100m
-          jaxmusic plan pretrain_100m --topology v5e:16x16 --slices 2
-          jaxmusic plan pretrain_1b --topology h100:8 --data.batch 64 --json
-
-        Args:
-          topology: hardware and its size: v5e:16x16, v5p:4x4x8, v6e:4x4, v4:4x4x4 or h100:8.
-          slices: slices of TPUs, connected by the data center's network.
-          json: print JSON instead of tables.
-          experiment: fields of the experiment.
-        """
-        from jaxmusic.planning import plan as planning
-        from jaxmusic.planning import text
-
-        if not topology:
-            print(text.costs(experiment))
-            return 0
-        found = planning.plan(experiment, topology, slices, lambda text: _say(f"plan: {text}"))
-        print(text.as_json(found) if json else text.as_text(found))
-        return 0 if found.fits else 3
-
-    return parsing.run(plan_experiment, argv, "jaxmusic plan CONFIG")
+    if not topology:
+        print(text.costs(experiment))
+        return 0
+    found = planning.plan(experiment, topology, slices, lambda text: _say(f"plan: {text}"))
+    print(text.as_json(found) if json else text.as_text(found))
+    return 0 if found.fits else 3
 
 
 def status(
@@ -178,6 +151,23 @@ def export(
 
     exported = weights.export(run, out, step, dtype)
     print(f"wrote {out}: the model of {run} at step {exported}")
+
+
+OF_A_CONFIG = (train, plan)
+"""Commands that name a config first, which gives the defaults of their options."""
+
+
+def run(command: Callable[..., int], argv: Sequence[str], prog: str) -> int:
+    """Runs a command of `OF_A_CONFIG` and returns its exit code."""
+    if command is plan:
+        from jaxmusic.cluster.topology import compile_elsewhere
+
+        compile_elsewhere()
+    experiment, options = _experiment(argv)
+    own = {"command": tuple(argv)} if command is train else {}
+    bound = functools.partial(command, experiment=experiment, **own)
+    bound.__doc__ = command.__doc__
+    return parsing.run(bound, options, f"{prog} CONFIG")
 
 
 def _experiment(argv: Sequence[str]) -> tuple[config.Experiment, Sequence[str]]:
