@@ -20,16 +20,13 @@ from jaxmusic.formats import files
 from jaxmusic.formats import sequence as sequences
 from jaxmusic.generate import tasks
 from jaxmusic.generate.composer import Composer
-from jaxmusic.generate.composition import Composition
+from jaxmusic.generate.composition import Composition, Progress
 from jaxmusic.generate.streaming import Bar
 from jaxmusic.generate.tasks import Knowledge
 from jaxmusic.models.params import Params
 from jaxmusic.music import beats
 from jaxmusic.music.notes import Notes, semitones_to_c
 from jaxmusic.runs import weights
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with (bars finished, bars in all) while composing."""
 
 if TYPE_CHECKING:
     from note_seq import NoteSequence
@@ -63,18 +60,14 @@ class MusicModel:
         self.params = params
         shape, data = experiment.model, experiment.data
         self._composer = Composer(shape, params, codec, data.context)
-        self._knows = Knowledge(
-            *(codec, styles, self.controls, data.tasks, data.normalise, data.drop_controls)
-        )
+        self._knows = Knowledge(codec, styles, self.controls, data)
 
     def generate(
         self,
         style: str | None = None,
         duration: float | str | None = None,
         seed: int | None = None,
-        sampling: config.Sampling = config.Sampling(),  # noqa: B008
-        controls: config.Controls = config.Controls(),  # noqa: B008
-        **wishes: Any,
+        **options: Any,
     ) -> NoteSequence:
         """Composes a piece.
 
@@ -84,15 +77,13 @@ class MusicModel:
           style: one of `styles` or a mix with weights, None to leave it to the model.
           duration: exact length: seconds, 3:00 or 90 bars; None for 3:00.
           seed: the same seed gives the same piece on the same device.
-          sampling: how tokens are drawn.
-          controls: all that is asked for, see `config.Controls`.
-          **wishes: fields of `config.Controls`, which count before those of `controls`.
+          **options: `sampling` (a `config.Sampling`), `controls` (a `config.Controls`, all that is
+            asked for), and fields of `config.Controls`, which count before those of `controls`.
 
         Raises:
           UserError: what is asked for is not possible, or the model does not know it.
         """
-        asked = _asked(controls, wishes, style=style, duration=duration, seed=seed)
-        return sequences.to_sequence(self.compose(sampling=sampling, controls=asked)[0].notes)
+        return sequences.to_sequence(self.compose(style, duration, seed, **options)[0].notes)
 
     def compose(
         self,
@@ -109,18 +100,17 @@ class MusicModel:
         """Composes several pieces side by side, as notes; see `generate`.
 
         Args:
-          style, duration, sampling, controls: as in `generate`.
+          style, duration, sampling, controls, **wishes: as in `generate`.
           seed: piece i is the same whatever the count, up to rounding.
           count: number of pieces.
           progress: True shows a progress bar; a function is called with (bars finished, bars in
             all) and may raise `jaxmusic.Cancelled`, or anything else, to stop.
           rank: of `sampling.best_of` candidates for each piece the one is kept for which this is
             greatest; None keeps the one that the model finds likeliest.
-          **wishes: as in `generate`.
         """
         asked = _asked(controls, wishes, style=style, duration=duration, seed=seed)
         planner = self._composer.planner(self._knows.read(asked))
-        with _progress(planner.UNIT, progress) as show:
+        with _progress(self.codec.UNIT, progress) as show:
             return self._composer.compose(planner, asked.seed, count, sampling, show, rank)
 
     def stream(
@@ -164,10 +154,8 @@ class MusicModel:
 
         >>> model.infill("song.mid", "9-16", seed=1)
 
-        Args:
-          music: a NoteSequence or the path of a file.
-          bars: which, counted from 1: 9-16, 7 or 1-4,9-12.
-          **options: as in `continue_piece`, except what the piece has already.
+        `bars` are counted from 1: 9-16, 7 or 1-4,9-12. The rest is as in `continue_piece`, but no
+        control is taken that the piece decides.
         """
         return self._do("infill", music, bars, options)
 
@@ -176,10 +164,8 @@ class MusicModel:
 
         >>> model.accompany("melody.mid", "bass, drums", chords="C G Am F", seed=1)
 
-        Args:
-          music: a NoteSequence or the path of a file.
-          instruments: names of General MIDI instruments, families or drums.
-          **options: as in `continue_piece`, except what the piece has already.
+        `instruments` are names of General MIDI instruments, families or drums. The rest is as in
+        `infill`.
         """
         return self._do("accompany", music, "", options | {"instruments": instruments})
 
@@ -188,10 +174,7 @@ class MusicModel:
 
         >>> model.harmonise("melody.mid", instruments="piano, bass", seed=1)
 
-        Args:
-          music: a NoteSequence or the path of a file.
-          **options: as in `continue_piece`, except what the piece has already; the instruments
-            are a piano if nothing else is said.
+        Arguments are as in `accompany`; the instruments are a piano by default.
         """
         return self._do("harmonise", music, "", options)
 
@@ -200,10 +183,7 @@ class MusicModel:
 
         >>> model.vary("song.mid", keep="1-4,9-12", seed=1)
 
-        Args:
-          music: a NoteSequence or the path of a file.
-          keep: bars that are kept, counted from 1.
-          **options: as in `continue_piece`, except what the piece has already.
+        `keep` names bars as in `infill`, and the rest is as there.
         """
         return self._do("vary", music, keep, options)
 
@@ -227,15 +207,22 @@ class MusicModel:
             kept.
           count: number of pieces.
           sampling: how tokens are drawn.
-          progress: True shows a progress bar; a function is called with (bars finished, bars in
-            all) and may raise `jaxmusic.Cancelled`, or anything else, to stop.
+          progress: as in `compose`.
           controls, **wishes: as in `generate`.
         """
         asked = _asked(controls, wishes)
         notes = _notes(music)
         with _progress("bars", progress) as show:
             return tasks.perform(
-                *(self._composer, self._knows, task, notes, bars, asked, count, sampling, show)
+                self._composer,
+                self._knows,
+                task,
+                notes=notes,
+                bars=bars,
+                asked=asked,
+                count=count,
+                sampling=sampling,
+                progress=show,
             )
 
     def _do(self, task: str, music: Music, bars: str | int, options: Any) -> NoteSequence:
@@ -283,10 +270,7 @@ def load(path: str | os.PathLike[str], step: int | None = None) -> MusicModel:
     Raises:
       UserError: there is no such run or file, or the run has no finished checkpoint.
     """
-    saved = weights.load(path, step)
-    return MusicModel(
-        *(saved.experiment, saved.codec, saved.params, saved.styles, saved.step, saved.controls)
-    )
+    return MusicModel(**weights.load(path, step)._asdict())
 
 
 def _asked(controls: config.Controls, wishes: dict[str, Any], **named: Any) -> config.Controls:

@@ -44,6 +44,13 @@ def drawn(logits, mask, s, count=4096, seed=0):
     return np.bincount(tokens, minlength=len(logits)) / count
 
 
+def check_shares(found, expected):
+    """Shares of 4096 draws are those expected, up to chance."""
+    assert (found[expected == 0] == 0).all()
+    error = 5 * np.sqrt(np.maximum(expected * (1 - expected), 1e-3) / 4096)
+    assert (abs(found - expected) <= error).all()
+
+
 def numbers(s):
     return jax.tree.map(jnp.asarray, decoding.settings(s, VOCABULARY))
 
@@ -78,10 +85,7 @@ def test_distribution_is_that_of_the_reference(sampling):
     for seed in range(6):
         logits, mask = problem(seed)
         expected = reference(logits, mask, sampling)
-        found = drawn(logits, mask, sampling, seed=seed)
-        assert (found[expected == 0] == 0).all()
-        error = 5 * np.sqrt(np.maximum(expected * (1 - expected), 1e-3) / 4096)
-        assert (abs(found - expected) <= error).all()
+        check_shares(drawn(logits, mask, sampling, seed=seed), expected)
 
 
 @settings(max_examples=60, deadline=None)
@@ -132,10 +136,7 @@ def test_kinds_keep_their_share_at_temperatures_of_their_own():
             if (mask & kind).any():
                 inside = reference(logits, mask & kind, config.Sampling(own, 0, 1.0, 0.0))
                 expected[kind] = (inside * base[kind].sum())[kind]
-        found = drawn(logits, mask, sampling, seed=seed)
-        assert (found[expected == 0] == 0).all()
-        error = 5 * np.sqrt(np.maximum(expected * (1 - expected), 1e-3) / 4096)
-        assert (abs(found - expected) <= error).all()
+        check_shares(drawn(logits, mask, sampling, seed=seed), expected)
 
 
 @pytest.mark.quick
@@ -150,57 +151,37 @@ def test_equal_logits_are_all_kept():
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize(
-    "name, value",
-    (
-        *(("temperature", x) for x in (-0.1, 10.5, float("nan"), float("inf"))),
-        *(("top_p", x) for x in (0.0, -1.0, 1.01, float("nan"))),
-        *(("min_p", x) for x in (-0.1, 1.0)),
-        ("top_k", -1),
-        ("repeats", -1),
-        ("best_of", 0),
-        *(("temperatures", x) for x in ("pitch=0", "pitch", "pitch=nan", "drums=11", "drum=1")),
-    ),
-)
-def test_options_out_of_range_are_refused(name, value):
-    with pytest.raises(UserError, match=name.rstrip("s")):
-        decoding.settings(config.Sampling(**{name: value}), VOCABULARY)
+def test_options_out_of_range_are_refused():
+    for name, values in {
+        "temperature": (-0.1, 10.5, float("nan"), float("inf")),
+        "top_p": (0.0, -1.0, 1.01, float("nan")),
+        "min_p": (-0.1, 1.0),
+        "top_k": (-1,),
+        "repeats": (-1,),
+        "best_of": (0,),
+        "temperatures": ("pitch=0", "pitch", "pitch=nan", "drums=11", "drum=1"),
+    }.items():
+        for value in values:
+            with pytest.raises(UserError, match=name.rstrip("s")):
+                decoding.settings(config.Sampling(**{name: value}), VOCABULARY)
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize(
-    "text, seconds",
-    (
-        *(("180", 180), ("3:00", 180), ("0:10", 10), ("10", 10), ("0:02:03", 123)),
-        *(("0:59:59", 3599), ("1:00:00", 3600), (" 3:00 ", 180), ("61.7", 61.7), ("1", 1)),
-        *(("0:01.5", 1.5), ("60:00", 3600), ("0003:05", 185)),
-    ),
-)
-def test_durations(text, seconds):
-    assert parse_duration(text) == pytest.approx(seconds, abs=1e-9)
-
-
-@pytest.mark.parametrize("text", ("1:02:03", "90:00", "3601", "0", "0.5", "99999999999"))
-def test_durations_out_of_range_are_refused(text):
-    with pytest.raises(UserError, match="1 to 3600 seconds"):
-        parse_duration(text)
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize(
-    "text",
-    (
-        *("-1", "abc", "9:99:99", "", "2:61", "1:60:00", "1:1:1:1", "1:", ":30", "3m", "1e2"),
+def test_durations():
+    for text, seconds in {
+        **{"180": 180, "3:00": 180, "0:10": 10, "10": 10, "0:02:03": 123, "0:59:59": 3599},
+        **{"1:00:00": 3600, " 3:00 ": 180, "61.7": 61.7, "1": 1, "0:01.5": 1.5, "0003:05": 185},
+    }.items():
+        assert parse_duration(text) == pytest.approx(seconds, abs=1e-9)
+    for text in ("1:02:03", "90:00", "3601", "0", "0.5", "99999999999"):
+        with pytest.raises(UserError, match="1 to 3600 seconds"):
+            parse_duration(text)
+    for text in (
+        *("", "-1", "abc", "9:99:99", "2:61", "1:60:00", "1:1:1:1", "1:", ":30", "3m", "1e2"),
         *("nan", "inf", "1,5", "3 : 00"),
-    ),
-)
-def test_what_is_no_duration_is_refused(text):
-    with pytest.raises(UserError, match="is not a duration: write 3:00"):
-        parse_duration(text)
-
-
-def test_check_duration():
-    assert check_duration(1.0) == 1.0 and check_duration(3600.0) == 3600.0
+    ):
+        with pytest.raises(UserError, match="is not a duration: write 3:00"):
+            parse_duration(text)
     for seconds in (0.0, -5.0, 3600.1, float("nan"), float("inf")):
         with pytest.raises(UserError, match="duration"):
             check_duration(seconds)

@@ -6,6 +6,7 @@ import dataclasses
 import data_music
 import numpy as np
 import pytest
+import toys
 from hypothesis import given as with_
 from hypothesis import settings
 from strategies import notes as random_notes
@@ -18,10 +19,8 @@ from jaxmusic.core.errors import UserError
 from jaxmusic.data import starter
 from jaxmusic.formats import files
 from jaxmusic.formats import sequence as sequences
-from jaxmusic.generate import filling, merging, tasks
+from jaxmusic.generate import infilling, splice, tasks
 from jaxmusic.generate.composition import Composition
-from jaxmusic.generate.continuing import ContinuingPlanner
-from jaxmusic.generate.controls import read
 from jaxmusic.models import transformer
 from jaxmusic.music.notes import make_notes
 
@@ -29,19 +28,14 @@ CODEC = MetricalCodec()
 GRAMMAR = Grammar(CODEC)
 CONTEXT = 512
 NONE = np.zeros(0, np.int32)
-TASKS = config.Tasks(infill=0.1, accompany=0.1, harmonise=0.1, vary=0.1)
-SHAPE = config.Transformer(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
-
-
-def make_model(tasks=TASKS, codec=CODEC, controls=None, context=CONTEXT):
-    experiment = config.Experiment(data=config.Data(context=context, tasks=tasks), model=SHAPE)
-    params = transformer.init(SHAPE, codec.vocab_size, 0)
-    return jaxmusic.MusicModel(experiment, codec, params, ("pop", "jazz"), controls=controls)
 
 
 @pytest.fixture(scope="module")
 def model():
-    return make_model()
+    tasks = config.Tasks(infill=0.1, accompany=0.1, harmonise=0.1, vary=0.1)
+    experiment = config.Experiment(data=config.Data(context=CONTEXT, tasks=tasks), model=toys.MODEL)
+    params = transformer.init(toys.MODEL, CODEC.vocab_size, 0)
+    return jaxmusic.MusicModel(experiment, CODEC, params, ("pop", "jazz"))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +88,7 @@ class Oracle:
 
 def refilled(notes, original, given, context=2**15):
     oracle = Oracle(original.piece, context)
-    return filling.fill(oracle, original, given), oracle
+    return infilling.fill(oracle, original, given), oracle
 
 
 def some_given(original, task, seed):
@@ -107,11 +101,11 @@ def some_given(original, task, seed):
         slots[rng.permutation(np.unique(piece.slot))[: max(len(np.unique(piece.slot)) // 2, 1)]] = 1
     if not marked.any() or (marked.all() and not slots.any()):
         return None
-    return tasks.given_of(task, piece, marked, slots)
+    return tasks.given_of(task, marked, slots)
 
 
 def check_refilled(notes, seed, tasks=("infill", "accompany", "harmonise", "vary")):
-    original = merging.read(notes, CODEC)
+    original = splice.read(notes, CODEC)
     for task in tasks:
         given = some_given(original, task, seed)
         if given is None:
@@ -147,22 +141,22 @@ def test_what_is_given_of_real_pieces_stays(music):
 
 
 def test_a_piece_that_is_written_anew_in_small_windows_is_the_same_piece(song):
-    original = merging.read(song, CODEC)
+    original = splice.read(song, CODEC)
     for task in ("infill", "accompany", "vary"):
         given = some_given(original, task, 1)
         done, oracle = refilled(song, original, given, 1024)
         assert len(oracle.windows) > 1 or task == "infill"
         for window in oracle.windows:
             assert len(window.prompt) + window.tokens * int(window.given.marked.sum()) < 1024
-        again = merging.read(done.notes, CODEC).piece
+        again = splice.read(done.notes, CODEC).piece
         for name in ("onset", "duration", "pitch", "slot"):
             assert np.array_equal(getattr(again, name), getattr(original.piece, name))
 
 
 def test_infill_sees_both_sides(song):
-    original = merging.read(song, CODEC)
-    given = tasks.given_of("infill", original.piece, tasks.read_bars("8-9", 16), np.zeros(16, bool))
-    window = filling.WindowPlanner(GRAMMAR, 1500, original.piece, given)
+    original = splice.read(song, CODEC)
+    given = tasks.given_of("infill", tasks.read_bars("8-9", 16), np.zeros(16, bool))
+    window = infilling.WindowPlanner(GRAMMAR, 1500, original.piece, given)
     assert window.start < 7 and window.stop > 9
     assert abs((7 - window.start) - (window.stop - 9)) <= 1
 
@@ -170,13 +164,13 @@ def test_infill_sees_both_sides(song):
 def test_written_notes_leave_given_ones_alone():
     """In a file two notes of one pitch and track could not be told apart."""
     given = make_notes([0, 960], [480, 480], [60, 60], [80, 80], [0, 0], end=1920)
-    original = merging.read(given, CODEC)
+    original = splice.read(given, CODEC)
     slots = np.flatnonzero(original.piece.programs >= 0)
     written = make_notes(
         *([240, 480, 480, 960, 0], [100, 960, 10, 9, 100], [60, 60, 60, 60, 62]),
         *([70] * 5, [0] * 5),
     )
-    merged = merging.merge(original, np.ones(2, bool), written, slots, 1920)
+    merged = splice.merge(original, np.ones(2, bool), written, slots, 1920)
     assert rows(merged) == rows(given) + collections.Counter(
         {(480, 480, 60, 70, 0, False): 1, (0, 100, 62, 70, 0, False): 1}
     )
@@ -184,7 +178,7 @@ def test_written_notes_leave_given_ones_alone():
 
 def test_further_instruments_take_their_places():
     notes = data_music.tune(1, bars=4)
-    original = merging.read(notes, CODEC)
+    original = splice.read(notes, CODEC)
     more = original.with_instruments((33, 0), True)
     pitched = more.piece.programs[:15]
     used = pitched[pitched >= 0]
@@ -200,44 +194,21 @@ def test_further_instruments_take_their_places():
 # With a model, trained or not.
 
 
-@pytest.fixture(scope="module")
-def continued(model, song):
-    return model.perform("continue", song, 4, style="pop", duration=30.0)[0]
-
-
-def test_continue_keeps_the_prompt_and_lasts_as_long_as_asked(continued, song):
-    out = continued.notes
-    line = 4 * 4 * 480
-    prompt = only(song, bars_of(song) <= 4)
-    assert rows(only(out, out.onset < line)) == rows(prompt)
-    assert np.array_equal(continued.written, out.onset >= line)
-    assert (out.onset >= line).any()
-    assert float(out.seconds(out.end)) == pytest.approx(30.0, abs=1e-6)
+@pytest.mark.parametrize("duration, bars", ((30.0, 4), ("0:17.3", 3), ("12 bars", 3), (41, 3)))
+def test_continue_keeps_the_prompt_and_lasts_as_long_as_asked(model, song, duration, bars):
+    (done,) = model.perform("continue", song, bars, style="pop", duration=duration)
+    out, line = done.notes, bars * 4 * 480
+    assert rows(only(out, out.onset < line)) == rows(only(song, bars_of(song) <= bars))
+    assert np.array_equal(done.written, out.onset >= line) and done.written.any()
     assert (out.onset.astype(np.int64) + out.duration <= out.end).all()
     before, after = out.tempo_qpm[out.tempo_tick < line][-1], out.tempo_qpm[-1]
     assert abs(after / before - 1) <= 0.01
-    bars = continued.bars
-    assert bars == 4 + -(-(out.end - line) // (4 * 480))
-
-
-@pytest.mark.parametrize("duration", ("0:17.3", "12 bars", 41))
-def test_continue_to_any_length(duration, song):
-    """The planner alone, and a piece that it could be given."""
-    original = merging.read(song, CODEC)
-    wishes = read(config.Controls(duration=duration), CODEC)
-    planner = ContinuingPlanner(GRAMMAR, CONTEXT, wishes, original, 3)
-    (prompt,), plan = planner.begin(1)
-    assert len(prompt) <= CONTEXT // 2 + 1
-    assert plan.bars[0, 0, 0] == 3 - planner.first + planner.new_bars
-    body = [CODEC.vocabulary.start["bar"] + min(n, 63) for n in range(planner.new_bars - 2, -1, -1)]
-    stream = np.concatenate([prompt, body, [CODEC.vocabulary.start["eos"]]]).astype(np.int32)
-    out = planner.finish(stream)
-    assert rows(out) == rows(only(song, bars_of(song) <= 3))
+    assert done.bars == bars + -(-(out.end - line) // (4 * 480))
     if duration == "12 bars":
-        assert planner.bars(stream) == 12
+        assert done.bars == 12 and out.end == 12 * 4 * 480
     else:
-        asked = 17.3 if isinstance(duration, str) else duration
-        assert float(out.seconds(out.end)) == pytest.approx(asked, abs=1e-6)
+        seconds = 17.3 if isinstance(duration, str) else duration
+        assert float(out.seconds(out.end)) == pytest.approx(seconds, abs=1e-6)
 
 
 def test_infill_writes_in_its_bars_alone(model, song):
@@ -310,32 +281,37 @@ def test_sequences_and_files_are_given_and_come_back(model, song, tmp_path):
     assert rows(done) >= rows(only(read, early))
 
 
-def test_what_cannot_be_is_one_sentence(model, song):
-    def refuses(reason, task, music, bars="", **wishes):
-        with pytest.raises(UserError, match=reason):
-            model.perform(task, music, bars, **wishes)
+REFUSED = (
+    ("bars 1 to 16", "infill", "9-17", {}),
+    ("does not name bars", "infill", "nine", {}),
+    ("does not name bars", "vary", "1-4,", {}),
+    ("nothing is left", "vary", "1-16", {}),
+    ("Keep some bars", "infill", "1-16", {}),
+    ("drums already", "accompany", "", {"instruments": "drums"}),
+    ("which instruments", "accompany", "", {}),
+    ("krumhorn", "accompany", "", {"instruments": "krumhorn"}),
+    ("1 to 16 bars", "continue", 17, {}),
+    ("seconds or more", "continue", 8, {"duration": 10}),
+    ("bars or more", "continue", 8, {"duration": "8 bars"}),
+    ("not both", "continue", 8, {"duration": 60, "form": "verse8"}),
+    ("leave tempo out", "infill", "3", {"tempo": 100}),
+    ("leave instruments out", "vary", "3", {"instruments": "piano"}),
+    ("no control 'tempoo'", "vary", "3", {"tempoo": 100}),
+    ("no task", "transcribe", "", {}),
+    ("count", "infill", "3", {"count": 0}),
+)
 
-    empty = only(song, np.zeros(len(song), bool))
-    drums = only(song, song.is_drum)
-    refuses("bars 1 to 16", "infill", song, "9-17")
-    refuses("does not name bars", "infill", song, "nine")
-    refuses("does not name bars", "vary", song, "1-4,")
-    refuses("nothing is left", "vary", song, "1-16")
-    refuses("Keep some bars", "infill", song, "1-16")
-    refuses("has notes", "harmonise", empty)
-    refuses("nothing but drums", "harmonise", drums)
-    refuses("drums already", "accompany", song, instruments="drums")
-    refuses("which instruments", "accompany", song)
-    refuses("krumhorn", "accompany", song, instruments="krumhorn")
-    refuses("1 to 16 bars", "continue", song, 17)
-    refuses("seconds or more", "continue", song, 8, duration=10)
-    refuses("bars or more", "continue", song, 8, duration="8 bars")
-    refuses("not both", "continue", song, 8, duration=60, form="verse8")
-    refuses("leave tempo out", "infill", song, "3", tempo=100)
-    refuses("leave instruments out", "vary", song, "3", instruments="piano")
-    refuses("no control 'tempoo'", "vary", song, "3", tempoo=100)
-    refuses("no task", "transcribe", song)
-    refuses("count", "infill", song, "3", count=0)
+
+@pytest.mark.parametrize("reason, task, bars, options", REFUSED)
+def test_what_cannot_be_is_one_sentence(model, song, reason, task, bars, options):
+    with pytest.raises(UserError, match=reason):
+        model.perform(task, song, bars, **options)
+
+
+def test_what_cannot_be_harmonised_is_refused(model, song):
+    for reason, rows in (("has notes", np.zeros(len(song), bool)), ("but drums", song.is_drum)):
+        with pytest.raises(UserError, match=reason):
+            model.perform("harmonise", only(song, rows))
 
 
 @pytest.mark.quick
@@ -343,13 +319,14 @@ def test_a_model_says_what_it_was_not_trained_for():
     from jaxmusic.codecs.performance.codec import PerformanceCodec
     from jaxmusic.generate.tasks import Knowledge
 
-    knows = Knowledge(CODEC, ("pop",), ("styles",), config.Tasks(infill=0.1), False, 0.1)
-    knows.read_for("infill", config.Controls(style="pop"))
-    knows.read_for("continue", config.Controls())
+    data = config.Data(tasks=config.Tasks(infill=0.1), drop_controls=0.1)
+    knows = Knowledge(CODEC, ("pop",), ("styles",), data)
+    knows.read(config.Controls(style="pop"), "infill")
+    knows.read(config.Controls(), "continue")
     with pytest.raises(UserError, match=r"data\.tasks\.vary"):
-        knows.read_for("vary", config.Controls())
+        knows.read(config.Controls(), "vary")
     knows.read(config.Controls(style="pop", guidance=2.0))
-    always = dataclasses.replace(knows, left_out=0.0)
+    always = dataclasses.replace(knows, data=dataclasses.replace(data, drop_controls=0.0))
     always.read(config.Controls(style="pop"))
     with pytest.raises(UserError, match=r"data\.drop-controls"):
         always.read(config.Controls(style="pop", guidance=2.0))
@@ -359,4 +336,4 @@ def test_a_model_says_what_it_was_not_trained_for():
         knows.read(config.Controls(form="verse8"))
     played = dataclasses.replace(knows, codec=PerformanceCodec(config.Codec(kind="performance")))
     with pytest.raises(UserError, match="no bars"):
-        played.read_for("continue", config.Controls())
+        played.read(config.Controls(), "continue")

@@ -1,8 +1,14 @@
 """Models, data and runs small enough for tests, shared so that each is compiled once."""
 
+import functools
 import pathlib
 
+import numpy as np
+
 from jaxmusic import config
+from jaxmusic.codecs.registry import make_codec
+from jaxmusic.generate.composer import Composer
+from jaxmusic.models import transformer
 
 MODEL = config.Transformer(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
 
@@ -19,3 +25,25 @@ def experiment(data_dir: pathlib.Path) -> config.Experiment:
         checkpoint_every=3,
         log_every=1,
     )
+
+
+@functools.cache
+def composer(kind: str = "metrical", context: int = 256) -> Composer:
+    """A composer with an untrained `MODEL` under a codec of some kind."""
+    codec = make_codec(config.Codec(kind=kind))
+    return Composer(MODEL, transformer.init(MODEL, codec.vocab_size, 0), codec, context)
+
+
+@functools.cache
+def flat_composer(kind: str = "metrical") -> Composer:
+    """A composer whose model likes each kind of token as much as any other, whatever it has read.
+
+    The first coordinate of the residual stream outweighs all others, and logits are read from it.
+    """
+    codec = make_codec(config.Codec(kind=kind))
+    params = transformer.init(MODEL, codec.vocab_size, 0)
+    for name in ("token", "position", "slot", "pitch"):
+        params[name] = params[name].at[:, 0].set(30.0 * (name == "position"))
+    sizes = np.bincount(codec.vocabulary.kind)[codec.vocabulary.kind]
+    likes = -np.log(sizes) / MODEL.width**0.5
+    return Composer(MODEL, params | {"token": params["token"].at[:, 0].set(likes)}, codec, 256)

@@ -108,7 +108,7 @@ def scale(key: int) -> np.ndarray:
 
 
 def fitting_tones(key: int, by_chord: bool) -> np.ndarray:
-    """The pitch classes that go with each chord in a key.
+    """Returns the pitch classes that go with each chord in a key.
 
     With a chord go its tones, and its available tensions: notes of the key that lie a whole tone
     above one of its tones (Nettles & Graf, "The Chord Scale Theory and Jazz Harmony", 1997).

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +18,7 @@ from jaxmusic.codecs.metrical.grammar import Grammar
 from jaxmusic.codecs.performance.grammar import PerformanceGrammar
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate import decoding, streaming
-from jaxmusic.generate.composition import Composition
+from jaxmusic.generate.composition import Composition, Progress
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.performing import PerformancePlanner
 from jaxmusic.generate.planning import Planner
@@ -36,19 +35,11 @@ TURNS = 1 << 20
 """More contexts than any piece fills: keys of candidates are numbered from here on."""
 
 
-@dataclasses.dataclass
-class _Draft:
+class _Draft(NamedTuple):
     """A piece in the making: its stream, and the surprise of each token in nats."""
 
     tokens: np.ndarray
     nats: np.ndarray
-
-    def resized(self, tokens: np.ndarray) -> _Draft:
-        """The same draft with another end."""
-        nats = np.zeros(len(tokens), np.float32)
-        kept = min(len(tokens), len(self.nats))
-        nats[:kept] = self.nats[:kept]
-        return _Draft(tokens, nats)
 
 
 class Composer:
@@ -66,7 +57,7 @@ class Composer:
         self.sampler = Sampler(model, params, codec, context, self.grammar)
 
     def planner(self, wishes: Wishes) -> Any:
-        """What `compose` needs to compose from nothing but wishes."""
+        """What `compose` needs to compose from requested controls alone."""
         return self._planner(self.grammar, self.context, wishes)
 
     def compose(
@@ -75,7 +66,7 @@ class Composer:
         seed: int = 0,
         count: int = 1,
         sampling: config.Sampling = config.Sampling(),  # noqa: B008
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
         rank: Callable[[Composition], float] | None = None,
     ) -> list[Composition]:
         """Composes `count` pieces.
@@ -85,8 +76,7 @@ class Composer:
         composed where there is but one.
 
         Args:
-          planner: how they begin, go on and end, see `planning.Planner`. It may have `views`, see
-            `views.View`.
+          planner: how they begin, continue and end, see `planning.Planner`.
           seed: random seed.
           count: pieces, sampled side by side, with all candidates of each.
           sampling: how tokens are drawn.
@@ -123,7 +113,14 @@ class Composer:
           UserError: the codec has no bars, or a sampling option is not possible.
         """
         settings = decoding.settings(sampling, self.codec.vocabulary)
-        streaming.check(self.codec, sampling)
+        if "bar" not in self.codec.vocabulary.kinds:
+            raise UserError(
+                f"the {self.codec.config.kind} codec has no bars to stream: compose the whole piece"
+            )
+        if sampling.best_of > 1:
+            raise UserError(
+                "the best of several pieces is known at their end: stream with best_of 1"
+            )
         made = 0
         for (draft,), total in self._drafts(planner, _keys(seed, 1, 1), settings, None):
             for bar in streaming.finished(self.codec, planner, draft.tokens, total, made):
@@ -143,12 +140,11 @@ class Composer:
         planner: Any,
         keys: jax.Array,
         settings: decoding.Settings,
-        progress: Callable[[int, int], None] | None,
+        progress: Progress | None,
     ) -> Iterator[tuple[list[_Draft], int]]:
         """The pieces as far as they are sampled and their bars in all, until all have ended."""
         prompts, plan = planner.begin(len(keys))
-        streams = prompts
-        drafts = [_Draft(s, np.zeros(len(s), np.float32)) for s in streams]
+        streams, drafts = prompts, [_Draft(s, np.zeros(len(s), np.float32)) for s in prompts]
         for turn in itertools.count():
             earlier = sum(planner.bars(s) - planner.bars(p) for s, p in zip(streams, prompts))
             turn_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, turn)
@@ -159,44 +155,32 @@ class Composer:
                     progress(int(made.sum()) + earlier, int(total.sum()) + earlier)
                 rows, nats = (np.asarray(x)[:, : int(p.index) + 1] for x in (p.tokens, p.nats))
                 drafts = [
-                    self._longer(*parts) for parts in zip(streams, drafts, prompts, rows, nats)
+                    self._longer(stream, draft, row[len(prompt) :], new[len(prompt) :])
+                    for stream, draft, prompt, row, new in zip(streams, drafts, prompts, rows, nats)
                 ]
                 yield drafts, int(total.sum()) + earlier
             if bool(np.asarray(p.done).all()):
                 return
             streams, prompts, plan = planner.go_on([draft.tokens for draft in drafts])
-            drafts = [draft.resized(stream) for draft, stream in zip(drafts, streams)]
+            drafts = [
+                _Draft(s, np.pad(d.nats, (0, max(len(s) - len(d.nats), 0)))[: len(s)])
+                for s, d in zip(streams, drafts)
+            ]
 
     def _longer(
-        self,
-        stream: np.ndarray,
-        draft: _Draft,
-        prompt: np.ndarray,
-        row: np.ndarray,
-        nats: np.ndarray,
+        self, stream: np.ndarray, draft: _Draft, row: np.ndarray, nats: np.ndarray
     ) -> _Draft:
-        """A draft of a stream with what was sampled after its prompt."""
+        """Returns a draft of a stream with what was sampled after its prompt."""
         end = self.codec.vocabulary.start["eos"]
         if stream[-1] == end:
             return draft
-        row, nats = row[len(prompt) :], nats[len(prompt) :]
-        ends = np.flatnonzero(row == end)
-        stop = int(ends[0]) + 1 if len(ends) else len(row)
-        before = draft.nats[: len(stream)]
-        return _Draft(
-            np.concatenate([stream, row[:stop]]).astype(np.int32),
-            np.concatenate([before, nats[:stop]]),
-        )
+        stop = [*np.flatnonzero(row == end) + 1, len(row)][0]
+        tokens = np.concatenate([stream, row[:stop]]).astype(np.int32)
+        return _Draft(tokens, np.concatenate([draft.nats[: len(stream)], nats[:stop]]))
 
 
 def _keys(seed: int, count: int, candidates: int) -> jax.Array:
-    """Random keys of the candidates of each piece; the first one's is that of the piece."""
-
-    def key(piece: Any, candidate: Any) -> Any:
-        own = jax.random.fold_in(jax.random.key(seed), piece)
-        other = jax.random.fold_in(own, TURNS + candidate)
-        data = jnp.where(candidate > 0, jax.random.key_data(other), jax.random.key_data(own))
-        return jax.random.wrap_key_data(data)
-
-    pieces = jnp.repeat(jnp.arange(count), candidates)
-    return jax.vmap(key)(pieces, jnp.tile(jnp.arange(candidates), count))
+    """Returns random keys of the candidates of each piece; the first one's is the piece's own."""
+    own = [jax.random.fold_in(jax.random.key(seed), piece) for piece in range(count)]
+    fold = jax.random.fold_in
+    return jnp.stack([fold(k, TURNS + c) if c else k for k in own for c in range(candidates)])

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from jaxmusic.formats.symbols import chord_symbols, key_name
 from jaxmusic.music.notes import PHRASES, SECTIONS, Notes
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with (bars finished, bars in all) while composing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +44,18 @@ class Composition:
         tracks), and where known written and bits. Chords, keys and sections hold from their time
         on.
         """
-        notes = self.notes
-        onset = notes.seconds(notes.onset)
+        notes, labels = self.notes, self.notes.labels
+
+        def seconds(ticks: np.ndarray) -> np.ndarray:
+            return np.round(notes.seconds(ticks), 6)
+
+        def timed(ticks: np.ndarray, what: str, values: list[Any]) -> list[dict[str, Any]]:
+            return [{"time": t, what: v} for t, v in zip(seconds(ticks).tolist(), values)]
+
+        length = notes.seconds(notes.onset + notes.duration) - notes.seconds(notes.onset)
         columns: dict[str, np.ndarray] = {
-            "onset": np.round(onset, 6),
-            "duration": np.round(notes.seconds(notes.onset + notes.duration) - onset, 6),
+            "onset": seconds(notes.onset),
+            "duration": np.round(length, 6),
             "pitch": notes.pitch,
             "velocity": notes.velocity,
             "track": notes.track,
@@ -53,12 +64,7 @@ class Composition:
             columns["written"] = self.written
         if self.nats is not None:
             columns["bits"] = np.round(self.nats / np.log(2), 4)
-        labels = notes.labels
-
-        def timed(ticks: np.ndarray, names: list[str]) -> list[dict[str, Any]]:
-            times = np.round(notes.seconds(ticks), 6).tolist()
-            return [{"time": time, "name": name} for time, name in zip(times, names)]
-
+        chord_tick, chords = chord_symbols(labels)
         return {
             "seconds": float(notes.seconds(notes.end)),
             "bars": self.bars,
@@ -69,16 +75,15 @@ class Composition:
                 for program, drum in zip(notes.program, notes.drum)
             ],
             "notes": {name: column.tolist() for name, column in columns.items()},
-            "tempos": [
-                {"time": time, "qpm": qpm}
-                for time, qpm in zip(
-                    np.round(notes.seconds(notes.tempo_tick), 6).tolist(), notes.tempo_qpm.tolist()
-                )
-            ],
-            "chords": timed(*chord_symbols(labels)),
-            "keys": timed(labels.key_tick, [key_name(int(k)) for k in labels.key]),
-            "sections": timed(labels.section_tick, [SECTIONS[int(s)] for s in labels.section]),
-            "phrases": timed(labels.phrase_tick, [PHRASES[int(p)] for p in labels.phrase]),
+            "tempos": timed(notes.tempo_tick, "qpm", notes.tempo_qpm.tolist()),
+            "chords": timed(chord_tick, "name", chords),
+            "keys": timed(labels.key_tick, "name", [key_name(k) for k in labels.key.tolist()]),
+            "sections": timed(
+                labels.section_tick, "name", [SECTIONS[s] for s in labels.section.tolist()]
+            ),
+            "phrases": timed(
+                labels.phrase_tick, "name", [PHRASES[p] for p in labels.phrase.tolist()]
+            ),
         }
 
     def to_json(self) -> str:

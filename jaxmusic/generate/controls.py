@@ -15,8 +15,8 @@ from jaxmusic.codecs.base import Codec
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate import chords, instruments
 from jaxmusic.generate.form import Form, read_energy, read_form
-from jaxmusic.generate.length import check_duration, lengths, parse_bars, parse_duration
-from jaxmusic.generate.views import View
+from jaxmusic.generate.guidance import Branch
+from jaxmusic.generate.length import lengths, read_length
 from jaxmusic.music import harmony, meters
 from jaxmusic.music.controls import density_level, of
 from jaxmusic.music.notes import semitones_to_c
@@ -93,11 +93,11 @@ class Wishes:
         return frozenset(asked | ({"styles"} if self.styles else set()))
 
     @property
-    def views(self) -> tuple[View, ...]:
-        """How the model sees the pieces: one view for each style of a mix, one without controls."""
+    def branches(self) -> tuple[Branch, ...]:
+        """Guidance branches: one for each style of a mix, and one without controls."""
         g = self.guidance
-        views = [View(g * w, styles=(s,)) for s, w in zip(self.styles, self.mix)] or [View(g)]
-        return (*views, *([View(1 - g, self.learned)] if g != 1 else []))
+        mixed = [Branch(g * w, styles=(s,)) for s, w in zip(self.styles, self.mix)]
+        return (*(mixed or [Branch(g)]), *([Branch(1 - g, self.learned)] if g != 1 else []))
 
 
 def read(
@@ -119,8 +119,17 @@ def read(
     """
     names, mix = _styles(controls.style, codec.styles if styles is None else styles)
     codec.style_tokens(names)
-    seconds, bars = _length(controls.duration)
-    _check_codec(controls, codec, bars)
+    seconds, bars = read_length(controls.duration)
+    if codec.UNIT != "bars":
+        for name in changed(controls, WITHOUT_BARS):
+            raise UserError(
+                f"the {codec.config.kind} codec has no {name} control: leave it out, or train with "
+                "--codec.kind metrical"
+            )
+        if bars:
+            raise UserError(
+                f"the {codec.config.kind} codec has no bars: give the duration as 3:00 or 180"
+            )
     form = read_form(controls.form) if controls.form.strip() else Form()
     if bars and form.parts and bars != sum(form.parts):
         raise UserError(
@@ -132,11 +141,14 @@ def read(
     meter, tempo = _meter(controls.meter), _tempo(controls.tempo)
     if codec.UNIT == "bars":
         lengths(seconds, bars, meter, tempo, codec.config.steps_per_beat)
-    band = _band(controls.instruments)
+    text = controls.instruments
+    band = instruments.read(text) if text.strip() else instruments.Band()
     wanted = _wanted(controls, form, band)
     up = 0
     if normalised and wanted.keys() & {"key", "chord"}:
         up = semitones_to_c(_home(wanted.get("key", -1), wanted.get("chord", ())))
+    if not 1 <= controls.guidance <= MOST_GUIDANCE:
+        raise UserError(f"guidance must be 1 to {MOST_GUIDANCE:g}, not {controls.guidance:g}")
     wishes = Wishes(
         seconds=seconds,
         styles=names,
@@ -146,7 +158,7 @@ def read(
         tempo=tempo,
         band=band,
         wanted=transposed(wanted, up),
-        guidance=_guidance(controls.guidance),
+        guidance=float(controls.guidance),
         strict=controls.strict,
         ending=controls.ending,
         semitones=-up,
@@ -161,13 +173,25 @@ def read(
     return wishes
 
 
+def changed(controls: config.Controls, other: Sequence[str]) -> list[str]:
+    """Lists the controls that differ from their defaults, without some others."""
+    default = config.Controls()
+    names = (field.name for field in dataclasses.fields(controls))
+    return [n for n in names if n not in other and getattr(controls, n) != getattr(default, n)]
+
+
 def _wanted(controls: config.Controls, form: Form, band: instruments.Band) -> dict[str, Any]:
     """Reads the values asked for, by kind of control."""
     wanted: dict[str, Any] = {}
     if controls.key.strip():
         wanted["key"] = chords.read_key(controls.key)
     if controls.density:
-        wanted["density"] = _density(controls.density)
+        if not 0 <= controls.density <= MOST_NOTES:
+            raise UserError(
+                f"the density must be above 0 and at most {MOST_NOTES:g} notes per quarter note, "
+                f"or 0 for any, not {controls.density:g}"
+            )
+        wanted["density"] = density_level(controls.density)
     if max(band.roles, default=-1) >= 0:
         wanted["role"] = band.roles
     if form.parts:
@@ -197,7 +221,7 @@ def fitting_tones(wishes: Wishes) -> np.ndarray:
 
 
 def _home(key: int, progression: tuple[int, ...]) -> int:
-    """The key asked for, or that of a progression that goes round and round."""
+    """Returns the key asked for, or that of a progression that goes round and round."""
     if key >= 0:
         return key
     return harmony.key_of_chords(np.resize(progression, max(_KEY_AFTER, len(progression))))
@@ -224,34 +248,6 @@ def _styles(text: str, known: Sequence[str]) -> tuple[tuple[str, ...], tuple[flo
     return tuple(weights), tuple(weight / total for weight in weights.values())
 
 
-def _length(duration: str | float) -> tuple[float | None, int]:
-    """Seconds, None where there are none, and bars, 0 where there are none."""
-    if isinstance(duration, str):
-        if not duration.strip():
-            return None, 0
-        bars = parse_bars(duration)
-        return (parse_duration(duration), 0) if bars is None else (None, bars)
-    return check_duration(float(duration)), 0
-
-
-def _check_codec(controls: config.Controls, codec: Codec, bars: int) -> None:
-    """Raises UserError where a codec without bars is asked for what needs them."""
-    if codec.UNIT == "bars":
-        return
-    default = config.Controls()
-    for field in dataclasses.fields(controls):
-        name = field.name
-        if name not in WITHOUT_BARS and getattr(controls, name) != getattr(default, name):
-            raise UserError(
-                f"the {codec.config.kind} codec has no {name} control: leave it out, or train with "
-                "--codec.kind metrical"
-            )
-    if bars:
-        raise UserError(
-            f"the {codec.config.kind} codec has no bars: give the duration as 3:00 or 180"
-        )
-
-
 def _meter(text: str) -> int:
     if not text.strip():
         return -1
@@ -270,22 +266,3 @@ def _tempo(tempo: float) -> float:
             f"the tempo must be {low + 1} to {high} quarter notes per minute, not {tempo:g}"
         )
     return float(tempo)
-
-
-def _density(notes: float) -> int:
-    if not 0 <= notes <= MOST_NOTES:
-        raise UserError(
-            f"the density must be above 0 and at most {MOST_NOTES:g} notes per quarter note, or 0 "
-            f"for any, not {notes:g}"
-        )
-    return density_level(notes)
-
-
-def _band(text: str) -> instruments.Band:
-    return instruments.read(text) if text.strip() else instruments.Band()
-
-
-def _guidance(guidance: float) -> float:
-    if not 1 <= guidance <= MOST_GUIDANCE:
-        raise UserError(f"guidance must be 1 to {MOST_GUIDANCE:g}, not {guidance:g}")
-    return float(guidance)

@@ -102,19 +102,10 @@ def _kinds(text: str, vocabulary: Vocabulary) -> Kinds | None:
 
 
 def draw(key: jax.Array, logits: jax.Array, mask: jax.Array, s: Settings) -> jax.Array:
-    """Draws one token.
+    """Draws one token (int32) from logits (float32 [V]) under a mask (bool [V], at least one true).
 
     The mask comes first, then temperature, then top-k, top-p (Holtzman et al. 2020) and min-p
     (Nguyen et al. 2024) on the probabilities that this leaves.
-
-    Args:
-      key: random key.
-      logits: float32 [V].
-      mask: bool [V], tokens that may be drawn; at least one.
-      s: the settings.
-
-    Returns:
-      int32 scalar.
     """
     logits = jnp.where(mask, logits, -jnp.inf)
     tempered = logits / jnp.maximum(s.temperature, 1e-6)
@@ -154,7 +145,7 @@ def _within_kinds(logits: jax.Array, tempered: jax.Array, kinds: Kinds) -> jax.A
 
 
 def _threshold(probability: jax.Array, weight: jax.Array, target: jax.Array | float) -> jax.Array:
-    """The highest level at which the entries of at least that probability weigh at least target.
+    """Returns the highest level at which entries of at least that probability weigh the target.
 
     Found by trying `LEVELS` levels at once and then those between the best two: a sort of the
     vocabulary takes longer than a small model on a CPU.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import difflib
 import re
@@ -45,17 +46,12 @@ SHORT_NAMES: dict[str, tuple[int, ...]] = {
 
 
 def _names() -> dict[str, frozenset[int]]:
-    found = {
-        family.replace("-", " "): frozenset(range(8 * i, 8 * i + 8))
-        for i, family in enumerate(GM_FAMILIES)
-    }
+    found: dict[str, set[int]] = collections.defaultdict(set)
     for program, name in enumerate(GM_PROGRAMS):
         # "String Ensemble" is 1 or 2 of them.
-        both = re.sub(r" \d$", "", name.lower())
-        for one in {name.lower(), both}:
-            known = found.get(one.replace("-", " "), frozenset())
-            found[one.replace("-", " ")] = known | {program}
-    return found | {name: frozenset(programs) for name, programs in SHORT_NAMES.items()}
+        for one in (GM_FAMILIES[program // 8], name.lower(), re.sub(r" \d$", "", name.lower())):
+            found[one.replace("-", " ")].add(program)
+    return {name: frozenset(programs) for name, programs in (found | SHORT_NAMES).items()}
 
 
 NAMES = _names()

@@ -39,7 +39,7 @@ def parse_bars(text: str) -> int | None:
 
 
 def check_duration(seconds: float) -> float:
-    """The same seconds; raises UserError where they are out of range."""
+    """Returns the seconds; raises UserError where they are out of range."""
     if not SHORTEST <= seconds <= LONGEST:
         raise UserError(
             f"the duration must be {SHORTEST:g} to {LONGEST:g} seconds, not {seconds:g}"
@@ -47,14 +47,20 @@ def check_duration(seconds: float) -> float:
     return seconds
 
 
-def whole_bars(duration: float, meter: int, tempo: float, steps_per_beat: int) -> tuple[int, int]:
-    """Bars that fill a duration, and the steps of the last if it is cut short, else 0.
+def read_length(duration: str | float) -> tuple[float | None, int]:
+    """Returns seconds, None where there are none, and bars, 0 where there are none."""
+    if not isinstance(duration, str):
+        return check_duration(float(duration)), 0
+    if not duration.strip():
+        return None, 0
+    bars = parse_bars(duration)
+    return (parse_duration(duration), 0) if bars is None else (None, bars)
 
-    Args:
-      duration: seconds.
-      meter: index into `meters.METERS`.
-      tempo: quarter notes per minute, which may be moved by `TEMPO_PLAY`.
-      steps_per_beat: of the grid.
+
+def whole_bars(duration: float, meter: int, tempo: float, steps_per_beat: int) -> tuple[int, int]:
+    """Returns the bars that fill a duration, and the steps of the last if it is cut short, else 0.
+
+    Arguments are those of `lengths`; the tempo may be moved by `TEMPO_PLAY`.
     """
     steps = meters.bar_length(meter, steps_per_beat)
     exact = duration * tempo * steps_per_beat / 60.0 / steps
@@ -82,11 +88,6 @@ class Lengths(NamedTuple):
     allowed: np.ndarray
 
 
-def nearest_tempo(tempo: float) -> int:
-    """Index into `meters.TEMPOS` of the tempo nearest to one."""
-    return int(np.abs(np.log(meters.TEMPOS / tempo)).argmin())
-
-
 def lengths(
     seconds: float | None, bars: int, meter: int, tempo: float, steps_per_beat: int
 ) -> Lengths:
@@ -103,10 +104,8 @@ def lengths(
       UserError: no meter and tempo can make it up.
     """
     shape = len(meters.METERS), len(meters.TEMPOS)
-    found = Lengths(
-        np.zeros(shape, np.int32), np.zeros(shape, np.int32), np.zeros(shape), np.zeros(shape, bool)
-    )
-    nearest = nearest_tempo(tempo) if tempo else -1
+    found = Lengths(*(np.zeros(shape, kind) for kind in (np.int32, np.int32, np.float64, bool)))
+    nearest = int(np.abs(np.log(meters.TEMPOS / tempo)).argmin()) if tempo else -1
     for m, k in np.ndindex(*shape):
         played = tempo if k == nearest else float(meters.TEMPOS[k])
         whole = meters.bar_length(m, steps_per_beat)

@@ -1,4 +1,4 @@
-"""Planning a piece in bars: how many fill a duration, how to go on past the context, the finish."""
+"""Planning a piece in bars: how many fill a duration, continuing past the context, the finish."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmusic.codecs.metrical.grammar import Grammar, Rules
+from jaxmusic.codecs.metrical.grammar import Rules
 from jaxmusic.codecs.metrical.grammar_tables import (
     IN_HEADER,
     OF_BARS,
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
     Attributes:
       bars, last_bar: bars to fill and steps of the last bar, by meter and tempo: int32 [B, M, K].
       tokens: int32 [B], a bar with this many tokens closes as soon as it may.
-      asked: what else is asked for, each with a leading axis B.
+      constraints: further constraints, each with a leading axis B.
     """
 
     bars: Any
@@ -43,112 +43,113 @@ class Plan(NamedTuple):
     constraints: Constraints
 
 
-def rules(state: Any, plan: Plan) -> Rules:
-    """Rules of one piece after a state of its grammar (in `jit`)."""
-    meter, tempo = jnp.maximum(state.meter, 0), jnp.maximum(state.tempo, 0)
-    bars, first = plan.bars[meter, tempo], plan.constraints.first
-    return Rules(
-        bars=bars,
-        last_bar=plan.last_bar[meter, tempo],
-        silence=SILENT_BARS,
-        steady=1,
-        tokens=plan.tokens,
-        # Every instrument has entered where the second half of the piece begins.
-        constraints=plan.constraints._replace(deadline=(first + bars) // 2 + 1 - first),
-    )
+def repeated(plan: Any, count: int) -> Any:
+    """Adds a leading axis for `count` pieces to the plan of one."""
+    return jax.tree.map(lambda x: np.repeat(np.asarray(x)[None], count, 0), plan)
 
 
 class Planner:
-    """One wish for pieces of the metrical codec: how they begin, go on and end.
+    """Plans pieces of the metrical codec: how they begin, continue past the context, and end.
 
     Attributes:
-      rules: a function of a grammar state and a plan, the same one for all wishes, so that programs
+      rules: a function of a grammar state and a plan, the same one for all pieces, so that programs
         are compiled once.
-      views: how the model sees the pieces.
+      branches: how the model sees the pieces.
       lengths: what the length comes to in each meter and at each tempo.
     """
 
-    UNIT = "bars"
-    rules = staticmethod(rules)
-
-    def __init__(self, grammar: Grammar, context: int, wishes: Wishes):
-        """Takes the codec's grammar, the model's context, and what is asked for."""
+    def __init__(self, grammar: Any, context: int, wishes: Wishes):
+        """Takes the codec's grammar, the model's context, and the requested controls."""
         self.codec, self.context, self.wishes = grammar.codec, context, wishes
-        self.lengths = lengths(
-            wishes.seconds,
-            wishes.bars,
-            wishes.meter,
-            wishes.tempo,
-            self.codec.config.steps_per_beat,
+        self.branches = wishes.branches
+        self._measure()
+
+    def _measure(self) -> None:
+        """Finds how long the pieces are; raises UserError where that is impossible."""
+        w, beat = self.wishes, self.codec.config.steps_per_beat
+        self.lengths = lengths(w.seconds, w.bars, w.meter, w.tempo, beat)
+
+    @staticmethod
+    def rules(state: Any, plan: Plan) -> Rules:
+        """Returns the rules of one piece after a state of its grammar (in `jit`)."""
+        meter, tempo = jnp.maximum(state.meter, 0), jnp.maximum(state.tempo, 0)
+        bars, first = plan.bars[meter, tempo], plan.constraints.first
+        return Rules(
+            bars=bars,
+            last_bar=plan.last_bar[meter, tempo],
+            silence=SILENT_BARS,
+            steady=1,
+            tokens=plan.tokens,
+            # Every instrument has entered where the second half of the piece begins.
+            constraints=plan.constraints._replace(deadline=(first + bars) // 2 + 1 - first),
         )
-        self.views = wishes.views
 
-    def begin(self, count: int) -> tuple[list[np.ndarray], Plan]:
-        """The prompts of `count` pieces, and their plan."""
-        header = [
-            self.codec.vocabulary.start["bos"],
-            *self.codec.style_tokens(self.wishes.styles),
-        ]
-        return [np.array(header, np.int32)] * count, self._plan(count)
+    def begin(self, count: int) -> tuple[list[np.ndarray], Any]:
+        """Returns the prompts of `count` pieces, and their plan."""
+        start = self.codec.vocabulary.start["bos"]
+        header = np.array([start, *self.codec.style_tokens(self.wishes.styles)], np.int32)
+        return [header] * count, self._plan(count)
 
-    def _plan(self, count: int) -> Plan:
-        """The plan of `count` pieces, for any meter and tempo."""
-        bars, last_bar = (np.repeat(table[None], count, 0) for table in self.lengths[:2])
-        one = asked(self.wishes, self.lengths.allowed)
-        many = jax.tree.map(lambda x: np.repeat(np.asarray(x)[None], count, 0), one)
-        return Plan(bars, last_bar, np.full(count, self.context // 4, np.int32), many)
+    def _plan(self, count: int) -> Any:
+        """Returns the plan of `count` pieces, for any meter and tempo."""
+        found, tokens = self.lengths, np.int32(self.context // 4)
+        limits = constraints(self.wishes, found.allowed)
+        return repeated(Plan(found.bars, found.last_bar, tokens, limits), count)
 
-    def count(self, state: Any, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
-        """Bars finished and bars in all of each piece [B], of what a plan was made for."""
+    def count(self, state: Any, plan: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Counts bars finished and bars in all of each piece [B], of what a plan was made for."""
         rows = np.arange(len(plan.bars))
         meter, tempo = (np.maximum(np.asarray(x), 0) for x in (state.meter, state.tempo))
         return np.maximum(np.asarray(state.bar) - 1, 0), plan.bars[rows, meter, tempo]
 
     def bars(self, stream: np.ndarray) -> int:
-        """Bars opened in a stream."""
+        """Counts the bars opened in a stream."""
         return int(self._is_bar(stream).sum())
 
     def _is_bar(self, stream: np.ndarray) -> np.ndarray:
         return self.codec.vocabulary.kind[stream] == self.codec.vocabulary.kinds["bar"]
 
-    def go_on(self, streams: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray], Plan]:
-        """Streams cut where a bar opens, prompts for the next stretch, and its plan.
+    def go_on(self, streams: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray], Any]:
+        """Returns streams cut where they continue, prompts for the next stretch, and its plan."""
+        pairs, plan = [], self._plan(len(streams))
+        for row, stream in enumerate(streams):
+            if stream[-1] == self.codec.vocabulary.start["eos"]:
+                pairs.append((stream, stream[:2]))
+                plan[0][row] = 0  # nothing is left to fill
+            else:
+                pairs.append(self._cut(stream, row, plan))
+        cut, prompts = zip(*pairs)
+        return list(cut), list(prompts), plan
+
+    def _fitting(self, piece: Any) -> int:
+        """Counts the last bars of a piece, at least one, that half the context holds."""
+        sizes = self.codec.sizes(piece)
+        return max(int((np.cumsum(sizes[:0:-1]) <= self.context // 2 - sizes[0]).sum()), 1)
+
+    def _cut(self, stream: np.ndarray, row: int, plan: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Returns a stream up to the bar that is open, and a prompt; fits its plan to the prompt.
 
         A prompt is a header, the running state and the last bars of a piece, and the bar token of
         the next: or notes might be added to a bar that is done.
         """
-        out, prompts, plan = [], [], self._plan(len(streams))
-        for row, stream in enumerate(streams):
-            if stream[-1] == self.codec.vocabulary.start["eos"]:
-                out.append(stream)
-                prompts.append(stream[:2])
-                plan.bars[row] = 0
-                continue
-            opened = int(np.flatnonzero(self._is_bar(stream))[-1])
-            out.append(stream[: opened + 1])
-            piece, _ = self.codec.decode(stream[:opened])
-            total = int(plan.bars[row, piece.meter[0], piece.tempo[0]])
-            last = int(plan.last_bar[row, piece.meter[0], piece.tempo[0]])
-            piece = dataclasses.replace(piece, bars_after=total - piece.bars)
-            sizes = self.codec.sizes(piece)
-            room = self.context // 2 - sizes[0]
-            kept = int((np.cumsum(sizes[:0:-1]) <= room).sum())
-            first = piece.bars - max(kept, 1)
-            prompt = self.codec.encode(piece.part(first, piece.bars))
-            prompts.append(np.append(prompt, stream[opened]))
-            plan.bars[row], plan.last_bar[row] = total - first, last
-            before = piece.onset < piece.bar_step[first]
-            plan.constraints.first[row] = first
-            plan.constraints.given[row] = max(int(plan.constraints.given[row]) - first, 0)
-            plan.constraints.steps[row] = piece.bar_step[first]
-            plan.constraints.notes[row] = before.sum()
-            plan.constraints.sounded[row] = (
-                1 << np.unique(piece.slot[before]).astype(np.int32)
-            ).sum()
-        return out, prompts, plan
+        opened = int(np.flatnonzero(self._is_bar(stream))[-1])
+        piece, _ = self.codec.decode(stream[:opened])
+        total = int(plan.bars[row, piece.meter[0], piece.tempo[0]])
+        last = int(plan.last_bar[row, piece.meter[0], piece.tempo[0]])
+        piece = dataclasses.replace(piece, bars_after=total - piece.bars)
+        first = piece.bars - self._fitting(piece)
+        prompt = self.codec.encode(piece.part(first, piece.bars))
+        plan.bars[row], plan.last_bar[row] = total - first, last
+        before, limits = piece.onset < piece.bar_step[first], plan.constraints
+        limits.first[row] = first
+        limits.given[row] = max(int(limits.given[row]) - first, 0)
+        limits.steps[row] = piece.bar_step[first]
+        limits.notes[row] = before.sum()
+        limits.sounded[row] = slot_bits(piece.slot[before])
+        return stream[: opened + 1], np.append(prompt, stream[opened])
 
     def finish(self, stream: np.ndarray) -> Notes:
-        """Notes of exactly the length asked for: one tempo, nothing past the end."""
+        """Returns notes of exactly the length asked for: one tempo, nothing past the end."""
         piece, _ = self.codec.decode(stream)
         beat = self.codec.config.steps_per_beat
         bars, last, tempo, _ = (table[piece.meter[0], piece.tempo[0]] for table in self.lengths)
@@ -163,12 +164,15 @@ class Planner:
         )
 
 
-def asked(wishes: Wishes, tempos: np.ndarray) -> Constraints:
-    """Wishes as the grammar takes them; lengths of arrays are rounded up, to compile seldom.
+def slot_bits(slots: np.ndarray) -> int:
+    """Returns a number with a bit for each of these slots."""
+    return (1 << np.unique(slots).astype(np.int32)).sum()
 
-    Args:
-      wishes: what is asked for.
-      tempos: bool [M, K], meters and tempos that may be drawn.
+
+def constraints(wishes: Wishes, tempos: np.ndarray) -> Constraints:
+    """Returns requested controls as the grammar takes them, with few lengths of arrays.
+
+    `tempos` (bool [M, K]) are the meters and tempos that may be drawn.
     """
     band = wishes.band
     programs = np.ones((PITCHED_SLOTS, 128), bool)

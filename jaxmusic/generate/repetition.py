@@ -70,7 +70,7 @@ def advance(r: Repeats, bar: Any, onset: Any, position: Any, slot: Any, pitch: A
 
 
 def allowed(r: Repeats, mask: Any, ends: Any, limit: Any) -> Any:
-    """The mask [V] without the tokens that end a bar, where the bar would be one too many.
+    """Returns the mask [V] without the tokens that end a bar, where the bar would be one too many.
 
     Args:
       r: what is known of one piece.

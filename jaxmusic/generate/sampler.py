@@ -12,8 +12,8 @@ import numpy as np
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.core.events import Events
-from jaxmusic.generate import decoding, repetition, views
-from jaxmusic.generate.views import View
+from jaxmusic.generate import decoding, guidance, repetition
+from jaxmusic.generate.guidance import Branch
 from jaxmusic.models import base
 from jaxmusic.models.params import Params
 
@@ -26,14 +26,14 @@ class Branches(NamedTuple):
 
     Attributes:
       weight: float32 [V], of the log-probabilities of each branch.
-      table: int32 [V, vocabulary], see `views.table`.
-      lonely: bool [V], whether a branch lacks positions that only hidden controls follow.
+      table: int32 [V, vocabulary], see `guidance.table`.
+      stranded: bool [V], whether a branch lacks positions that only hidden controls follow.
       tokens: int32 [R, context], the prompts as they are seen.
     """
 
     weight: Any
     table: Any
-    lonely: Any
+    stranded: Any
     tokens: Any
 
 
@@ -55,7 +55,18 @@ class Opinions(NamedTuple):
     before: Any
 
 
-class Progress(NamedTuple):
+class Fixed(NamedTuple):
+    """What stays the same while a context of B pieces is filled; a pytree."""
+
+    weights: Any
+    plan: Any  # what the rules follow from
+    forced: Any  # int32 [B, context], the prompts
+    lengths: Any  # int [B], of the prompts
+    settings: decoding.Settings
+    branches: Branches | None
+
+
+class SamplingState(NamedTuple):
     """Where the sampling of B pieces stands; a pytree."""
 
     state: Any  # grammar states
@@ -89,7 +100,7 @@ class Sampler:
         self._bar = jnp.asarray(v.kind == v.kinds.get("bar", -1))
         self._ends = self._bar | (jnp.arange(v.size) == self.end)
         self._onset = jnp.asarray(codec.onset_tokens)
-        self._opens = jnp.asarray(np.isin(v.kind, [v.kinds.get(n, -1) for n in views.OPENINGS]))
+        self._opens = jnp.asarray(np.isin(v.kind, [v.kinds.get(n, -1) for n in guidance.OPENINGS]))
         self._position = v.kinds.get("position", -1)
         self._extend = jax.jit(self._read, donate_argnums=2, static_argnames="rules")
         self._sample = jax.jit(self._run, donate_argnums=1, static_argnames="rules")
@@ -106,13 +117,13 @@ class Sampler:
         plan: Any,
         keys: jax.Array,
         settings: decoding.Settings,
-    ) -> Iterator[Progress]:
+    ) -> Iterator[SamplingState]:
         """Samples until all pieces have ended or the context is full, and looks up now and then.
 
         Args:
           prompts: what is read first, of each piece.
           streams: all of each piece so far, of which the prompts are the ends.
-          planner: its rules and views hold.
+          planner: its rules and branches hold.
           plan: what its rules follow from.
           keys: random keys [B].
           settings: from `decoding.settings`.
@@ -123,7 +134,7 @@ class Sampler:
         finished = np.array([bool(p[-1] == self.end) for p in prompts])
         lengths = np.array([len(p) for p in prompts])
         forced = self._padded(prompts)
-        branches = self._branches(prompts, getattr(planner, "views", (View(),)))
+        branches = self._branches(prompts, planner.branches)
         ready = int(lengths[~finished].min()) - 1
         if branches is not None:
             ready = self._all_see(forced, branches, ready)
@@ -136,7 +147,7 @@ class Sampler:
         )
         before = [s[: len(s) - len(p) + ready] for s, p in zip(streams, prompts)]
         repeats = [repetition.of_stream(self.codec, s) for s in before]
-        p = Progress(
+        p = SamplingState(
             state,
             memory,
             jnp.asarray(forced),
@@ -151,19 +162,10 @@ class Sampler:
             rest = p._replace(state=None, memory=None, opinions=None)
             rest = jax.device_put(rest, state.kind.sharding)
             p = rest._replace(state=state, memory=memory, opinions=opinions)
+        fixed = Fixed(self._weights, plan, forced, lengths, settings, branches)
         while True:
             stop = min(int(p.index) + CHUNK, room - 1)
-            p = self._sample(
-                self._weights,
-                p,
-                plan,
-                forced,
-                lengths,
-                settings,
-                stop,
-                branches,
-                rules=planner.rules,
-            )
+            p = self._sample(fixed, p, stop, rules=planner.rules)
             yield p
             index = int(p.index)
             if np.asarray(p.done).all() or index + 1 >= self.context:
@@ -178,15 +180,15 @@ class Sampler:
             row[: len(prompt)] = prompt
         return rows
 
-    def _branches(self, prompts: Sequence[np.ndarray], views_: Sequence[View]) -> Branches | None:
+    def _branches(self, prompts: Sequence[np.ndarray], each: Sequence[Branch]) -> Branches | None:
         """Returns the branches as arrays; None where the only one sees everything."""
-        if len(views_) == 1 and not views_[0].drop and views_[0].styles is None:
+        if len(each) == 1 and not each[0].drop and each[0].styles is None:
             return None
         return Branches(
-            np.array([v.weight for v in views_], np.float32),
-            np.stack([views.table(self.codec, v) for v in views_]),
-            np.array([views.hides_halves(self.codec, v) for v in views_]),
-            self._padded([views.seen(self.codec, p, v) for p in prompts for v in views_]),
+            np.array([v.weight for v in each], np.float32),
+            np.stack([guidance.table(self.codec, v) for v in each]),
+            np.array([guidance.hides_halves(self.codec, v) for v in each]),
+            self._padded([guidance.seen(self.codec, p, v) for p in prompts for v in each]),
         )
 
     def _all_see(self, forced: np.ndarray, branches: Branches, ready: int) -> int:
@@ -231,29 +233,18 @@ class Sampler:
         start = Opinions(self.family.mark(memory), jnp.full(rows, -1), nothing, nothing)
         return state, memory, start
 
-    def _run(
-        self,
-        weights: Any,
-        p: Progress,
-        plan: Any,
-        forced: Any,
-        lengths: Any,
-        settings: decoding.Settings,
-        stop: Any,
-        branches: Branches | None,
-        rules: Any,
-    ) -> Progress:
+    def _run(self, fixed: Fixed, p: SamplingState, stop: Any, rules: Any) -> SamplingState:
         """Samples until `stop` tokens are known or all pieces have ended."""
 
-        def one(p: Progress) -> Progress:
+        def one(p: SamplingState) -> SamplingState:
             events = jax.vmap(self.grammar.place)(p.state)
-            if branches is None:
-                one = Events(*(e[:, None] for e in events))
-                logits, memory = self.family.feed(self.model, weights, p.memory, one)
+            if fixed.branches is None:
+                read = Events(*(e[:, None] for e in events))
+                logits, memory = self.family.feed(self.model, fixed.weights, p.memory, read)
                 opinions = None
             else:
-                logits, memory, opinions = self._guided(weights, p, events, lengths, branches)
-            kept = jax.vmap(rules)(p.state, plan)
+                logits, memory, opinions = self._guided(fixed, p, events, fixed.branches)
+            kept = jax.vmap(rules)(p.state, fixed.plan)
             mask = jax.vmap(self.grammar.mask)(p.state, kept)
             repeats = p.repeats
             if repeats is not None:
@@ -261,14 +252,14 @@ class Sampler:
                 bar, onset = self._bar[token], self._onset[token]
                 repeats = jax.vmap(repetition.advance)(repeats, bar, onset, *place)
                 mask = jax.vmap(repetition.allowed, (0, 0, None, None))(
-                    repeats, mask, self._ends, settings.repeats
+                    repeats, mask, self._ends, fixed.settings.repeats
                 )
             logits = jax.vmap(self.grammar.merge)(logits)
             keys = jax.vmap(jax.random.fold_in, (0, None))(p.keys, p.index)
-            token = jax.vmap(decoding.draw, (0, 0, 0, None))(keys, logits, mask, settings)
+            token = jax.vmap(decoding.draw, (0, 0, 0, None))(keys, logits, mask, fixed.settings)
             nats = decoding.surprise(logits, mask, token)
-            given = p.index + 1 < lengths
-            token = jnp.where(given, forced[:, p.index + 1], token)
+            given = p.index + 1 < fixed.lengths
+            token = jnp.where(given, fixed.forced[:, p.index + 1], token)
             new = jax.vmap(self.grammar.advance)(p.state, token, kept)
 
             def keep(old: Any, new: Any) -> Any:
@@ -278,7 +269,7 @@ class Sampler:
                 return jax.lax.dynamic_update_slice(row, new[:, None], (0, p.index + 1))
 
             token = jnp.where(p.done, self.codec.PAD, token)
-            return Progress(
+            return SamplingState(
                 jax.tree.map(keep, p.state, new),
                 memory,
                 write(p.tokens, token),
@@ -293,7 +284,7 @@ class Sampler:
         return jax.lax.while_loop(lambda p: (p.index < stop) & ~p.done.all(), one, p)
 
     def _guided(
-        self, weights: Any, p: Progress, events: Events, lengths: Any, branches: Branches
+        self, fixed: Fixed, p: SamplingState, events: Events, branches: Branches
     ) -> tuple[Any, Any, Opinions]:
         """Makes a step of all branches: their weighted log-probabilities [B, vocabulary].
 
@@ -301,14 +292,14 @@ class Sampler:
         """
         o, pieces, count = p.opinions, len(p.done), len(branches.weight)
         drawn = branches.table[:, events.token].T.reshape(-1)
-        given = jnp.repeat(p.index < lengths, count)
+        given = jnp.repeat(p.index < fixed.lengths, count)
         token = jnp.where(given, branches.tokens[:, p.index], drawn)
         gap = token == self.codec.PAD
         kind = self.grammar.kind[events.token]
         moves = jnp.repeat(kind == self._position, count)
         opens = jnp.repeat(self._opens[events.token], count)
         # A position that only hidden controls followed is taken back.
-        alone = jnp.tile(branches.lonely, pieces) & (o.since > 0) & ~gap & ~opens
+        alone = jnp.tile(branches.stranded, pieces) & (o.since > 0) & ~gap & ~opens
         memory = self.family.rewind(p.memory, o.mark, alone)
         mark = jax.tree.map(
             lambda new, old: jnp.where(moves.reshape(-1, *[1] * (new.ndim - 1)), new, old),
@@ -319,7 +310,9 @@ class Sampler:
         since = jnp.where(moves & ~gap, 0, since)
         repeated = (jnp.repeat(x, count)[:, None] for x in events)
         seen = Events(*repeated)._replace(token=token[:, None])
-        logits, memory = self.family.feed(self.model, weights, memory, seen, keep=~gap[:, None])
+        logits, memory = self.family.feed(
+            self.model, fixed.weights, memory, seen, keep=~gap[:, None]
+        )
         now = jax.nn.log_softmax(logits)
         # After a position with hidden controls a note may follow there, or what might have followed
         # in its stead: p(position) p(note | position) and p(anything else).
@@ -337,7 +330,7 @@ class Sampler:
 
 
 def bucket(length: int) -> int:
-    """The smallest of 512, 768, 1024, 1536, 2048, 3072, ... that is at least length.
+    """Returns the smallest of 512, 768, 1024, 1536, 2048, 3072, ... that is at least length.
 
     A step reads the whole cache, and each size is compiled once.
     """

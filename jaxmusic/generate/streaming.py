@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxmusic import config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.layout import bars_left_index
-from jaxmusic.core.errors import UserError
 from jaxmusic.music.notes import Notes
 
 COLUMNS = ("onset", "duration", "pitch", "velocity", "track")
@@ -34,29 +32,13 @@ class Bar:
     notes: Notes
 
 
-def check(codec: Codec, sampling: config.Sampling) -> None:
-    """Raises UserError where a piece cannot be given away bar by bar."""
-    if "bar" not in codec.vocabulary.kinds:
-        raise UserError(
-            f"the {codec.config.kind} codec has no bars to stream: compose the whole piece"
-        )
-    if sampling.best_of > 1:
-        raise UserError("the best of several pieces is known at their end: stream with best_of 1")
-
-
 def finished(
     codec: Codec, planner: Any, stream: np.ndarray, total: int, made: int
 ) -> Iterator[Bar]:
-    """Yields the bars of a stream that are complete, skipping the first `made`.
+    """Yields the complete bars of a piece, or of its beginning, skipping the first `made`.
 
-    The bar that is open is not among them: where the context is full it is drawn again.
-
-    Args:
-      codec: a codec with bars.
-      planner: what finishes the piece.
-      stream: a piece or the beginning of one.
-      total: bars of the whole piece, known when the first has begun.
-      made: bars that were given away already.
+    The bar that is open is not among them: where the context is full it is drawn again. `total`,
+    the number of bars of the whole piece, is known when the first has begun.
     """
     v = codec.vocabulary
     lines = np.flatnonzero(v.kind[stream] == v.kinds["bar"])
@@ -79,7 +61,7 @@ def finished(
 
 
 def join(parts: Sequence[Bar]) -> Notes:
-    """The piece that all its bars together are; `parts` holds them all, in order."""
+    """Returns the piece that all its bars together are; `parts` holds them all, in order."""
     last = parts[-1].notes
     columns = {
         name: np.concatenate([getattr(part.notes, name) for part in parts]) for name in COLUMNS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,27 +14,24 @@ from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.core.errors import UserError
-from jaxmusic.generate import controls, filling, merging
+from jaxmusic.generate import controls, infilling, splice
 from jaxmusic.generate.composer import Composer
-from jaxmusic.generate.composition import Composition
-from jaxmusic.generate.continuing import ContinuingPlanner
+from jaxmusic.generate.composition import Composition, Progress
+from jaxmusic.generate.continuation import ContinuingPlanner
 from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.instruments import Band
-from jaxmusic.generate.merging import Original
+from jaxmusic.generate.splice import Original
 from jaxmusic.music.controls import of
 from jaxmusic.music.notes import Notes
 from jaxmusic.music.piece import DRUM_SLOT, Piece
 
-ALWAYS = ("guidance", "strict", "seed")
+ALWAYS = ("style", "key", "density", "guidance", "strict", "seed")
 TAKES = {
-    "continue": (
-        *("style", "duration", "key", "density", "instruments", "chords", "form", "energy"),
-        *ALWAYS,
-    ),
-    "infill": ("style", "key", "density", *ALWAYS),
-    "accompany": ("style", "key", "density", "instruments", "chords", *ALWAYS),
-    "harmonise": ("style", "key", "density", "instruments", *ALWAYS),
-    "vary": ("style", "key", "density", *ALWAYS),
+    "continue": (*ALWAYS, "duration", "instruments", "chords", "form", "energy"),
+    "infill": ALWAYS,
+    "accompany": (*ALWAYS, "instruments", "chords"),
+    "harmonise": (*ALWAYS, "instruments"),
+    "vary": ALWAYS,
 }
 """Controls that each task takes; all else is as it is in the given piece."""
 HARMONY = "piano"
@@ -47,15 +43,6 @@ NAMES = {"key": "keys", "roles": "roles of instruments", "sections": "the sectio
 _FLAGS = {"styles": "style", "sections": "form", "roles": "the role of the instrument"}
 
 
-def check_trained(wishes: Wishes, known: Sequence[str]) -> None:
-    """Raises UserError where a control is asked for that a model was not trained with."""
-    for name in sorted(wishes.learned - set(known)):
-        raise UserError(
-            f"this model was not trained with {NAMES.get(name, name)}: leave "
-            f"{_FLAGS.get(name, name)} out, or train one on pieces that have such labels"
-        )
-
-
 @dataclasses.dataclass(frozen=True)
 class Knowledge:
     """What a model knows.
@@ -64,64 +51,56 @@ class Knowledge:
       codec: its codec.
       styles: names of the styles that it was trained on.
       controls: optional controls that it was trained with, see `jaxmusic.music.controls`.
-      tasks: the chances of the tasks that it was trained for.
-      normalised: whether it knows C major and A minor alone.
-      left_out: the chance with which controls were left out while it was trained.
+      data: what it was trained on: with which tasks, whether in C major and A minor alone, and how
+        often without controls.
     """
 
     codec: Codec
     styles: tuple[str, ...]
     controls: tuple[str, ...]
-    tasks: config.Tasks
-    normalised: bool
-    left_out: float
+    data: config.Data
 
-    def read(self, asked: config.Controls) -> Wishes:
-        """Reads controls for a piece that is made of nothing else.
+    def read(self, asked: config.Controls, task: str = "") -> Wishes:
+        """Reads controls for a piece that is made of nothing else, or for a task.
 
-        Raises:
-          UserError: they cannot be, or the model does not know them.
-        """
-        return self._read(asked, self.normalised)
-
-    def read_for(self, task: str, asked: config.Controls) -> Wishes:
-        """Reads controls for a task; key and chords are those of the given piece, not moved.
+        For a task, key and chords are those of the given piece, not moved.
 
         Raises:
           UserError: they cannot be, or the model knows neither them nor the task.
         """
-        if self.codec.UNIT != "bars":
+        if task:
+            self._check(asked, task)
+        wishes = controls.read(asked, self.codec, self.data.normalise and not task, self.styles)
+        for name in sorted(wishes.learned - set(self.controls)):
             raise UserError(
-                f"the {self.codec.config.kind} codec has no bars to {task}: take a model of the "
-                "metrical or the fused codec"
+                f"this model was not trained with {NAMES.get(name, name)}: leave "
+                f"{_FLAGS.get(name, name)} out, or train one on pieces that have such labels"
             )
-        if task != "continue" and not getattr(self.tasks, task):
-            raise UserError(
-                f"this model was not trained to {task}: train one with --data.tasks.{task} 0.2, say"
-            )
-        default = config.Controls()
-        for field in dataclasses.fields(asked):
-            name = field.name
-            if name not in TAKES[task] and getattr(asked, name) != getattr(default, name):
-                raise UserError(
-                    f"leave {name} out: to {task} takes "
-                    f"{'it from' if name != 'duration' else 'the length of'} the given piece"
-                )
-        if asked.form.strip() and asked.duration != default.duration:
-            raise UserError(
-                "give a form or a duration, not both: the form says how many bars follow the prompt"
-            )
-        return self._read(asked, False)
-
-    def _read(self, asked: config.Controls, normalised: bool) -> Wishes:
-        wishes = controls.read(asked, self.codec, normalised, self.styles)
-        check_trained(wishes, self.controls)
-        if asked.guidance != 1 and not self.left_out:
+        if asked.guidance != 1 and not self.data.drop_controls:
             raise UserError(
                 "this model always saw its controls and cannot be guided: leave guidance out, or "
                 "train one with --data.drop-controls 0.15, say"
             )
         return wishes
+
+    def _check(self, asked: config.Controls, task: str) -> None:
+        """Raises UserError for a task that the model lacks, or a control that it does not take."""
+        if self.codec.UNIT != "bars":
+            raise UserError(
+                f"the {self.codec.config.kind} codec has no bars to {task}: take a model of the "
+                "metrical or the fused codec"
+            )
+        if task != "continue" and not getattr(self.data.tasks, task):
+            raise UserError(
+                f"this model was not trained to {task}: train one with --data.tasks.{task} 0.2, say"
+            )
+        for name in controls.changed(asked, TAKES[task]):
+            source = "the length of" if name == "duration" else "it from"
+            raise UserError(f"leave {name} out: to {task} takes {source} the given piece")
+        if asked.form.strip() and "duration" in controls.changed(asked, ()):
+            raise UserError(
+                "give a form or a duration, not both: the form says how many bars follow the prompt"
+            )
 
 
 def perform(
@@ -133,7 +112,7 @@ def perform(
     asked: config.Controls,
     count: int = 1,
     sampling: config.Sampling = config.Sampling(),  # noqa: B008
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Composition]:
     """Does a task with a given piece.
 
@@ -145,9 +124,7 @@ def perform(
       bars: of continue, the number of bars that are the prompt, 0 for all; of infill, the bars to
         be written; of vary, those to be kept; else empty for all.
       asked: controls.
-      count: pieces to make.
-      sampling: how tokens are drawn.
-      progress: called with (bars finished, bars in all).
+      count, sampling, progress: as in `Composer.compose`.
 
     Returns:
       Pieces in which what was given stands untouched.
@@ -159,12 +136,13 @@ def perform(
         raise UserError(f"there is no task {task!r}: choose from {', '.join(TASKS)}")
     if count < 1:
         raise UserError(f"the count must be at least 1, not {count}")
-    wishes = knows.read_for(task, asked)
+    wishes = knows.read(asked, task)
     if task == "harmonise" and wishes.band.slots is None:
         wishes = dataclasses.replace(wishes, band=controls.instruments.read(HARMONY))
-    assert isinstance(knows.codec, MetricalCodec)  # or `read_for` would have refused
-    original = merging.read(notes, knows.codec, knows.normalised)
-    wishes = _moved(wishes, original.semitones)
+    assert isinstance(knows.codec, MetricalCodec)  # or `read` would have refused
+    original = splice.read(notes, knows.codec, knows.data.normalise)
+    moved = controls.transposed(wishes.wanted, original.semitones)
+    wishes = dataclasses.replace(wishes, wanted=moved)
     original = _with_band(task, original, wishes.band)
     drop = _dropped(task, original, wishes, knows)
     original = dataclasses.replace(original, piece=_headed(task, original.piece, wishes, knows))
@@ -174,41 +152,35 @@ def perform(
         )
         found = composer.compose(planner, asked.seed, count, sampling, progress)
         return [
-            dataclasses.replace(c, written=merging.added(c.notes, original, planner.kept))
+            dataclasses.replace(c, written=splice.added(c.notes, original, planner.kept))
             for c in found
         ]
-    given = _given(task, original, str(bars))
-    joining = tuple(np.flatnonzero(_new_slots(original)).tolist())
-    made = []
-    for number in range(count):
-
-        def report(finished: int, total: int, before: int = number) -> None:
-            if progress:
-                progress(before * total + finished, count * total)
-
-        seed = int(np.random.SeedSequence((asked.seed, number)).generate_state(1)[0])
-        made.append(
-            filling.fill(
-                *(composer, original, given, drop, wishes, joining, seed, sampling, report)
-            )
+    played = np.isin(np.arange(16), original.slot[np.unique(original.notes.track)])
+    joining = tuple(np.flatnonzero((original.piece.programs >= 0) & ~played).tolist())
+    if task in ("accompany", "harmonise"):
+        given = given_of(task, np.ones(original.piece.bars, bool), played)
+    else:
+        chosen = read_bars(str(bars), original.piece.bars)
+        given = given_of(task, chosen if task == "infill" else ~chosen, np.zeros(16, bool))
+    bars_each = int(given.marked.sum())
+    return [
+        infilling.fill(
+            composer,
+            original,
+            given,
+            drop,
+            wishes,
+            joining,
+            seed=int(np.random.SeedSequence((asked.seed, number)).generate_state(1)[0]),
+            sampling=sampling,
+            progress=infilling.after(progress, number * bars_each, count * bars_each),
         )
-    return made
-
-
-def _moved(wishes: Wishes, semitones: int) -> Wishes:
-    """Wishes for a piece that was moved by semitones."""
-    return dataclasses.replace(wishes, wanted=controls.transposed(wishes.wanted, semitones))
-
-
-def _new_slots(original: Original) -> np.ndarray:
-    """Bool [16]: slots that no track of the piece has."""
-    new = original.piece.programs >= 0
-    new[original.slot[np.unique(original.notes.track)]] = False
-    return new
+        for number in range(count)
+    ]
 
 
 def _with_band(task: str, original: Original, band: Band) -> Original:
-    """The piece with the instruments that are to be written."""
+    """Returns the piece with the instruments that are to be written."""
     if task not in ("continue", "accompany", "harmonise"):
         return original
     there = original.piece.programs
@@ -242,7 +214,7 @@ def _dropped(task: str, original: Original, wishes: Wishes, knows: Knowledge) ->
 
 
 def _headed(task: str, piece: Piece, wishes: Wishes, knows: Knowledge) -> Piece:
-    """The piece with the header that is asked for, or else with its own."""
+    """Returns the piece with the header that is asked for, or else with its own."""
     changed: dict[str, Any] = {}
     if wishes.key >= 0:
         changed["key"] = np.full(piece.bars, wishes.key, np.int16)
@@ -255,20 +227,6 @@ def _headed(task: str, piece: Piece, wishes: Wishes, knows: Knowledge) -> Piece:
             changed[kind] = np.resize(values.astype(np.int16), 2 * piece.bars)
     styles = wishes.styles or tuple(s for s in piece.styles if s in knows.styles)
     return dataclasses.replace(piece.with_controls(**changed), styles=styles)
-
-
-def _given(task: str, original: Original, bars: str) -> Given:
-    """What is given of the piece."""
-    piece = original.piece
-    slots = np.zeros(16, bool)
-    marked = np.ones(piece.bars, bool)
-    if task == "infill":
-        marked = read_bars(bars, piece.bars)
-    elif task == "vary":
-        marked = ~read_bars(bars, piece.bars)
-    else:
-        slots[original.slot[np.unique(original.notes.track)]] = True
-    return given_of(task, piece, marked, slots)
 
 
 def read_bars(text: str, bars: int) -> np.ndarray:
@@ -292,12 +250,11 @@ def read_bars(text: str, bars: int) -> np.ndarray:
     return chosen
 
 
-def given_of(task: str, piece: Piece, marked: np.ndarray, slots: np.ndarray) -> Given:
+def given_of(task: str, marked: np.ndarray, slots: np.ndarray) -> Given:
     """What a task gives of a piece.
 
     Args:
       task: infill, accompany, harmonise or vary.
-      piece: the piece, with the instruments that are to be written.
       marked: bool [B], bars of which something is to be written.
       slots: bool [16], slots of which nothing is to be written there.
 

@@ -64,10 +64,7 @@ class Samples:
             return
         shape, codec = experiment.model, data.codec
         self._composer = Composer(shape, None, codec, experiment.data.context)
-        knows = Knowledge(
-            *(codec, data.styles, data.controls(), experiment.data.tasks),
-            *(experiment.data.normalise, experiment.data.drop_controls),
-        )
+        knows = Knowledge(codec, data.styles, data.controls(), experiment.data)
         asked = configs.Controls(duration=self._settings.seconds)
         self._planner = self._composer.planner(knows.read(asked))
         self._without: set[str] = set()
@@ -106,7 +103,7 @@ class Samples:
 
     def _moved(self, finished: int, total: int) -> None:
         self._session.watchdog.moved()
-        unit = self._planner.UNIT
+        unit = self._planner.codec.UNIT
         self._session.monitor.doing(f"composing, {finished} of {total} {unit}")
 
     def _figures(self, pieces: Sequence[Notes]) -> dict[str, float]:

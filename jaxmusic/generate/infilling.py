@@ -7,23 +7,22 @@ The first window begins with the first bars to be written; the next one sees the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxmusic import config
+from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.metrical import task_grammar
-from jaxmusic.codecs.metrical.grammar import Grammar, Rules
+from jaxmusic.codecs.metrical.grammar import Rules
 from jaxmusic.codecs.metrical.grammar_tables import Constraints
 from jaxmusic.codecs.tasks import Given, Holes, holes
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate.composer import Composer
-from jaxmusic.generate.composition import Composition
+from jaxmusic.generate.composition import Composition, Progress
 from jaxmusic.generate.controls import Wishes
-from jaxmusic.generate.merging import Original, added, merge
-from jaxmusic.generate.planning import SILENT_BARS, asked
+from jaxmusic.generate.planning import SILENT_BARS, constraints, repeated
+from jaxmusic.generate.splice import COLUMNS, Original, added, merge
 from jaxmusic.music.controls import of, stated_at
 from jaxmusic.music.meters import METERS, TEMPOS, halves
 from jaxmusic.music.notes import Labels, Notes
@@ -38,7 +37,6 @@ TOKENS_PER_SLOT = 20
 FEWEST_TOKENS = 24
 """Least room in tokens for which a bar is written at all."""
 _HALVES = tuple(control.kind for control in stated_at("half"))
-COLUMNS = ("onset", "duration", "pitch", "velocity", "slot")
 LISTED = 64
 """Length of the lists of bars to be written and of notes that ring into them."""
 _LAST_NOTE = 12  # tokens by which a bar that is full may yet grow
@@ -49,7 +47,7 @@ class Plan(NamedTuple):
 
     Attributes:
       holes: what is to be written, with a leading axis B.
-      asked: what else is asked for, likewise.
+      constraints: further constraints, likewise.
       tokens: int32 [B], a bar with this many tokens closes as soon as it may.
     """
 
@@ -58,22 +56,10 @@ class Plan(NamedTuple):
     tokens: Any
 
 
-def rules(state: Any, plan: Plan) -> Rules:
-    """Rules of one piece after a state of its grammar (in `jit`)."""
-    return Rules(
-        bars=plan.holes.bars,
-        silence=SILENT_BARS,
-        steady=1,
-        tokens=plan.tokens,
-        hole=task_grammar.hole(state, plan.holes),
-        constraints=plan.constraints,
-    )
-
-
 class WindowPlanner:
     """Writes in one window of a piece; see `planning.Planner`.
 
-    A window always fits into the context, so that it is never gone on with: bars close early
+    A window always fits into the context, so that it never continues past it: bars close early
     enough.
 
     Attributes:
@@ -81,12 +67,9 @@ class WindowPlanner:
       given: what is given of these.
     """
 
-    UNIT = "bars"
-    rules = staticmethod(rules)
-
     def __init__(
         self,
-        grammar: Grammar,
+        grammar: Any,
         context: int,
         piece: Piece,
         given: Given,
@@ -97,19 +80,17 @@ class WindowPlanner:
         """Chooses the window.
 
         Args:
-          grammar: the codec's grammar.
-          context: of the model.
+          grammar, context: as in every planner.
           piece: only what is given of it must be there.
           given: what is given of the whole piece.
           drop: names of controls to leave out.
-          wishes: what is asked for; of these `strict` and the views count here, the rest is in the
-            piece.
+          wishes: of these `strict`, the key and the branches count; the rest is in the piece.
           joining: slots that have to sound before the second half of the piece is over.
 
         Raises:
           UserError: a single bar does not fit into the context.
         """
-        self.codec, self.piece, self.views = grammar.codec, piece, wishes.views
+        self.codec, self.piece, self.branches = grammar.codec, piece, wishes.branches
         self.start, self.stop, last = _window(self.codec.sizes(piece), piece, given, context)
         marked = given.marked[self.start : self.stop].copy()
         marked[last + 1 - self.start :] = False
@@ -118,7 +99,7 @@ class WindowPlanner:
         stream = self.codec.encode(part, drop, self.given)
         self.prompt = stream[: np.flatnonzero(stream == self.codec.write)[0] + 1]
         self.holes = _roomy(holes(part, self.given))
-        self.asked = self._asked(wishes, joining)
+        self.constraints = self._constraints(wishes, joining)
         self.tokens = (context - 1 - len(self.prompt)) // int(marked.sum()) - _LAST_NOTE
         if self.tokens < FEWEST_TOKENS:
             raise UserError(
@@ -126,7 +107,19 @@ class WindowPlanner:
                 f"{self.start + 1 + int(np.argmax(marked))} leaves no room to write anything in it."
             )
 
-    def _asked(self, wishes: Wishes, joining: tuple[int, ...]) -> Constraints:
+    @staticmethod
+    def rules(state: Any, plan: Plan) -> Rules:
+        """Returns the rules of one piece after a state of its grammar (in `jit`)."""
+        return Rules(
+            bars=plan.holes.bars,
+            silence=SILENT_BARS,
+            steady=1,
+            tokens=plan.tokens,
+            hole=task_grammar.hole(state, plan.holes),
+            constraints=plan.constraints,
+        )
+
+    def _constraints(self, wishes: Wishes, joining: tuple[int, ...]) -> Constraints:
         """What is asked of the notes; header, chords and sections are in the prompt."""
         key = wishes.key if wishes.key >= 0 else int(self.piece.key[0])
         of_notes = Wishes(wanted={"key": key}, strict=wishes.strict)
@@ -134,16 +127,15 @@ class WindowPlanner:
         written = np.flatnonzero(self.given.marked)
         late = written[written + self.start >= self.piece.bars // 2]
         missing = np.setdiff1d(joining, self.piece.slot)
-        return asked(of_notes, np.ones((len(METERS), len(TEMPOS)), bool))._replace(
+        return constraints(of_notes, np.ones((len(METERS), len(TEMPOS)), bool))._replace(
             deadline=np.int32(late[0] + 1 if len(late) else self.stop - self.start + 1),
             sounded=np.int32(0xFFFF & ~sum(1 << int(slot) for slot in missing)),
         )
 
     def begin(self, count: int) -> tuple[list[np.ndarray], Plan]:
-        """The prompts of `count` pieces, and their plan."""
-        one = Plan(self.holes, self.asked, np.int32(self.tokens))
-        many = jax.tree.map(lambda a: np.repeat(np.asarray(a)[None], count, 0), one)
-        return [self.prompt] * count, many
+        """Returns the prompts of `count` pieces, and their plan."""
+        plan = Plan(self.holes, self.constraints, np.int32(self.tokens))
+        return [self.prompt] * count, repeated(plan, count)
 
     def count(self, state: Any, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
         """Bars written and bars to be written of each piece [B]."""
@@ -156,25 +148,20 @@ class WindowPlanner:
         return int((opened > 0).sum())
 
     def finish(self, stream: np.ndarray) -> Notes:
-        """The notes of the window, those that are given and those that are written."""
+        """Returns the notes of the window, those that are given and those that are written."""
         return self.codec.dequantise(self.codec.decode(stream)[0])
 
     def filled(self, stream: np.ndarray) -> Piece:
-        """The piece with what was written in the window."""
+        """Returns the piece with what was written in the window."""
         part, _ = self.codec.decode(stream)
-        piece, first = self.piece, int(self.piece.bar_step[self.start])
-        bar = piece.bar_of
-        other = (bar < self.start) | (bar >= self.stop)
-        part = dataclasses.replace(part, onset=part.onset + first)
-        columns: dict[str, Any] = {
-            name: np.concatenate([getattr(piece, name)[other], getattr(part, name)])
-            for name in COLUMNS
-        }
-        halves = {kind: piece.controls[kind].copy() for kind in _HALVES}
-        for kind, values in halves.items():
-            values[2 * self.start : 2 * self.stop] = part.controls[kind]
-        joined, _, _ = canonical(**columns, total=int(piece.bar_step[-1]))
-        return dataclasses.replace(piece, **joined, controls=piece.controls | halves)
+        part = dataclasses.replace(part, onset=part.onset + self.piece.bar_step[self.start])
+        bar = self.piece.bar_of
+        piece = _only(self.piece, (bar < self.start) | (bar >= self.stop))
+        for kind in _HALVES:
+            piece.controls[kind][2 * self.start : 2 * self.stop] = part.controls[kind]
+        both = {n: np.concatenate([getattr(piece, n), getattr(part, n)]) for n in COLUMNS}
+        joined, _, _ = canonical(**both, total=int(piece.bar_step[-1]))
+        return dataclasses.replace(piece, **joined)
 
 
 def fill(
@@ -186,7 +173,7 @@ def fill(
     joining: tuple[int, ...] = (),
     seed: int = 0,
     sampling: config.Sampling = config.Sampling(),  # noqa: B008
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Composition:
     """Writes all that is to be written of a piece.
 
@@ -194,11 +181,8 @@ def fill(
       composer: samples.
       original: the piece, with the instruments that are to be written.
       given: what is given of it.
-      drop: names of controls that are left out of the streams.
-      wishes, joining: as in `WindowPlanner`.
-      seed: random seed.
-      sampling: how tokens are drawn.
-      progress: called with (bars finished, bars in all).
+      drop, wishes, joining: as in `WindowPlanner`.
+      seed, sampling, progress: as in `Composer.compose`.
 
     Returns:
       The given notes as they were with the written ones among them, and the tokens of all windows.
@@ -212,59 +196,53 @@ def fill(
     if not given.chords:
         for kind in _HALVES:
             piece.controls[kind][np.repeat(marked, 2)] = of(kind).default
-    total, tokens, bits, onsets = int(marked.sum()), [], 0.0, 0
-    for turn in range(total):
-        finished = total - int(marked.sum())
-        if finished == total:
-            break
-        left = dataclasses.replace(given, marked=marked)
+    tokens: list[np.ndarray] = []
+    total, bits, onsets = int(marked.sum()), 0.0, 0
+    while marked.any():
+        left = dataclasses.replace(given, marked=marked.copy())
         planner = WindowPlanner(
             composer.grammar, composer.context, piece, left, drop, wishes, joining
         )
-        key = int(np.random.SeedSequence((seed, turn)).generate_state(1)[0] >> 1)
-
-        def report(bars: int, of: int, before: int = finished) -> None:
-            if progress:
-                progress(before + min(bars, of), total)
-
+        key = int(np.random.SeedSequence((seed, len(tokens))).generate_state(1)[0] >> 1)
+        report = after(progress, total - int(marked.sum()), total)
         (window,) = composer.compose(planner, key, 1, sampling, report)
         tokens.append(window.tokens)
         heard = int(composer.codec.onset_tokens[window.tokens].sum())
         bits, onsets = bits + window.bits_per_note * heard, onsets + heard
         piece = planner.filled(window.tokens)
-        marked = marked.copy()
         marked[planner.start : planner.stop] &= ~planner.given.marked
-    notes = _finished(composer, original, given, piece)
-    written = added(notes, original, _kept(original, given))
+    kept = ~given.marked[original.bar] | given.slots[original.slot[original.notes.track]]
+    notes = _finished(composer.codec, original, given, kept, piece)
+    written = added(notes, original, kept)
     return Composition(notes, np.concatenate(tokens), total, bits / max(onsets, 1), written)
 
 
-def _finished(composer: Composer, original: Original, given: Given, piece: Piece) -> Notes:
-    """The given notes and those written, in the ticks of the original."""
+def after(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """Returns what reports the progress of a part: so many bars came before, of a total."""
+    return progress and (lambda bars, of: progress(before + min(bars, of), total))
+
+
+def _finished(
+    codec: Codec, original: Original, given: Given, kept: np.ndarray, piece: Piece
+) -> Notes:
+    """Returns the given notes that are kept and those written, in the ticks of the original."""
     piece = piece.transpose(-original.semitones)
     written = _only(piece, ~given.notes(piece))
-    scale = written.steps_per_beat
-    notes = composer.codec.dequantise(written)
-    unit = notes.ticks_per_beat // scale
+    notes = codec.dequantise(written)
+    unit = notes.ticks_per_beat // written.steps_per_beat
     onset = original.ticks(notes.onset // unit)
     stop = original.ticks((notes.onset + notes.duration) // unit)
     notes = notes.replace(onset=onset, duration=np.maximum(stop - onset, 1))
-    end = max(original.notes.end, int(original.ticks(piece.bar_step[-1])))
-    end = min(end, max(original.notes.end, int((onset + notes.duration).max(initial=0))))
-    whole = merge(original, _kept(original, given), notes, np.flatnonzero(piece.programs >= 0), end)
-    labels = original.notes.labels
-    if not given.chords and (len(labels.chord) or given.slots.any()):
+    end = min(original.ticks(piece.bar_step[-1]), (onset + notes.duration).max(initial=0))
+    end = max(original.notes.end, int(end))
+    whole = merge(original, kept, notes, np.flatnonzero(piece.programs >= 0), end)
+    if not given.chords and (len(original.notes.labels.chord) or given.slots.any()):
         whole = whole.replace(labels=_with_chords(original, given, piece))
     return whole
 
 
-def _kept(original: Original, given: Given) -> np.ndarray:
-    """Bool [N]: the notes of the original that are given."""
-    return ~given.marked[original.bar] | given.slots[original.slot[original.notes.track]]
-
-
 def _with_chords(original: Original, given: Given, piece: Piece) -> Labels:
-    """The labels with the chords that were written in place of those of the bars."""
+    """Returns the labels with the chords that were written in place of those of the bars."""
     labels = original.notes.labels
     before = original.piece.transpose(-original.semitones)
     columns: dict[str, Any] = {}
@@ -278,31 +256,25 @@ def _with_chords(original: Original, given: Given, piece: Piece) -> Labels:
 
 
 def _roomy(found: Holes) -> Holes:
-    """The same with zeros after short lists: programs compiled for them serve most windows."""
-
-    def longer(rows: np.ndarray) -> np.ndarray:
-        room = max(LISTED - len(rows), 0)
-        return np.pad(rows, ((0, room),) + ((0, 0),) * (rows.ndim - 1))
-
-    names = ("line", "steps", "left", "ringing")
-    return found._replace(**{name: longer(getattr(found, name)) for name in names})
+    """Adds zeros to short lists: programs compiled for them serve most windows."""
+    lists = {n: np.array(getattr(found, n)) for n in ("line", "steps", "left", "ringing")}
+    for rows in lists.values():
+        rows.resize((max(LISTED, len(rows)), *rows.shape[1:]), refcheck=False)
+    return found._replace(**lists)
 
 
 def _only(piece: Piece, rows: np.ndarray) -> Piece:
-    """The piece with some of its notes (bool [N]), and chords that may be written to."""
+    """Returns the piece with some of its notes (bool [N]), and chords that may be written to."""
     columns: dict[str, Any] = {name: getattr(piece, name)[rows] for name in COLUMNS}
     controls = piece.controls | {kind: piece.controls[kind].copy() for kind in _HALVES}
     return dataclasses.replace(piece, **columns, controls=controls)
 
 
 def _window(sizes: np.ndarray, piece: Piece, given: Given, context: int) -> tuple[int, int, int]:
-    """First bar of a window, the bar after its last, and the last bar to be written in it.
+    """Returns the first bar of a window, the bar after its last, and the last bar to be written.
 
-    Args:
-      sizes: int [B + 1], tokens of a header and of what is given of each bar.
-      piece: the piece, of which only that is there.
-      given: what is given.
-      context: of the model.
+    `sizes` (int [B + 1]) counts the tokens of a header and of what is given of each bar, which is
+    all that there is of the piece.
     """
     marked = given.marked
     # Besides its own tokens a bar may have a mark, and a chord that is stated again.

@@ -14,11 +14,11 @@ from jaxmusic.codecs.metrical.grammar import Grammar
 from jaxmusic.codecs.performance.codec import PerformanceCodec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.core.events import Events
-from jaxmusic.generate import decoding, views
+from jaxmusic.generate import decoding, guidance
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.controls import Wishes
+from jaxmusic.generate.guidance import Branch
 from jaxmusic.generate.sampler import CHUNK
-from jaxmusic.generate.views import View
 from jaxmusic.models import transformer
 from jaxmusic.music.controls import names
 
@@ -39,7 +39,7 @@ class ChordLover(Grammar):
         half = self.bar_steps[jnp.maximum(s.meter, 0)] // 2
         position, chord = self.is_a["position"], self.is_a["chord"]
         middle = ok & position & (self.value + 1 == half) & (s.onsets > 0)
-        opens = sum(self.is_a[name] for name in views.OPENINGS) > 0
+        opens = sum(self.is_a[name] for name in guidance.OPENINGS) > 0
         at_half = s.position == half
         named = at_half & (s.kind == self.number["position"])
         said = at_half & (s.kind == self.number["chord"])
@@ -65,7 +65,7 @@ def composer():
 
 def planner(composer, seconds, *seen_as, styles=()):
     out = composer.planner(Wishes(seconds, styles))
-    out.views = seen_as
+    out.branches = seen_as
     return out
 
 
@@ -74,19 +74,19 @@ def planner(composer, seconds, *seen_as, styles=()):
 def test_what_is_left_is_the_stream_without_the_controls(piece, drop):
     codec = MetricalCodec()
     whole = codec.encode(piece)
-    seen = views.seen(codec, whole, View(drop=frozenset(drop)))
+    seen = guidance.seen(codec, whole, Branch(drop=frozenset(drop)))
     assert len(seen) == len(whole)
     assert np.array_equal(seen[seen != codec.PAD], codec.encode(piece, frozenset(drop)))
 
 
 @pytest.mark.quick
-def test_styles_of_a_view():
+def test_styles_of_a_branch():
     pop, jazz, waltz = CODEC.style_tokens(["pop", "jazz", "waltz"])
     start = CODEC.vocabulary.start
     stream = np.array([start["bos"], pop, jazz, start["meter"], start["tempo"]])
 
     def seen(**kind):
-        return views.seen(CODEC, stream, View(**kind)).tolist()[1:3]
+        return guidance.seen(CODEC, stream, Branch(**kind)).tolist()[1:3]
 
     assert seen() == [pop, jazz]
     assert seen(styles=("waltz",)) == [waltz, CODEC.PAD]
@@ -95,7 +95,7 @@ def test_styles_of_a_view():
         seen(styles=("pop", "jazz", "waltz"))
     performed = PerformanceCodec()
     header = np.array([performed.vocabulary.start["bos"], *performed.style_tokens(["pop"]), 60])
-    seen = views.seen(performed, header, View(drop=frozenset(CONTROLS)))
+    seen = guidance.seen(performed, header, Branch(drop=frozenset(CONTROLS)))
     assert seen.tolist() == [header[0], performed.PAD, 60]
 
 
@@ -108,12 +108,12 @@ def said(codec, params, stream):
 
 
 @pytest.mark.parametrize("codec_kind", ["metrical", "fused"])
-def test_a_view_says_what_the_model_says_without_the_tokens(codec_kind):
+def test_a_branch_says_what_the_model_says_without_the_tokens(codec_kind):
     """To 1e-4, in prompts and in what is sampled, in this context and the next."""
     codec = make_codec(config.Codec(kind=codec_kind))
     composer, params = toy(codec, ChordLover)
     kinds = codec.vocabulary.kinds
-    seen_as = (View(2.0), View(-1.0, frozenset(CONTROLS)))
+    seen_as = (Branch(2.0), Branch(-1.0, frozenset(CONTROLS)))
     plan_of = planner(composer, 1800.0, *seen_as, styles=("pop",))
     prompts, plan = plan_of.begin(2)
     sampling = decoding.settings(PLAIN, codec.vocabulary)
@@ -127,9 +127,9 @@ def test_a_view_says_what_the_model_says_without_the_tokens(codec_kind):
                 waits = codec.vocabulary.kind[stream[-3:]].tolist()
                 if kinds["position"] in waits[:-1] and waits[-1] in (kinds["chord"], kinds["bass"]):
                     continue
-                for column, view in enumerate(seen_as):
-                    seen = views.seen(codec, stream, view)
-                    alone += len(views.lonely(codec, stream, view))
+                for column, branch in enumerate(seen_as):
+                    seen = guidance.seen(codec, stream, branch)
+                    alone += len(guidance.stranded(codec, stream, branch))
                     found = np.asarray(p.opinions.now)[2 * row + column]
                     wanted = said(codec, params, seen[seen != codec.PAD])[-1]
                     np.testing.assert_allclose(found, wanted, atol=1e-4)
@@ -143,21 +143,21 @@ def test_a_view_says_what_the_model_says_without_the_tokens(codec_kind):
 
 
 def test_a_position_that_names_a_hidden_chord():
-    """Before the chord a view expected either a note at the position or something else."""
+    """Before the chord a branch expected either a note at the position or something else."""
     composer, params = toy(CODEC)
     kind, kinds = CODEC.vocabulary.kind, CODEC.vocabulary.kinds
     stream = CODEC.encode(strategies.random_piece(7, 60, 2))
     named = (kind[stream[:-1]] == kinds["position"]) & (kind[stream[1:]] == kinds["chord"])
     places = np.flatnonzero(named)
     prompt = stream[: places[places > CHUNK][0] + 2]
-    view = View(-1.0, frozenset({"chords"}))
+    branch = Branch(-1.0, frozenset({"chords"}))
     before, there = (
         said(CODEC, params, seen[seen != CODEC.PAD])[-1]
-        for seen in (views.seen(CODEC, prompt[:-n], view) for n in (2, 1))
+        for seen in (guidance.seen(CODEC, prompt[:-n], branch) for n in (2, 1))
     )
-    opens = np.isin(kind, [kinds[name] for name in views.OPENINGS])
+    opens = np.isin(kind, [kinds[name] for name in guidance.OPENINGS])
     expected = np.where(opens, before[prompt[-2]] + there, before)
-    plan_of = planner(composer, 60.0, View(2.0), view)
+    plan_of = planner(composer, 60.0, Branch(2.0), branch)
     _, plan = plan_of.begin(1)
     keys = jax.vmap(jax.random.key)(jnp.arange(1))
     sampling = decoding.settings(PLAIN, CODEC.vocabulary)
@@ -170,12 +170,12 @@ def test_a_position_that_names_a_hidden_chord():
 
 
 def test_guidance_of_1_is_no_guidance(composer):
-    """Over several contexts, with prompts of their own for each view."""
+    """Over several contexts, with prompts of their own for each branch."""
     plain, guided = (
         composer.compose(planner(composer, 900.0, *seen_as, styles=("pop",)), 3, sampling=PLAIN)[0]
         for seen_as in (
-            (View(),),
-            (View(1.0), View(0.0, frozenset(CONTROLS))),
+            (Branch(),),
+            (Branch(1.0), Branch(0.0, frozenset(CONTROLS))),
         )
     )
     assert len(plain.tokens) > CONTEXT
@@ -184,8 +184,8 @@ def test_guidance_of_1_is_no_guidance(composer):
 
 
 def test_guidance_goes_on_over_the_context(composer):
-    strong = (View(3.0), View(-2.0, frozenset({"styles"})))
-    mixed = (View(0.75, styles=("pop",)), View(0.25, styles=("jazz",)))
+    strong = (Branch(3.0), Branch(-2.0, frozenset({"styles"})))
+    mixed = (Branch(0.75, styles=("pop",)), Branch(0.25, styles=("jazz",)))
     for seen_as, styles in ((strong, ("pop",)), (mixed, ("pop", "jazz"))):
         piece, other = composer.compose(
             planner(composer, 400.0, *seen_as, styles=styles), 3, count=2, sampling=PLAIN

@@ -7,6 +7,7 @@ its own ticks and with its own tempos; written notes are moved to its ticks and 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from jaxmusic.music.grid import slots_of_tracks
 from jaxmusic.music.notes import TICKS_PER_BEAT, Notes, make_notes, semitones_to_c
 from jaxmusic.music.piece import DRUM_SLOT, PITCHED_SLOTS, Piece, canonical
 
+COLUMNS = ("onset", "duration", "pitch", "velocity", "slot")
+"""Columns of the notes of a piece."""
 VOICES = 1.5
 """Least mean number of notes sounding at once for which chords are inferred."""
 
@@ -53,7 +56,7 @@ class Original:
         return np.searchsorted(self.piece.bar_step, self.step, side="right") - 1
 
     def with_instruments(self, programs: tuple[int, ...], drums: bool) -> Original:
-        """The same with slots for further instruments, in the order that the codec has them in.
+        """Adds slots for further instruments, in the order of the codec.
 
         Args:
           programs: General MIDI programs, each of which becomes a slot of its own.
@@ -78,14 +81,9 @@ class Original:
         table[DRUM_SLOT] = 0 if drums and kit < 0 else kit
         moved = np.arange(16)
         moved[old] = np.argsort(order)[: len(old)]
-        columns, _, _ = canonical(
-            onset=piece.onset,
-            duration=piece.duration,
-            pitch=piece.pitch,
-            velocity=piece.velocity,
-            slot=moved[piece.slot],
-            total=int(piece.bar_step[-1]),
-        )
+        columns: dict[str, Any] = {name: getattr(piece, name) for name in COLUMNS}
+        columns["slot"] = moved[piece.slot]
+        columns, _, _ = canonical(**columns, total=int(piece.bar_step[-1]))
         controls = dict(piece.controls)
         for control in CONTROLS:
             if control.place == "slot":
@@ -107,12 +105,10 @@ class Original:
 
 
 def read(notes: Notes, codec: MetricalCodec, normalised: bool = False) -> Original:
-    """Reads a piece that is given.
+    """Reads a given piece, in the ticks of its file.
 
-    Args:
-      notes: the piece, in the ticks of its file.
-      codec: of the model.
-      normalised: whether the model knows C major and A minor alone (`config.Data.normalise`).
+    `normalised` moves it to C major or A minor, for a model that knows no other keys
+    (`config.Data.normalise`).
 
     Raises:
       UserError: it has no notes.
@@ -155,7 +151,7 @@ def voices(piece: Piece) -> float:
 def merge(
     original: Original, kept: np.ndarray, written: Notes, slots: np.ndarray, end: int
 ) -> Notes:
-    """The rows of a piece that are kept, untouched, and written notes among them.
+    """Returns the rows of a piece that are kept, untouched, and written notes among them.
 
     A written note that would begin on a pitch while a note that is kept sounds there in the same
     track is left out, since a file could not tell the two apart; one that would reach into
@@ -172,40 +168,23 @@ def merge(
     """
     given = original.notes
     track, program, drum = _tracks(original, written, slots)
-    inside = (written.onset >= 0) & (written.onset < end)
-    columns = {
-        "onset": written.onset[inside].astype(np.int64),
-        "stop": (written.onset.astype(np.int64) + written.duration)[inside],
-        "pitch": written.pitch[inside],
-        "velocity": written.velocity[inside],
-        "track": track[written.track[inside]],
+    new = _columns(written, (written.onset >= 0) & (written.onset < end))
+    new |= {"stop": np.minimum(new["stop"], end), "track": track[new["track"]]}
+    old = _columns(given, kept)
+    new = _without_collisions(new, old)
+    onset, stop, pitch, velocity, voice = (np.concatenate([old[n], new[n]]) for n in old)
+    merged = make_notes(onset, stop - onset, pitch, velocity, voice, program, drum)
+    names = ("onset", "duration", "pitch", "velocity", "track", "program", "drum")
+    return given.replace(**{name: getattr(merged, name) for name in names}, end=end)
+
+
+def _columns(notes: Notes, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns columns of some rows of notes (int64), with their ends for durations."""
+    onset = notes.onset[rows].astype(np.int64)
+    others = {name: getattr(notes, name)[rows] for name in ("pitch", "velocity", "track")}
+    return {"onset": onset, "stop": onset + notes.duration[rows]} | {
+        name: values.astype(np.int64) for name, values in others.items()
     }
-    columns["stop"] = np.minimum(columns["stop"], end)
-    old = {
-        "onset": given.onset[kept].astype(np.int64),
-        "stop": (given.onset.astype(np.int64) + given.duration)[kept],
-        "pitch": given.pitch[kept],
-        "velocity": given.velocity[kept],
-        "track": given.track[kept].astype(np.int64),
-    }
-    new = _without_collisions(columns, old)
-    all_ = {name: np.concatenate([old[name], new[name]]) for name in old}
-    merged = make_notes(
-        all_["onset"],
-        all_["stop"] - all_["onset"],
-        all_["pitch"],
-        all_["velocity"],
-        all_["track"],
-        program=program,
-        drum=drum,
-    )
-    return given.replace(
-        **{
-            name: getattr(merged, name)
-            for name in ("onset", "duration", "pitch", "velocity", "track", "program", "drum")
-        },
-        end=end,
-    )
 
 
 def added(whole: Notes, original: Original, kept: np.ndarray) -> np.ndarray:
@@ -248,19 +227,11 @@ def _without_collisions(
     fresh = np.arange(len(both["onset"])) >= len(old["onset"])
     far = int(both["stop"].max(initial=0)) + 1
     voice = (both["track"] * 128 + both["pitch"]) * far
-    order = np.lexsort((fresh, voice + both["onset"]))
-    begins, stops, added = (
-        (voice + both["onset"])[order],
-        (voice + both["stop"])[order],
-        fresh[order],
-    )
-    sounding = np.maximum.accumulate(np.where(added, 0, stops))
-    again = np.append(False, begins[1:] == begins[:-1])
-    keep = ~added | ((sounding <= begins) & ~again)
-    order, begins, stops, added = order[keep], begins[keep], stops[keep], added[keep]
-    following = np.append(begins[1:], np.iinfo(np.int64).max)
-    stops = np.where(added, np.minimum(stops, following), stops)
-    chosen = order[added]
-    out = {name: values[chosen] for name, values in both.items()}
-    out["stop"] = stops[added] - voice[chosen]
-    return out
+    begins, stops = voice + both["onset"], voice + both["stop"]
+    order = np.lexsort((fresh, begins))
+    sounding = np.maximum.accumulate(np.where(fresh, 0, stops)[order])
+    again = np.append(False, np.diff(begins[order]) == 0)
+    order = order[~fresh[order] | ((sounding <= begins[order]) & ~again)]
+    following = np.append(begins[order][1:], np.iinfo(np.int64).max)
+    stops = (np.minimum(stops[order], following) - voice[order])[fresh[order]]
+    return {name: values[order[fresh[order]]] for name, values in both.items()} | {"stop": stops}

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from jaxmusic.codecs.layout import bars_left_index
-from jaxmusic.codecs.metrical.grammar import Grammar
 from jaxmusic.core.errors import UserError
-from jaxmusic.generate.controls import DURATION, Wishes
+from jaxmusic.generate.controls import Wishes
 from jaxmusic.generate.length import SHORTEST, whole_bars
-from jaxmusic.generate.merging import Original, merge
-from jaxmusic.generate.planning import Plan, Planner
+from jaxmusic.generate.planning import Plan, Planner, constraints, repeated, slot_bits
+from jaxmusic.generate.splice import Original, merge
 from jaxmusic.music import meters
 from jaxmusic.music.controls import of
 from jaxmusic.music.notes import Labels, Notes
@@ -34,12 +33,13 @@ class ContinuingPlanner(Planner):
       first: bar of the piece with which the stream opens: what does not fit into half of the
         context is left out of the prompt.
       bars_given: bars of the prompt.
+      kept: bool [N], notes of the given piece that are in the prompt.
       tick: tick of the original at which the new bars begin.
     """
 
     def __init__(
         self,
-        grammar: Grammar,
+        grammar: Any,
         context: int,
         wishes: Wishes,
         original: Original,
@@ -49,61 +49,48 @@ class ContinuingPlanner(Planner):
         """Takes the given piece besides what every planner takes.
 
         Args:
-          grammar: the codec's grammar.
-          context: of the model.
-          wishes: what is asked for; their duration is that of the whole.
+          grammar, context: as in every planner.
+          wishes: the requested controls; their duration is that of the whole.
           original: the given piece.
-          bars: bars of it that are the prompt; 0 for all.
+          bars: of it that are the prompt; 0 for all.
           drop: names of controls that are left out of the prompt.
 
         Raises:
           UserError: the piece has fewer bars, or the whole is to be no longer than the prompt.
         """
-        piece = original.piece
+        self.original, self.drop, piece = original, drop, original.piece
         if not 0 <= bars <= piece.bars:
             raise UserError(
                 f"Ask for a prompt of 1 to {piece.bars} bars: the piece has no more, and {bars} "
                 "were asked for."
             )
-        self.original, self.drop = original, drop
         self.bars_given = count = bars or piece.bars
         self.kept = original.bar < count
         self.tick = int(original.ticks(piece.bar_step[count]))
         self.meter = int(piece.meter[count - 1])
-        self.codec, self.context = grammar.codec, context
-        self._measure(wishes, _tempo_in_force(original, count))
-        sizes = self.codec.sizes(piece.part(0, count))
-        room = context // 2 - int(sizes[0])
-        fitting = int((np.cumsum(sizes[:0:-1]) <= room).sum())
-        self.first = count - max(fitting, 1)
-
+        super().__init__(grammar, context, wishes)
+        self.first = count - self._fitting(piece.part(0, count))
         start = count - self.first
         # Chords and form are asked of the new bars alone.
         later = {
-            kind: (-1,) * start + values if of(kind).place == "bar" else _rolled(values, 2 * start)
+            kind: (-1,) * start + values
+            if of(kind).place == "bar"
+            else tuple(np.roll(values, 2 * start).tolist())
             for kind, values in wishes.wanted.items()
             if isinstance(values, tuple) and of(kind).place != "slot"
         }
-        super().__init__(
-            grammar,
-            context,
-            dataclasses.replace(
-                wishes,
-                seconds=DURATION,
-                bars=0,
-                wanted={**wishes.wanted, **later},
-            ),
-        )
+        self.wishes = dataclasses.replace(wishes, wanted={**wishes.wanted, **later})
 
-    def _measure(self, wishes: Wishes, tempo: float) -> None:
+    def _measure(self) -> None:
         """Finds how many new bars there are, the steps of the last, and their tempo."""
-        given, whole, beat = self.original.notes, wishes.seconds, self.codec.config.steps_per_beat
+        given, whole, beat = self.original.notes, self.wishes.seconds, self._beat
+        tempo = _tempo_in_force(self.original, self.bars_given)
         stop = (given.onset.astype(np.int64) + given.duration)[self.kept].max(initial=0)
         now, stop = float(given.seconds(self.tick)), float(given.seconds(stop))
-        bar = meters.bar_length(self.meter, beat) / beat
-        if wishes.form_bars or whole is None:
-            self.new_bars = wishes.form_bars or wishes.bars - self.bars_given
+        if self.wishes.form_bars or whole is None:
+            self.new_bars = self.wishes.form_bars or self.wishes.bars - self.bars_given
             self.last_bar, self.tempo = 0, tempo
+            bar = meters.bar_length(self.meter, beat) / beat
             fewest = max(1, math.ceil((stop - now) * tempo / 60 / bar))
             if self.new_bars < fewest:
                 raise UserError(
@@ -120,14 +107,17 @@ class ContinuingPlanner(Planner):
         self.new_bars, self.last_bar = whole_bars(whole - now, self.meter, tempo, beat)
         self.tempo = self._quarters() * 60 / (whole - now)
 
+    @property
+    def _beat(self) -> int:
+        return self.codec.config.steps_per_beat
+
     def _quarters(self) -> float:
-        """Quarter notes in the new bars."""
-        beat = self.codec.config.steps_per_beat
-        bar = meters.bar_length(self.meter, beat)
-        return ((self.new_bars - 1) * bar + (self.last_bar or bar)) / beat
+        """Counts the quarter notes in the new bars."""
+        bar = meters.bar_length(self.meter, self._beat)
+        return ((self.new_bars - 1) * bar + (self.last_bar or bar)) / self._beat
 
     def begin(self, count: int) -> tuple[list[np.ndarray], Plan]:
-        """The prompts of `count` pieces, and their plan."""
+        """Returns the prompts of `count` pieces, and their plan."""
         piece = self.original.piece
         piece = dataclasses.replace(piece, bars_after=self.bars_given + self.new_bars - piece.bars)
         prompt = self.codec.encode(piece.part(self.first, self.bars_given), self.drop)
@@ -136,33 +126,29 @@ class ContinuingPlanner(Planner):
         return [np.append(prompt, opened).astype(np.int32)] * count, self._plan(count)
 
     def _plan(self, count: int) -> Plan:
-        """The plan of `count` pieces, counted from the first bar of the stream."""
-        plan = super()._plan(count)
-        plan.bars[:] = self.bars_given - self.first + self.new_bars
-        plan.last_bar[:] = self.last_bar
-        plan.constraints.given[:] = self.bars_given - self.first
-        before = np.unique(self.original.piece.slot[self._of_prompt()]).astype(np.int32)
-        plan.constraints.sounded[:] = (1 << before).sum()
-        return plan
-
-    def _of_prompt(self) -> np.ndarray:
-        """Bool [N]: notes of the piece that are in the prompt."""
-        piece = self.original.piece
-        return piece.onset < piece.bar_step[self.bars_given]
+        """Returns the plan of `count` pieces, counted from the first bar of the stream."""
+        shape, piece = (len(meters.METERS), len(meters.TEMPOS)), self.original.piece
+        start, opened = self.bars_given - self.first, piece.onset < piece.bar_step[self.bars_given]
+        limits = constraints(self.wishes, np.ones(shape, bool))._replace(
+            given=np.int32(start), sounded=np.int32(slot_bits(piece.slot[opened]))
+        )
+        bars, last_bar = (
+            np.full(shape, n, np.int32) for n in (start + self.new_bars, self.last_bar)
+        )
+        return repeated(Plan(bars, last_bar, np.int32(self.context // 4), limits), count)
 
     def bars(self, stream: np.ndarray) -> int:
-        """Bars of the whole so far."""
+        """Counts the bars of the whole so far."""
         return self.first + super().bars(stream)
 
     def finish(self, stream: np.ndarray) -> Notes:
-        """The prompt as it was, and the new notes after it, up to exactly the duration asked."""
+        """Returns the prompt as it was, and the new notes, up to exactly the duration asked for."""
         piece, _ = self.codec.decode(stream)
         piece = piece.transpose(-self.original.semitones)
-        beat, unit = piece.steps_per_beat, self.original.notes.ticks_per_beat
+        unit = self.original.notes.ticks_per_beat
         length = math.ceil(self._quarters() * unit - 1e-9)
-        end = self.tick + length
         new = self.codec.dequantise(piece)
-        line = int(piece.bar_step[self.bars_given - self.first]) * new.ticks_per_beat // beat
+        line = int(piece.bar_step[self.bars_given - self.first]) * new.ticks_per_beat // self._beat
 
         def ticks(at: np.ndarray) -> np.ndarray:
             return np.rint(self.tick + (at - line) / new.ticks_per_beat * unit).astype(np.int64)
@@ -175,37 +161,34 @@ class ContinuingPlanner(Planner):
             **{name: getattr(new, name)[later] for name in ("pitch", "velocity", "track")},
         )
         slots = np.flatnonzero(piece.programs >= 0)
-        whole = merge(self.original, self.kept, written, slots, end)
+        whole = merge(self.original, self.kept, written, slots, self.tick + length)
+        changes: dict[str, Any] = {}
+        num, den = meters.METERS[self.meter]
         # Ticks may be too coarse for a last bar that is short.
         tempo = self.tempo * length / unit / self._quarters()
-        return self._continued(whole, tempo, new.labels, ticks)
-
-    def _continued(self, whole: Notes, tempo: float, added: Labels, ticks: Any) -> Notes:
-        """The notes with what changes where the new bars begin, and with their labels."""
-        here = [self.tick]
-        num, den = meters.METERS[self.meter]
+        for at, name, value in (
+            ("tempo_tick", "tempo_qpm", tempo),
+            ("meter_tick", "meter_num", num),
+            ("meter_tick", "meter_den", den),
+        ):
+            changes |= self._changed(whole, at, name, [self.tick], [value])
         labels: dict[str, Any] = {}
         for name in Labels.timelines():
-            old = getattr(whole.labels, f"{name}_tick"), getattr(whole.labels, name)
-            at, values = ticks(getattr(added, f"{name}_tick")), getattr(added, name)
-            new = at >= self.tick
-            labels[f"{name}_tick"], labels[name] = _after(self.tick, *old, at[new], values[new])
-        tempo_tick, tempo_qpm = _after(self.tick, whole.tempo_tick, whole.tempo_qpm, here, [tempo])
-        meter_tick, meter_num = _after(self.tick, whole.meter_tick, whole.meter_num, here, [num])
-        _, meter_den = _after(self.tick, whole.meter_tick, whole.meter_den, here, [den])
-        return whole.replace(
-            tempo_tick=tempo_tick,
-            tempo_qpm=tempo_qpm,
-            meter_tick=meter_tick,
-            meter_num=meter_num,
-            meter_den=meter_den,
-            labels=dataclasses.replace(whole.labels, **labels),
-        )
+            at = f"{name}_tick"
+            when = ticks(getattr(new.labels, at))
+            here = when >= self.tick
+            values = getattr(new.labels, name)[here]
+            labels |= self._changed(whole.labels, at, name, when[here], values)
+        return whole.replace(labels=dataclasses.replace(whole.labels, **labels), **changes)
 
-
-def _rolled(values: tuple[int, ...], places: int) -> tuple[int, ...]:
-    """A progression that begins later."""
-    return tuple(int(value) for value in np.roll(values, places))
+    def _changed(self, old: Any, at: str, name: str, ticks: Any, values: Any) -> dict[str, Any]:
+        """Returns columns of ticks and values: old ones before the new bars, then new ones."""
+        tick, value = getattr(old, at), getattr(old, name)
+        before = tick < self.tick
+        return {
+            at: np.append(tick[before], ticks).astype(tick.dtype),
+            name: np.append(value[before], values).astype(value.dtype),
+        }
 
 
 def _tempo_in_force(original: Original, count: int) -> float:
@@ -217,14 +200,3 @@ def _tempo_in_force(original: Original, count: int) -> float:
     ticks = span * (original.aligned.ticks_per_beat // piece.steps_per_beat)
     seconds = np.diff(original.aligned.seconds(ticks))[0]
     return float(np.diff(span)[0] / piece.steps_per_beat * 60 / seconds)
-
-
-def _after(
-    tick: int, old_tick: np.ndarray, old: np.ndarray, new_tick: Any, new: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ticks and values of changes: old ones before a tick, and new ones from there on."""
-    before = old_tick < tick
-    return (
-        np.append(old_tick[before], new_tick).astype(old_tick.dtype),
-        np.append(old[before], new).astype(old.dtype),
-    )

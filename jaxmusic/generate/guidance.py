@@ -1,8 +1,8 @@
 """One piece seen in several ways: with and without its controls, in one style and another.
 
 Classifier-free guidance (Ho & Salimans 2022) samples from
-``g log p(token | controls) + (1 - g) log p(token)``: two views with the weights g and 1 - g. A mix
-of styles is a view for each style, with the weights of the mix.
+``g log p(token | controls) + (1 - g) log p(token)``: two branches with the weights g and 1 - g. A
+mix of styles is a branch for each style, with the weights of the mix.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ OPENINGS = ("slot", "pitch", "drum")
 
 
 @dataclasses.dataclass(frozen=True)
-class View:
+class Branch:
     """How a model sees the pieces, and how much its word counts.
 
     Attributes:
-      weight: of the view's log-probabilities; the weights of all views add up to 1. The first view
-        should see most: its word alone counts for tokens that another does not see.
+      weight: of the branch's log-probabilities; the weights of all branches add up to 1. The first
+        one should see most: it alone counts for tokens that another does not see.
       drop: names of controls that are hidden.
       styles: names of styles that stand in place of those of the stream, of which there must be at
         least as many; None leaves the stream's.
@@ -35,39 +35,39 @@ class View:
     styles: tuple[str, ...] | None = None
 
 
-def table(codec: Codec, view: View) -> np.ndarray:
-    """The token that a view sees for each drawn one (int32 [V]); PAD is not seen at all."""
+def table(codec: Codec, branch: Branch) -> np.ndarray:
+    """Returns the token that a branch sees for each drawn one (int32 [V]); PAD for none."""
     kinds = codec.vocabulary.kinds
-    unseen = [kinds[name] for name in hidden(view.drop) if name in kinds]
-    if view.styles is not None:
+    unseen = [kinds[name] for name in hidden(branch.drop) if name in kinds]
+    if branch.styles is not None:
         unseen.append(kinds["style"])
     tokens = np.arange(codec.vocab_size, dtype=np.int32)
     return np.where(np.isin(codec.vocabulary.kind, unseen), codec.PAD, tokens).astype(np.int32)
 
 
-def seen(codec: Codec, tokens: np.ndarray, view: View) -> np.ndarray:
-    """A stream as a view sees it (int32 [T]): what is hidden is PAD.
+def seen(codec: Codec, tokens: np.ndarray, branch: Branch) -> np.ndarray:
+    """A stream as a branch sees it (int32 [T]): what is hidden is PAD.
 
     Without its PAD tokens it is the stream that ``codec.encode`` writes with the same `drop`: a
     position that was named for a hidden chord alone is hidden too.
     """
     v = codec.vocabulary
     tokens = np.asarray(tokens, np.int32)
-    out = table(codec, view)[tokens]
-    if view.styles is not None and "styles" not in view.drop:
+    out = table(codec, branch)[tokens]
+    if branch.styles is not None and "styles" not in branch.drop:
         places = np.flatnonzero(v.kind[tokens] == v.kinds["style"])
-        styles = codec.style_tokens(view.styles)
+        styles = codec.style_tokens(branch.styles)
         if len(styles) > len(places):
             raise ValueError(f"{len(styles)} styles do not fit into {len(places)} places")
         out[places[: len(styles)]] = styles
-    out[lonely(codec, tokens, view)] = codec.PAD
+    out[stranded(codec, tokens, branch)] = codec.PAD
     return out
 
 
-def lonely(codec: Codec, tokens: np.ndarray, view: View) -> np.ndarray:
+def stranded(codec: Codec, tokens: np.ndarray, branch: Branch) -> np.ndarray:
     """Finds the places of position tokens that only hidden controls follow."""
-    unseen = table(codec, view)[tokens] == codec.PAD
-    if not hides_halves(codec, view):
+    unseen = table(codec, branch)[tokens] == codec.PAD
+    if not hides_halves(codec, branch):
         return np.zeros(0, np.int64)
     v = codec.vocabulary
     kind = v.kind[tokens]
@@ -81,7 +81,7 @@ def lonely(codec: Codec, tokens: np.ndarray, view: View) -> np.ndarray:
     return at[(after > at + 1) & ~opens[after]]
 
 
-def hides_halves(codec: Codec, view: View) -> bool:
-    """Whether a view hides controls that stand at positions."""
+def hides_halves(codec: Codec, branch: Branch) -> bool:
+    """Whether a branch hides controls that stand at positions."""
     kinds = {control.kind for control in stated_at("half")}
-    return bool(kinds & hidden(view.drop) & codec.vocabulary.kinds.keys())
+    return bool(kinds & hidden(branch.drop) & codec.vocabulary.kinds.keys())
