@@ -1,7 +1,6 @@
 """The library's face: load, generate, score, write and read."""
 
 import dataclasses
-import json
 import math
 
 import numpy as np
@@ -47,12 +46,6 @@ def test_bars_are_streamed(model):
     bars = list(model.stream("pop", 15.0, 2))
     assert [bar.number for bar in bars] == list(range(bars[0].total))
     assert sequences.to_sequence(streaming.join(bars)) == model.generate("pop", 15.0, 2)
-
-
-def test_the_seed_decides(model):
-    first, same, other = (model.generate(duration=15.0, seed=s) for s in (3, 3, 4))
-    assert first == same
-    assert first != other
 
 
 def test_score_adds_up(model, starter_data):
@@ -106,31 +99,6 @@ def test_load_takes_a_step_and_refuses_what_is_not_a_run(toy_run, tmp_path):
         jaxmusic.load(tmp_path)
 
 
-def test_a_codec_of_another_layout_is_refused(toy_run, tmp_path):
-    import shutil
-
-    copy = tmp_path / "copy"
-    shutil.copytree(toy_run, copy)
-    codec = json.loads((copy / "codec.json").read_text())
-    (copy / "codec.json").write_text(json.dumps(codec | {"fingerprint": "0" * 16}))
-    with pytest.raises(jaxmusic.UserError, match="fingerprint"):
-        jaxmusic.load(copy)
-    (copy / "codec.json").write_text(json.dumps(codec | {"version": 99}))
-    with pytest.raises(jaxmusic.UserError, match="version"):
-        jaxmusic.load(copy)
-
-
-def test_greedy_sampling_repeats_itself(model):
-    greedy = config.Sampling(temperature=0.0)
-    first = model.compose(duration=10.0, seed=1, sampling=greedy)[0]
-    second = model.compose(duration=10.0, seed=2, sampling=greedy)[0]
-    np.testing.assert_array_equal(first.tokens, second.tokens)
-
-
-def codec_piece(model, notes):
-    return model.codec.quantise(beats.align(notes)[0])[0]
-
-
 def test_a_model_of_performances(starter_data, tmp_path):
     """The same dataset, another codec: train, load, score and compose."""
     from jaxmusic.data import starter
@@ -143,7 +111,9 @@ def test_a_model_of_performances(starter_data, tmp_path):
     assert model.codec.config == codec and model.codec.vocab_size == 464
     piece = next(starter.corpus(1, first=309))
     score = model.score(sequences.to_sequence(piece))
-    assert score.notes == len(codec_piece(model, piece)) > 1000 and score.bits > 0
+    assert (
+        score.notes == len(model.codec.quantise(beats.align(piece)[0])[0]) > 1000 and score.bits > 0
+    )
     sequence = model.generate(style="pop", duration=12.34, seed=1)
     assert sequence.total_time == pytest.approx(12.34, abs=1e-6)
     other = dataclasses.replace(experiment, codec=config.Codec(), init_from=str(tmp_path / "run"))

@@ -7,7 +7,7 @@ import pytest
 from jaxmusic import cli, config, originals
 from jaxmusic.core.errors import UserError
 from jaxmusic.data.builder import prepare_pieces
-from jaxmusic.formats.midi import read_notes, write_midi
+from jaxmusic.formats.midi import read_notes
 from jaxmusic.generate.composition import Composition
 from jaxmusic.model import MusicModel
 from jaxmusic.music.notes import make_notes
@@ -81,14 +81,6 @@ def test_a_planted_copy_is_thrown_away_and_the_next_seed_written(
     assert shown.out == f"wrote {out}\n"
 
 
-def test_without_the_option_nothing_is_looked_at(toy_run, training, composed, tmp_path):
-    copy = copies(training, 2)
-    composed(lambda seed: [copy])
-    out = tmp_path / "song.mid"
-    assert generate("--model", toy_run, "--data-dir", "/nowhere", "--out", out) == 0
-    assert same_notes(read_notes(out), copy)
-
-
 def test_where_all_tries_are_copies_nothing_is_written(
     toy_run, data, training, composed, tmp_path, capsys
 ):
@@ -157,21 +149,3 @@ def test_a_file_needs_the_folder_of_its_training_music(toy_run, tmp_path, capsys
     assert len(shown) == 1 and "--data-dir" in shown[0] and "starter" in shown[0]
     assert generate("--model", toy_run, "--originality", -3, "--out", tmp_path / "song.mid") == 2
     assert "above 0, not -3" in capsys.readouterr().err
-
-
-def test_given_songs_go_through_the_commands(toy_run, data, training, monkeypatch, tmp_path):
-    song = tmp_path / "song.mid"
-    write_midi(training[0].pieces[0], song)
-    asked = []
-
-    def perform(self, task, music, bars, count, controls, **options):
-        asked.append((task, controls.seed))
-        copied = training[0].pieces[0] if controls.seed < 2 else data_music.tune(300, bars=40)
-        return [composition(copied, np.ones(len(copied), bool))]
-
-    monkeypatch.setattr(MusicModel, "perform", perform)
-    with pytest.raises(SystemExit, match="0"):
-        options = ["--originality", "28", "--data-dir", data, "--out", tmp_path / "more.mid"]
-        cli.main(["continue", str(song), "--model", str(toy_run), *map(str, options)])
-    assert asked == [("continue", 0), ("continue", 1), ("continue", 2)]
-    assert (tmp_path / "more.mid").exists()
