@@ -265,7 +265,7 @@ def test_the_tables_of_the_documentation_are_complete():
         assert f"{num}/{den}" in text
 
 
-# What holds by construction: a model that likes each kind of token as much as any other.
+# What holds by construction: a model that gives each kind of token the same probability.
 
 
 @pytest.fixture(scope="module", params=("metrical", "fused"))

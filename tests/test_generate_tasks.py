@@ -113,7 +113,7 @@ def check_refilled(notes, seed, tasks=("infill", "accompany", "harmonise", "vary
         done, _ = refilled(notes, original, given)
         kept = ~given.marked[original.bar] | given.slots[original.slot[notes.track]]
         assert rows(done.notes) >= rows(only(notes, kept))
-        # What is written anew counts as written even where it is what was there before.
+        # A note that is written again counts as written even if it was there before.
         assert rows(only(done.notes, ~done.written)) == rows(only(notes, kept))
         for name in ("tempo_tick", "tempo_qpm", "meter_tick", "ticks_per_beat"):
             assert np.array_equal(getattr(done.notes, name), getattr(notes, name))

@@ -28,15 +28,15 @@ def experiment(data_dir: pathlib.Path) -> config.Experiment:
 
 
 @functools.cache
-def composer(kind: str = "metrical", context: int = 256) -> Composer:
+def composer(kind: str = "metrical") -> Composer:
     """A composer with an untrained `MODEL` under a codec of some kind."""
     codec = make_codec(config.Codec(kind=kind))
-    return Composer(MODEL, transformer.init(MODEL, codec.vocab_size, 0), codec, context)
+    return Composer(MODEL, transformer.init(MODEL, codec.vocab_size, 0), codec, 256)
 
 
 @functools.cache
 def flat_composer(kind: str = "metrical") -> Composer:
-    """A composer whose model likes each kind of token as much as any other, whatever it has read.
+    """A composer whose model gives each kind of token the same probability, whatever it has read.
 
     The first coordinate of the residual stream outweighs all others, and logits are read from it.
     """
@@ -45,5 +45,5 @@ def flat_composer(kind: str = "metrical") -> Composer:
     for name in ("token", "position", "slot", "pitch"):
         params[name] = params[name].at[:, 0].set(30.0 * (name == "position"))
     sizes = np.bincount(codec.vocabulary.kind)[codec.vocabulary.kind]
-    likes = -np.log(sizes) / MODEL.width**0.5
-    return Composer(MODEL, params | {"token": params["token"].at[:, 0].set(likes)}, codec, 256)
+    logits = -np.log(sizes) / MODEL.width**0.5
+    return Composer(MODEL, params | {"token": params["token"].at[:, 0].set(logits)}, codec, 256)

@@ -49,7 +49,7 @@ class Wishes:
         repeated; -1 for any. What is not asked for is not in it.
       guidance: how far to go towards styles and what is wanted; 1 is as learned.
       strict: whether notes must keep key, chords and density.
-      ending: whether the last bar has to come to rest.
+      ending: whether the last bar ends with a cadence.
       semitones: how far what is composed is moved in the end. Key and chords are as before that.
     """
 

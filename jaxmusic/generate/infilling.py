@@ -218,7 +218,7 @@ def fill(
 
 
 def after(progress: Progress | None, before: int, total: int) -> Progress | None:
-    """Returns what reports the progress of a part: so many bars came before, of a total."""
+    """Returns a callback for a part of the work: `before` bars are finished, of a total."""
     return progress and (lambda bars, of: progress(before + min(bars, of), total))
 
 
