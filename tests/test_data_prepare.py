@@ -21,8 +21,8 @@ from jaxmusic.data import assembly, catalog, measuring, workers
 from jaxmusic.data.builder import prepare, prepare_pieces
 from jaxmusic.data.packing import Sizes
 from jaxmusic.data.sources import find
+from jaxmusic.formats import files
 from jaxmusic.formats.midi import write_midi
-from jaxmusic.formats.scores.writing import write_musicxml
 from jaxmusic.music.grid import quantise
 from jaxmusic.music.notes import make_notes
 from jaxmusic.music.piece import Losses
@@ -243,7 +243,7 @@ def test_requests_that_make_no_sense(tmp_path, options, monkeypatch, source, cha
 
 def test_scores_and_every_tune_of_a_book_become_pieces(tmp_path, options):
     folder = tmp_path / "scores"
-    write_musicxml(data_music.tune(1, bars=8), folder / "a.mxl")
+    files.write(data_music.tune(1, bars=8), folder / "a.mxl")
     bars = ["CDEF GABc|", "cBAG FEDC|", "EGce dBGD|", "FAce gecA|"]
     book = "\n\n".join(
         f"X:{i}\nT:Tune {i}\nM:4/4\nL:1/8\nK:{'CGF'[i]}\n" + "".join(bars[i:] + bars[:i]) * 3

@@ -1,5 +1,6 @@
 """Sound: what is written can be heard, at the right time and pitch, and nothing clips."""
 
+import io
 import sys
 import wave
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxmusic.core.errors import UserError
-from jaxmusic.formats.audio import RATE, render, write_wav
+from jaxmusic.formats.audio import RATE, encoded, render
 from jaxmusic.music.notes import make_notes
 
 pytest.importorskip("midirenderer")
@@ -73,10 +74,9 @@ def test_silence_stays_silent_and_keeps_its_length():
     assert sound.shape == (RATE, 2) and not sound.any()
 
 
-def test_wav_files(tmp_path):
+def test_wav_files():
     notes = make_notes([0], [480], [60], [80], [0], end=960)
-    write_wav(notes, tmp_path / "new" / "a.wav")
-    with wave.open(str(tmp_path / "new" / "a.wav")) as file:
+    with wave.open(io.BytesIO(encoded(notes))) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, 44100)
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
     assert len(samples) == len(render(notes)) and abs(np.abs(samples).max() - 29204) < 2

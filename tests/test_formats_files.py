@@ -61,7 +61,10 @@ def test_played_music_is_put_on_its_bars_before_it_becomes_a_score(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "head"),
-    [("a.mid", b"MThd"), ("a.wav", b"RIFF"), ("a.png", b"\x89PNG"), ("a.pdf", b"%PDF")],
+    [
+        *(("a.mid", b"MThd"), ("a.wav", b"RIFF"), ("a.png", b"\x89PNG"), ("a.PDF", b"%PDF")),
+        ("new/folder/a.svg", b"<?xml"),
+    ],
 )
 def test_the_suffix_decides_what_is_written(tmp_path, name, head):
     if name == "a.wav":

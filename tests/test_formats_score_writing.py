@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats import files, midi
 from jaxmusic.formats.scores import notation, spelling
-from jaxmusic.formats.scores.writing import musicxml_text, write_musicxml
+from jaxmusic.formats.scores.writing import musicxml_text
 from jaxmusic.music import beats, grid
 from jaxmusic.music.notes import NO_CHORD, Labels, Notes, make_notes
 
@@ -64,7 +64,7 @@ def differences(a: Notes, b: Notes) -> list[str]:
 
 
 def again(notes: Notes, path) -> Notes:
-    write_musicxml(notes, path)
+    files.write(notes, path)
     return files.read_notes(path)
 
 
@@ -75,7 +75,7 @@ def test_there_and_back(tmp_path, name):
     head = (tmp_path / name).read_bytes()[:2]
     assert head == (b"PK" if name == "a.mxl" else b"<?")
     first = (tmp_path / name).read_bytes()
-    write_musicxml(SONG, tmp_path / name)
+    files.write(SONG, tmp_path / name)
     assert (tmp_path / name).read_bytes() == first
 
 
@@ -94,7 +94,7 @@ def test_any_quantised_piece_reads_again_as_itself(tmp_path_factory, notes):
     path = tmp_path_factory.mktemp("score") / "a.musicxml"
     if not len(notes):
         with pytest.raises(UserError, match="without notes"):
-            write_musicxml(notes, path)
+            files.write(notes, path)
         return
     assert differences(notes, again(notes, path)) == []
 
@@ -229,7 +229,7 @@ def test_spelling_follows_the_key():
 
 def test_music21_reads_the_same_notes(tmp_path):
     music21 = pytest.importorskip("music21", reason="install the extra test for music21")
-    write_musicxml(SONG, tmp_path / "a.musicxml")
+    files.write(SONG, tmp_path / "a.musicxml")
     piece = music21.converter.parse(tmp_path / "a.musicxml", forceSource=True)
     found = []
     for part in piece.parts:
@@ -258,9 +258,9 @@ def test_real_music_there_and_back(music, tmp_path):
 
 def test_what_cannot_be_written(tmp_path):
     with pytest.raises(UserError, match="without notes"):
-        write_musicxml(make_notes([], [], [], [], []), tmp_path / "a.mxl")
+        files.write(make_notes([], [], [], [], []), tmp_path / "a.mxl")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
-        write_musicxml(SONG, tmp_path / "file" / "a.xml")
+        files.write(SONG, tmp_path / "file" / "a.xml")
     odd = SONG.replace(labels=Labels(song="bell \x07 and half \ud800 a sign"))
     assert again(odd, tmp_path / "a.xml").labels.song == "bell and half a sign"

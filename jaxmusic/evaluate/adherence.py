@@ -18,7 +18,7 @@ import numpy as np
 from jaxmusic.data import facts
 from jaxmusic.music import harmony
 from jaxmusic.music.controls import DENSITY_EDGES
-from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, Labels, Notes, check_aligned
+from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, Notes, check_aligned
 
 
 def duration_error(notes: Notes, seconds: float) -> float:
@@ -84,10 +84,8 @@ def instruments(notes: Notes, asked: Iterable[frozenset[int]]) -> Instruments:
 
 def main_key(notes: Notes) -> int | None:
     """Returns the inferred key (tonic + 12 if minor) that lasts longest; labels are ignored."""
-    tick, key = harmony.infer_keys(notes)
-    if not len(key):
-        return None
-    return facts.main_key(notes.replace(labels=Labels(key_tick=tick, key=key)))
+    found = harmony.infer(notes)
+    return facts.main_key(notes.replace(labels=found)) if len(found.key) else None
 
 
 def key_score(asked: int, found: int) -> float:
@@ -145,7 +143,8 @@ def chords(notes: Notes, asked: np.ndarray) -> ChordAgreement:
 
 def _chord_row(notes: Notes) -> np.ndarray:
     """Infers the chord of each half bar before the end; empty without pitched notes."""
-    tick, chord = harmony.infer_chords(notes)
+    found = harmony.infer(notes)
+    tick, chord = found.chord_tick, found.chord
     if not len(chord):
         return chord.astype(np.int64)
     line = harmony.half_bars(notes)[:-1]

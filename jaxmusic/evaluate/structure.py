@@ -28,7 +28,7 @@ def chord_irregularity(notes: Notes, chords: np.ndarray | None = None) -> float 
         inferred from the notes, not taken from labels, so that all pieces are measured alike.
     """
     if chords is None:
-        chords = harmony.infer_chords(notes)[1]
+        chords = harmony.infer(notes).chord
     chords = chords[chords != NO_CHORD].astype(np.int64)
     chords = chords[np.append(True, chords[1:] != chords[:-1])[: len(chords)]]
     if len(chords) < 3:

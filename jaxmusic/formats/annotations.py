@@ -6,9 +6,9 @@ import os
 import re
 
 import numpy as np
-from etils import epath
 
 from jaxmusic.core.errors import UserError
+from jaxmusic.formats.saving import load
 from jaxmusic.formats.symbols import chord_number
 from jaxmusic.music.beats import BeatLabels
 from jaxmusic.music.notes import NO_CHORD
@@ -17,15 +17,8 @@ NEAREST = {
     **{"": "maj", "maj": "maj", "maj6": "maj", "6": "maj", "aug": "aug"},
     **{"min": "min", "min6": "min", "minmaj7": "min"},
     **{"7": "7", "9": "7", "maj7": "maj7", "maj9": "maj7", "min7": "min7", "min9": "min7"},
-    **{"dim": "dim", "dim7": "dim", "hdim7": "dim"},
-    **{
-        "sus4": "sus4",
-        "sus2": "sus2",
-        "5": "5",
-        "1": "5",
-        "sus4(b7)": "sus4",
-        "sus4(b7,9)": "sus4",
-    },
+    **{"dim": "dim", "dim7": "dim", "hdim7": "dim", "sus4": "sus4", "sus2": "sus2"},
+    **{"5": "5", "1": "5", "sus4(b7)": "sus4", "sus4(b7,9)": "sus4"},
 }
 """Quality of `music.notes.CHORD_QUALITIES` that stands for each quality of an annotation: the
 one on the same root that shares most notes, the triad where several do."""
@@ -141,10 +134,9 @@ def _spans(path: str | os.PathLike[str]) -> tuple[list[float], list[float], list
 
 def _rows(path: str | os.PathLike[str], columns: str) -> list[list[str]]:
     """Words of the lines that are not empty, three in each."""
+    data = load(path)
     try:
-        lines = epath.Path(path).read_text().splitlines()
-    except OSError as error:
-        raise UserError(f"{path} cannot be opened: {error.strerror or error}.") from error
+        lines = data.decode().splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a text file: give an annotation file.") from error
     rows = [line.split() for line in lines if line.strip()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import io
-import os
 import pathlib
 import wave
 
@@ -14,7 +13,6 @@ from tqdm.auto import tqdm
 
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import midi_bytes
-from jaxmusic.formats.saving import save
 from jaxmusic.music.notes import Notes
 
 RATE = 44_100
@@ -44,15 +42,6 @@ def render(notes: Notes) -> np.ndarray:
     if peak > 0:
         sound *= PEAK / peak
     return _end(sound, round(seconds * RATE))
-
-
-def write_wav(notes: Notes, path: str | os.PathLike[str]) -> None:
-    """Writes a piece as a WAV file: 16 bits, stereo, see `render`.
-
-    Raises:
-      UserError: a package that makes the sound is missing, or the path cannot be written to.
-    """
-    save(path, encoded(notes))
 
 
 def encoded(notes: Notes, rate: int = RATE, channels: int = 2) -> bytes:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from etils import epath
 
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats import audio, midi, picture, sequence
+from jaxmusic.formats.saving import save
 from jaxmusic.formats.scores import score, writing
 from jaxmusic.music import beats
 from jaxmusic.music.notes import Notes
@@ -20,14 +22,11 @@ if TYPE_CHECKING:
 _MIDI = (".mid", ".midi", ".kar")
 READABLE = (*_MIDI, *score.SUFFIXES)
 WRITABLE_SCORES = (".musicxml", ".mxl", ".xml")
-_WRITERS = {
-    ".mid": midi.write_midi,
-    ".midi": midi.write_midi,
-    **dict.fromkeys(WRITABLE_SCORES, writing.write_musicxml),
-    ".wav": audio.write_wav,
-    ".png": picture.draw,
-    ".svg": picture.draw,
-    ".pdf": picture.draw,
+_ENCODERS: dict[str, Callable[[Notes], bytes]] = {
+    **dict.fromkeys((".mid", ".midi"), midi.midi_bytes),
+    **{suffix: functools.partial(writing.encoded, suffix=suffix) for suffix in WRITABLE_SCORES},
+    ".wav": audio.encoded,
+    **{s: functools.partial(picture.encoded, suffix=s) for s in (".png", ".svg", ".pdf")},
 }
 
 
@@ -66,11 +65,10 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> N
     Raises:
       UserError: one cannot be read or the other cannot be written.
     """
-    suffixes = [epath.Path(path).suffix.lower() for path in (source, target)]
-    if suffixes[1] not in _WRITERS:
-        raise UserError(f"{target} cannot be written: choose a name that ends in {_or(_WRITERS)}.")
+    read, written = (epath.Path(path).suffix.lower() for path in (source, target))
+    _encoder(target)
     notes = read_notes(source)
-    if suffixes[0] in _MIDI and suffixes[1] in WRITABLE_SCORES:
+    if read in _MIDI and written in WRITABLE_SCORES:
         notes, _ = beats.align(notes)
     write(notes, target)
 
@@ -85,10 +83,15 @@ def write(music: NoteSequence | Notes, path: str | os.PathLike[str]) -> None:
     Raises:
       UserError: the suffix is unknown, or the path cannot be written to.
     """
-    writer = _WRITERS.get(epath.Path(path).suffix.lower())
-    if writer is None:
-        raise UserError(f"{path} cannot be written: choose a name that ends in {_or(_WRITERS)}.")
-    writer(music if isinstance(music, Notes) else sequence.from_sequence(music), path)
+    encode = _encoder(path)
+    save(path, encode(music if isinstance(music, Notes) else sequence.from_sequence(music)))
+
+
+def _encoder(path: str | os.PathLike[str]) -> Callable[[Notes], bytes]:
+    encode = _ENCODERS.get(epath.Path(path).suffix.lower())
+    if encode is None:
+        raise UserError(f"{path} cannot be written: choose a name that ends in {_or(_ENCODERS)}.")
+    return encode
 
 
 def _or(names: Iterable[str]) -> str:

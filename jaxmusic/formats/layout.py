@@ -53,10 +53,8 @@ def lay_out(notes: Notes) -> Layout:
         # Musicians count in fours.
         first.append(fair if len(meter) < 4 * systems else min(round(fair / 4) * 4, len(meter)))
     first = sorted({*first, len(meter)})
-    pitched = notes.pitch[~notes.is_drum].astype(int)
-    low, high = int(pitched.min(initial=127)), int(pitched.max(initial=0))
-    if not len(pitched):
-        low, high = 60, 60
+    pitched = notes.pitch[~notes.is_drum].tolist()
+    low, high = min(pitched, default=60), max(pitched, default=60)
     # Two octaves at least, so that a short melody does not fill the page with its steps.
     spare = max(0, 24 - (high - low))
     low, high = max(0, low - 1 - spare // 2), min(127, high + 1 + spare // 2)
@@ -71,11 +69,9 @@ def bars_of(notes: Notes) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """First tick of each bar and the end [B + 1], and the meter of each bar [B]."""
     starts: list[int] = []
     meters: list[tuple[int, int]] = []
-    changes = [*notes.meter_tick.tolist(), max(notes.end, 1)]
-    for k, (num, den) in enumerate(zip(notes.meter_num.tolist(), notes.meter_den.tolist())):
+    end = max(notes.end, 1)
+    for (start, num, den), stop in zip(notes.meters, [*notes.meter_tick[1:].tolist(), end]):
         length = max(1, num * 4 * notes.ticks_per_beat // den)
-        stop = min(changes[k + 1], changes[-1])
-        new = list(range(changes[k], stop, length))
-        starts += new
-        meters += [(num, den)] * len(new)
-    return np.array([*starts, changes[-1]]), meters
+        starts += range(start, min(stop, end), length)
+        meters += [(num, den)] * (len(starts) - len(meters))
+    return np.array([*starts, end]), meters

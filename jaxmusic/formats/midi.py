@@ -6,28 +6,30 @@ The format is the MIDI Manufacturers Association's Standard MIDI Files 1.0.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from etils import epath
 
 from jaxmusic.core.errors import NoNotes, UserError
-from jaxmusic.formats.saving import save
+from jaxmusic.formats.saving import load, save
 from jaxmusic.formats.symbols import (
     chord_changes,
     chord_symbols,
     fifths_key,
     key_fifths,
+    phrase_mark,
+    read_phrase,
     read_symbol,
 )
-from jaxmusic.music.notes import PHRASES, SECTIONS, Labels, Notes, make_notes
+from jaxmusic.music.notes import SECTIONS, Labels, Notes, make_notes
 
 SLOWEST, FASTEST = 4.0, 1000.0
 """Tempos in quarter notes per minute outside of which a file is not believed."""
 _DRUM_CHANNEL = 9
 _PITCHED_CHANNELS = [c for c in range(16) if c != _DRUM_CHANNEL]
 _VOLUME = 7
-_OURS, _STYLE, _PHRASE, _END = "[jaxmusic]", "style ", "phrase ", "end"
+_OURS, _STYLE, _END = "[jaxmusic]", "style ", "end"
 """Markers of the files that we write; all but the first are written in brackets."""
 
 
@@ -54,11 +56,7 @@ def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
     Raises:
       UserError: the file cannot be read or holds no notes.
     """
-    try:
-        data = epath.Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be opened: {error.strerror or error}.") from error
-    data, frame_rate = _beats_for_frames(data)
+    data, frame_rate = _beats_for_frames(load(path))
     import symusic
 
     try:
@@ -70,9 +68,13 @@ def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
     tracks = [track for track in score.tracks if len(track.notes)]
     if not tracks:
         raise NoNotes(f"{path} holds no notes: leave it out.")
-    columns = [_columns(track, sustain) for track in tracks]
-    onset, duration, pitch, velocity = (np.concatenate(c, dtype=np.int64) for c in zip(*columns))
-    track = np.repeat(np.arange(len(tracks)), [len(c[0]) for c in columns])
+    onset, duration, pitch, velocity, track = columns(tracks)
+    if sustain:
+        for index, played in enumerate(tracks):
+            mine, pedals = track == index, played.pedals.numpy()
+            down = pedals["time"].astype(np.int64)
+            up = down + pedals["duration"]
+            duration[mine] = _sustained(onset[mine], duration[mine], pitch[mine], down, up)
     if onset.min() < 0 or duration.min() < 0 or (onset + duration).max() >= 2**31:
         raise UserError(
             f"{path} is not a MIDI file that can be read: it is longer than ticks can be counted."
@@ -86,8 +88,8 @@ def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
         track,
         program=[t.program for t in tracks],
         drum=[t.is_drum for t in tracks],
-        tempos=((0, frame_rate),) if frame_rate else _tempos(score),
-        meters=_meters(score),
+        tempos=((0, frame_rate),) if frame_rate else tempos(score),
+        meters=meters(score),
         end=end,
         ticks_per_beat=score.tpq,
         labels=labels,
@@ -117,20 +119,20 @@ def _reason(error: BaseException) -> str:
     return (text or type(error).__name__).rstrip(".! ")
 
 
-def _columns(track: Any, sustain: bool) -> tuple[np.ndarray, ...]:
-    columns = track.notes.numpy()
-    onset, duration, pitch = columns["time"], columns["duration"], columns["pitch"]
-    if sustain and len(track.pedals):
-        pedals = track.pedals.numpy()
-        onset, duration, down = (c.astype(np.int64) for c in (onset, duration, pedals["time"]))
-        duration = _sustained(onset, duration, pitch, down, down + pedals["duration"])
-    return onset, duration, pitch, columns["velocity"]
+def columns(tracks: Sequence[Any]) -> list[np.ndarray]:
+    """Onset, duration, pitch, velocity and track (int64 [N]) of symusic's tracks."""
+    notes = [track.notes.numpy() for track in tracks]
+    names = ("time", "duration", "pitch", "velocity")
+    values = [np.concatenate([n[name] for n in notes], dtype=np.int64) for name in names]
+    return [*values, np.repeat(np.arange(len(notes)), [len(n["time"]) for n in notes])]
 
 
 def _sustained(
     onset: np.ndarray, duration: np.ndarray, pitch: np.ndarray, down: np.ndarray, up: np.ndarray
 ) -> np.ndarray:
     """Durations [N] of notes held by a pedal that is pressed at `down` [P] and released at `up`."""
+    if not len(down):
+        return duration
     offset = onset + duration
     k = np.searchsorted(down, offset, side="right") - 1
     held = (k >= 0) & (offset < up[k])
@@ -152,17 +154,23 @@ def believable_meter(numerator: int, denominator: int) -> bool:
     return 0 < numerator < 256 and denominator in (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-def _tempos(score: Any) -> tuple[tuple[int, float], ...]:
-    columns = score.tempos.numpy()
-    pairs = zip(columns["time"].tolist(), columns["mspq"].tolist())
-    qpms = ((tick, 60e6 / microseconds) for tick, microseconds in pairs if microseconds > 0)
-    return tuple((tick, qpm) for tick, qpm in qpms if tick >= 0 and believable_tempo(qpm))
+def rows(events: Any, *names: str) -> list[tuple[int, ...]]:
+    """The fields of each of symusic's events from tick 0 on, the tick first."""
+    columns = events.numpy()
+    found = zip(*(columns[name].tolist() for name in ("time", *names)))
+    return [row for row in found if row[0] >= 0]
 
 
-def _meters(score: Any) -> tuple[tuple[int, int, int], ...]:
-    columns = score.time_signatures.numpy()
-    rows = zip(*(columns[name].tolist() for name in ("time", "numerator", "denominator")))
-    return tuple(row for row in rows if row[0] >= 0 and believable_meter(*row[1:]))
+def tempos(score: Any) -> tuple[tuple[int, float], ...]:
+    """The believable tempos of symusic's score, see `Notes`."""
+    qpms = ((tick, 60e6 / mspq) for tick, mspq in rows(score.tempos, "mspq") if mspq > 0)
+    return tuple((tick, qpm) for tick, qpm in qpms if believable_tempo(qpm))
+
+
+def meters(score: Any) -> tuple[tuple[int, int, int], ...]:
+    """The believable time signatures of symusic's score, see `Notes`."""
+    found = rows(score.time_signatures, "numerator", "denominator")
+    return tuple((tick, num, den) for tick, num, den in found if believable_meter(num, den))
 
 
 def _labels(score: Any) -> tuple[Labels, int]:
@@ -172,15 +180,14 @@ def _labels(score: Any) -> tuple[Labels, int]:
         return Labels(), 0
     styles, chords, end = [], [], 0
     changes: dict[str, list[tuple[int, int]]] = {"key": [], "section": [], "phrase": []}
-    keys = score.key_signatures.numpy()
-    for tick, fifths, minor in zip(*(keys[k].tolist() for k in ("time", "key", "tonality"))):
+    for tick, fifths, minor in rows(score.key_signatures, "key", "tonality"):
         changes["key"].append((tick, fifths_key(fifths, bool(minor))))
     for tick, text in markers:
         name = text[1:-1] if text.startswith("[") else ""
         if name in SECTIONS:
             changes["section"].append((tick, SECTIONS.index(name)))
-        elif name.startswith(_PHRASE) and name.removeprefix(_PHRASE) in PHRASES:
-            changes["phrase"].append((tick, PHRASES.index(name.removeprefix(_PHRASE))))
+        elif (phrase := read_phrase(name)) is not None:
+            changes["phrase"].append((tick, phrase))
         elif name.startswith(_STYLE):
             styles.append(name.removeprefix(_STYLE))
         elif name == _END:
@@ -231,21 +238,18 @@ def _conductor(notes: Notes) -> list[Event]:
     events: list[Event] = [(0, 1, _marker(f"[{_STYLE}{style}]")) for style in labels.styles]
     events.insert(0, (0, 1, _marker(_OURS)))
     events.append((notes.end, 3, _marker(f"[{_END}]")))
-    for tick, qpm in zip(notes.tempo_tick.tolist(), notes.tempo_qpm.tolist()):
+    for tick, qpm in notes.tempos:
         microseconds = min(max(round(60e6 / qpm), 1), 2**24 - 1)
         events.append((tick, 0, _meta(0x51, microseconds.to_bytes(3, "big"))))
-    for tick, num, den in zip(
-        notes.meter_tick.tolist(), notes.meter_num.tolist(), notes.meter_den.tolist()
-    ):
+    for tick, num, den in notes.meters:
         # 24 MIDI clocks to a metronome click, eight 32nds to a quarter: what every program writes.
         events.append((tick, 0, _meta(0x58, bytes([num, den.bit_length() - 1, 24, 8]))))
-    for tick, key in zip(labels.key_tick.tolist(), labels.key.tolist()):
+    for tick, key in labels.changes("key"):
         fifths, minor = key_fifths(key)
         events.append((tick, 0, _meta(0x59, bytes([fifths % 256, minor]))))
-    for tick, section in zip(labels.section_tick.tolist(), labels.section.tolist()):
-        events.append((tick, 1, _marker(f"[{SECTIONS[section]}]")))
-    for tick, phrase in zip(labels.phrase_tick.tolist(), labels.phrase.tolist()):
-        events.append((tick, 1, _marker(f"[{_PHRASE}{PHRASES[phrase]}]")))
+    marks = [(t, f"[{SECTIONS[section]}]") for t, section in labels.changes("section")]
+    marks += [(t, f"[{phrase_mark(phrase)}]") for t, phrase in labels.changes("phrase")]
+    events += [(tick, 1, _marker(text)) for tick, text in marks]
     ticks, symbols = chord_symbols(labels)
     events += [(tick, 2, _marker(symbol)) for tick, symbol in zip(ticks.tolist(), symbols)]
     return events
@@ -279,13 +283,9 @@ def _part(notes: Notes, index: int, channel: int, shared: bool) -> list[Event]:
     """Events of one track; on a shared channel the program is restated before each note."""
     program = bytes([0xC0 | channel, int(notes.program[index])])
     events: list[Event] = [(0, 0, program)]
-    rows = notes.track == index
-    for onset, duration, pitch, velocity in zip(
-        notes.onset[rows].tolist(),
-        notes.duration[rows].tolist(),
-        notes.pitch[rows].tolist(),
-        notes.velocity[rows].tolist(),
-    ):
+    mine = notes.track == index
+    columns = (notes.onset, notes.duration, notes.pitch, notes.velocity)
+    for onset, duration, pitch, velocity in zip(*(column[mine].tolist() for column in columns)):
         # At one tick notes end before notes begin, or a repeated note would be cut at once.
         if shared:
             events.append((onset, 2, program))

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Reads and writes the bytes of files, local or remote."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ import uuid
 from etils import epath
 
 from jaxmusic.core.errors import UserError
+
+
+def load(path: str | os.PathLike[str]) -> bytes:
+    """Reads a file.
+
+    Raises:
+      UserError: it cannot be opened.
+    """
+    try:
+        return epath.Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be opened: {error.strerror or error}.") from error
 
 
 def save(path: str | os.PathLike[str], data: bytes) -> None:

@@ -13,15 +13,19 @@ import numpy as np
 
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import believable_meter, believable_tempo
-from jaxmusic.formats.symbols import chord_changes, chord_symbols, read_symbol
-from jaxmusic.music.notes import PHRASES, SECTIONS, TICKS_PER_BEAT, Labels, Notes, make_notes
+from jaxmusic.formats.symbols import (
+    chord_changes,
+    chord_symbols,
+    phrase_mark,
+    read_phrase,
+    read_symbol,
+)
+from jaxmusic.music.notes import SECTIONS, TICKS_PER_BEAT, Labels, Notes, make_notes
 
 if TYPE_CHECKING:
     from note_seq import NoteSequence
 
 _MOST_TICKS = 2**31 - 1
-_PHRASE = "phrase "
-"""Opens the text of an annotation that labels a phrase, as in ``phrase A``."""
 
 
 @functools.cache
@@ -59,21 +63,16 @@ def to_sequence(notes: Notes) -> NoteSequence:
     sequence.total_time = float(notes.seconds(notes.end))
     for time, qpm in zip(_at(notes, notes.tempo_tick), notes.tempo_qpm.tolist()):
         sequence.tempos.add(time=time, qpm=qpm)
-    for time, num, den in zip(
-        _at(notes, notes.meter_tick), notes.meter_num.tolist(), notes.meter_den.tolist()
-    ):
+    for time, (_, num, den) in zip(_at(notes, notes.meter_tick), notes.meters):
         sequence.time_signatures.add(time=time, numerator=num, denominator=den)
     for time, key in zip(_at(notes, labels.key_tick), labels.key.tolist()):
         sequence.key_signatures.add(time=time, key=key % 12, mode=key // 12)
     at, symbols = chord_symbols(labels)
+    kind = sequence.TextAnnotation.CHORD_SYMBOL
     for time, symbol in zip(_at(notes, at), symbols):
-        sequence.text_annotations.add(
-            time=time,
-            text=symbol,
-            annotation_type=sequence.TextAnnotation.CHORD_SYMBOL,
-        )
+        sequence.text_annotations.add(time=time, text=symbol, annotation_type=kind)
     for time, phrase in zip(_at(notes, labels.phrase_tick), labels.phrase.tolist()):
-        sequence.text_annotations.add(time=time, text=f"{_PHRASE}{PHRASES[phrase]}")
+        sequence.text_annotations.add(time=time, text=phrase_mark(phrase))
     for time, section in zip(_at(notes, labels.section_tick), labels.section.tolist()):
         sequence.section_annotations.add(time=time, section_id=section)
     sequence.sequence_metadata.genre.extend(labels.styles)
@@ -205,9 +204,7 @@ def _labels(sequence: Any, ticks: Any) -> Labels:
             if 0 <= s.section_id < len(SECTIONS)
         ),
         "phrase": timed(
-            (time, PHRASES.index(text.removeprefix(_PHRASE)))
-            for time, text, _ in texts
-            if text.startswith(_PHRASE) and text.removeprefix(_PHRASE) in PHRASES
+            (time, phrase) for time, text, _ in texts if (phrase := read_phrase(text)) is not None
         ),
     }
     metadata = sequence.sequence_metadata

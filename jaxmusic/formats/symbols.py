@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 """Semitones of the natural notes above C."""
 _SIGNS = {"#": 1, "♯": 1, "b": -1, "♭": -1}
 _PITCH = r"([A-G])([#b]*)"
+_PHRASE = "phrase "
+T = TypeVar("T")
 
 
 def chord_symbol(chord: int, bass: int = 0) -> str:
@@ -79,19 +82,31 @@ def chord_changes(chords: Iterable[tuple[int, int, int]]) -> dict[str, list[tupl
     chord, bass = [(t, c) for t, c, _ in rows], [(t, b) for t, _, b in rows]
     if not any(above for _, above in bass):
         return {"chord": chord}
-
-    def changed(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        return [p for i, p in enumerate(pairs) if not i or p[1] != pairs[i - 1][1]]
-
     return {"chord": changed(chord), "bass": changed(bass)}
+
+
+def changed(pairs: Sequence[tuple[int, T]]) -> list[tuple[int, T]]:
+    """Leaves out (tick, value) pairs that repeat the value before."""
+    return [pair for i, pair in enumerate(pairs) if not i or pair[1] != pairs[i - 1][1]]
+
+
+def phrase_mark(phrase: int) -> str:
+    """Writes the label of a phrase, as in ``phrase A``."""
+    return f"{_PHRASE}{PHRASES[phrase]}"
+
+
+def read_phrase(text: str) -> int | None:
+    """Reads the number of a phrase, see `phrase_mark`; None for other texts."""
+    name = text.removeprefix(_PHRASE)
+    return PHRASES.index(name) if name != text and name in PHRASES else None
 
 
 def form(labels: Labels) -> list[tuple[int, str]]:
     """Lists the sections and phrases of a piece: (tick, name), as in ``verse`` or ``verse A``."""
     names: dict[int, list[str]] = {}
-    for tick, section in zip(labels.section_tick.tolist(), labels.section.tolist()):
+    for tick, section in labels.changes("section"):
         names.setdefault(tick, []).append(SECTIONS[section])
-    for tick, phrase in zip(labels.phrase_tick.tolist(), labels.phrase.tolist()):
+    for tick, phrase in labels.changes("phrase"):
         names.setdefault(tick, []).append(PHRASES[phrase])
     return [(tick, " ".join(words)) for tick, words in sorted(names.items())]
 

@@ -274,38 +274,27 @@ def _tempo_map(notes: Notes, grid: Grid, end: int) -> tuple[np.ndarray, np.ndarr
     tick = tick[distinct]
     # Seconds at the rounded ticks, so that rounding does not add up.
     points = np.append(tick, max(end, tick[-1] + 1)) / TICKS_PER_BEAT
-    seconds = _seconds_at(notes, interpolate(points, grid.beat, grid.tick))
+    seconds = notes.seconds(interpolate(points, grid.beat, grid.tick))
     qpm = np.round(60.0 * np.diff(points) / np.maximum(np.diff(seconds), 1e-9), 6)
     kept = np.append(True, qpm[1:] != qpm[:-1])
     return tick[kept].astype(np.int32), qpm[kept]
 
 
 def _warp_labels(labels: Labels, ticks: Callable[[np.ndarray], np.ndarray]) -> Labels:
-    def moved(at: np.ndarray, what: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if not len(at):
-            return at, what
-        at = np.maximum(ticks(at), 0)
-        kept = np.append(at[1:] > at[:-1], True)[: len(at)]  # of several at one tick the last
-        return at[kept].astype(np.int32), what[kept]
-
     columns: dict[str, Any] = {}
     for name in labels.timelines():
-        tick = f"{name}_tick"
-        columns[tick], columns[name] = moved(getattr(labels, tick), getattr(labels, name))
+        at = np.maximum(ticks(getattr(labels, f"{name}_tick")), 0)
+        kept = np.append(at[1:] > at[:-1], True)[: len(at)]  # of several at one tick the last
+        columns[f"{name}_tick"] = at[kept].astype(np.int32)
+        columns[name] = getattr(labels, name)[kept]
     return dataclasses.replace(labels, **columns)
 
 
 def interpolate(at: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Interpolates linearly, with the outer slopes beyond; x strictly ascending, two or more."""
     at = np.asarray(at, np.float64)
-    if len(x) == 2:
-        return y[0] + (at - x[0]) * ((y[1] - y[0]) / (x[1] - x[0]))
     k = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(x) - 2)
     return y[k] + (at - x[k]) * ((y[k + 1] - y[k]) / (x[k + 1] - x[k]))
-
-
-def _seconds_at(notes: Notes, ticks: np.ndarray) -> np.ndarray:
-    return np.asarray(notes.seconds(ticks), np.float64)
 
 
 def ticks_at(notes: Notes, seconds: np.ndarray) -> np.ndarray:

@@ -44,8 +44,12 @@ _WIDTHS = (1, 2, 4)  # beats before and after, between which harmonies are compa
 
 # Cost (in nats) of a bar with another number of beats than the usual one, and what a meter loses
 # for every beat: 2/4 and 4/4 differ so little that 4/4 needs to be the rule.
-# Each bar size has pairs of other lengths with their cost.
-_BAR_COSTS = {4: ((2, 6, 10.0), (3, 5, 18.0)), 3: ((2, 4, 14.0),), 2: ((3, 3, 14.0),)}
+# Each bar size has two pairs of other lengths with their cost.
+_BAR_COSTS = {
+    4: ((2, 6, 10.0), (3, 5, 18.0)),
+    3: ((2, 4, 14.0), (2, 4, np.inf)),
+    2: ((3, 3, 14.0), (3, 3, np.inf)),
+}
 _METER_COST = {4: 0.0, 3: 0.0, 2: 0.35}
 
 # Tempo tracking: seconds, frames per second, length of the Fourier transform; candidate tempos in
@@ -212,27 +216,19 @@ def _bar_scores(ratios: list[float], size: int) -> list[float]:
         return itertools.chain([start] * beats, scores)
 
     usual = before(size, 0.0)  # the first bar line lies in the first `size` beats
-    (*pair, cost), *rarer = _BAR_COSTS[size]
-    rivals = [before(n, -np.inf) for n in pair]
-    if not rarer:
-        for ratio, top, near, far in zip(ratios, usual, *rivals):
-            rival = (near if near > far else far) - cost
-            scores.append((rival if rival > top else top) + ratio)
-        return scores
-    (*pair, high_cost) = rarer[0]
-    rivals += [before(n, -np.inf) for n in pair]
-    for ratio, top, near, far, a, b in zip(ratios, usual, *rivals):
-        rival = (near if near > far else far) - cost
-        rare = (a if a > b else b) - high_cost
-        if rare > rival:
-            rival = rare
+    (near, far, cost), (nearer, farther, high_cost) = _BAR_COSTS[size]
+    others = (before(n, -np.inf) for n in (near, far, nearer, farther))
+    for ratio, top, a, b, c, d in zip(ratios, usual, *others):
+        rival = (a if a > b else b) - cost
+        rare = (c if c > d else d) - high_cost
+        rival = rare if rare > rival else rival
         scores.append((rival if rival > top else top) + ratio)
     return scores
 
 
 def _bar_lines(ratios: list[float], scores: list[float], size: int) -> np.ndarray:
     """Returns the likeliest bar lines as indices of beats, by backtracking `_bar_scores`."""
-    costs = {n: cost for *pair, cost in _BAR_COSTS[size] for n in pair}
+    costs = {n: cost for *pair, cost in reversed(_BAR_COSTS[size]) for n in pair}
     t = max(range(max(0, len(scores) - size), len(scores)), key=scores.__getitem__)
     lines = [t]
     while t >= size or scores[t] > ratios[t]:

@@ -149,7 +149,8 @@ def _choose(notes: Notes, x: np.ndarray) -> tuple[Grid, str, bool]:
     # accent other steps than their beats.
     exact = abs(phase) * notes.ticks_per_beat < 0.5
     doubt = _DOUBT_IF_EXACT if exact else _DOUBT
-    compete = subdivisions > 1 and _counts_quarters(notes)
+    # Quarters have accents where the file's meters count quarters or halves.
+    compete = subdivisions > 1 and bool(np.all(notes.meter_den <= 4))
     if compete and beat_tracking.doubt(notes, x - phase, subdivisions) > doubt:
         return _phased(notes, x, phase, subdivisions), "estimate", False
     grid = from_file(notes)
@@ -175,11 +176,6 @@ def _followed(notes: Notes, share: float) -> Grid | None:
     return with_bars(tick, whole - bars.downbeat[0], bars.downbeat - bars.downbeat[0], bars.size)
 
 
-def _counts_quarters(notes: Notes) -> bool:
-    """Returns whether the file's meters count quarters or halves, so that quarters have accents."""
-    return bool(np.all(notes.meter_den <= 4))
-
-
 def _usual_tempo(notes: Notes) -> bool:
     """Returns whether the file's quarters are as long as beats where most notes are."""
     usual = (notes.tempo_qpm >= _SLOWEST) & (notes.tempo_qpm <= _FASTEST)
@@ -194,8 +190,6 @@ def _states_meter(notes: Notes) -> bool:
 
 def _counts(notes: Notes, change: np.ndarray) -> np.ndarray:
     """Counts the notes between changes [K]; the first is at tick 0."""
-    if len(change) == 1:
-        return np.array([len(notes)])
     return np.diff(np.searchsorted(notes.onset, change[1:]), prepend=0, append=len(notes))
 
 
@@ -234,14 +228,11 @@ def _milliseconds(notes: Notes) -> float:
         return 0.0
     steps = notes.onset * (STEPS_PER_BEAT / notes.ticks_per_beat)
     milliseconds = 60e3 / STEPS_PER_BEAT / notes.tempo_qpm
-    if len(milliseconds) > 1:
-        milliseconds = np.repeat(milliseconds, _counts(notes, notes.tempo_tick))
+    milliseconds = np.repeat(milliseconds, _counts(notes, notes.tempo_tick))
     return float((np.abs(steps - np.rint(steps)) * milliseconds).mean())
 
 
 def _sane_tempos(notes: Notes) -> Notes:
     """Replaces tempos that are not positive numbers by 120, the default."""
     good = np.isfinite(notes.tempo_qpm) & (notes.tempo_qpm > 0)
-    if good.all():
-        return notes
     return notes.replace(tempo_qpm=np.where(good, notes.tempo_qpm, _DEFAULT_QPM))

@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxmusic.music import roles
 from jaxmusic.music.columns import Columns
-from jaxmusic.music.notes import CHORD_COUNT, NO_CHORD, PHRASES, SECTIONS
+from jaxmusic.music.notes import CHORD_COUNT, NO_CHORD, PHRASES, SECTIONS, transposed
 
 Values = Mapping[str, np.ndarray]
 
@@ -100,15 +100,12 @@ def density_range(level: int) -> tuple[float, float]:
     return edges[level], edges[level + 1]
 
 
-def find_density(notes: Columns, known: Values) -> np.ndarray:
+def find_density(notes: Columns, _: Values) -> np.ndarray:
     """Infers the density of a piece: all its notes, those of drums included."""
-    del known
     return np.array(density_level(max(len(notes), 1) / notes.quarters), np.int16)
 
 
-def find_roles(notes: Columns, known: Values) -> np.ndarray:
-    """Infers the role of each slot, see `jaxmusic.music.roles`."""
-    del known
+def _roles(notes: Columns, _: Values) -> np.ndarray:
     return roles.find_roles(notes)
 
 
@@ -156,7 +153,7 @@ def spans(known: Values, bars: int) -> np.ndarray:
 
 
 def _key(values: np.ndarray, semitones: int) -> np.ndarray:
-    return np.where(values < 0, values, values // 12 * 12 + (values % 12 + semitones) % 12)
+    return np.where(values < 0, values, transposed(values, semitones))
 
 
 def _chord(values: np.ndarray, semitones: int) -> np.ndarray:
@@ -164,89 +161,27 @@ def _chord(values: np.ndarray, semitones: int) -> np.ndarray:
 
 
 CONTROLS: tuple[Control, ...] = (
+    # name, kind, values, room, place
+    Control("key", "key", 24, 24, "bar", opens=True, steady=True, label="key", transpose=_key),
+    Control("density", "density", DENSITIES, 24, "piece", find=find_density),
+    Control("roles", "role", len(roles.ROLES), 8, "slot", label="role", find=_roles),
+    Control("sections", "section", len(SECTIONS), 16, "bar", label="section"),
+    Control("sections", "phrase", len(PHRASES), 32, "bar", label="phrase"),
+    Control("energy", "energy", ENERGIES, 16, "bar", under=("section", "phrase"), find=find_energy),
     Control(
-        name="key",
-        kind="key",
-        values=24,
-        room=24,
-        place="bar",
-        opens=True,
-        steady=True,
-        label="key",
-        transpose=_key,
+        "plays", "plays", 16, 16, "bar", under=("section", "phrase"), many=True, find=find_plays
     ),
     Control(
-        name="density",
-        kind="density",
-        values=DENSITIES,
-        room=24,
-        place="piece",
-        find=find_density,
-    ),
-    Control(
-        name="roles",
-        kind="role",
-        values=len(roles.ROLES),
-        room=8,
-        place="slot",
-        label="role",
-        find=find_roles,
-    ),
-    Control(
-        name="sections",
-        kind="section",
-        values=len(SECTIONS),
-        room=16,
-        place="bar",
-        label="section",
-    ),
-    Control(
-        name="sections",
-        kind="phrase",
-        values=len(PHRASES),
-        room=32,
-        place="bar",
-        label="phrase",
-    ),
-    Control(
-        name="energy",
-        kind="energy",
-        values=ENERGIES,
-        room=16,
-        place="bar",
-        under=("section", "phrase"),
-        find=find_energy,
-    ),
-    Control(
-        name="plays",
-        kind="plays",
-        values=16,
-        room=16,
-        place="bar",
-        under=("section", "phrase"),
-        many=True,
-        find=find_plays,
-    ),
-    Control(
-        name="chords",
-        kind="chord",
-        values=CHORD_COUNT,
-        room=NO_CHORD + 1,
-        place="half",
+        "chords",
+        "chord",
+        CHORD_COUNT,
+        NO_CHORD + 1,
+        "half",
         none=NO_CHORD,
         label="chord",
         transpose=_chord,
     ),
-    Control(
-        name="chords",
-        kind="bass",
-        values=12,
-        room=12,
-        place="half",
-        under=("chord",),
-        default=0,
-        label="bass",
-    ),
+    Control("chords", "bass", 12, 12, "half", under=("chord",), default=0, label="bass"),
 )
 """All controls, in the order in which a stream states those of one place."""
 

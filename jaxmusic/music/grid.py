@@ -216,10 +216,6 @@ def _tempos(notes: Notes, ticks: np.ndarray) -> np.ndarray:
     minutes = np.maximum(np.diff(notes.seconds(ticks)), 1e-3) / 60.0
     exact = np.log(beats / minutes / TEMPOS[0]) / np.log(1.02)
     out, now = np.zeros(len(beats), np.int16), -np.inf
-    first = min(max(round(float(exact[0])), 0), len(TEMPOS) - 1)
-    if np.abs(exact - first).max() <= 0.75:  # so it is in most pieces
-        out[:] = first
-        return out
     for i, x in enumerate(exact.tolist()):
         if abs(x - now) > 0.75:
             now = min(max(round(x), 0), len(TEMPOS) - 1)

@@ -22,7 +22,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from jaxmusic.music.notes import (
     Labels,
     Notes,
     check_aligned,
+    transposed,
 )
 
 _FITTED = 84
@@ -89,31 +90,15 @@ def _weights() -> _Weights:
         )
 
 
-class Harmony(NamedTuple):
-    """Chords and keys of a piece, as in `music.notes.Labels`; empty without pitched notes.
-
-    Attributes:
-      key_tick, key: int32 and uint8 [K], where each key begins, the first at 0.
-      chord_tick, chord: int32 and uint8 [C], where each chord begins, the first at 0.
-      bass_tick, bass: int32 and uint8 [B], semitones of the bass above the root, the first at 0.
-    """
-
-    key_tick: np.ndarray
-    key: np.ndarray
-    chord_tick: np.ndarray
-    chord: np.ndarray
-    bass_tick: np.ndarray
-    bass: np.ndarray
-
-
-def infer(notes: Notes) -> Harmony:
+def infer(notes: Notes) -> Labels:
     """Infers chords and keys together.
 
     Args:
       notes: an aligned piece (`music.beats.align`); drums and labels are ignored.
 
     Returns:
-      Chords that change at bar lines and in the middle of bars, keys that change at bar lines.
+      Labels with keys that change at bar lines, and chords and basses that change there and in
+      the middle of bars. The first of each is at 0; there are none without pitched notes.
 
     Raises:
       UserError: the piece is not aligned.
@@ -121,8 +106,7 @@ def infer(notes: Notes) -> Harmony:
     check_aligned(notes)
     pitched = np.flatnonzero(~notes.is_drum)
     if not len(pitched):
-        empty = Labels()
-        return Harmony(*(getattr(empty, name) for name in Harmony._fields))
+        return Labels()
     weights, line = _weights(), half_bars(notes)
     first = int(notes.pitch[pitched[0]]) % 12
     heard = _hear(notes, pitched, line, first)
@@ -130,30 +114,17 @@ def infer(notes: Notes) -> Harmony:
     key = likeliest(key_evidence(heard, evidence), np.full(len(line) // 2, weights.key_stays))
     evidence += weights.chords_in_keys[np.repeat(key, 2)]
     chord = likeliest(evidence, np.resize(weights.chord_stays, len(evidence)))
-    key = key // 12 * 12 + (key + first) % 12
-    bass = _inversions(chord, heard.bass)
-    chord = np.where(chord == _FITTED, NO_CHORD, chord // 12 * 12 + (chord + first) % 12)
-    key_tick, key = _changes(line[:-1:2], key, notes.end)
-    chord_tick, chord = _changes(line[:-1], chord, notes.end)
-    bass_tick, bass = _changes(line[:-1], bass, notes.end)
-    return Harmony(
-        key_tick=key_tick,
-        key=key,
-        chord_tick=chord_tick,
-        chord=chord,
-        bass_tick=bass_tick,
-        bass=bass,
-    )
-
-
-def infer_chords(notes: Notes) -> tuple[np.ndarray, np.ndarray]:
-    """Ticks [C] int32 and chords [C] uint8 of `infer`."""
-    return infer(notes)[2:4]
-
-
-def infer_keys(notes: Notes) -> tuple[np.ndarray, np.ndarray]:
-    """Ticks [K] int32 and keys [K] uint8 of `infer`."""
-    return infer(notes)[:2]
+    found = {
+        "key": (line[:-1:2], transposed(key, first)),
+        "chord": (line[:-1], np.where(chord == _FITTED, NO_CHORD, transposed(chord, first))),
+        "bass": (line[:-1], _inversions(chord, heard.bass)),
+    }
+    columns: dict[str, Any] = {}
+    for name, (tick, value) in found.items():
+        there = np.flatnonzero((np.diff(value, prepend=-1) != 0) & (tick < notes.end))
+        columns[f"{name}_tick"] = tick[there].astype(np.int32)
+        columns[name] = value[there].astype(np.uint8)
+    return Labels(**columns)
 
 
 def with_harmony(notes: Notes) -> Notes:
@@ -162,17 +133,10 @@ def with_harmony(notes: Notes) -> Notes:
     if len(labels.key) and len(labels.chord):
         return notes
     found = infer(notes)
-    if not len(labels.key):
-        labels = dataclasses.replace(labels, key_tick=found.key_tick, key=found.key)
-    if not len(labels.chord):
-        labels = dataclasses.replace(
-            labels,
-            chord_tick=found.chord_tick,
-            chord=found.chord,
-            bass_tick=found.bass_tick,
-            bass=found.bass,
-        )
-    return notes.replace(labels=labels)
+    missing: tuple[str, ...] = () if len(labels.key) else ("key_tick", "key")
+    missing += () if len(labels.chord) else ("chord_tick", "chord", "bass_tick", "bass")
+    added = {name: getattr(found, name) for name in missing}
+    return notes.replace(labels=dataclasses.replace(labels, **added))
 
 
 def half_bars(notes: Notes) -> np.ndarray:
@@ -330,9 +294,3 @@ def likeliest(evidence: np.ndarray, stays: np.ndarray) -> np.ndarray:
     for before, top, least in zip(score[-2::-1], best[::-1], floor[::-1]):
         path.append(path[-1] if before[path[-1]] >= least else top)
     return np.array(path[::-1])
-
-
-def _changes(tick: np.ndarray, value: np.ndarray, end: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns where the value changes, before the end, and the new values."""
-    there = np.flatnonzero((np.diff(value, prepend=-1) != 0) & (tick < end))
-    return tick[there].astype(np.int32), value[there].astype(np.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,16 +15,8 @@ TICKS_PER_BEAT = 480
 
 CHORD_QUALITIES = ("maj", "min", "7", "maj7", "min7", "dim", "sus4", "aug", "sus2", "5")
 CHORD_TONES = (
-    (0, 4, 7),
-    (0, 3, 7),
-    (0, 4, 7, 10),
-    (0, 4, 7, 11),
-    (0, 3, 7, 10),
-    (0, 3, 6),
-    (0, 5, 7),
-    (0, 4, 8),
-    (0, 2, 7),
-    (0, 7),
+    *((0, 4, 7), (0, 3, 7), (0, 4, 7, 10), (0, 4, 7, 11), (0, 3, 7, 10)),
+    *((0, 3, 6), (0, 5, 7), (0, 4, 8), (0, 2, 7), (0, 7)),
 )
 """Semitones above the root of each quality."""
 CHORD_COUNT = 12 * len(CHORD_QUALITIES)
@@ -43,6 +36,11 @@ def semitones_to_c(key: int) -> int:
     """Semitones, -5 to 6, that move a key (tonic + 12 if minor) to C major or A minor."""
     home = 9 if key >= 12 else 0
     return (home - key + 5) % 12 - 5
+
+
+def transposed(number: int | np.ndarray, semitones: int | np.ndarray) -> Any:
+    """Moves a key or chord (12 numbers for each mode or quality) up by semitones."""
+    return number // 12 * 12 + (number % 12 + semitones) % 12
 
 
 def _empty(dtype: type) -> np.ndarray:
@@ -85,6 +83,10 @@ class Labels:
         """Names of the columns that have a column of ticks beside them."""
         fields = [field.name for field in dataclasses.fields(cls)]
         return tuple(name for name in fields if f"{name}_tick" in fields)
+
+    def changes(self, name: str) -> list[tuple[int, int]]:
+        """The (tick, value) pairs of a timeline."""
+        return list(zip(getattr(self, f"{name}_tick").tolist(), getattr(self, name).tolist()))
 
     @classmethod
     def of_changes(
@@ -147,6 +149,17 @@ class Notes:
     def __len__(self) -> int:
         """Number of notes."""
         return len(self.onset)
+
+    @property
+    def tempos(self) -> list[tuple[int, float]]:
+        """Tick and quarter notes per minute of each tempo."""
+        return list(zip(self.tempo_tick.tolist(), self.tempo_qpm.tolist()))
+
+    @property
+    def meters(self) -> list[tuple[int, int, int]]:
+        """Tick, numerator and denominator of each time signature."""
+        columns = (self.meter_tick, self.meter_num, self.meter_den)
+        return list(zip(*(column.tolist() for column in columns)))
 
     @property
     def is_drum(self) -> np.ndarray:

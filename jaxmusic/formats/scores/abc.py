@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from jaxmusic.core.errors import NoNotes, UserError
-from jaxmusic.formats.midi import believable_meter, believable_tempo
+from jaxmusic.formats import midi
 from jaxmusic.formats.scores.bars import meters_of
 from jaxmusic.formats.scores.words import abc_key, chord_of, labels, song_title
 from jaxmusic.music.notes import NO_CHORD, Notes, make_notes
@@ -78,11 +78,7 @@ def parse(tune: str) -> Notes:
     tracks = [track for track in score.tracks if len(track.notes)]
     if not tracks:
         raise NoNotes("holds no notes: leave it out.")
-    columns = [track.notes.numpy() for track in tracks]
-    onset, duration, pitch, velocity = (
-        np.concatenate([c[name] for c in columns], dtype=np.int64)
-        for name in ("time", "duration", "pitch", "velocity")
-    )
+    onset, duration, pitch, velocity, track = midi.columns(tracks)
     late = np.minimum(onset, _LATE)
     chords, bars, keys = (_marks(marks, control) for control in (_CHORD, _BAR, _KEY))
     chords = [(tick, NO_CHORD if value == _NO_CHORD else value) for tick, value in chords]
@@ -93,10 +89,10 @@ def parse(tune: str) -> Notes:
         duration + late,
         pitch,
         velocity,
-        np.repeat(np.arange(len(tracks)), [len(c["time"]) for c in columns]),
+        track,
         program=[track.program for track in tracks],
         drum=[track.is_drum for track in tracks],
-        tempos=_tempos(score),
+        tempos=midi.tempos(score),
         meters=_meters(score, sorted({0, *(tick for tick, _ in bars), end})),
         end=end,
         ticks_per_beat=score.tpq,
@@ -206,26 +202,16 @@ def _play(tune: str) -> Any:
 def _marks(score: Any, control: int) -> list[tuple[int, int]]:
     """(tick, value) of one controller in the first voice that has it where its music is."""
     for track in score.tracks:
-        columns = track.controls.numpy()
-        rows = columns["number"] == control
-        pairs = list(zip(columns["time"][rows].tolist(), columns["value"][rows].tolist()))
+        rows = midi.rows(track.controls, "number", "value")
+        pairs = [(tick, value) for tick, number, value in rows if number == control]
         if len(track.notes) and pairs:
             return pairs
     return []
 
 
-def _tempos(score: Any) -> tuple[tuple[int, float], ...]:
-    columns = score.tempos.numpy()
-    pairs = zip(columns["time"].tolist(), columns["mspq"].tolist())
-    return tuple((t, 60e6 / m) for t, m in pairs if m > 0 and believable_tempo(60e6 / m))
-
-
 def _meters(score: Any, lines: list[int]) -> tuple[tuple[int, int, int], ...]:
     """Meters of the bars between these lines."""
-    columns = score.time_signatures.numpy()
-    rows = zip(*(columns[name].tolist() for name in ("time", "numerator", "denominator")))
-    stated = [(tick, num, den) for tick, num, den in rows if believable_meter(num, den)]
-    bars = []
+    stated, bars = midi.meters(score), []
     for start, stop in itertools.pairwise(lines):
         meter = next(((n, d) for t, n, d in reversed(stated) if t <= start), (4, 4))
         bars.append((stop - start, *meter))

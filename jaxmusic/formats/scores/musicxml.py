@@ -17,6 +17,7 @@ from jaxmusic.core.errors import NoNotes, UserError
 from jaxmusic.formats.scores.bars import WHOLE, meters_of, play_order
 from jaxmusic.formats.scores.musicxml_part import Bar, Part, Row, Track
 from jaxmusic.formats.scores.words import labels, song_title
+from jaxmusic.formats.symbols import changed
 from jaxmusic.music.notes import Notes, make_notes
 
 _MOST_BYTES = 2**28
@@ -142,7 +143,7 @@ def _performed(bars: list[Bar], tracks: list[Track], song: str) -> Notes:
         track,
         program=[program for _, program, _ in tracks],
         drum=[drum for _, _, drum in tracks],
-        tempos=tuple(_changes(tempos)),
+        tempos=tuple(changed(list(dict(tempos).items()))),
         meters=meters_of([(bars[i].length, *bars[i].meter) for i in order]),
         end=start,
         labels=labels(song, keys, chords, sections),
@@ -159,12 +160,6 @@ def _tied(waiting: Waiting, row: Row, start: int) -> list[int] | None:
     found = next((w for w in fits if w[1] == row.voice), fits[0])
     notes.remove(found)
     return found[2]
-
-
-def _changes(pairs: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """(tick, value) pairs without those that repeat what holds; of one tick the last counts."""
-    values = list(dict(pairs).items())
-    return [p for p, before in zip(values, [(0, None), *values]) if p[1] != before[1]]
 
 
 def _fill_in(bars: list[Bar], tracks: list[Track]) -> None:

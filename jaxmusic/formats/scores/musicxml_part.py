@@ -11,9 +11,9 @@ from jaxmusic.formats.instruments import GM_PROGRAMS
 from jaxmusic.formats.midi import believable_meter, believable_tempo
 from jaxmusic.formats.scores import drums
 from jaxmusic.formats.scores.bars import Signs, to_ticks
-from jaxmusic.formats.scores.words import KINDS, key_number, section_number, transpose_key
+from jaxmusic.formats.scores.words import KINDS, key_number, section_number
 from jaxmusic.formats.symbols import STEPS
-from jaxmusic.music.notes import NO_CHORD
+from jaxmusic.music.notes import NO_CHORD, transposed
 
 DEFAULT_VELOCITY = 80
 _DRUM_CHANNEL = "10"
@@ -218,7 +218,7 @@ class Part:
         for key in element.findall("key")[:1]:
             if fifths := key.findtext("fifths"):
                 number = key_number(int(fifths), key.findtext("mode") or "")
-                bar.keys.append((self._index, tick, transpose_key(number, self._shift("1"))))
+                bar.keys.append((self._index, tick, transposed(number, self._shift("1"))))
 
     def _direction(
         self, element: ET.Element, tick: int, bar: Bar, loud: list[tuple[int, int]]

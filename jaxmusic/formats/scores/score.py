@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from etils import epath
-
 from jaxmusic.core.errors import UserError
+from jaxmusic.formats.saving import load
 from jaxmusic.formats.scores import abc, musicxml
 from jaxmusic.music.notes import Notes
 
@@ -43,7 +41,7 @@ def read_notes(path: str | os.PathLike[str]) -> Notes:
     """
     name, number = _split(path)
     if not name.lower().endswith(".abc"):
-        return _parsed(musicxml.parse, _bytes(name), path)
+        return _parsed(musicxml.parse, load(name), path)
     tunes = _tunes(name)
     if number is None and len(tunes) > 1:
         raise UserError(
@@ -53,11 +51,6 @@ def read_notes(path: str | os.PathLike[str]) -> Notes:
     if not 1 <= number <= len(tunes):
         raise UserError(f"{name} holds {len(tunes)} tunes: there is no number {number}.")
     return _parsed(abc.parse, tunes[number - 1], path)
-
-
-def read_tunes(path: str | os.PathLike[str]) -> list[Notes]:
-    """Reads all tunes of an ABC file, or the one piece of another score, see `read_notes`."""
-    return [read_notes(name) for name in tune_names(path)]
 
 
 def tune_names(path: str | os.PathLike[str]) -> list[str]:
@@ -79,19 +72,9 @@ def _split(path: str | os.PathLike[str]) -> tuple[str, int | None]:
 
 
 def _tunes(path: str) -> Sequence[str]:
-    try:
-        status = epath.Path(path).stat()
-    except OSError as error:
-        raise UserError(f"{path} cannot be opened: {error.strerror or error}.") from error
-    if status.length > _MOST_BYTES:
+    data = load(path)
+    if len(data) > _MOST_BYTES:
         raise UserError(f"{path} is not ABC that can be read: it is longer than 64 MB.")
-    return _tunes_of(path, status.length, status.mtime)
-
-
-@functools.lru_cache(maxsize=2)
-def _tunes_of(path: str, length: int, changed: float) -> Sequence[str]:
-    """The tunes of a file; one after the other is asked for, so the last files are kept."""
-    data = _bytes(path)
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -99,13 +82,6 @@ def _tunes_of(path: str, length: int, changed: float) -> Sequence[str]:
     if not (tunes := abc.split(text)):
         raise UserError(f"{path} is not ABC that can be read: no tune in it has a key (K:).")
     return tunes
-
-
-def _bytes(path: str) -> bytes:
-    try:
-        return epath.Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be opened: {error.strerror or error}.") from error
 
 
 def _parsed(parse: Callable[[T], Notes], source: T, path: str | os.PathLike[str]) -> Notes:

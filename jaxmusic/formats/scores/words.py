@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from jaxmusic.formats.symbols import pitch_class
+from jaxmusic.formats.symbols import changed, pitch_class
 from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, SECTIONS, Labels
 
 # Degree of the major scale, in semitones, that a mode begins on; and whether its third is minor.
@@ -72,11 +72,6 @@ def key_number(fifths: int, mode: str) -> int:
     return (7 * fifths + degree) % 12 + 12 * minor
 
 
-def transpose_key(key: int, semitones: int) -> int:
-    """A key moved by semitones."""
-    return key // 12 * 12 + (key % 12 + semitones) % 12
-
-
 def abc_key(text: str) -> int | None:
     """Key of ABC's field K, as in ``Am`` or ``D mix``; None where it names none."""
     match = re.match(r"\s*([A-G])([#b]?)\s*([A-Za-z]*)", text)
@@ -107,9 +102,5 @@ def labels(
     sections: Iterable[tuple[int, int]] = (),
 ) -> Labels:
     """Labels from (tick, value) pairs in any order; keys that repeat what holds are left out."""
-    held, at = None, dict(sorted(keys, key=lambda pair: pair[0]))
-    changes: list[tuple[int, int]] = []
-    for tick, key in at.items():
-        changes += [(tick, key)] if key != held else []
-        held = key
-    return Labels.of_changes({"key": changes, "chord": chords, "section": sections}, song=song)
+    key = changed(list(dict(sorted(keys, key=lambda pair: pair[0])).items()))
+    return Labels.of_changes({"key": key, "chord": chords, "section": sections}, song=song)

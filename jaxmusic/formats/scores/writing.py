@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
-from etils import epath
 
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.instruments import track_names
-from jaxmusic.formats.saving import save
 from jaxmusic.formats.scores import drums, notation
 from jaxmusic.formats.scores.bars import WHOLE, meter_of
 from jaxmusic.formats.scores.musicxml_part import FORTE
@@ -40,21 +37,17 @@ _DRUM_CHANNEL = 10
 _CHANNELS = [channel for channel in range(1, 17) if channel != _DRUM_CHANNEL]
 
 
-def write_musicxml(notes: Notes, path: str | os.PathLike[str]) -> None:
-    """Writes a score: compressed where the path ends in .mxl, else plain; see `musicxml_text`.
-
-    Raises:
-      UserError: there is nothing to write, or the path cannot be written to.
-    """
-    data = musicxml_text(notes).encode()
-    if epath.Path(path).suffix.lower() == ".mxl":
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in (("META-INF/container.xml", _CONTAINER), ("score.xml", data)):
-                # Without the time of day, so that the same piece is the same file.
-                archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
-        data = buffer.getvalue()
-    save(path, data)
+def encoded(notes: Notes, suffix: str) -> bytes:
+    """A score as the bytes of a file: compressed for .mxl, else plain; see `musicxml_text`."""
+    text = musicxml_text(notes)
+    if suffix != ".mxl":
+        return text.encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in (("META-INF/container.xml", _CONTAINER), ("score.xml", text)):
+            # Without the time of day, so that the same piece is the same file.
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
 
 
 def musicxml_text(notes: Notes) -> str:
