@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -151,20 +152,53 @@ def random_given(seed: int, piece: Piece, task: str) -> Given:
     return Given(TASKS.index(task), marked, slots, chords=task in ("accompany", "vary"))
 
 
-def differences(a: Piece, b: Piece, ignore: tuple[str, ...] = ()) -> list[str]:
-    """Names of the fields and controls in which two pieces differ, in value or in type."""
+def differences(a: Piece | Notes, b: Piece | Notes, ignore: tuple[str, ...] = ()) -> list[str]:
+    """Names of the fields, controls and labels in which two pieces differ, in value or in type."""
 
-    def values(piece: Piece) -> dict[str, object]:
-        return {f.name: getattr(piece, f.name) for f in dataclasses.fields(piece)} | piece.controls
+    def values(piece: Piece | Notes) -> dict[str, object]:
+        fields = dict(vars(piece))
+        controls, labels = fields.pop("controls", {}), fields.pop("labels", None)
+        return fields | controls | (vars(labels) if labels else {})
 
     out, theirs = [], values(b)
     for name, x in values(a).items():
-        if name in (*ignore, "controls"):
-            continue
         y = theirs[name]
-        if not np.array_equal(x, y) or getattr(x, "dtype", None) != getattr(y, "dtype", None):
-            out.append(name)
+        same = np.array_equal(x, y) and getattr(x, "dtype", None) == getattr(y, "dtype", None)
+        out += [] if same or name in ignore else [name]
     return out
+
+
+@st.composite
+def separate_notes(draw: st.DrawFn, most_tracks: int = 15) -> Notes:
+    """`Notes` off any grid; each track has notes, and none of one pitch in it overlap."""
+
+    def changes(values: st.SearchStrategy[Any], most: int = 3) -> list[tuple[int, Any]]:
+        rows = st.tuples(st.integers(0, 9000), values)
+        return draw(st.lists(rows, max_size=most, unique_by=lambda row: row[0]))
+
+    instrument = st.tuples(st.integers(0, 127), st.booleans())
+    instruments = draw(st.lists(instrument, min_size=1, max_size=most_tracks))
+    spans = st.tuples(st.integers(0, 2000), st.integers(1, 3000), st.integers(1, 127))
+    rows = []
+    for track in range(len(instruments)):
+        for pitch in draw(st.lists(st.integers(0, 127), min_size=1, max_size=4, unique=True)):
+            tick = 0
+            for gap, duration, velocity in draw(st.lists(spans, min_size=1, max_size=4)):
+                rows.append((tick + gap, duration, pitch, velocity, track))
+                tick += gap + duration
+    meter = st.tuples(st.integers(1, 15), st.sampled_from([1, 2, 4, 8, 16]))
+    numbers = {"key": 24, "chord": CHORD_COUNT, "section": len(SECTIONS), "phrase": len(PHRASES)}
+    labels = {name: changes(st.integers(0, n - 1)) for name, n in numbers.items()}
+    return make_notes(
+        *zip(*rows),
+        program=[program for program, _ in instruments],
+        drum=[drum for _, drum in instruments],
+        # MIDI files hold whole microseconds per quarter note.
+        tempos=tuple((t, 60e6 / round(60e6 / qpm)) for t, qpm in changes(st.floats(5.0, 900.0), 6)),
+        meters=tuple((tick, *meter) for tick, meter in changes(meter, 4)),
+        end=draw(st.integers(0, 20000)),
+        labels=Labels.of_changes(labels, styles=("pop",), song="a song"),
+    )
 
 
 def random_performed_notes(seed: int, count: int = 40, seconds: int = 20) -> Notes:

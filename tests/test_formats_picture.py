@@ -70,15 +70,9 @@ def test_axes_are_labelled_in_bars_octaves_drums_and_seconds():
 
 
 def test_chords_sections_and_keys_are_written():
-    labels = Labels(
-        song="A song",
-        key_tick=np.array([0]),
-        key=np.array([12 + 9]),
-        chord_tick=np.array([0, 960, 1920, 1921]),
-        chord=np.array([12 + 9, 12 + 9, 5, 7]),
-        section_tick=np.array([0, 7680]),
-        section=np.array([1, 2]),
-    )
+    chords = [(0, 12 + 9), (960, 12 + 9), (1920, 5), (1921, 7)]
+    lines = {"key": [(0, 12 + 9)], "chord": chords, "section": [(0, 1), (7680, 2)]}
+    labels = Labels.of_changes(lines, song="A song")
     figure = picture._figure(piece(labels=labels), "")
     assert words(figure.axes[0]) == ["Am", "F", "G", "verse", "chorus"]
     f, g = figure.axes[0].texts[1:3]
@@ -88,7 +82,7 @@ def test_chords_sections_and_keys_are_written():
 
 
 def test_long_pieces_go_on_in_the_next_system():
-    chords = Labels(chord_tick=np.array([0]), chord=np.array([0]))
+    chords = Labels.of_changes({"chord": [(0, 0)]})
     figure = picture._figure(piece(90, labels=chords), "")
     starts = [axes.get_xlim()[0] / 1920 for axes in figure.axes]
     assert starts == [0, 24, 44, 68]

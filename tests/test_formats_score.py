@@ -44,6 +44,11 @@ def read(tmp_path, text, name="a.musicxml"):
     return score.read_notes(tmp_path / name)
 
 
+def read_bars(tmp_path, *bodies, **options):
+    """Reads one part of these bars."""
+    return read(tmp_path, document(measures(*bodies, **options)))
+
+
 def rows(notes):
     """Onsets in quarters, pitches, and durations in quarters."""
     columns = ((notes.onset / 480).tolist(), notes.pitch.tolist(), (notes.duration / 480).tolist())
@@ -51,8 +56,7 @@ def rows(notes):
 
 
 def meters(notes):
-    columns = (notes.meter_tick / 480, notes.meter_num, notes.meter_den)
-    return list(zip(*(c.tolist() for c in columns)))
+    return [(tick / 480, num, den) for tick, num, den in notes.meters]
 
 
 TIES = '<tie type="stop"/>', '<tie type="start"/>'
@@ -92,15 +96,13 @@ def test_a_small_score(tmp_path):
 
 def test_ties_are_one_note_across_bars_voices_and_repeats(tmp_path):
     repeat = '<barline location="right"><repeat direction="backward"/></barline>'
-    text = document(
-        measures(
-            note("R", 3) + note("G4", extra=TIES[1] + "<voice>1</voice>"),
-            note("G4", 4, extra="".join(TIES) + "<voice>2</voice>"),
-            note("G4", 1, extra=TIES[0]) + note("G4", 3, extra=TIES[1]) + repeat,
-            note("C4", 4, extra=TIES[0]),
-        )
-    )
-    assert rows(read(tmp_path, text)) == [
+    bars = [
+        note("R", 3) + note("G4", extra=TIES[1] + "<voice>1</voice>"),
+        note("G4", 4, extra="".join(TIES) + "<voice>2</voice>"),
+        note("G4", 1, extra=TIES[0]) + note("G4", 3, extra=TIES[1]) + repeat,
+        note("C4", 4, extra=TIES[0]),
+    ]
+    assert rows(read_bars(tmp_path, *bars)) == [
         *((3, 67, 6), (9, 67, 3), (15, 67, 6), (21, 67, 3)),
         (24, 60, 4),  # tied from nowhere
     ]
@@ -112,51 +114,51 @@ def test_repeats_endings_and_jumps(tmp_path):
 
     forward = '<barline><repeat direction="forward"/></barline>'
     back = '<barline><repeat direction="backward"/></barline>'
+
+    def order(*bars):
+        return "".join("C D EF G A B"[n % 12] for n in read_bars(tmp_path, *bars).pitch)
+
+    c, d, e, f, g, a, b = (note(f"{name}4", 4) for name in "CDEFGAB")
     bars = [
-        note("C4", 4),
-        forward + note("D4", 4),
-        ending("1, 2", "start") + note("E4", 4) + back + ending("1, 2", "stop"),
-        ending("3", "start") + note("F4", 4) + ending("3", "discontinue"),
-        note("G4", 4) + '<sound tocoda="1"/>',
-        note("A4", 4) + '<sound dacapo="yes"/>',
-        '<sound coda="1"/>' + note("B4", 4),
+        c,
+        forward + d,
+        ending("1, 2", "start") + e + back + ending("1, 2", "stop"),
+        ending("3", "start") + f + ending("3", "discontinue"),
+        g + '<sound tocoda="1"/>',
+        a + '<sound dacapo="yes"/>',
+        '<sound coda="1"/>' + b,
     ]
-    c, d, e, f, g, a, b = 60, 62, 64, 65, 67, 69, 71
     # After the jump the repeat is not played again, and its last ending is taken.
-    order = [c, d, e, d, e, d, f, g, a, c, d, f, g, b]
-    assert read(tmp_path, document(measures(*bars))).pitch.tolist() == order
+    assert order(*bars) == "CDEDEDFGACDFGB"
     # A lone first ending is followed by a second one without a bracket.
-    lone = [note("C4", 4), ending(1, "start") + note("D4", 4) + back + ending(1, "stop")]
-    notes = read(tmp_path, document(measures(*lone, note("E4", 4))))
-    assert notes.pitch.tolist() == [c, d, c, e]
+    assert order(c, ending(1, "start") + d + back + ending(1, "stop"), e) == "CDCE"
     # Where nothing leads back all endings are played.
-    plain = [note("C4", 4), ending(1, "start") + note("D4", 4) + ending(1, "stop")]
-    plain += [ending(2, "start") + note("E4", 4) + ending(2, "stop")]
-    assert read(tmp_path, document(measures(*plain))).pitch.tolist() == [c, d, e]
-    segno = ['<sound segno="s"/>' + note("C4", 4) + '<sound fine="yes"/>']
-    segno = [note("B4", 4), *segno, note("D4", 4) + '<sound dalsegno="s"/>', note("E4", 4)]
-    assert read(tmp_path, document(measures(*segno))).pitch.tolist() == [b, c, d, c]
+    plain = [ending(i, "start") + bar + ending(i, "stop") for i, bar in ((1, d), (2, e))]
+    assert order(c, *plain) == "CDE"
+    segno = '<sound segno="s"/>' + c + '<sound fine="yes"/>'
+    assert order(b, segno, d + '<sound dalsegno="s"/>', e) == "BCDC"
     with pytest.raises(UserError, match="repeats for more than 20,000 bars"):
-        times = '<barline><repeat direction="backward" times="99999"/></barline>'
-        read(tmp_path, document(measures(note("C4", 4) + times)))
+        order(c + '<barline><repeat direction="backward" times="99999"/></barline>')
 
 
 def test_bar_lines_are_those_of_the_score(tmp_path):
     three = "<attributes><time><beats>3</beats><beat-type>8</beat-type></time></attributes>"
-    pickup = read(tmp_path, document(measures(note("C4"), note("D4", 4), note("E4", 3))))
+    pickup = read_bars(tmp_path, note("C4"), note("D4", 4), note("E4", 3))
     assert meters(pickup) == [(0, 1, 4), (1, 4, 4)]
     assert pickup.end == 8 * 480
     # A bar divided by a repeat is one bar; one of another length has a meter of its own.
-    split = measures(note("C4", 4), note("D4", 3), note("E4", 1), note("F4", 5), note("G4", 4))
-    assert meters(read(tmp_path, document(split))) == [(0, 4, 4), (8, 5, 4), (13, 4, 4)]
-    three_parts = measures(note("C4", 4), note("D4", 2), note("D4"), note("E4"), note("F4", 4))
-    assert meters(read(tmp_path, document(three_parts))) == [(0, 4, 4)]
-    change = measures(note("C4", 4), three + note("D4", 1.5), note("E4", 1.5))
-    assert meters(read(tmp_path, document(change))) == [(0, 4, 4), (4, 3, 8)]
+    for lengths, expected in (
+        ((4, 3, 1, 5, 4), [(0, 4, 4), (8, 5, 4), (13, 4, 4)]),
+        ((4, 2, 1, 1, 4), [(0, 4, 4)]),
+    ):
+        bars = [note("C4", length) for length in lengths]
+        assert meters(read_bars(tmp_path, *bars)) == expected
+    change = read_bars(tmp_path, note("C4", 4), three + note("D4", 1.5), note("E4", 1.5))
+    assert meters(change) == [(0, 4, 4), (4, 3, 8)]
     added = "<time><beats>3+2</beats><beat-type>8</beat-type></time>"
-    assert meters(read(tmp_path, document(measures(note("C4", 2.5), four=added)))) == [(0, 5, 8)]
-    free = measures(note("C4", 4), note("D4", 7), four="<time><senza-misura/></time>")
-    assert read(tmp_path, document(free)).end == 11 * 480
+    assert meters(read_bars(tmp_path, note("C4", 2.5), four=added)) == [(0, 5, 8)]
+    free = "<time><senza-misura/></time>"
+    assert read_bars(tmp_path, note("C4", 4), note("D4", 7), four=free).end == 11 * 480
 
 
 def test_voices_grace_notes_cues_and_tuplets(tmp_path):
@@ -166,7 +168,7 @@ def test_voices_grace_notes_cues_and_tuplets(tmp_path):
         + "<backup><duration>4</duration></backup><forward><duration>2</duration></forward>"
         + note("C4", 2) + "<backup><duration>2</duration></backup>" + note("G3", 1, extra="<cue/>")
     )  # fmt: skip
-    notes = read(tmp_path, document(measures(first)))
+    notes = read_bars(tmp_path, first)
     assert list(zip(notes.onset.tolist(), notes.pitch.tolist(), notes.duration.tolist())) == [
         *((0, 72, 640), (640, 74, 640), (960, 60, 960), (1280, 76, 640)),
     ]
@@ -216,9 +218,12 @@ def test_chord_symbols_are_labels_and_not_notes(tmp_path):
 
     first = chord("A", "minor-11th") + note("C4") + chord("B", "half-diminished", -1) + note("D4")
     first += chord("C", "none") + note("E4") + chord("D", "Tristan") + note("F4")
-    labels = read(tmp_path, document(measures(first))).labels
-    assert labels.chord_tick.tolist() == [0, 480, 960]
-    assert labels.chord.tolist() == [4 * 12 + 9, 5 * 12 + 10, NO_CHORD]
+    labels = read_bars(tmp_path, first).labels
+    assert labels.changes("chord") == [(0, 4 * 12 + 9), (480, 5 * 12 + 10), (960, NO_CHORD)]
+    assert labels.changes("bass") == []
+    slash = chord("A", "minor", -1).replace("<kind>", "<bass><bass-step>C</bass-step></bass><kind>")
+    labels = read_bars(tmp_path, note("R") + slash + note("C4")).labels
+    assert labels.changes("chord") == [(480, 12 + 8)] and labels.changes("bass") == [(480, 4)]
 
 
 @pytest.mark.parametrize(

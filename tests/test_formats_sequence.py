@@ -4,91 +4,21 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
+import strategies
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import read_notes
 from jaxmusic.formats.sequence import from_sequence, sequence_class, to_sequence
-from jaxmusic.music.notes import (
-    CHORD_COUNT,
-    CHORD_TONES,
-    NO_CHORD,
-    PHRASES,
-    SECTIONS,
-    Labels,
-    make_notes,
-)
-
-COLUMNS = (
-    *("onset", "duration", "pitch", "velocity", "track", "program", "drum"),
-    *("tempo_tick", "tempo_qpm", "meter_tick", "meter_num", "meter_den"),
-)
-LABELS = tuple(name for line in Labels.timelines() for name in (line, f"{line}_tick"))
-
-
-def same(a, b):
-    for name in COLUMNS:
-        np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
-        assert getattr(a, name).dtype == getattr(b, name).dtype
-    for name in LABELS:
-        np.testing.assert_array_equal(getattr(a.labels, name), getattr(b.labels, name))
-    assert (a.end, a.ticks_per_beat) == (b.end, b.ticks_per_beat)
-    assert (a.labels.styles, a.labels.song) == (b.labels.styles, b.labels.song)
-
-
-def timed(draw, values, most=3):
-    """Ticks, ascending, and values."""
-    ticks = sorted(draw(st.lists(st.integers(0, 10**6), max_size=most, unique=True)))
-    return np.array(ticks, np.int32), np.array([draw(values) for _ in ticks], np.uint8)
-
-
-@st.composite
-def pieces(draw):
-    tracks = draw(st.lists(st.tuples(st.integers(0, 127), st.booleans()), min_size=1, max_size=5))
-    row = st.tuples(
-        *(st.integers(0, 10**6), st.integers(1, 10**5), st.integers(0, 127), st.integers(1, 127))
-    )
-    rows = [
-        (*r, track)
-        for track in range(len(tracks))
-        for r in draw(st.lists(row, min_size=1, max_size=6, unique_by=lambda r: (r[0], r[2])))
-    ]
-    tempo = st.tuples(st.integers(0, 10**6), st.floats(5, 999))
-    meter = st.tuples(st.integers(0, 10**6), st.integers(1, 20), st.sampled_from([2, 4, 8, 16]))
-    key_tick, key = timed(draw, st.integers(0, 23))
-    chord_tick, chord = timed(draw, st.integers(0, CHORD_COUNT - 1))
-    section_tick, section = timed(draw, st.integers(0, len(SECTIONS) - 1))
-    phrase_tick, phrase = timed(draw, st.integers(0, len(PHRASES) - 1))
-    return make_notes(
-        *zip(*rows),
-        program=[p for p, _ in tracks],
-        drum=[d for _, d in tracks],
-        tempos=tuple(draw(st.lists(tempo, max_size=6))),
-        meters=tuple(draw(st.lists(meter, max_size=3))),
-        end=draw(st.integers(0, 2 * 10**6)),
-        labels=Labels(
-            styles=("pop",),
-            song="a song",
-            key_tick=key_tick,
-            key=key,
-            chord_tick=chord_tick,
-            chord=chord,
-            section_tick=section_tick,
-            section=section,
-            phrase_tick=phrase_tick,
-            phrase=phrase,
-        ),
-    )
+from jaxmusic.music.notes import CHORD_TONES, NO_CHORD, Labels, make_notes
 
 
 @pytest.mark.quick
 @settings(max_examples=80, deadline=None)
-@given(pieces())
+@given(strategies.separate_notes(5))
 def test_there_and_back_is_exact(notes):
-    same(from_sequence(to_sequence(notes)), notes)
+    assert strategies.differences(from_sequence(to_sequence(notes)), notes) == []
 
 
 def test_real_files_there_and_back(music):
@@ -97,28 +27,20 @@ def test_real_files_there_and_back(music):
     assert len(files) == 8
     for path in files:
         notes = read_notes(path)
-        same(from_sequence(to_sequence(notes)), notes)
+        assert strategies.differences(from_sequence(to_sequence(notes)), notes) == []
 
 
 @pytest.mark.quick
 def test_golden_sequence():
+    rows = [(0, 480, 60, 80, 0), (480, 960, 64, 90, 0), (480, 120, 36, 100, 1)]
     notes = make_notes(
-        [0, 480, 480],
-        [480, 960, 120],
-        [60, 64, 36],
-        [80, 90, 100],
-        [0, 0, 1],
+        *zip(*rows),
         program=[25, 0],
         drum=[False, True],
         tempos=((0, 120.0), (480, 60.0)),
         meters=((0, 3, 4),),
         end=1920,
-        labels=Labels(
-            key_tick=np.array([0]),
-            key=np.array([12 + 9]),
-            chord_tick=np.array([480]),
-            chord=np.array([12 + 9]),
-        ),
+        labels=Labels.of_changes({"key": [(0, 12 + 9)], "chord": [(480, 12 + 9)]}),
     )
     sequence = to_sequence(notes)
     assert sequence.ticks_per_quarter == 480 and sequence.total_time == 3.5

@@ -199,24 +199,19 @@ def test_bars_outside_the_table_are_divided(given_, expected, steps):
     assert [METERS[m] for m in piece.meter] == expected * 2
 
 
-def test_a_meter_change_inside_a_bar_divides_that_bar():
-    notes = make_notes([0], [10], [60], [64], [0], meters=((6 * BEAT, 3, 4),), end=9 * BEAT)
+@pytest.mark.parametrize(
+    ("change", "end", "steps"),
+    [
+        (6 * BEAT, 9 * BEAT, [0, 48, 72, 108]),  # inside a bar, which it divides
+        (4 * BEAT + 50, 7 * BEAT, [0, 48, 84]),  # off the sixteenths: at the nearest one
+        (20 * BEAT, 5 * BEAT, [0, 48, 96]),  # after the end: it counts for nothing
+    ],
+)
+def test_changes_of_meter(change, end, steps):
+    notes = make_notes([0], [10], [60], [64], [0], meters=((change, 3, 4),), end=end)
     piece, _ = quantise(notes)
-    assert [METERS[m] for m in piece.meter] == [(4, 4), (2, 4), (3, 4)]
-    assert piece.bar_step.tolist() == [0, 48, 72, 108]
-
-
-def test_a_meter_change_off_the_sixteenths_moves_to_the_nearest():
-    notes = make_notes([0], [10], [60], [64], [0], meters=((4 * BEAT + 50, 3, 4),), end=7 * BEAT)
-    piece, _ = quantise(notes)
-    assert [METERS[m] for m in piece.meter] == [(4, 4), (3, 4)]
-
-
-def test_a_meter_change_after_the_end_counts_for_nothing():
-    notes = make_notes([5 * BEAT - 1], [1], [60], [64], [0], meters=((20 * BEAT, 3, 4),))
-    piece, _ = quantise(notes)
-    assert [METERS[m] for m in piece.meter] == [(4, 4), (4, 4)]
-    assert piece.onset.tolist() == [60]
+    assert piece.bar_step.tolist() == steps
+    assert [meters.bar_length(m, 12) for m in piece.meter] == np.diff(steps).tolist()
 
 
 @pytest.mark.quick
@@ -261,16 +256,15 @@ def test_each_bar_lasts_as_long_as_in_the_notes(notes):
 
 
 def labelled(**fields):
-    labels = {k: np.array(v, np.int32 if "tick" in k else np.uint8) for k, v in fields.items()}
-    notes = make_notes([0], [10], [60], [64], [0], end=16 * BEAT, labels=Labels(**labels))
-    return quantise(notes)[0]
+    labels = Labels.of_changes(fields)
+    return quantise(make_notes([0], [10], [60], [64], [0], end=16 * BEAT, labels=labels))[0]
 
 
 def test_labels_by_bar_and_by_half_bar():
     piece = labelled(
-        **{"key_tick": [0, 4 * BEAT + 100], "key": [0, 21]},
-        **{"section_tick": [8 * BEAT], "section": [2]},
-        **{"chord_tick": [2 * BEAT, 4 * BEAT, 7 * BEAT], "chord": [5, NO_CHORD, 12]},
+        key=[(0, 0), (4 * BEAT + 100, 21)],
+        section=[(8 * BEAT, 2)],
+        chord=[(2 * BEAT, 5), (4 * BEAT, NO_CHORD), (7 * BEAT, 12)],
     )
     assert piece.key.tolist() == [0, 21, 21, 21]  # a change a little late counts for its bar
     assert piece.section.tolist() == [-1, -1, 2, 2]
@@ -281,12 +275,7 @@ def test_labels_by_bar_and_by_half_bar():
 
 
 def test_labels_of_short_bars_stay_in_their_bar():
-    labels = Labels(
-        key_tick=np.array([0, 120], np.int32),
-        key=np.array([1, 2], np.uint8),
-        chord_tick=np.array([0, 60, 120], np.int32),
-        chord=np.array([3, 4, 5], np.uint8),
-    )
+    labels = Labels.of_changes({"key": [(0, 1), (120, 2)], "chord": [(0, 3), (60, 4), (120, 5)]})
     notes = make_notes([0], [9], [60], [64], [0], meters=((0, 1, 16),), end=240, labels=labels)
     piece, _ = quantise(notes)
     assert piece.key.tolist() == [1, 2] and piece.chord.tolist() == [3, 4, 5, 5]
@@ -322,12 +311,8 @@ def test_parts_join_to_the_whole(piece, data):
 @pytest.mark.quick
 def test_transpose_moves_notes_chords_and_keys_but_no_drums():
     rows = [(0, 1, 60, 64, 0), (0, 1, 38, 64, 1), (1, 1, 126, 64, 0), (2, 1, 1, 64, 0)]
-    labels = Labels(
-        key_tick=np.array([0], np.int32),
-        key=np.array([21], np.uint8),  # A minor
-        chord_tick=np.array([0, 2 * BEAT], np.int32),
-        chord=np.array([23, NO_CHORD], np.uint8),  # B minor, none
-    )
+    # A minor; B minor, then no chord.
+    labels = Labels.of_changes({"key": [(0, 21)], "chord": [(0, 23), (2 * BEAT, NO_CHORD)]})
     notes = notes_of(rows, program=(0, 0), drum=(False, True), labels=labels)
     piece, _ = quantise(notes)
     up, down = piece.transpose(5), piece.transpose(-4)

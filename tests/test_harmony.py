@@ -111,14 +111,10 @@ def test_half_bars_of_every_meter(meter: tuple[int, int], half: int):
 
 def test_changes_of_meter():
     a, b = band("C G Am F", (4, 4)), band("C G Am F", (3, 4))
-    joined = make_notes(
-        *(
-            np.concatenate([getattr(a, c), getattr(b, c) + (7680 if c == "onset" else 0)])
-            for c in ("onset", "duration", "pitch", "velocity", "track")
-        ),
-        *(a.program, a.drum),
-        meters=((0, 4, 4), (7680, 3, 4)),
-    )
+    b = b.replace(onset=b.onset + 7680)
+    names = ("onset", "duration", "pitch", "velocity", "track")
+    columns = (np.concatenate([getattr(a, name), getattr(b, name)]) for name in names)
+    joined = make_notes(*columns, a.program, a.drum, meters=((0, 4, 4), (7680, 3, 4)))
     assert heard(joined) == (
         ["C", "G", "Am", "F"] * 2,
         [*range(0, 7680, 1920), *range(7680, 13440, 1440)],
@@ -148,9 +144,10 @@ def test_silence_is_no_chord():
     )
 
 
-def test_drums_are_left_aside():
-    symbols = "C G Am F " * 3
+@pytest.mark.parametrize("symbols", ["C G Am F " * 3, "C", "F#", "Ebm"])
+def test_drums_are_left_aside(symbols: str):
     assert heard(band(symbols, drums=True)) == heard(band(symbols))
+    assert heard(band(symbols))[0] == symbols.split()
 
 
 @pytest.mark.quick
@@ -169,29 +166,18 @@ def test_one_note(length: int):
     assert found.key_tick.tolist() == [0] and found.chord_tick.tolist()[0] == 0
 
 
-def test_short_chords():
-    for symbol in ("C", "F#", "Ebm"):
-        assert heard(band(symbol)) == ([symbol], [0])
-
-
 def test_labels_stay():
     notes = band("C G Am F " * 2)
-    nothing = dataclasses.asdict(Labels(styles=("pop",), song="four"))
     inferred = harmony.infer(notes)
-    one = np.zeros(1, np.int32)
     for has_key, has_chord in itertools.product((False, True), repeat=2):
-        given = nothing | {"section_tick": one, "section": np.ones(1, np.uint8)}
-        if has_key:
-            given |= {"key_tick": one, "key": np.full(1, 7, np.uint8)}
-        if has_chord:
-            given |= {"chord_tick": one, "chord": np.full(1, NO_CHORD, np.uint8)}
-        labels = harmony.with_harmony(notes.replace(labels=Labels(**given))).labels
-        assert (
-            labels.styles == ("pop",) and labels.song == "four" and labels.section.tolist() == [1]
-        )
-        assert labels.key.tolist() == ([7] if has_key else inferred.key.tolist())
-        expected = [NO_CHORD] if has_chord else inferred.chord.tolist()
-        assert labels.chord.tolist() == expected and len(labels.chord_tick) == len(expected)
+        lines = {"section": [(0, 1)]} | ({"key": [(0, 7)]} if has_key else {})
+        lines |= {"chord": [(0, NO_CHORD)]} if has_chord else {}
+        given = Labels.of_changes(lines, styles=("pop",), song="four")
+        labels = harmony.with_harmony(notes.replace(labels=given)).labels
+        assert (labels.styles, labels.song, labels.section.tolist()) == (("pop",), "four", [1])
+        assert labels.changes("key") == (given if has_key else inferred).changes("key")
+        assert labels.changes("chord") == (given if has_chord else inferred).changes("chord")
+        assert labels.changes("bass") == (given if has_chord else inferred).changes("bass")
 
 
 def test_the_grid_reads_what_is_written():

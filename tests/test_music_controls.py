@@ -69,14 +69,10 @@ def test_parts_and_transposition_keep_shape(control):
 def test_a_stream_without_a_control_lacks_its_tokens_and_no_others(name):
     piece = strategies.random_piece(11, 50)
     whole, left = CODEC.encode(piece), CODEC.encode(piece, frozenset({name}))
-    hidden = [CODEC.vocabulary.kinds[kind] for kind in controls.hidden(frozenset({name}))]
-    kinds = CODEC.vocabulary.kind
+    number, kinds = CODEC.vocabulary.kinds, CODEC.vocabulary.kind
+    hidden = [number[kind] for kind in controls.hidden(frozenset({name}))]
     assert not np.isin(kinds[left], hidden).any()
-    assert set(left) >= set(whole[~np.isin(kinds[whole], [*hidden, position()])])
-
-
-def position():
-    return CODEC.vocabulary.kinds["position"]
+    assert set(left) >= set(whole[~np.isin(kinds[whole], [*hidden, number["position"]])])
 
 
 def test_figures_are_those_of_controls_that_can_be_asked_for():
@@ -94,19 +90,9 @@ def test_energy_and_instruments_of_sections():
     bar = 1920
     soft = [(i * bar, bar, 60, 20, 0) for i in range(16)]
     loud = [(8 * bar + i * 240, 200, 36, 120, 1) for i in range(64)]
-    onset, duration, pitch, velocity, track = np.array(soft + loud).T
     labels = Labels.of_changes({"phrase": [(0, 0), (8 * bar, 1)]})
-    notes = make_notes(
-        onset,
-        duration,
-        pitch,
-        velocity,
-        track,
-        program=(0, 33),
-        drum=(False, False),
-        end=16 * bar,
-        labels=labels,
-    )
+    columns, instruments = zip(*soft, *loud), ((0, 33), (False, False))
+    notes = make_notes(*columns, *instruments, end=16 * bar, labels=labels)
     piece, _ = grid.quantise(notes)
     energy, plays = piece.controls["energy"], piece.controls["plays"]
     assert energy.tolist() == [0] * 8 + [energy[8]] * 8 and energy[8] >= 2

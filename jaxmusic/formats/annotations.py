@@ -36,13 +36,7 @@ def read_beats(path: str | os.PathLike[str]) -> BeatLabels:
     Raises:
       UserError: the file cannot be read or is no such table.
     """
-    rows = _rows(path, "a time in seconds and two flags")
-    try:
-        table = np.array(rows, np.float64)
-    except ValueError as error:
-        raise UserError(
-            f"{path} holds a word where a number belongs: give a time and two flags on each line."
-        ) from error
+    table = _numbers(path, _rows(path, "a time in seconds and two flags"), "a time and two flags")
     marks = np.diff(np.flatnonzero(table[:, 1]))
     triple = len(marks) > 0 and np.median(marks) == 3
     return BeatLabels(table[:, 0], table[:, 1 if triple else 2] > 0)
@@ -90,7 +84,7 @@ def read_keys(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
         if number is None or number >= 24 or not symbol.endswith((":maj", ":min")):
             raise UserError(f"{path} holds {symbol}, which is no key: write it as C:maj or A:min.")
         keys.append(number)
-    return np.array(start), np.array(keys, np.uint8)
+    return start, np.array(keys, np.uint8)
 
 
 def _chord(path: str | os.PathLike[str], symbol: str) -> tuple[int, int]:
@@ -109,27 +103,27 @@ def _chord(path: str | os.PathLike[str], symbol: str) -> tuple[int, int]:
     return number, (_DEGREES[degree] + signs.count("#") - signs.count("b")) % 12
 
 
-def _spans(path: str | os.PathLike[str]) -> tuple[list[float], list[float], list[str]]:
+def _spans(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Starts, ends and symbols; starts ascend, and an end is no later than the next start."""
     rows = _rows(path, "a start, an end and a symbol")
-    start: list[float] = []
-    end: list[float] = []
-    for first, second, _ in rows:
-        try:
-            times = float(first), float(second)
-        except ValueError as error:
-            raise UserError(
-                f"{path} holds a word where a number belongs: give start, end and symbol on each "
-                "line."
-            ) from error
-        if not (end[-1] if end else 0) - _OVERLAP <= times[0] < times[1] < np.inf:
-            raise UserError(
-                f"{path} does not go forward in time at {first}: each line must end after it "
-                "starts and start where the one before it ends, or later."
-            )
-        start.append(times[0])
-        end.append(times[1])
+    start, end = _numbers(path, [row[:2] for row in rows], "start, end and symbol").T
+    earliest = np.append(0, end[:-1]) - _OVERLAP
+    for k in np.flatnonzero(~((earliest <= start) & (start < end) & (end < np.inf))):
+        raise UserError(
+            f"{path} does not go forward in time at {rows[k][0]}: each line must end after it "
+            "starts and start where the one before it ends, or later."
+        )
     return start, end, [row[2] for row in rows]
+
+
+def _numbers(path: str | os.PathLike[str], rows: list[list[str]], columns: str) -> np.ndarray:
+    """Words as float64 [rows, columns]."""
+    try:
+        return np.array(rows, np.float64)
+    except ValueError as error:
+        raise UserError(
+            f"{path} holds a word where a number belongs: give {columns} on each line."
+        ) from error
 
 
 def _rows(path: str | os.PathLike[str], columns: str) -> list[list[str]]:

@@ -24,8 +24,6 @@ from jaxmusic.formats.symbols import (
 )
 from jaxmusic.music.notes import SECTIONS, Labels, Notes, make_notes
 
-SLOWEST, FASTEST = 4.0, 1000.0
-"""Tempos in quarter notes per minute outside of which a file is not believed."""
 _DRUM_CHANNEL = 9
 _PITCHED_CHANNELS = [c for c in range(16) if c != _DRUM_CHANNEL]
 _VOLUME = 7
@@ -146,7 +144,7 @@ def _sustained(
 
 def believable_tempo(qpm: float) -> bool:
     """Tells whether a tempo in quarter notes per minute is plausible."""
-    return SLOWEST < qpm <= FASTEST
+    return 4 < qpm <= 1000
 
 
 def believable_meter(numerator: int, denominator: int) -> bool:
@@ -235,8 +233,10 @@ Event = tuple[int, int, bytes]
 
 def _conductor(notes: Notes) -> list[Event]:
     labels = notes.labels
-    events: list[Event] = [(0, 1, _marker(f"[{_STYLE}{style}]")) for style in labels.styles]
-    events.insert(0, (0, 1, _marker(_OURS)))
+    marks = [(0, _OURS), *((0, f"[{_STYLE}{style}]") for style in labels.styles)]
+    marks += [(t, f"[{SECTIONS[section]}]") for t, section in labels.changes("section")]
+    marks += [(t, f"[{phrase_mark(phrase)}]") for t, phrase in labels.changes("phrase")]
+    events = [(tick, 1, _marker(text)) for tick, text in marks]
     events.append((notes.end, 3, _marker(f"[{_END}]")))
     for tick, qpm in notes.tempos:
         microseconds = min(max(round(60e6 / qpm), 1), 2**24 - 1)
@@ -247,9 +247,6 @@ def _conductor(notes: Notes) -> list[Event]:
     for tick, key in labels.changes("key"):
         fifths, minor = key_fifths(key)
         events.append((tick, 0, _meta(0x59, bytes([fifths % 256, minor]))))
-    marks = [(t, f"[{SECTIONS[section]}]") for t, section in labels.changes("section")]
-    marks += [(t, f"[{phrase_mark(phrase)}]") for t, phrase in labels.changes("phrase")]
-    events += [(tick, 1, _marker(text)) for tick, text in marks]
     ticks, symbols = chord_symbols(labels)
     events += [(tick, 2, _marker(symbol)) for tick, symbol in zip(ticks.tolist(), symbols)]
     return events

@@ -63,14 +63,21 @@ def pitch_class(letter: str, signs: str) -> int:
     return (STEPS[letter] + sum(_SIGNS[sign] for sign in signs)) % 12
 
 
-def chord_symbols(labels: Labels) -> tuple[np.ndarray, list[str]]:
-    """Writes the chords of a piece: ticks [S] at which chord or bass changes, and symbols."""
+def chords_over_basses(labels: Labels) -> list[tuple[int, int, int]]:
+    """Lists the (tick, chord, bass) at which chord or bass changes, see `chord_symbol`."""
     ticks = np.union1d(labels.chord_tick, labels.bass_tick)
     ticks = ticks[ticks >= labels.chord_tick[0]] if len(labels.chord) else ticks[:0]
     chord = labels.chord[np.searchsorted(labels.chord_tick, ticks, side="right") - 1]
     at = np.searchsorted(labels.bass_tick, ticks, side="right") - 1
     bass = np.append(labels.bass, 0)[at]  # -1 stands for none yet
-    return ticks, [chord_symbol(int(c), int(b)) for c, b in zip(chord, bass)]
+    return list(zip(ticks.tolist(), chord.tolist(), bass.tolist()))
+
+
+def chord_symbols(labels: Labels) -> tuple[np.ndarray, list[str]]:
+    """Writes the chords of a piece: ticks [S] at which chord or bass changes, and symbols."""
+    rows = chords_over_basses(labels)
+    ticks = np.array([tick for tick, _, _ in rows], np.int32)
+    return ticks, [chord_symbol(chord, bass) for _, chord, bass in rows]
 
 
 def chord_changes(chords: Iterable[tuple[int, int, int]]) -> dict[str, list[tuple[int, int]]]:

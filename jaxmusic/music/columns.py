@@ -74,7 +74,4 @@ def changes(values: np.ndarray, before: int) -> np.ndarray:
       values: int [N].
       before: what the first value is compared with.
     """
-    out = np.empty(len(values), bool)
-    out[:1] = values[:1] != before
-    np.not_equal(values[1:], values[:-1], out=out[1:])
-    return out
+    return np.append(values[:1] != before, values[1:] != values[:-1])

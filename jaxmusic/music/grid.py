@@ -42,12 +42,10 @@ def quantise(notes: Notes, steps_per_beat: int = 12, velocities: int = 8) -> tup
     total = max(int(onset.max(initial=0)) + 1, -(-notes.end // scale))
     meter, bar_step = bar_lines(notes, total, steps_per_beat)
 
-    rows = slice(None) if keep.all() else keep
-
     def ordered() -> tuple[dict[str, Any], int, int]:
-        voices = (pitch[rows], velocity[rows], slot[rows])
-        ends = ending[rows] // scale
-        return canonical(onset[rows], duration[rows], *voices, int(bar_step[-1]), ends)
+        given = dict(onset=onset, duration=duration, pitch=pitch, velocity=velocity, slot=slot)
+        kept = {name: column[keep] for name, column in given.items()}
+        return canonical(**kept, total=int(bar_step[-1]), ending=ending[keep] // scale)
 
     columns, duplicate, cut = ordered()
     if duplicate and is_drum.any():
@@ -225,8 +223,6 @@ def _tempos(notes: Notes, ticks: np.ndarray) -> np.ndarray:
 
 def _at(at: np.ndarray, value: np.ndarray, ticks: np.ndarray) -> np.ndarray:
     """Returns the value in force at each tick (a change up to a sixteenth late counts), or -1."""
-    if not len(at):
-        return np.full(len(ticks), -1, np.int16)
     # Of two ticks that are closer, a change in the middle counts for the second.
     late = np.diff(ticks, append=ticks[-1] + TICKS_PER_BEAT) // 2
     k = np.searchsorted(at, ticks + np.minimum(late - 1, TICKS_PER_BEAT // 4), side="right") - 1

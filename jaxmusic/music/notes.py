@@ -204,8 +204,8 @@ def make_notes(
     track: object,
     program: object = (0,),
     drum: object = (False,),
-    tempos: tuple[tuple[int, float], ...] = ((0, 120.0),),
-    meters: tuple[tuple[int, int, int], ...] = ((0, 4, 4),),
+    tempos: Iterable[tuple[int, float]] = (),
+    meters: Iterable[tuple[int, int, int]] = (),
     end: int = 0,
     ticks_per_beat: int = TICKS_PER_BEAT,
     labels: Labels | None = None,
@@ -215,8 +215,9 @@ def make_notes(
     Args:
       onset, duration, pitch, velocity, track: [N], as in `Notes`, in any order.
       program, drum: [T], as in `Notes`.
-      tempos: (tick, quarter notes per minute) pairs; of two at one tick the later wins.
-      meters: (tick, numerator, denominator) triples, likewise.
+      tempos: (tick, quarter notes per minute) pairs; of two at one tick the later wins. The
+        tempo is 120 before the first.
+      meters: (tick, numerator, denominator) triples, likewise, 4/4 before the first.
       end: length in ticks, at least the end of the last note.
       ticks_per_beat: ticks per quarter note.
       labels: labels of the piece.
@@ -226,12 +227,8 @@ def make_notes(
     order = np.argsort((((columns[0] << 15) + columns[4]) << 7) + columns[2], kind="stable")
     onset_, duration_, pitch_, velocity_, track_ = (c[order] for c in columns)
     duration_ = np.maximum(duration_, 1)
-    tempo = dict(sorted(tempos, key=lambda t: t[0])) or {0: 120.0}
-    if 0 not in tempo:
-        tempo = {0: 120.0} | tempo
-    meter = {t: (n, d) for t, n, d in sorted(meters, key=lambda m: m[0])}
-    if 0 not in meter:
-        meter = {0: (4, 4)} | meter
+    tempo = {0: 120.0} | dict(sorted(tempos, key=lambda t: t[0]))
+    meter = {0: (4, 4)} | {t: (n, d) for t, n, d in sorted(meters, key=lambda m: m[0])}
     last = int((onset_ + duration_).max(initial=0))
     return Notes(
         onset=onset_.astype(np.int32),

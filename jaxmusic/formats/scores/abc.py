@@ -81,7 +81,7 @@ def parse(tune: str) -> Notes:
     onset, duration, pitch, velocity, track = midi.columns(tracks)
     late = np.minimum(onset, _LATE)
     chords, bars, keys = (_marks(marks, control) for control in (_CHORD, _BAR, _KEY))
-    chords = [(tick, NO_CHORD if value == _NO_CHORD else value) for tick, value in chords]
+    harmony = [(tick, NO_CHORD if value == _NO_CHORD else value, 0) for tick, value in chords]
     end = max([int((onset + duration).max()), *(tick for tick, _ in bars)])
     title = re.search(r"^T:(.*)$", tune, re.M)
     return make_notes(
@@ -96,7 +96,7 @@ def parse(tune: str) -> Notes:
         meters=_meters(score, sorted({0, *(tick for tick, _ in bars), end})),
         end=end,
         ticks_per_beat=score.tpq,
-        labels=labels(song_title(_uncommented(title[1]) if title else ""), keys, chords),
+        labels=labels(song_title(_uncommented(title[1]) if title else ""), keys, harmony),
     )
 
 

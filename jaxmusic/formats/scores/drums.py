@@ -28,11 +28,13 @@ NAMES = {int(pitch): name.strip() for pitch, _, _, name in _DRUMS}
 OTHER_PLACE = ("C5", "cross")
 _SNARE = 38
 # Of the drums on one place, the first in the list without a special head is meant.
-_PITCHES: dict[str, int] = {}
-for _pitch, (_place, _head) in sorted(
-    PLACES.items(), key=lambda row: (row[1][1] not in ("", "x"), row[1][1])
-):
-    _PITCHES.setdefault(_place, _pitch)
+_HEADS = ("triangle", "slash", "diamond", "circle-x", "x", "")
+_PITCHES = {
+    place: pitch
+    for wanted in _HEADS
+    for pitch, (place, head) in reversed(PLACES.items())
+    if head == wanted
+}
 
 # Words in names of instruments; the first that is found counts.
 _WORDS = """

@@ -114,7 +114,7 @@ def _performed(bars: list[Bar], tracks: list[Track], song: str) -> Notes:
     order = play_order([bar.signs for bar in bars])
     rows: list[list[int]] = []
     waiting: Waiting = collections.defaultdict(list)
-    tempos, keys, chords, sections = [], [], [], []
+    tempos, keys, chords, sections, phrases = [], [], [], [], []
     start = 0
     for bar in (bars[i] for i in order):
         for row in sorted(bar.rows):
@@ -129,8 +129,9 @@ def _performed(bars: list[Bar], tracks: list[Track], song: str) -> Notes:
                 waiting[row.track, row.pitch].append((end, row.voice, note))
         tempos += [(start + tick, qpm) for tick, qpm in bar.tempos]
         keys += [(start + tick, key) for _, tick, key in bar.keys]
-        chords += [(start + tick, chord) for tick, chord in bar.chords]
+        chords += [(start + tick, chord, bass) for tick, chord, bass in bar.chords]
         sections += [(start + tick, section) for tick, section in bar.sections]
+        phrases += [(start + tick, phrase) for tick, phrase in bar.phrases]
         start += bar.length
     if start > _LATEST:
         raise UserError("is longer than ticks can be counted: leave it out.")
@@ -146,7 +147,7 @@ def _performed(bars: list[Bar], tracks: list[Track], song: str) -> Notes:
         tempos=tuple(changed(list(dict(tempos).items()))),
         meters=meters_of([(bars[i].length, *bars[i].meter) for i in order]),
         end=start,
-        labels=labels(song, keys, chords, sections),
+        labels=labels(song, keys, chords, sections, phrases),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import xml.etree.ElementTree as ET
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from jaxmusic.formats.midi import believable_meter, believable_tempo
 from jaxmusic.formats.scores import drums
 from jaxmusic.formats.scores.bars import Signs, to_ticks
 from jaxmusic.formats.scores.words import KINDS, key_number, section_number
-from jaxmusic.formats.symbols import STEPS
+from jaxmusic.formats.symbols import STEPS, read_phrase
 from jaxmusic.music.notes import NO_CHORD, transposed
 
 DEFAULT_VELOCITY = 80
@@ -60,8 +61,10 @@ class Bar:
     tempos: list[tuple[int, float]] = dataclasses.field(default_factory=list)
     keys: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
     """Part, tick, key."""
-    chords: list[tuple[int, int]] = dataclasses.field(default_factory=list)
+    chords: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
+    """Tick, chord, bass."""
     sections: list[tuple[int, int]] = dataclasses.field(default_factory=list)
+    phrases: list[tuple[int, int]] = dataclasses.field(default_factory=list)
     signs: Signs = dataclasses.field(default_factory=Signs)
     brackets: dict[str, frozenset[int]] = dataclasses.field(default_factory=dict)
     """Numbers of the endings whose brackets start, stop or discontinue here."""
@@ -123,10 +126,8 @@ class Part:
                 now += self._duration(element)
             elif tag == "attributes":
                 self._attributes(element, to_ticks(now), bar)
-            elif tag == "direction":
+            elif tag in ("direction", "sound"):
                 self._direction(element, self._tick(element, now), bar, loud)
-            elif tag == "sound":
-                self._sound(element, self._tick(element, now), bar, loud)
             elif tag == "harmony":
                 self._harmony(element, self._tick(element, now), bar)
             elif tag == "barline":
@@ -173,15 +174,9 @@ class Part:
             place = "".join((note.findtext(path) or "").strip() for path in places)
             pitch = drums.pitch_of(name, place)
         else:
-            step = STEPS[(written.findtext("step") or "").strip()]
-            alter = round(float(written.findtext("alter") or 0))
-            octave = int(written.findtext("octave") or 4) + 1
-            pitch = (
-                12 * octave + step + alter + (0 if drum else self._shift(note.findtext("staff")))
-            )
-        program = self._program.get(instrument)
-        if program is None:
-            program = 0 if drum else _program_of(name)
+            pitch = 12 * int(written.findtext("octave") or 4) + 12 + _pitch_class(written)
+            pitch += 0 if drum else self._shift(note.findtext("staff"))
+        program = self._program.get(instrument, 0 if drum else _program_of(name))
         track = self._tracks.setdefault((self._index, program, drum), len(self._tracks))
         ties = {e.get("type") for e in (*note.findall("tie"), *note.findall("notations/tied"))}
         start, percent = to_ticks(onset), note.get("dynamics")
@@ -227,16 +222,20 @@ class Part:
             if mark.tag == "dynamics":
                 loud += [(tick, _LOUDNESS[e.tag]) for e in mark if e.tag in _LOUDNESS]
             elif mark.tag == "metronome":
-                _add_tempo(_metronome(mark), tick, bar)
+                qpm = _metronome(mark)
+                bar.tempos += [(tick, qpm)] if believable_tempo(qpm) else []
             elif mark.tag == "rehearsal":
                 section = section_number("".join(mark.itertext()))
                 bar.sections += [] if section is None else [(tick, section)]
-        for sound in element.findall("sound"):
+            elif mark.tag == "words":
+                phrase = read_phrase("".join(mark.itertext()).strip())
+                bar.phrases += [] if phrase is None else [(tick, phrase)]
+        for sound in [element] if element.tag == "sound" else element.findall("sound"):
             self._sound(sound, tick, bar, loud)
 
     def _sound(self, sound: ET.Element, tick: int, bar: Bar, loud: list[tuple[int, int]]) -> None:
-        if tempo := sound.get("tempo"):
-            _add_tempo(float(tempo), tick, bar)
+        qpm = float(sound.get("tempo") or 0)
+        bar.tempos += [(tick, qpm)] if believable_tempo(qpm) else []
         if dynamics := sound.get("dynamics"):
             loud.append((tick, round(float(dynamics) * FORTE / 100)))
         for instrument in sound.findall("midi-instrument"):
@@ -250,17 +249,20 @@ class Part:
 
     def _harmony(self, element: ET.Element, tick: int, bar: Bar) -> None:
         kind = (element.findtext("kind") or "").strip()
-        step = (element.findtext("root/root-step") or "").strip()
         if kind == "none":
-            bar.chords.append((tick, NO_CHORD))
-        elif kind in KINDS and step in STEPS:
-            root = STEPS[step] + round(float(element.findtext("root/root-alter") or 0))
-            bar.chords.append((tick, KINDS[kind] * 12 + (root + self._shift("1")) % 12))
+            bar.chords.append((tick, NO_CHORD, 0))
+        elif kind in KINDS and (element.findtext("root/root-step") or "").strip() in STEPS:
+            root = _pitch_class(element, "root/root-")
+            chord = KINDS[kind] * 12 + (root + self._shift("1")) % 12
+            slash = (element.findtext("bass/bass-step") or "").strip() in STEPS
+            bass = (_pitch_class(element, "bass/bass-") - root) % 12 if slash else 0
+            bar.chords.append((tick, chord, bass))
 
 
-def _add_tempo(qpm: float | None, tick: int, bar: Bar) -> None:
-    if qpm is not None and believable_tempo(qpm):
-        bar.tempos.append((tick, qpm))
+def _pitch_class(element: ET.Element, prefix: str = "") -> int:
+    """Semitones above C of a step, which may be ``root-step`` and the like, and its alteration."""
+    step = STEPS[(element.findtext(f"{prefix}step") or "").strip()]
+    return step + round(float(element.findtext(f"{prefix}alter") or 0))
 
 
 def _barline(element: ET.Element, bar: Bar) -> None:
@@ -286,15 +288,16 @@ def _meter(time: ET.Element) -> tuple[int, int] | None:
     return (num, den) if believable_meter(num, den) else None
 
 
-def _metronome(mark: ET.Element) -> float | None:
-    """Quarter notes per minute of a mark such as half note = 60; None for other equations."""
+def _metronome(mark: ET.Element) -> float:
+    """Quarter notes per minute of a mark such as half note = 60; 0 for other equations."""
     units = [e for e in mark if e.tag in ("beat-unit", "beat-unit-dot")]
     number = re.search(r"\d+(\.\d+)?", mark.findtext("per-minute") or "")
     if not units or not number or (length := _UNITS.get((units[0].text or "").strip())) is None:
-        return None
+        return 0.0
     return float(number[0]) * length * (2 - 0.5 ** (len(units) - 1))
 
 
+@functools.cache
 def _program_of(name: str) -> int:
     """The General MIDI program whose whole name is in an instrument's name; else the piano."""
     name = name.lower()

@@ -111,14 +111,17 @@ def written_ends(onset: np.ndarray, end: np.ndarray, last: int, drums: bool) -> 
     return np.where(end <= last, np.minimum(near, last), near)
 
 
-def voices(onset: np.ndarray, end: np.ndarray, pitch: np.ndarray) -> list[list[Event]]:
+def voices(
+    onset: np.ndarray, end: np.ndarray, pitch: np.ndarray, row: np.ndarray
+) -> list[list[Event]]:
     """Divides the notes of a staff (all [N]) into voices, in each of which nothing overlaps.
 
-    Notes that begin and end together are a chord. Each goes to the first voice that is free.
+    Notes that begin and end together are a chord. Each goes to the first voice that is free. The
+    heads carry the number in `row`.
     """
     chords: dict[tuple[int, int], list[int]] = {}
-    for row in np.lexsort((-pitch, onset)).tolist():
-        chords.setdefault((int(onset[row]), int(end[row])), []).append(row)
+    for i in np.lexsort((-pitch, onset)).tolist():
+        chords.setdefault((int(onset[i]), int(end[i])), []).append(int(row[i]))
     out: list[list[Event]] = []
     for (start, stop), rows in chords.items():
         event = Event(start, stop, tuple(Head(row) for row in rows))
@@ -146,7 +149,7 @@ def _untangled(events: list[Event]) -> list[Event]:
         sounding = [e for e in sounding if e.end > start]
         while waiting and waiting[-1].start == start:
             sounding.append(waiting.pop())
-        heads = [Head(h.row, e.start < start, e.end > stop) for e in sounding for h in e.heads]
+        heads = [head for event in sounding for head in _cut(event, start, stop)]
         if heads:
             out.append(Event(start, stop, tuple(heads)))
     return out
@@ -182,12 +185,8 @@ def in_bar(events: Sequence[Event], bar: Bar, whole: bool) -> list[Symbol]:
         if event.start > now:
             filled.append(Event(now, event.start, ()))
         start, end = max(event.start, bar.start), min(event.end, stop)
-        heads = tuple(
-            Head(h.row, h.tied or event.start < start, h.ties or event.end > end)
-            for h in event.heads
-        )
         if end > start:
-            filled.append(Event(start, end, heads))
+            filled.append(Event(start, end, _cut(event, start, end)))
         now = max(now, end)
     cells = _cells(filled, bar)
     symbols = [s for event in filled for s in _values(event, cells, bar)]
@@ -235,7 +234,7 @@ def _values(event: Event, cells: Sequence[_Cell], bar: Bar) -> Iterator[Symbol]:
             pieces.append((now, size, _TRIPLET[size], True))
             now += size
             continue
-        plain = _plain_run(cells, k)
+        plain = list(itertools.takewhile(lambda cell: not cell.triplet, cells[k:]))
         lengths = [c.end - now for c in plain if now == cell.start and c.end <= event.end]
         # Dotted quarters on a beat and quarters half a beat after one need no tie.
         usual = (event.end - now, now - cell.start) in ((18, 0), (BEAT, 6))
@@ -248,14 +247,14 @@ def _values(event: Event, cells: Sequence[_Cell], bar: Bar) -> Iterator[Symbol]:
         pieces.append((now, size, value, False))
         now += size
     for start, size, (name, dots), triplet in pieces:
-        first, last = start == event.start, start + size == event.end
-        heads = tuple(Head(h.row, h.tied or not first, h.ties or not last) for h in event.heads)
+        heads = _cut(event, start, start + size)
         yield Symbol(start, size, heads, name, dots, triplet)
 
 
-def _plain_run(cells: Sequence[_Cell], k: int) -> Sequence[_Cell]:
-    stop = next((i for i in range(k, len(cells)) if cells[i].triplet), len(cells))
-    return cells[k:stop]
+def _cut(event: Event, start: int, end: int) -> tuple[Head, ...]:
+    """The heads of a part of a chord, with the ties that lead to it and on from it."""
+    before, after = event.start < start, event.end > end
+    return tuple(Head(h.row, h.tied or before, h.ties or after) for h in event.heads)
 
 
 def _brackets(symbols: Sequence[Symbol], cells: Sequence[_Cell]) -> None:

@@ -25,10 +25,10 @@ def read_notes(path: str | os.PathLike[str]) -> Notes:
     at concert pitch, and unpitched percussion becomes the drums of General MIDI. Each instrument
     of a part is a track. Bar lines are those of the score: a pick-up is a first bar with a meter
     of its own length. Chord symbols, keys (of modes, the major or minor key on their tonic, by
-    their third), the title and rehearsal marks named like sections become labels. Loudness is
-    that of the dynamics, and 80 where there are none; the tempo is 120 where there is none.
-    Grace notes, cue notes and ornaments are not played, and hairpins and articulations change
-    nothing.
+    their third), the title, rehearsal marks named like sections and words like ``phrase A`` become
+    labels. Loudness is that of the dynamics, and 80 where there are none; the tempo is 120 where
+    there is none. Grace notes, cue notes and ornaments are not played, and hairpins and
+    articulations change nothing.
 
     Args:
       path: local or remote path. ``book.abc#3`` is the third tune of a book of tunes.

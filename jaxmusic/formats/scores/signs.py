@@ -10,7 +10,7 @@ import numpy as np
 from jaxmusic.formats.scores.notation import BEAT, Bar
 from jaxmusic.formats.scores.spelling import fifths_of, spell
 from jaxmusic.formats.scores.words import KINDS
-from jaxmusic.formats.symbols import chord_symbol
+from jaxmusic.formats.symbols import chord_symbol, chords_over_basses, phrase_mark
 from jaxmusic.music.notes import NO_CHORD, PITCH_NAMES, SECTIONS, Notes
 
 _KINDS = {quality: kind for kind, quality in reversed(KINDS.items())}
@@ -21,7 +21,7 @@ _NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 def node(name: str, *content: object, **attributes: object) -> ET.Element:
     """An element of elements, or with text in it, less what XML cannot hold; None is left out."""
-    made = ET.Element(name, {key: str(value) for key, value in attributes.items()})
+    made = ET.Element(name, {key: str(v) for key, v in attributes.items() if v is not None})
     for part in content:
         if isinstance(part, ET.Element):
             made.append(part)
@@ -51,9 +51,11 @@ def above(notes: Notes, bars: list[Bar]) -> list[list[tuple[int, ET.Element]]]:
     """What stands above each bar: steps and elements, in order."""
     labels = notes.labels
     out: list[list[tuple[int, ET.Element]]] = [[] for _ in bars]
-    for k, section in zip(bar_of(notes, labels.section_tick, bars), labels.section.tolist()):
-        mark = node("direction-type", node("rehearsal", SECTIONS[section].capitalize()))
-        out[k].append((bars[k].start, node("direction", mark, placement="above")))
+    marks = [(t, node("rehearsal", SECTIONS[s].capitalize())) for t, s in labels.changes("section")]
+    marks += [(t, node("words", phrase_mark(p))) for t, p in labels.changes("phrase")]
+    for k, (_, mark) in zip(bar_of(notes, np.array([t for t, _ in marks]), bars), marks):
+        direction = node("direction", node("direction-type", mark), placement="above")
+        out[k].append((bars[k].start, direction))
     shown = 0.0
     steps = steps_of(notes, notes.tempo_tick).tolist()
     for k, step, qpm in zip(bar_of(notes, notes.tempo_tick, bars), steps, notes.tempo_qpm):
@@ -63,9 +65,11 @@ def above(notes: Notes, bars: list[Bar]) -> list[list[tuple[int, ET.Element]]]:
             sound = node("direction", _metronome(shown, bars[k]), sound, placement="above")
         out[k].append((step, sound))
     fifths = fifths_of(notes.pitch[~notes.is_drum])
-    steps = steps_of(notes, labels.chord_tick).tolist()
-    for k, step, chord in zip(bar_of(notes, labels.chord_tick, bars), steps, labels.chord.tolist()):
-        out[k].append((step, _harmony(chord, fifths)))
+    chords = chords_over_basses(labels)
+    ticks = np.array([tick for tick, _, _ in chords])
+    steps = steps_of(notes, ticks).tolist()
+    for k, step, (_, chord, bass) in zip(bar_of(notes, ticks, bars), steps, chords):
+        out[k].append((step, _harmony(chord, bass, fifths)))
     end = bars[-1].start + bars[-1].length
     return [sorted((s for s in signs if s[0] < end), key=lambda s: s[0]) for signs in out]
 
@@ -84,12 +88,16 @@ def _metronome(qpm: float, bar: Bar) -> ET.Element:
     return node("direction-type", node("metronome", unit, dot, number))
 
 
-def _harmony(chord: int, fifths: int) -> ET.Element:
+def _harmony(chord: int, bass: int, fifths: int) -> ET.Element:
     text = chord_symbol(chord)
     if chord == NO_CHORD:
         root = node("root", node("root-step", "C", text=""))
         return node("harmony", root, node("kind", "none", text=text))
-    step, alter, _ = spell(chord % 12 + 60, fifths)
-    root = node("root", node("root-step", step), maybe("root-alter", alter))
+
+    def tone(name: str, semitones: int) -> ET.Element:
+        step, alter, _ = spell((chord + semitones) % 12 + 60, fifths)
+        return node(name, node(f"{name}-step", step), maybe(f"{name}-alter", alter))
+
     suffix = text.removeprefix(PITCH_NAMES[chord % 12])
-    return node("harmony", root, node("kind", _KINDS[chord // 12], text=suffix))
+    kind = node("kind", _KINDS[chord // 12], text=suffix)
+    return node("harmony", tone("root", 0), kind, tone("bass", bass) if bass else None)

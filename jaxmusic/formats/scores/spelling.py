@@ -53,14 +53,14 @@ def accidental(
     return names[alter]
 
 
-def hands(onset: np.ndarray, pitch: np.ndarray, program: int) -> np.ndarray | None:
-    """Staff of each note [N], 0 above and 1 below, of a keyboard; None for what needs one staff.
+def hands(onset: np.ndarray, pitch: np.ndarray, program: int) -> np.ndarray:
+    """Staff of each note [N], 0 above and 1 below, of a keyboard; 0 for what needs one staff.
 
     Notes near the middle belong to the hand that played nearest to them before.
     """
-    if program not in _KEYBOARDS or not (pitch.min() < _MIDDLE - 5 and pitch.max() >= _MIDDLE):
-        return None
     staff = np.zeros(len(pitch), int)
+    if program not in _KEYBOARDS or not (pitch.min() < _MIDDLE - 5 and pitch.max() >= _MIDDLE):
+        return staff
     near = [float(_MIDDLE + 12), float(_MIDDLE - 12)]
     for i in np.lexsort((-pitch, onset)).tolist():
         height = float(pitch[i])
@@ -69,7 +69,7 @@ def hands(onset: np.ndarray, pitch: np.ndarray, program: int) -> np.ndarray | No
         else:
             staff[i] = int(abs(height - near[1]) < abs(height - near[0]))
         near[staff[i]] += (height - near[staff[i]]) / 4
-    return staff if staff.any() and not staff.all() else None
+    return staff * (not staff.all())
 
 
 def clef(pitch: np.ndarray, program: int, drum: bool) -> tuple[str, int, int]:

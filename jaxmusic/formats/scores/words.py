@@ -5,19 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from jaxmusic.formats.symbols import changed, pitch_class
+from jaxmusic.formats.symbols import changed, chord_changes, pitch_class
 from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, SECTIONS, Labels
 
 # Degree of the major scale, in semitones, that a mode begins on; and whether its third is minor.
-_MODES = {
-    **{name: (0, 0) for name in ("", "maj", "major", "ion", "ionian")},
-    **{name: (9, 1) for name in ("m", "min", "minor", "aeo", "aeolian")},
-    **{name: (2, 1) for name in ("dor", "dorian")},
-    **{name: (4, 1) for name in ("phr", "phrygian")},
-    **{name: (5, 0) for name in ("lyd", "lydian")},
-    **{name: (7, 0) for name in ("mix", "mixolydian")},
-    **{name: (11, 1) for name in ("loc", "locrian")},
-}
+# Three letters tell them apart; what is no mode counts as major.
+_MODES = {"m": (9, 1), "min": (9, 1), "aeo": (9, 1), "dor": (2, 1), "phr": (4, 1)}
+_MODES |= {"lyd": (5, 0), "mix": (7, 0), "loc": (11, 1)}
 
 _MAJ, _MIN, _7, _MAJ7, _MIN7, _DIM, _SUS4, _AUG, _SUS2, _5 = range(len(CHORD_QUALITIES))
 KINDS = {
@@ -68,7 +62,7 @@ def chord_of(symbol: str) -> int | None:
 
 def key_number(fifths: int, mode: str) -> int:
     """Returns the key of a number of sharps (flats below 0): tonic + 12 if its third is minor."""
-    degree, minor = _MODES.get(mode.strip().lower(), _MODES["major"])
+    degree, minor = _MODES.get(mode.strip().lower()[:3], (0, 0))
     return (7 * fifths + degree) % 12 + 12 * minor
 
 
@@ -77,9 +71,7 @@ def abc_key(text: str) -> int | None:
     match = re.match(r"\s*([A-G])([#b]?)\s*([A-Za-z]*)", text)
     if not match:
         return 9 if re.match(r"\s*H[Pp]", text) else None  # the pipes' scale is A mixolydian
-    word = match[3].lower()
-    name = word if word in ("m", "") else word[:3]
-    minor = _MODES.get(name, (0, 0))[1]
+    _, minor = _MODES.get(match[3].lower()[:3], (0, 0))
     return pitch_class(match[1], match[2]) + 12 * minor
 
 
@@ -98,9 +90,15 @@ def song_title(text: str) -> str:
 def labels(
     song: str,
     keys: Iterable[tuple[int, int]],
-    chords: Iterable[tuple[int, int]],
+    chords: Iterable[tuple[int, int, int]],
     sections: Iterable[tuple[int, int]] = (),
+    phrases: Iterable[tuple[int, int]] = (),
 ) -> Labels:
-    """Labels from (tick, value) pairs in any order; keys that repeat what holds are left out."""
+    """Labels from (tick, value) pairs and (tick, chord, bass) triples, all in any order.
+
+    Keys that repeat what holds are left out.
+    """
     key = changed(list(dict(sorted(keys, key=lambda pair: pair[0])).items()))
-    return Labels.of_changes({"key": key, "chord": chords, "section": sections}, song=song)
+    chord = {row[0]: row for row in sorted(chords, key=lambda row: row[0])}
+    changes = {"key": key, "section": sections, "phrase": phrases}
+    return Labels.of_changes(changes | chord_changes(chord.values()), song=song)

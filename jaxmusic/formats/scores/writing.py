@@ -71,7 +71,7 @@ def musicxml_text(notes: Notes) -> str:
     last = max(int(steps_of(notes, np.array([notes.end]))[0]), int(end.max()))
     last = -(-last // _SIXTEENTH) * _SIXTEENTH
     bars = _bars(notes, last)
-    used = [t for t in range(len(notes.program)) if (notes.track == t).any()]
+    used = np.unique(notes.track).tolist()
     pitched = iter(track_names([int(notes.program[t]) for t in used if not notes.drum[t]]))
     names = ["Drums" if notes.drum[t] else next(pitched) for t in used]
     lead = next((i for i, t in enumerate(used) if not notes.drum[t]), 0)
@@ -96,14 +96,12 @@ def musicxml_text(notes: Notes) -> str:
 def _bars(notes: Notes, last: int) -> list[Bar]:
     """Bars that cover the piece; a first bar of its own shorter meter is a pick-up."""
     starts = steps_of(notes, notes.meter_tick).tolist()
-    meters = list(zip(notes.meter_num.tolist(), notes.meter_den.tolist()))
     out: list[Bar] = []
-    for k, (num, den) in enumerate(meters):
-        stop = last if k + 1 == len(starts) else min(starts[k + 1], last)
-        length = Fraction(4 * BEAT * num, den)
-        lines = [starts[k]]
-        while lines[-1] < stop:
-            lines.append(max(min(starts[k] + round(length * len(lines)), stop), lines[-1] + 1))
+    for start, stop, (_, num, den) in zip(starts, [*starts[1:], last], notes.meters):
+        length, lines = Fraction(4 * BEAT * num, den), [start]
+        while lines[-1] < min(stop, last):
+            line = min(start + round(length * len(lines)), stop, last)
+            lines.append(max(line, lines[-1] + 1))
         out += [Bar(a, b - a, num, den) for a, b in itertools.pairwise(lines)]
     if len(out) > 1 and out[0].length == Fraction(4 * BEAT * out[0].num, out[0].den):
         # Only where the same meter is found when the score is read.
@@ -141,18 +139,19 @@ class _PartWriter:
         places = bar_of(notes, notes.labels.key_tick, bars)
         self._keys = dict(zip(places, notes.labels.key.tolist()))
         self._fifths, self._signature = fifths_of(notes.pitch[~notes.is_drum]), 0
-        staff = hands(self._onset, self._pitch, self._program) if not self.drum else None
-        self._staff = np.zeros(len(rows), int) if staff is None else staff
+        self._staff = np.zeros(len(rows), int)
+        if not self.drum:
+            self._staff = hands(self._onset, self._pitch, self._program)
         self._staves = int(self._staff.max()) + 1
         self._written = np.zeros(len(rows), np.int64)
-        self._voices: list[list[list[Event]]] = []
+        self._voices: list[list[list[list[Event]]]] = []  # by staff, voice and bar
         last = bars[-1].start + bars[-1].length
         for number in range(self._staves):
             mine = np.flatnonzero(self._staff == number)
             ends = notation.written_ends(self._onset[mine], self._end[mine], last, self.drum)
             self._written[mine] = ends
-            found = notation.voices(self._onset[mine], ends, self._pitch[mine])
-            self._voices.append([_renumbered(voice, mine) for voice in found])
+            found = notation.voices(self._onset[mine], ends, self._pitch[mine], mine)
+            self._voices.append([notation.by_bar(voice, bars) for voice in found])
         # Drums have no key, but where there is nothing else they keep it for the others.
         self._keyed = leads or not self.drum
         self._above = above(notes, bars) if leads else [[] for _ in bars]
@@ -175,13 +174,12 @@ class _PartWriter:
 
     def measures(self) -> Iterator[ET.Element]:
         """The bars of the part."""
-        places = [[notation.by_bar(v, self._bars) for v in staff] for staff in self._voices]
         for k, bar in enumerate(self._bars):
-            implicit = {"implicit": "yes"} if bar.pickup else {}
+            implicit = "yes" if bar.pickup else None
             number = k if self._bars[0].pickup else k + 1
-            measure = node("measure", self._attributes(k), number=number, **implicit)
+            measure = node("measure", self._attributes(k), number=number, implicit=implicit)
             now, signs_above = bar.start, list(self._above[k])
-            for staff, streams in enumerate(places):
+            for staff, streams in enumerate(self._voices):
                 signs: dict[str, int] = {}
                 for voice, stream in enumerate(streams):
                     symbols = notation.in_bar(stream[k], bar, whole=voice == 0)
@@ -213,10 +211,10 @@ class _PartWriter:
         if first and self._staves > 1:
             out.append(node("staves", self._staves))
         for staff in range(self._staves if first else 0):
-            number = {"number": staff + 1} if self._staves > 1 else {}
+            number = staff + 1 if self._staves > 1 else None
             sign, line, octave = clef(self._pitch[self._staff == staff], self._program, self.drum)
             change = maybe("clef-octave-change", octave)
-            out.append(node("clef", node("sign", sign), maybe("line", line), change, **number))
+            out.append(node("clef", node("sign", sign), maybe("line", line), change, number=number))
         return out if len(out) else None
 
     def _symbol(
@@ -232,7 +230,7 @@ class _PartWriter:
         if not symbol.heads and voice and not symbol.triplet:
             yield node("forward", duration, number, place)
         elif not symbol.heads:
-            rest = node("rest", **({} if symbol.type else {"measure": "yes"}))
+            rest = node("rest", measure=None if symbol.type else "yes")
             marks = _notations([], symbol.bracket)
             yield node("note", rest, duration, number, *kind, triplet, place, marks)
         for i, head in enumerate(sorted(symbol.heads, key=lambda head: self._pitch[head.row])):
@@ -257,7 +255,7 @@ class _PartWriter:
                 *(node("beam", beam, number=level) for level, beam in enumerate(beams, 1)),
                 _notations(ties, "" if i else symbol.bracket),
                 dynamics=f"{100 * self._velocity[row] / FORTE:.2f}",
-                **({"release": late} if late else {}),
+                release=late or None,
             )
 
     def _head(self, pitch: int, signs: dict[str, int], tied: bool) -> tuple[ET.Element, str, str]:
@@ -276,11 +274,3 @@ def _notations(ties: list[str], bracket: str) -> ET.Element | None:
     marks = [node("tied", type=tie) for tie in ties]
     marks += [node("tuplet", type=bracket)] if bracket else []
     return node("notations", *marks) if marks else None
-
-
-def _renumbered(voice: list[Event], rows: np.ndarray) -> list[Event]:
-    """A voice whose heads are rows of a part instead of a staff of it."""
-    return [
-        event._replace(heads=tuple(h._replace(row=int(rows[h.row])) for h in event.heads))
-        for event in voice
-    ]
