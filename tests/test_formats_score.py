@@ -345,7 +345,7 @@ def test_books_of_tunes(tmp_path):
     with pytest.raises(UserError, match=r"holds 2 tunes: name one, from .*b\.abc#1 to .*abc#2"):
         read(tmp_path, book, "b.abc")
     path = tmp_path / "b.abc"
-    one, two = map(score.read_notes, score.tune_names(path))
+    one, two = score.read_tunes(path)
     assert (rows(one), meters(one)) == ([(0, 60, 1), (1, 62, 1), (2, 64, 1)], [(0, 3, 4)])
     assert (rows(two), meters(two)) == ([(0, 66, 1), (1, 69, 1)], [(0, 2, 4)])
     assert score.tune_names(path) == [f"{path}#1", f"{path}#2"]

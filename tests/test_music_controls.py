@@ -100,10 +100,3 @@ def test_energy_and_instruments_of_sections():
     assert piece.controls["role"][:2].tolist() == [0, 1]  # melody and bass
     unlabelled, _ = grid.quantise(notes.replace(labels=Labels()))
     assert unlabelled.controls["energy"].max() == -1 == unlabelled.controls["plays"].max()
-
-
-def test_levels_of_density_meet():
-    for level in range(controls.DENSITIES - 1):
-        least, most = controls.density_range(level)
-        assert controls.density_level(least) == level < controls.density_level(most)
-    assert controls.density_level(24.0) == controls.DENSITIES - 1

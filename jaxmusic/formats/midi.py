@@ -5,6 +5,7 @@ The format is the MIDI Manufacturers Association's Standard MIDI Files 1.0.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -260,17 +261,11 @@ def _channels(notes: Notes) -> tuple[list[int], set[int]]:
     """
     channels: list[int] = []
     programs: dict[int, set[int]] = {}
-    used = 0
+    following = itertools.cycle(_PITCHED_CHANNELS)
     for drum, program in zip(notes.drum.tolist(), notes.program.tolist()):
-        if drum:
-            channel = _DRUM_CHANNEL
-        elif used < len(_PITCHED_CHANNELS):
-            channel = _PITCHED_CHANNELS[used]
-            used += 1
-        else:
-            same = [c for c, held in programs.items() if program in held and c != _DRUM_CHANNEL]
-            channel = same[0] if same else _PITCHED_CHANNELS[used % len(_PITCHED_CHANNELS)]
-            used += not same
+        full = programs.keys() >= set(_PITCHED_CHANNELS)
+        same = [c for c in _PITCHED_CHANNELS if full and program in programs[c]]
+        channel = _DRUM_CHANNEL if drum else same[0] if same else next(following)
         programs.setdefault(channel, set()).add(program)
         channels.append(channel)
     return channels, {c for c, held in programs.items() if len(held) > 1}

@@ -53,6 +53,11 @@ def read_notes(path: str | os.PathLike[str]) -> Notes:
     return _parsed(abc.parse, tunes[number - 1], path)
 
 
+def read_tunes(path: str | os.PathLike[str]) -> list[Notes]:
+    """Reads all tunes of an ABC file, or the one piece of another score, see `read_notes`."""
+    return [read_notes(name) for name in tune_names(path)]
+
+
 def tune_names(path: str | os.PathLike[str]) -> list[str]:
     """Names that `read_notes` takes for the tunes of a book: the path where there is only one."""
     name, number = _split(path)
