@@ -1,6 +1,6 @@
 """Control: whether a run's pieces are what was asked for, beside pieces of which nothing was asked.
 
-The measures are those of `jaxmusic.evaluate.wishes`. "Not asked" are pieces composed with nothing
+The measures are those of `jaxmusic.evaluate.control`. "Not asked" are pieces composed with nothing
 but a duration, compared with each of the wishes: what chance gives.
 """
 
@@ -19,8 +19,8 @@ from benchmarks import runner
 from benchmarks.runner import Goal, Result, Table
 from jaxmusic import config
 from jaxmusic.data.facts import DRUMS
-from jaxmusic.evaluate import wishes
-from jaxmusic.evaluate.wishes import FIGURES, Wish
+from jaxmusic.evaluate import control
+from jaxmusic.evaluate.control import FIGURES, Wish
 from jaxmusic.formats.instruments import GM_PROGRAMS
 from jaxmusic.music.notes import Notes
 
@@ -160,14 +160,14 @@ def _shuffled(make: Callable[..., Wish], values: Iterable[Any]) -> Callable[...,
 def _tempos(rng: np.random.Generator) -> Iterator[Wish]:
     """Draws tempos from 60 to 180."""
     while True:
-        yield wishes.tempo(round(float(rng.uniform(60, 180)), 1))
+        yield control.number("tempo", round(float(rng.uniform(60, 180)), 1))
 
 
 def _instruments(rng: np.random.Generator) -> Iterator[Wish]:
     """Draws one to five instruments, with drums every other time."""
     for number in range(1 << 20):
         programs = rng.choice(len(GM_PROGRAMS), int(rng.integers(1, 6)), replace=False).tolist()
-        yield wishes.instruments(programs + [DRUMS] * (number % 2))
+        yield control.instruments(programs + [DRUMS] * (number % 2))
 
 
 def _chords(rng: np.random.Generator) -> Iterator[Wish]:
@@ -180,14 +180,14 @@ def _chords(rng: np.random.Generator) -> Iterator[Wish]:
             if degree != degrees[-1] and not (len(degrees) == 3 and degree == 0):
                 degrees.append(degree)
         triads = [(TRIADS[mode][d][1], (tonic + TRIADS[mode][d][0]) % 12) for d in degrees]
-        yield wishes.chords(np.repeat([12 * minor + root for minor, root in triads], 2))
+        yield control.chords(np.repeat([12 * minor + root for minor, root in triads], 2))
 
 
 WISHES: dict[str, Callable[[np.random.Generator], Iterator[Wish]]] = {
     "tempo": _tempos,
-    "meter": _shuffled(wishes.meter, METERS),
+    "meter": _shuffled(control.meter, METERS),
     "instruments": _instruments,
-    "key": _shuffled(wishes.key, range(24)),
+    "key": _shuffled(control.key, range(24)),
     "chords": _chords,
-    "density": _shuffled(wishes.density, DENSITIES),
+    "density": _shuffled(functools.partial(control.number, "density"), DENSITIES),
 }

@@ -110,10 +110,3 @@ def test_comparing_pieces_is_the_same_each_time():
     assert np.isfinite(figures).all()
     assert found["pitch_class_entropy"].pieces == 6
     assert found["instruments"].distance == distance.Distance(None, 0.0, 1.0)
-
-
-def test_of_very_many_pieces_some_are_drawn(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(distance, "MOST", 50)
-    found = distance.distance(normal(0, 5000), normal(1, 5000))
-    assert found == distance.distance(normal(0, 5000), normal(1, 5000))
-    assert found.overlap > 0.8

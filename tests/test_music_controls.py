@@ -8,7 +8,7 @@ import strategies
 
 from jaxmusic import config
 from jaxmusic.codecs.registry import CODECS, make_codec
-from jaxmusic.evaluate import wishes
+from jaxmusic.evaluate.control import FIGURES
 from jaxmusic.generate import controls as asking
 from jaxmusic.music import controls, grid
 from jaxmusic.music.notes import Labels, make_notes
@@ -77,7 +77,7 @@ def test_a_stream_without_a_control_lacks_its_tokens_and_no_others(name):
 
 def test_figures_are_those_of_controls_that_can_be_asked_for():
     known = {option for option, _ in ASKED.values()}
-    assert set(wishes.FIGURES) <= known | {"duration", "tempo", "meter"}
+    assert set(FIGURES) <= known | {"duration", "tempo", "meter"}
 
 
 @pytest.mark.parametrize("kind", CODECS)

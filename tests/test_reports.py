@@ -13,11 +13,11 @@ from jaxmusic import config
 from jaxmusic.cli import main
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import sources, starter
-from jaxmusic.evaluate import wishes
+from jaxmusic.evaluate import control
 from jaxmusic.evaluate.statistics import STATISTICS
 from jaxmusic.formats import midi
 from jaxmusic.generate import instruments
-from jaxmusic.music import beats, grid
+from jaxmusic.music import beats, grid, harmony
 from jaxmusic.music.notes import make_notes
 from jaxmusic.reports import compare, figures, gather, plots, sets, text, writing
 
@@ -301,34 +301,30 @@ def test_what_cannot_be_compared_is_refused(toy_run, tmp_path, names, sentence):
 
 def test_a_song_is_asked_for_as_it_is():
     notes = next(iter(starter.corpus(1)))
-    found = wishes.of_song(notes)
+    found = control.of_song(notes)
     assert set(found) == {"tempo", "meter", "instruments", "density", "key", "chords"}
-    for control in ("tempo", "meter", "instruments", "density"):
-        figure = wishes.FIGURES[control][0]
-        value = figure.of(notes, found[control].truth)
-        assert value == pytest.approx(0 if control == "density" else 1, abs=1e-9), control
+    for name in ("tempo", "meter", "instruments", "density"):
+        value = control.FIGURES[name][0].of(notes, found[name].truth)
+        assert value == pytest.approx(0 if name == "density" else 1, abs=1e-9), name
     chords = grid.quantise(notes)[0].chord
-    assert found["chords"].truth.tolist() == chords[: 2 * wishes.BARS].tolist()
+    assert found["chords"].truth.tolist() == chords[: 2 * control.BARS].tolist()
 
 
 def test_as_many_instruments_are_asked_for_as_a_song_has():
     columns = ([0] * 3, [BAR] * 3, [60, 64, 36], [80] * 3, [0, 1, 2])
     notes = make_notes(*columns, program=[0, 0, 35], drum=[False] * 3)
-    wish = wishes.of_song(notes)["instruments"]
+    wish = control.of_song(notes)["instruments"]
     assert wish.fields == {"instruments": "2 Acoustic Grand Piano, Fretless Bass"}
-    assert wishes.FIGURES["instruments"][0].of(notes, wish.truth) == 1
+    assert control.FIGURES["instruments"][0].of(notes, wish.truth) == 1
     assert instruments.read(wish.fields["instruments"]).slots == ({0}, {0}, {35})
 
 
 def test_chords_that_were_found_in_the_notes_tell_nothing_of_the_finder():
-    from jaxmusic.music import harmony
-
     songs = [beats.align(song(i))[0] for i in range(3)]
-    assert wishes.annotated("chords", songs) == []
-    assert wishes.annotated("chords", [harmony.with_harmony(notes) for notes in songs]) == []
-    known = list(starter.corpus(4))
-    assert wishes.annotated("chords", known) == known
-    assert wishes.finder("chords", known)[0] > 0.9
+    assert control.finder("chords", songs) == [None, None]
+    inferred = [harmony.with_harmony(notes) for notes in songs]
+    assert control.finder("chords", inferred) == [None, None]
+    assert control.finder("chords", list(starter.corpus(4)))[0] > 0.9
 
 
 def test_numbers_that_json_lacks_are_not_defined():

@@ -11,7 +11,6 @@ compare them with the finder's figures on music with known keys and chords.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -55,31 +54,22 @@ def keeps_meter(notes: Notes, meter: tuple[int, int]) -> bool:
     return bool(same[inside].all())
 
 
-class Instruments(NamedTuple):
-    """Differences between sounding instruments and those asked for.
-
-    Attributes:
-      missing: silent instruments that were asked for.
-      others: sounding programs (drums as one) that were not asked for.
-    """
-
-    missing: int
-    others: int
-
-
-def instruments(notes: Notes, asked: Iterable[frozenset[int]]) -> Instruments:
+def instruments(notes: Notes, asked: Iterable[frozenset[int]]) -> tuple[int, int]:
     """Compares instruments that have notes with those asked for.
 
     Args:
       notes: the piece.
       asked: for each wish the programs that fulfil it: one for an instrument, eight for a family;
         `jaxmusic.data.facts.DRUMS` stands for drums.
+
+    Returns:
+      How many that were asked for are silent, and how many other programs sound (drums as one).
     """
     wishes = list(asked)
     sounding = np.unique(notes.track)
     heard = {facts.DRUMS if notes.drum[t] else int(notes.program[t]) for t in sounding}
     missing = sum(not (wish & heard) for wish in wishes)
-    return Instruments(missing, len(heard.difference(*wishes)))
+    return missing, len(heard.difference(*wishes))
 
 
 def main_key(notes: Notes) -> int | None:
@@ -106,39 +96,29 @@ def key_score(asked: int, found: int) -> float:
     return {3 if minor else 9: 0.3, 0: 0.2}.get(distance, 0.0)
 
 
-class ChordAgreement(NamedTuple):
-    """Shares of half bars with the chord asked for; None without any.
-
-    Attributes:
-      triads: of half bars asked to have a chord with a major or minor third, or none: the same root
-        and third, or none; a seventh makes no difference (mir_eval's ``majmin``).
-      roots: of all half bars: the same root, or none (mir_eval's ``root``).
-    """
-
-    triads: float | None
-    roots: float | None
-
-
-def chords(notes: Notes, asked: np.ndarray) -> ChordAgreement:
+def chords(notes: Notes, asked: np.ndarray) -> tuple[float | None, float | None]:
     """Compares the inferred chord of each half bar with the one asked for.
 
     Args:
       notes: the piece.
       asked: chords (see `music.notes.NO_CHORD`) of its half bars from the first on, int [H],
         H >= 1; begun again from the first where the piece has more.
+
+    Returns:
+      Two shares, None without any such half bar. Of those asked to have a chord with a major or
+      minor third, or none: the same root and third, or none; a seventh makes no difference
+      (mir_eval's ``majmin``). Of all half bars: the same root, or none (mir_eval's ``root``).
     """
     found = _chord_row(notes)
     if not len(found):
-        return ChordAgreement(None, None)
+        return None, None
     wanted = np.resize(np.asarray(asked, np.int64), len(found))
     ours, theirs = _triads(found), _triads(wanted)
     comparable = theirs >= 0
     root = np.where(wanted == NO_CHORD, -1, wanted % 12)
     found_root = np.where(found == NO_CHORD, -1, found % 12)
-    return ChordAgreement(
-        triads=float((ours == theirs)[comparable].mean()) if comparable.any() else None,
-        roots=float((root == found_root).mean()),
-    )
+    triads = float((ours == theirs)[comparable].mean()) if comparable.any() else None
+    return triads, float((root == found_root).mean())
 
 
 def _chord_row(notes: Notes) -> np.ndarray:

@@ -41,18 +41,15 @@ class Ending(NamedTuple):
     cut_off: bool
 
 
-def ending(notes: Notes, key: int | None = None) -> Ending | None:
-    """Measures the ending of an aligned piece; None without pitched notes.
+def ending(notes: Notes) -> Ending | None:
+    """Measures the ending of an aligned piece (`music.beats.align`); None without pitched notes.
 
-    Args:
-      notes: the piece (`jaxmusic.music.beats.align`).
-      key: the key (tonic + 12 if minor) at the end; by default the inferred one, which depends on
-        the last bass note.
+    The tonic is that of the key inferred for the end, which depends on the last bass note.
     """
     found = harmony.infer(notes)
     if not len(found.chord):
         return None
-    tonic = int(found.key[-1] if key is None else key) % 12
+    tonic = int(found.key[-1]) % 12
     pitched = ~notes.is_drum
     onset, pitch, track = (c[pitched] for c in (notes.onset, notes.pitch, notes.track))
     duration = notes.duration[pitched].astype(np.int64)

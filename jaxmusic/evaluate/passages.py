@@ -9,6 +9,7 @@ score.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -62,8 +63,8 @@ class Passage(NamedTuple):
 class _Seed(NamedTuple):
     """Equal intervals: onsets of the piece's lines and of the index, ends included."""
 
-    mine: tuple[int, int]
-    theirs: tuple[int, int]
+    mine: Sequence[int]
+    theirs: Sequence[int]
 
 
 def passages(index: CopyIndex, lines: Lines) -> list[Passage]:
@@ -96,15 +97,12 @@ def _seeds(index: CopyIndex, lines: Lines) -> list[_Seed]:
     stretch = np.log2(c.step[theirs + RUN] - c.step[theirs]) - np.log2(
         lines.step[mine + RUN] - lines.step[mine]
     )
-    near = np.abs(stretch) <= np.log2(STRETCH) + 0.1
-    columns = (mine, theirs, piece, rare, up, stretch)
-    mine, theirs, piece, rare, up, stretch = (x[near] for x in columns)
-    if not len(mine):
+    near = np.flatnonzero(np.abs(stretch) <= np.log2(STRETCH) + 0.1)
+    order = near[np.lexsort((mine[near], theirs[near] - mine[near]))]
+    if not len(order):
         return []
-    order = np.lexsort((mine, theirs - mine))
-    mine, theirs, piece, rare, up, stretch = (
-        x[order] for x in (mine, theirs, piece, rare, up, stretch)
-    )
+    columns: tuple[np.ndarray, ...] = (mine, theirs, piece, rare, up, stretch)
+    mine, theirs, piece, rare, up, stretch = (x[order] for x in columns)
     same = (np.diff(theirs - mine) == 0) & (np.diff(mine) == 1) & (np.abs(np.diff(stretch)) < 0.15)
     first = np.flatnonzero(np.append(True, ~same))
     last = np.append(first[1:], len(mine)) - 1
@@ -118,13 +116,9 @@ def _seeds(index: CopyIndex, lines: Lines) -> list[_Seed]:
     best = np.lexsort((first, -weight, line, -together, group, -support))
     best = best[_rank(line[best]) == 0]
     chosen = best[_rank(group[best]) < EACH][:SEEDS]
-    return [
-        _Seed(
-            (int(mine[a]), int(mine[b]) + RUN),
-            (int(theirs[a]), int(theirs[b]) + RUN),
-        )
-        for a, b in zip(first[chosen], last[chosen])
-    ]
+    ends = np.stack([first[chosen], last[chosen]], axis=1)
+    stretches = ((x[ends] + (0, RUN)).tolist() for x in (mine, theirs))
+    return [_Seed(ours, others) for ours, others in zip(*stretches)]
 
 
 def _rank(key: np.ndarray) -> np.ndarray:

@@ -64,17 +64,13 @@ def polyphony(notes: Notes) -> float | None:
     return float(count @ ticks / heard) if heard else None
 
 
-def polyphony_rate(notes: Notes, least: int = 2) -> float | None:
-    """Computes the share of time in which several pitches sound, 0 to 1.
+def polyphony_rate(notes: Notes) -> float | None:
+    """Computes the share of time in which two pitches or more sound, 0 to 1.
 
-    ``#{t: n_t >= least} / end``, with ``n_t`` as in `polyphony`. Dong et al., "MuseGAN", 2018.
-
-    Args:
-      notes: a piece.
-      least: how many pitches are several.
+    ``#{t: n_t >= 2} / end``, with ``n_t`` as in `polyphony`. Dong et al., "MuseGAN", 2018.
     """
     count, ticks = sounding(notes)
-    return float(ticks[count >= least].sum() / notes.end) if len(count) else None
+    return float(ticks[count >= 2].sum() / notes.end) if len(count) else None
 
 
 def sounding(notes: Notes) -> tuple[np.ndarray, np.ndarray]:

@@ -41,16 +41,10 @@ class Bars(NamedTuple):
     position: np.ndarray
 
 
-def bars(notes: Notes, line: np.ndarray | None = None) -> Bars:
-    """Returns the bars of an aligned piece, or those between given lines.
-
-    Args:
-      notes: an aligned piece.
-      line: int [B + 1], steps of all bar lines, the first 0; no note begins after the last.
-    """
+def bars(notes: Notes) -> Bars:
+    """Returns the bars of an aligned piece."""
     step = onset_steps(notes)
-    if line is None:
-        line = bar_lines(notes, max(int(step.max(initial=0)) + 1, -(-notes.end // _STEP)), 12)[1]
+    line = bar_lines(notes, max(int(step.max(initial=0)) + 1, -(-notes.end // _STEP)), 12)[1]
     line = np.asarray(line, np.int64)
     bar = np.searchsorted(line, step, side="right") - 1
     return Bars(line, bar, step - line[bar])
@@ -105,29 +99,25 @@ def bar_positions(notes: Notes) -> np.ndarray | None:
     return _shares((position[common] + sixteenth // 2) // sixteenth % 16, 16)
 
 
-def groove_consistency(notes: Notes, line: np.ndarray | None = None) -> float | None:
+def groove_consistency(notes: Notes) -> float | None:
     """Computes the similarity of the onsets of neighbouring bars, 0 to 1.
 
     The mean over neighbouring bars a and b of ``1 - sum_q |a_q - b_q| / Q``, where ``a_q`` is 1 if
     a note begins on step q of a bar of Q steps, and else 0. Bars of different lengths are not
     compared. Wu and Yang, 2020, as in MusPy (Dong et al., 2020).
-
-    Args:
-      notes: an aligned piece.
-      line: bar lines as in `bars`, the piece's own if there are none.
     """
     if not len(notes):
         return None
-    grooves = _grooves(bars(notes, line))
+    grooves = _grooves(bars(notes))
     pairs = [(a, b) for a, b in itertools.pairwise(grooves) if len(a) == len(b)]
     return float(1 - np.mean([(a != b).mean() for a, b in pairs])) if pairs else None
 
 
-def groove_similarity(notes: Notes, line: np.ndarray | None = None) -> float | None:
+def groove_similarity(notes: Notes) -> float | None:
     """Computes `groove_consistency` over all pairs of bars of one length. Wu and Yang, 2020."""
     if not len(notes):
         return None
-    grooves = _grooves(bars(notes, line))
+    grooves = _grooves(bars(notes))
     pairs = differences = 0.0
     for length in {len(groove) for groove in grooves}:
         alike = [groove for groove in grooves if len(groove) == length]
@@ -147,16 +137,9 @@ def empty_beats(notes: Notes) -> float | None:
     return _empty(notes, np.arange(0, notes.end, TICKS_PER_BEAT))
 
 
-def empty_bars(notes: Notes, line: np.ndarray | None = None) -> float | None:
-    """Computes the share of silent bars, 0 to 1, as in `empty_beats`.
-
-    Dong et al., "MuseGAN", 2018.
-
-    Args:
-      notes: an aligned piece.
-      line: bar lines as in `bars`, the piece's own if there are none.
-    """
-    return _empty(notes, bars(notes, line).line[:-1] * _STEP)
+def empty_bars(notes: Notes) -> float | None:
+    """Computes the share of silent bars as in `empty_beats`. Dong et al., "MuseGAN", 2018."""
+    return _empty(notes, bars(notes).line[:-1] * _STEP)
 
 
 def _grooves(barred: Bars) -> list[np.ndarray]:

@@ -41,156 +41,89 @@ class Statistic:
     kinds: tuple[str, ...] = ()
 
 
-def _structureness(span: str, words: str) -> Statistic:
-    return Statistic(
-        f"structureness, {words}",
-        "",
-        f"How exactly a passage of {words} comes back elsewhere in the piece, on average.",
-        functools.partial(structure.structureness, span=span),
-    )
+_COMES_BACK = "How exactly a passage of {} comes back elsewhere in the piece, on average."
+MEANINGS = {
+    "pitch_class_entropy": "How evenly the notes spread over the twelve pitch classes.",
+    "scale_consistency": "The share of notes that lie in the scale that holds most of them.",
+    "pitches": "How many different pitches there are.",
+    "pitch_classes": "How many of the twelve pitch classes there are.",
+    "pitch_range": "How far the highest pitch is from the lowest.",
+    "polyphony": "How many pitches sound at a time, on average, while any does.",
+    "polyphony_rate": "The share of time in which two or more pitches sound.",
+    "notes_per_second": "How many notes begin in a second, on average.",
+    "notes_per_quarter": "How many notes begin in a quarter note, on average.",
+    "durations": "The share of notes of each note value.",
+    "inter_onsets": "The share of each note value among the times from one onset to the next.",
+    "beat_positions": "The share of notes that begin on each 12th of a quarter note.",
+    "bar_positions": "The share of notes that begin on each sixteenth of a bar of four quarters.",
+    "groove_consistency": "How alike bars that follow each other are in where notes begin.",
+    "groove_similarity": "How alike any two bars are in where notes begin.",
+    "empty_beats": "The share of quarter notes in which nothing sounds.",
+    "empty_bars": "The share of bars in which nothing sounds.",
+    "bar_similarity_4": "How alike bars are that lie four bars apart.",
+    "bar_similarity_8": "How alike bars are that lie eight bars apart.",
+    "chord_irregularity": "How rarely three chords in a row come back: 1 if they never do.",
+    "structureness_short": _COMES_BACK.format("3 to 8 seconds"),
+    "structureness_medium": _COMES_BACK.format("8 to 15 seconds"),
+    "structureness_long": _COMES_BACK.format("15 seconds or more"),
+    "instruments": "How many different instruments play, all drums as one.",
+    "instrument_use": "The share of notes of each family of instruments and of drums.",
+    "velocity_mean": "How loud notes are, on average.",
+    "velocity_range": "How far the loudest note is from the softest.",
+    "tempo": "The mean tempo, each for as long as it holds.",
+}
+"""One plain sentence on each statistic, in the order of reports."""
+KINDS = {
+    "durations": rhythm.NOTE_VALUE_NAMES,
+    "inter_onsets": rhythm.NOTE_VALUE_NAMES,
+    "beat_positions": tuple(f"{i}/12" for i in range(12)),
+    "bar_positions": tuple(f"{i + 1}" for i in range(16)),
+    "instrument_use": (*GM_FAMILIES, "drums"),
+}
+"""Names of the entries of each histogram."""
 
 
-def _bar_similarity(lag: int, words: str) -> Statistic:
-    return Statistic(
-        f"bar similarity, lag {lag}",
-        "",
-        f"How alike bars are that lie {words} bars apart.",
-        lambda notes: bars.similarity(notes, (lag,))[lag],
-    )
+def _bar_similarity(lag: int) -> Callable[[Notes], Value]:
+    return lambda notes: bars.similarity(notes, (lag,))[lag]
 
 
-STATISTICS: dict[str, Statistic] = {
-    "pitch_class_entropy": Statistic(
-        "pitch-class entropy",
-        "bits",
-        "How evenly the notes spread over the twelve pitch classes.",
-        pitch.pitch_class_entropy,
-    ),
-    "scale_consistency": Statistic(
-        "scale consistency",
-        "",
-        "The share of notes that lie in the scale that holds most of them.",
-        pitch.scale_consistency,
-    ),
-    "pitches": Statistic("pitches", "", "How many different pitches there are.", pitch.pitches),
-    "pitch_classes": Statistic(
-        "pitch classes", "", "How many of the twelve pitch classes there are.", pitch.pitch_classes
-    ),
-    "pitch_range": Statistic(
-        "pitch range",
-        "semitones",
-        "How far the highest pitch is from the lowest.",
-        pitch.pitch_range,
-    ),
-    "polyphony": Statistic(
-        "polyphony",
-        "pitches",
-        "How many pitches sound at a time, on average, while any does.",
-        pitch.polyphony,
-    ),
-    "polyphony_rate": Statistic(
-        "polyphony rate",
-        "",
-        "The share of time in which two or more pitches sound.",
-        pitch.polyphony_rate,
-    ),
-    "notes_per_second": Statistic(
-        "notes per second",
-        "1/s",
-        "How many notes begin in a second, on average.",
-        rhythm.notes_per_second,
-    ),
-    "notes_per_quarter": Statistic(
-        "notes per quarter",
-        "1/quarter",
-        "How many notes begin in a quarter note, on average.",
-        rhythm.notes_per_quarter,
-    ),
-    "durations": Statistic(
-        "durations",
-        "",
-        "The share of notes of each note value.",
-        rhythm.durations,
-        rhythm.NOTE_VALUE_NAMES,
-    ),
-    "inter_onsets": Statistic(
-        "times between onsets",
-        "",
-        "The share of each note value among the times from one onset to the next.",
-        rhythm.inter_onsets,
-        rhythm.NOTE_VALUE_NAMES,
-    ),
-    "beat_positions": Statistic(
-        "positions in the beat",
-        "",
-        "The share of notes that begin on each 12th of a quarter note.",
-        rhythm.beat_positions,
-        tuple(f"{i}/12" for i in range(12)),
-    ),
-    "bar_positions": Statistic(
-        "positions in the bar",
-        "",
-        "The share of notes that begin on each sixteenth of a bar of four quarters.",
-        rhythm.bar_positions,
-        tuple(f"{i + 1}" for i in range(16)),
-    ),
-    "groove_consistency": Statistic(
-        "groove consistency",
-        "",
-        "How alike bars that follow each other are in where notes begin.",
-        rhythm.groove_consistency,
-    ),
-    "groove_similarity": Statistic(
-        "groove similarity",
-        "",
-        "How alike any two bars are in where notes begin.",
-        rhythm.groove_similarity,
-    ),
-    "empty_beats": Statistic(
-        "empty beats",
-        "",
-        "The share of quarter notes in which nothing sounds.",
-        rhythm.empty_beats,
-    ),
-    "empty_bars": Statistic(
-        "empty bars", "", "The share of bars in which nothing sounds.", rhythm.empty_bars
-    ),
-    "bar_similarity_4": _bar_similarity(4, "four"),
-    "bar_similarity_8": _bar_similarity(8, "eight"),
-    "chord_irregularity": Statistic(
-        "chord irregularity",
-        "",
-        "How rarely three chords in a row come back: 1 if they never do.",
-        structure.chord_irregularity,
-    ),
-    "structureness_short": _structureness("short", "3 to 8 seconds"),
-    "structureness_medium": _structureness("medium", "8 to 15 seconds"),
-    "structureness_long": _structureness("long", "15 seconds or more"),
-    "instruments": Statistic(
-        "instruments",
-        "",
-        "How many different instruments play, all drums as one.",
-        sound.instruments,
-    ),
-    "instrument_use": Statistic(
-        "instrument use",
-        "",
-        "The share of notes of each family of instruments and of drums.",
-        sound.instrument_use,
-        (*GM_FAMILIES, "drums"),
-    ),
-    "velocity_mean": Statistic(
-        "mean velocity", "MIDI velocity", "How loud notes are, on average.", sound.velocity_mean
-    ),
-    "velocity_range": Statistic(
-        "velocity range",
-        "MIDI velocity",
-        "How far the loudest note is from the softest.",
-        sound.velocity_range,
-    ),
-    "tempo": Statistic(
-        "tempo", "quarters/min", "The mean tempo, each for as long as it holds.", sound.tempo
-    ),
+def _structureness(span: str) -> Callable[[Notes], Value]:
+    return functools.partial(structure.structureness, span=span)
+
+
+_ROWS: tuple[tuple[str, str, str, Callable[[Notes], Value]], ...] = (
+    ("pitch_class_entropy", "pitch-class entropy", "bits", pitch.pitch_class_entropy),
+    ("scale_consistency", "scale consistency", "", pitch.scale_consistency),
+    ("pitches", "pitches", "", pitch.pitches),
+    ("pitch_classes", "pitch classes", "", pitch.pitch_classes),
+    ("pitch_range", "pitch range", "semitones", pitch.pitch_range),
+    ("polyphony", "polyphony", "pitches", pitch.polyphony),
+    ("polyphony_rate", "polyphony rate", "", pitch.polyphony_rate),
+    ("notes_per_second", "notes per second", "1/s", rhythm.notes_per_second),
+    ("notes_per_quarter", "notes per quarter", "1/quarter", rhythm.notes_per_quarter),
+    ("durations", "durations", "", rhythm.durations),
+    ("inter_onsets", "times between onsets", "", rhythm.inter_onsets),
+    ("beat_positions", "positions in the beat", "", rhythm.beat_positions),
+    ("bar_positions", "positions in the bar", "", rhythm.bar_positions),
+    ("groove_consistency", "groove consistency", "", rhythm.groove_consistency),
+    ("groove_similarity", "groove similarity", "", rhythm.groove_similarity),
+    ("empty_beats", "empty beats", "", rhythm.empty_beats),
+    ("empty_bars", "empty bars", "", rhythm.empty_bars),
+    ("bar_similarity_4", "bar similarity, lag 4", "", _bar_similarity(4)),
+    ("bar_similarity_8", "bar similarity, lag 8", "", _bar_similarity(8)),
+    ("chord_irregularity", "chord irregularity", "", structure.chord_irregularity),
+    ("structureness_short", "structureness, 3 to 8 seconds", "", _structureness("short")),
+    ("structureness_medium", "structureness, 8 to 15 seconds", "", _structureness("medium")),
+    ("structureness_long", "structureness, 15 seconds or more", "", _structureness("long")),
+    ("instruments", "instruments", "", sound.instruments),
+    ("instrument_use", "instrument use", "", sound.instrument_use),
+    ("velocity_mean", "mean velocity", "MIDI velocity", sound.velocity_mean),
+    ("velocity_range", "velocity range", "MIDI velocity", sound.velocity_range),
+    ("tempo", "tempo", "quarters/min", sound.tempo),
+)
+STATISTICS = {
+    name: Statistic(title, unit, MEANINGS[name], of, KINDS.get(name, ()))
+    for name, title, unit, of in _ROWS
 }
 """All statistics in the order of reports."""
 

@@ -15,20 +15,19 @@ SPANS = {"short": (3.0, 8.0), "medium": (8.0, 15.0), "long": (15.0, np.inf)}
 _BLOCK = 4096
 
 
-def chord_irregularity(notes: Notes, chords: np.ndarray | None = None) -> float | None:
+def chord_irregularity(notes: Notes) -> float | None:
     """Computes the share of distinct ones among all chord trigrams, 0 to 1.
 
     ``#{(c_i, c_i+1, c_i+2)} / (n - 2)`` for the n chords of the piece, each named when it changes;
     stretches without a chord are skipped. Low for a repeated progression, 1 if no trigram
-    returns. Undefined for fewer than three chords. Wu and Yang, 2020.
-
-    Args:
-      notes: an aligned piece.
-      chords: int [C], its chords in order, see `music.notes.NO_CHORD`. Without them they are
-        inferred from the notes, not taken from labels, so that all pieces are measured alike.
+    returns. Undefined for fewer than three chords. Wu and Yang, 2020. Chords are inferred from
+    the notes, not taken from labels, so that all pieces are measured alike.
     """
-    if chords is None:
-        chords = harmony.infer(notes).chord
+    return irregularity(harmony.infer(notes).chord)
+
+
+def irregularity(chords: np.ndarray) -> float | None:
+    """Computes `chord_irregularity` of chords in order, int [C], see `music.notes.NO_CHORD`."""
     chords = chords[chords != NO_CHORD].astype(np.int64)
     chords = chords[np.append(True, chords[1:] != chords[:-1])[: len(chords)]]
     if len(chords) < 3:

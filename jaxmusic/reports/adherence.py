@@ -9,8 +9,8 @@ from tqdm.auto import tqdm
 
 from jaxmusic import config
 from jaxmusic.core.errors import UserError
-from jaxmusic.evaluate import wishes
-from jaxmusic.evaluate.wishes import FIGURES, LEARNED, Wish
+from jaxmusic.evaluate import control as controls
+from jaxmusic.evaluate.control import FIGURES, LEARNED, Wish
 from jaxmusic.generate.length import parse_bars, parse_duration
 from jaxmusic.model import MusicModel
 from jaxmusic.music.notes import Notes
@@ -56,19 +56,21 @@ def compose(
     """
     chosen = drawn([song for song in songs if len(song[1])], options.wishes, options.seed)
     asked, refused = [], []
+    known = {c for c in FIGURES if c not in LEARNED or c in model.controls}
+    known = known if model.codec.UNIT == "bars" else set()
     for number, (name, notes) in enumerate(
         tqdm(chosen, "composing what was asked for", unit=" pieces", disable=not progress)
     ):
-        wanted = {c: wish for c, wish in wishes.of_song(notes).items() if knows(model, c)}
+        wanted = {c: wish for c, wish in controls.of_song(notes).items() if c in known}
         fields: dict[str, Any] = {"duration": options.wish_duration}
         for wish in wanted.values():
             fields |= wish.fields
-        known = [s for s in notes.labels.styles if s in model.styles]
-        if known and "styles" in model.controls:
-            fields["style"] = known[0]
-        controls = config.Controls(**fields, seed=1000 * options.seed + 500 + number)
+        styles = [s for s in notes.labels.styles if s in model.styles]
+        if styles and "styles" in model.controls:
+            fields["style"] = styles[0]
+        fields["seed"] = 1000 * options.seed + 500 + number
         try:
-            (piece,) = model.compose(controls=controls, sampling=sampling)
+            (piece,) = model.compose(controls=config.Controls(**fields), sampling=sampling)
         except UserError as error:
             refused.append((name, str(error)))
             continue
@@ -76,20 +78,12 @@ def compose(
     return asked, refused
 
 
-def knows(model: MusicModel, control: str) -> bool:
-    """Whether a model can be asked for a control."""
-    if model.codec.UNIT != "bars":
-        return False
-    return control not in LEARNED or control in model.controls
-
-
 def timed(duration: str | float) -> dict[str, Wish]:
     """The wish for a length in seconds; none for one in bars."""
-    if isinstance(duration, str):
-        if parse_bars(duration):
-            return {}
-        duration = parse_duration(duration)
-    return {"duration": wishes.duration(duration)}
+    if isinstance(duration, str) and parse_bars(duration):
+        return {}
+    seconds = parse_duration(duration) if isinstance(duration, str) else duration
+    return {"duration": controls.number("duration", seconds)}
 
 
 def figures(
@@ -114,19 +108,19 @@ def figures(
         if not pairs:
             continue
         others = [] if control == "duration" else [(p.notes, t) for p in free for _, t in pairs]
-        known = wishes.annotated(control, real) if control in INFERRED else []
-        found = wishes.finder(control, known) if known else [None] * len(kinds)
-        values = [
-            {
-                "name": figure.name,
-                "asked": figure.over(pairs)[0],
-                "not_asked": figure.over(others)[0],
-            }
-            for figure in kinds
-        ]
+        inferred = control in INFERRED
+        found = controls.finder(control, real) if inferred else [None] * len(kinds)
         out[control] = {
             "pieces": len(pairs),
-            "exact": control not in INFERRED,
-            "figures": [value | {"finder": one} for value, one in zip(values, found)],
+            "exact": not inferred,
+            "figures": [
+                {
+                    "name": figure.name,
+                    "asked": figure.over(pairs)[0],
+                    "not_asked": figure.over(others)[0],
+                    "finder": one,
+                }
+                for figure, one in zip(kinds, found)
+            ],
         }
     return out

@@ -1,8 +1,8 @@
-"""Controls taken from real songs, and figures for how well a piece follows them.
+"""Control accuracy: controls taken from real songs, and figures for how well pieces follow them.
 
-A control has one or more figures; the first is the main one. `jaxmusic.evaluate.adherence` computes
-the figures of a piece from its notes and the wish's truth. Key and chords are inferred from notes,
-so compare their figures with those of `finder` on songs with known keys and chords.
+A control has one or more figures; the first is the main one. They are computed from the notes of a
+piece and the true value of the control (`jaxmusic.evaluate.adherence`). Key and chords are inferred
+from notes, so compare their figures with those of `finder` on songs with known keys and chords.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class Figure(NamedTuple):
         return (float(self.combine(known)) if known else None), len(known)
 
 
-def tempo(qpm: float) -> Wish:
-    """Asks for a tempo in quarter notes per minute."""
-    return Wish({"tempo": qpm}, qpm)
+def number(control: str, value: float) -> Wish:
+    """Asks for a control by its number: tempo (qpm), density (notes per quarter), duration (s)."""
+    return Wish({control: value}, value)
 
 
 def meter(num: int, den: int) -> Wish:
@@ -102,16 +102,6 @@ def chords(half_bars: Sequence[int] | np.ndarray) -> Wish:
     return Wish({"chords": text}, np.asarray(half_bars))
 
 
-def density(per_quarter: float) -> Wish:
-    """Asks for notes per quarter note."""
-    return Wish({"density": per_quarter}, per_quarter)
-
-
-def duration(seconds: float) -> Wish:
-    """Asks for a length in seconds."""
-    return Wish({"duration": seconds}, seconds)
-
-
 def of_song(notes: Notes) -> dict[str, Wish]:
     """Returns wishes for a piece like a song, by control, without its length.
 
@@ -126,10 +116,10 @@ def of_song(notes: Notes) -> dict[str, Wish]:
     played = piece.programs[:PITCHED_SLOTS]
     programs = [int(p) for p in played if p >= 0] + [facts.DRUMS] * bool(notes.is_drum.any())
     wishes = {
-        "tempo": tempo(known.tempo),
+        "tempo": number("tempo", known.tempo),
         "meter": meter(*known.meter),
         "instruments": instruments(programs),
-        "density": density(len(notes) * TICKS_PER_BEAT / notes.end),
+        "density": number("density", len(notes) * TICKS_PER_BEAT / notes.end),
     }
     if known.key >= 0:
         wishes["key"] = key(known.key)
@@ -143,41 +133,36 @@ def of_song(notes: Notes) -> dict[str, Wish]:
     return wishes
 
 
-def finder(control: str, songs: Iterable[Notes]) -> list[float | None]:
+def finder(control: str, songs: Sequence[Notes]) -> list[float | None]:
     """Computes a control's `FIGURES` on songs with labelled keys or chords.
 
-    The finder sees only their notes; it makes similar errors on composed pieces.
-
-    Args:
-      control: ``key`` or ``chords``.
-      songs: aligned songs with labels.
-    """
-    truth = facts.main_key if control == "key" else lambda notes: quantise(notes)[0].chord
-    pairs = [(notes, truth(notes)) for notes in songs]
-    return [figure.over(pairs)[0] for figure in FIGURES[control]]
-
-
-def annotated(control: str, songs: Sequence[Notes]) -> list[Notes]:
-    """Returns the songs whose key or chord labels do not come from our own chord recogniser.
-
-    Datasets do not record the origin of labels. If those of all songs equal, to the tick, the ones
-    that `music.harmony` infers, they were inferred and cannot test the finder.
+    The finder sees only their notes; it makes similar errors on composed pieces. None without
+    labels of another origin.
 
     Args:
       control: ``key`` or ``chords``.
       songs: aligned songs of one dataset.
     """
+    truth = facts.main_key if control == "key" else lambda notes: quantise(notes)[0].chord
+    pairs = [(notes, truth(notes)) for notes in _annotated(control, songs)]
+    return [figure.over(pairs)[0] for figure in FIGURES[control]]
+
+
+def _annotated(control: str, songs: Sequence[Notes]) -> list[Notes]:
+    """Returns the songs whose key or chord labels do not come from our own chord recogniser.
+
+    Datasets do not record the origin of labels. If those of all songs equal, to the tick, the ones
+    that `music.harmony` infers, they were inferred and cannot test the finder.
+    """
     column = "key" if control == "key" else "chord"
-    tick = f"{column}_tick"
     known = [notes for notes in songs if len(getattr(notes.labels, column))]
-    for notes in known:
+
+    def inferred(notes: Notes) -> bool:
         found, labels = harmony.infer(notes), notes.labels
-        if any(
-            not np.array_equal(getattr(found, name), getattr(labels, name))
-            for name in (column, tick)
-        ):
-            return known
-    return []
+        pairs = ((getattr(found, c), getattr(labels, c)) for c in (column, f"{column}_tick"))
+        return all(np.array_equal(ours, theirs) for ours, theirs in pairs)
+
+    return [] if all(map(inferred, known)) else known
 
 
 def _key(score: Callable[[int, int], float]) -> Callable[[Notes, int], float | None]:
@@ -223,16 +208,16 @@ FIGURES: dict[str, list[Figure]] = {
     "meter": [Figure("all bars in it", lambda n, m: float(adherence.keeps_meter(n, m)))],
     "instruments": [
         Figure("every one and no other", lambda n, a: float(adherence.instruments(n, a) == (0, 0))),
-        Figure("silent, per piece", lambda n, a: float(adherence.instruments(n, a).missing)),
-        Figure("others, per piece", lambda n, a: float(adherence.instruments(n, a).others)),
+        Figure("silent, per piece", lambda n, a: float(adherence.instruments(n, a)[0])),
+        Figure("others, per piece", lambda n, a: float(adherence.instruments(n, a)[1])),
     ],
     "key": [
         Figure("main key is the same", _key(lambda a, b: float(a == b))),
         Figure("weighted for near keys", _key(adherence.key_score)),
     ],
     "chords": [
-        Figure("half bars with the same triad", lambda n, c: adherence.chords(n, c).triads),
-        Figure("half bars with the same root", lambda n, c: adherence.chords(n, c).roots),
+        Figure("half bars with the same triad", lambda n, c: adherence.chords(n, c)[0]),
+        Figure("half bars with the same root", lambda n, c: adherence.chords(n, c)[1]),
     ],
     "density": [
         Figure("off by (levels, mean)", _levels),
