@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from hypothesis import strategies as st
@@ -28,6 +28,8 @@ from jaxmusic.music.notes import (
 )
 from jaxmusic.music.piece import Piece
 from jaxmusic.music.roles import ROLES
+
+P = TypeVar("P", Piece, Performance)
 
 
 def _labels(rng: np.random.Generator, end: int, tracks: int) -> Labels:
@@ -122,16 +124,18 @@ def pieces(
     )
 
 
-def as_decoded(piece: Piece, drop: frozenset[str] = frozenset()) -> Piece:
-    """The piece as far as a stream of the metrical codec tells of it."""
-    unstated = {kind: of(kind).unknown(piece.bars) for kind in hidden(drop) - {"style"}}
-    styles = tuple(sorted(piece.styles, key=DEFAULT_STYLES.index))
+def as_decoded(piece: P, drop: frozenset[str] = frozenset()) -> P:
+    """The piece as far as a stream of its codec tells of it."""
+    after = min(piece.bars_after, 1)
+    if isinstance(piece, Piece):
+        unstated = {kind: of(kind).unknown(piece.bars) for kind in hidden(drop) - {"style"}}
+        piece, after = piece.with_controls(**unstated), BARS_LEFT[bars_left_index(piece.bars_after)]
     return dataclasses.replace(
-        piece.with_controls(**unstated),
+        piece,
         song="",
-        styles=() if "styles" in drop else styles,
+        styles=() if "styles" in drop else tuple(sorted(piece.styles, key=DEFAULT_STYLES.index)),
         bars_before=min(piece.bars_before, 1),
-        bars_after=int(BARS_LEFT[bars_left_index(piece.bars_after)]),
+        bars_after=int(after),
     )
 
 
@@ -152,10 +156,10 @@ def random_given(seed: int, piece: Piece, task: str) -> Given:
     return Given(TASKS.index(task), marked, slots, chords=task in ("accompany", "vary"))
 
 
-def differences(a: Piece | Notes, b: Piece | Notes, ignore: tuple[str, ...] = ()) -> list[str]:
+def differences(a: Any, b: Any, ignore: tuple[str, ...] = ()) -> list[str]:
     """Names of the fields, controls and labels in which two pieces differ, in value or in type."""
 
-    def values(piece: Piece | Notes) -> dict[str, object]:
+    def values(piece: Any) -> dict[str, object]:
         fields = dict(vars(piece))
         controls, labels = fields.pop("controls", {}), fields.pop("labels", None)
         return fields | controls | (vars(labels) if labels else {})
@@ -253,14 +257,12 @@ def random_performance(
     return codec.quantise(notes)[0]
 
 
-def performances(
-    max_notes: int = 60, max_seconds: int = 40, velocities: int | None = None
-) -> st.SearchStrategy[Performance]:
-    """`Performance`s with every number of levels, or one."""
+def performances(max_notes: int = 60) -> st.SearchStrategy[Performance]:
+    """`Performance`s with every number of levels."""
     return st.builds(
         random_performance,
         seed=st.integers(0, 2**32 - 1),
         count=st.integers(0, max_notes),
-        seconds=st.integers(1, max_seconds),
-        velocities=st.just(velocities) if velocities else st.sampled_from((8, 16, 32)),
+        seconds=st.integers(1, 40),
+        velocities=st.sampled_from((8, 16, 32)),
     )

@@ -1,211 +1,53 @@
-"""The grammar: it allows what the codec writes, and what it allows decodes without loss."""
-
-import dataclasses
+"""The metrical grammar: what rules forbid, and what they let a bar close with."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import strategies
+from codec_walks import ROWS, ended, finished, kinds_of, walker
 
 from jaxmusic import config
 from jaxmusic.codecs.layout import BARS_LEFT
+from jaxmusic.codecs.metrical import grammar_tables as tables
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.metrical.grammar import FAR, Grammar, Rules
-from jaxmusic.music import grid, meters
+from jaxmusic.music import meters
 
-STEPS = 512
-ROWS = 16
-
-
-class Walker:
-    """Compiled walks over streams of one codec."""
-
-    def __init__(self, codec):
-        self.codec, self.grammar = codec, Grammar(codec)
-        self.follow = jax.jit(jax.vmap(self._follow))
-        self.sample = jax.jit(jax.vmap(self._sample))
-
-    def _follow(self, row, bars):
-        rules = Rules(bars=bars)
-
-        def one(state, token):
-            allowed = self.grammar.mask(state, rules)[token]
-            state = self.grammar.advance(state, token, rules)
-            return state, (allowed, self.grammar.place(state))
-
-        return jax.lax.scan(one, self.grammar.begin(), row)[1]
-
-    def _sample(self, key, rules, eighths):
-        """Draws with each kind of token that may follow as likely as any other."""
-        v, grammar = self.codec.vocabulary, self.grammar
-
-        def rules_of(state):
-            last = grammar.bar_steps[jnp.maximum(state.meter, 0)] * eighths // 8
-            return rules._replace(last_bar=last)
-
-        def one(state, key):
-            rules = rules_of(state)
-            mask = grammar.mask(state, rules)
-            count = jax.ops.segment_sum(mask.astype(jnp.float32), v.kind, len(v.names))
-            logits = jnp.where(mask, -jnp.log(jnp.maximum(count, 1.0))[v.kind], -jnp.inf)
-            token = jax.random.categorical(key, logits).astype(jnp.int32)
-            return grammar.advance(state, token, rules), (token, mask.any(), grammar.place(state))
-
-        first = jnp.int32(v.start["bos"])
-        state = grammar.advance(grammar.begin(), first, rules)
-        _, (tokens, some, places) = jax.lax.scan(one, state, jax.random.split(key, STEPS))
-        return jnp.concatenate([first[None], tokens]), some, places
+either = pytest.mark.parametrize("walk", [walker("metrical"), walker("fused")])
 
 
-@pytest.fixture(scope="module", params=("metrical", "fused"))
-def walker(request):
-    styles = tuple(f"style-{i}" for i in range(64))
-    return Walker(MetricalCodec(config.Codec(kind=request.param), styles))
-
-
-def padded(codec, streams):
-    rows = np.zeros((len(streams), STEPS), np.int32)
-    for row, tokens in zip(rows, streams):
-        row[: len(tokens)] = tokens[:STEPS]
-    return rows
-
-
-def check_followed(walker, pieces):
-    """Each token of each piece is allowed, and each event is where the codec puts it."""
-    codec = walker.codec
-    for i in range(0, len(pieces), ROWS):
-        group = (pieces[i : i + ROWS] * ROWS)[:ROWS]
-        streams = [codec.encode(p) for p in group]
-        bars = np.array([p.bars + p.bars_after for p in group], np.int32)
-        allowed, places = walker.follow(padded(codec, streams), bars)
-        for row, tokens in enumerate(streams):
-            tokens = tokens[:STEPS]
-            bad = np.flatnonzero(~np.asarray(allowed[row, 1 : len(tokens)])) + 1
-            assert [codec.vocabulary.describe(tokens[i]) for i in bad] == []
-            for name, ours, theirs in zip(places._fields, codec.events(tokens), places):
-                assert np.array_equal(ours, theirs[row, : len(tokens)]), name
-
-
-def nameless(piece):
-    """The piece without styles, which the test's codec names otherwise."""
-    return dataclasses.replace(piece, styles=())
-
-
-@pytest.mark.parametrize("size", (10, 40, 100))
-def test_whatever_is_encoded_is_allowed(walker, size):
-    pieces = [strategies.random_piece(1000 * size + i, size, 1 + i % 20) for i in range(12)]
-    parts = [p.part(p.bars // 3, p.bars - i % 2 * (p.bars // 4)) for i, p in enumerate(pieces)]
-    parts += [pieces[0].part(0, 1)] * 8
-    check_followed(walker, [nameless(p) for p in pieces + parts])
-
-
-def test_real_files_are_allowed(walker, music):
-    from jaxmusic.formats.midi import read_notes
-    from jaxmusic.music import beats
-
-    pieces = []
-    for name in ("pop909", "multitrack_pop", "mutopia", "groove", "nottingham", "freedoom"):
-        files = sorted(p for p in (music / name).rglob("*") if p.suffix == ".mid")
-        for path in files[:: max(len(files) // 3, 1)][:3]:
-            piece, _ = grid.quantise(beats.align(read_notes(path))[0])
-            pieces += [piece, piece.part(piece.bars // 2, min(piece.bars // 2 + 8, piece.bars))]
-    check_followed(walker, [nameless(p) for p in pieces])
-
-
-def sampled(walker, seed, rules, eighths=0):
-    """Streams drawn under rules of int or [ROWS] fields, with their masks and places checked."""
-    rows = jax.tree.map(lambda r: jnp.broadcast_to(jnp.asarray(r, jnp.int32), ROWS), rules)
-    keys = jax.random.split(jax.random.key(seed), ROWS)
-    eighths = jnp.broadcast_to(jnp.asarray(eighths, jnp.int32), ROWS)
-    tokens, some, places = (jax.tree.map(np.asarray, x) for x in walker.sample(keys, rows, eighths))
-    codec, streams = walker.codec, []
-    for row in range(ROWS):
-        ends = np.flatnonzero(tokens[row] == codec.vocabulary.start["eos"])
-        length = ends[0] + 1 if len(ends) else STEPS
-        assert some[row, : length - 1].all()
-        stream = tokens[row, :length]
-        for name, ours, theirs in zip(places._fields, codec.events(stream), places):
-            assert np.array_equal(ours[: length - 1], theirs[row, : length - 1]), name
-        streams.append(stream)
-    return streams
-
-
-def whole_bars(codec, stream):
-    """A stream without the bar that was not finished."""
-    if stream[-1] == codec.vocabulary.start["eos"]:
-        return stream
-    is_bar = codec.vocabulary.kind[stream] == codec.vocabulary.kinds["bar"]
-    return stream[: np.flatnonzero(is_bar)[-1]]
-
-
-def kinds_of(codec, stream):
-    return [codec.vocabulary.names[k] for k in codec.vocabulary.kind[stream]]
-
-
-@pytest.mark.parametrize("steady", (0, 1))
-def test_free_samples_decode_and_are_canonical(walker, steady):
-    codec, finished = walker.codec, 0
-    for seed in range(2):
-        bars = np.arange(ROWS) % 6 + 1
-        streams = sampled(walker, seed, Rules(bars=bars, steady=steady))
-        for row, stream in enumerate(streams):
-            finished += stream[-1] == codec.vocabulary.start["eos"]
-            stream = whole_bars(codec, stream)
-            piece, dropped = codec.decode(stream)
-            assert dropped == 0
-            assert codec.onset_tokens[stream].sum() == len(piece)
-            left = stream[codec.vocabulary.kind[stream] == codec.vocabulary.kinds["bar"]]
-            left = BARS_LEFT[codec.vocabulary.value[left]]
-            assert left.tolist() == [bars[row] - 1 - i for i in range(piece.bars)]
-            if stream[-1] == codec.vocabulary.start["eos"]:
-                assert piece.bars == bars[row]
-                # One piece, one stream; notes that cut each other short have other durations.
-                again = codec.encode(piece)
-                ignored = ("note", "hold")
-                ours, theirs = (
-                    [t for t, k in zip(s, kinds_of(codec, s)) if k not in ignored]
-                    for s in (stream, again)
-                )
-                assert ours == theirs
-            body = kinds_of(codec, stream)
-            body = body[body.index("bar") :]
-            if steady:
-                assert not {"meter", "tempo", "key"} & set(body)
-    assert finished > 16
-
-
-def test_composing_rules(walker):
-    codec, finished = walker.codec, 0
-    for seed in range(3):
-        bars = np.arange(ROWS) % 7 + 1
-        eighths = np.arange(ROWS) // 2
-        silence = seed
-        rules = Rules(bars=bars, silence=silence, steady=1, tokens=30)
-        for row, stream in enumerate(sampled(walker, seed, rules, eighths)):
-            finished += stream[-1] == codec.vocabulary.start["eos"]
-            kinds = kinds_of(codec, stream)
-            stream = whole_bars(codec, stream)
-            piece, dropped = codec.decode(stream)
-            assert dropped == 0 and len(piece) == codec.onset_tokens[stream].sum()
-            assert "part" not in kinds
-            holds = np.bincount(
-                np.searchsorted(piece.bar_step, piece.onset, side="right") - 1,
-                minlength=piece.bars,
-            )
-            runs = "".join("x" if n else "." for n in holds).split("x")
-            assert max(map(len, runs)) <= silence and holds[0] > 0
-            if stream[-1] != codec.vocabulary.start["eos"]:
-                continue
+@either
+@pytest.mark.parametrize("silence", range(3))
+def test_composing_rules(walk, silence):
+    codec, count = walk.codec, 0
+    bars, eighths, meter = np.arange(ROWS) % 7 + 1, np.arange(ROWS) // 2, np.arange(ROWS) % 5
+    whole = np.array([meters.bar_length(m, 12) for m in meter])
+    taste = np.zeros((ROWS, codec.vocab_size), np.float32)
+    taste[np.arange(ROWS), codec.vocabulary.start["meter"] + meter] = 99
+    last = whole * eighths // 8
+    rules = Rules(bars=bars, last_bar=last, silence=silence, steady=1, tokens=30)
+    for row, stream in enumerate(walk.sample(rules, silence, taste)):
+        kinds = kinds_of(codec, stream)
+        body = kinds[kinds.tolist().index("bar") :]
+        assert "part" not in kinds and not {"meter", "tempo", "key"} & set(body)
+        closed = finished(codec, stream)
+        piece, dropped = codec.decode(closed)
+        assert dropped == 0 and len(piece) == codec.onset_tokens[closed].sum()
+        assert (piece.meter == meter[row]).all()
+        left = closed[kinds[: len(closed)] == "bar"]
+        left = BARS_LEFT[codec.vocabulary.value[left]]
+        assert left.tolist() == [bars[row] - 1 - i for i in range(piece.bars)]
+        holds = np.bincount(piece.bar_of, minlength=piece.bars)
+        runs = "".join("x" if n else "." for n in holds).split("x")
+        assert max(map(len, runs)) <= silence and holds[0] > 0
+        if ended(codec, stream):
+            count += 1
             assert piece.bars == bars[row] and holds[-1] > 0
-            whole = meters.bar_length(int(piece.meter[0]), 12)
-            last = whole * int(eighths[row]) // 8 or whole
-            end = whole * (bars[row] - 1) + last
+            end = whole[row] * (bars[row] - 1) + (last[row] or whole[row])
             assert (piece.onset < end).all()
             assert (codec.events(stream).time < end).all()
-            ends = note_ends(codec, stream)
-            assert max(ends) <= end
-    assert finished > 36
+            assert max(note_ends(codec, stream)) <= end
+    assert count > 8
 
 
 def note_ends(codec, stream):
@@ -223,8 +65,9 @@ def note_ends(codec, stream):
     return ends
 
 
-def test_what_has_no_name_yet_is_not_sampled(walker):
-    codec, grammar = walker.codec, walker.grammar
+@either
+def test_what_has_no_name_yet_is_not_sampled(walk):
+    codec, grammar = walk.codec, walk.grammar
     start = codec.vocabulary.start
     state, rules = grammar.begin(), Rules(bars=4)
     for token in ("bos", "meter", "tempo", "program"):
@@ -234,20 +77,20 @@ def test_what_has_no_name_yet_is_not_sampled(walker):
     assert allowed.tolist() == [True] * 5 + [False]
 
 
-def test_tokens_rule_closes_bars(walker):
-    codec = walker.codec
-    for tokens in (5, 12):
-        rules = Rules(bars=np.full(ROWS, 4), silence=2, steady=1, tokens=tokens)
-        for stream in sampled(walker, 7, rules):
-            kinds = np.array(kinds_of(codec, stream))
-            lengths = np.diff(np.append(np.flatnonzero(kinds == "bar"), len(kinds)))
-            # What must be finished first: position, chord, slot, pitch, a chain of holds, note.
-            bounds = [tokens + 6 + int((kinds == "hold").sum())] * len(lengths)
-            assert (lengths <= bounds).all()
+@either
+@pytest.mark.parametrize("tokens", (5, 12))
+def test_tokens_rule_closes_bars(walk, tokens):
+    rules = Rules(bars=4, silence=2, steady=1, tokens=tokens)
+    for stream in walk.sample(rules, 7):
+        kinds = kinds_of(walk.codec, stream)
+        lengths = np.diff(np.append(np.flatnonzero(kinds == "bar"), len(kinds)))
+        # What must be finished first: position, chord, slot, pitch, a chain of holds, note.
+        assert (lengths <= tokens + 6 + int((kinds == "hold").sum())).all()
 
 
-def test_bars_left_beyond_the_table(walker):
-    grammar, codec = walker.grammar, walker.codec
+@either
+def test_bars_left_beyond_the_table(walk):
+    grammar, codec = walk.grammar, walk.codec
     v = codec.vocabulary
     state = grammar.begin()
     rules = Rules(bars=1000)
@@ -265,8 +108,6 @@ def test_bars_left_beyond_the_table(walker):
 
 @pytest.mark.quick
 def test_every_kind_of_token_has_its_place():
-    from jaxmusic.codecs.metrical import grammar_tables as tables
-
     codec = MetricalCodec(config.Codec(24, 32))
     names = set(codec.vocabulary.names) | set(tables.HEADER_TWINS.values())
     names |= {"kit", "hole", "write"}

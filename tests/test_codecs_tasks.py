@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import strategies
+from codec_walks import CODECS, DEFAULTS, ROWS, STEPS, ended, kinds_of, walker, words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmusic import config
 from jaxmusic.codecs.layout import TASKS
-from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.metrical.grammar import FAR, Grammar, Rules
 from jaxmusic.codecs.metrical.task_grammar import hole
 from jaxmusic.codecs.registry import make_codec
@@ -24,20 +24,10 @@ from jaxmusic.music.meters import METERS_BY_NAME, bar_length
 from jaxmusic.music.piece import Piece
 
 CONTROLS = names()
+either = pytest.mark.parametrize("walk", [walker("metrical"), walker("fused")])
 
 WRITTEN = TASKS[1:]
-CODECS = {
-    (kind, s): MetricalCodec(config.Codec(s, 8, kind))
-    for kind in ("metrical", "fused")
-    for s in (12, 24)
-}
-CODEC = CODECS["metrical", 12]
-STEPS = 640
-ROWS = 16
-
-
-def words(codec, tokens):
-    return [codec.vocabulary.describe(t) for t in tokens]
+CODEC = DEFAULTS["metrical"]
 
 
 def small_piece():
@@ -176,7 +166,7 @@ def cases():
         if rng.random() < 0.5:
             start, stop = np.sort(rng.integers(0, piece.bars + 1, 2)).tolist()
             piece = piece.part(start, max(stop, start + 1)) if start < piece.bars else piece
-        return CODECS[kind, steps], piece, given_of(seed, piece, task)
+        return CODECS[kind, steps, 8], piece, given_of(seed, piece, task)
 
     return st.builds(
         make,
@@ -302,43 +292,6 @@ def test_what_makes_no_sense_is_counted():
     assert strategies.differences(strategies.as_decoded(piece), again) == []
 
 
-class Walker:
-    """One compiled walk: a stream is followed as far as it goes, then drawn."""
-
-    def __init__(self, codec):
-        self.codec, self.grammar = codec, Grammar(codec)
-        self.walk = jax.jit(jax.vmap(self._walk, (0, 0, 0, 0, None)))
-
-    def _walk(self, row, length, holes, key, silence):
-        v, grammar = self.codec.vocabulary, self.grammar
-
-        def one(state, scanned):
-            token, i, key = scanned
-            rules = Rules(holes.bars, silence=silence, tokens=12, hole=hole(state, holes))
-            mask = grammar.mask(state, rules)
-            # Each kind of token that may follow is as likely as any other.
-            count = jax.ops.segment_sum(mask.astype(jnp.float32), v.kind, len(v.names))
-            logits = jnp.where(mask, -jnp.log(jnp.maximum(count, 1.0))[v.kind], -jnp.inf)
-            drawn = jax.random.categorical(key, logits).astype(jnp.int32)
-            token = jnp.where(i < length, token, drawn)
-            # How full a bar is does not bind what is followed.
-            free = grammar.mask(state, rules._replace(tokens=FAR, silence=FAR))
-            state = grammar.advance(state, token, rules)
-            return state, (token, free[token], mask.any(), grammar.place(state))
-
-        scanned = (row, jnp.arange(STEPS), jax.random.split(key, STEPS))
-        return jax.lax.scan(one, grammar.begin(), scanned)[1]
-
-    def __call__(self, prompts, what, seed=0, silence=FAR):
-        rows = np.zeros((ROWS, STEPS), np.int32)
-        for row, tokens in zip(rows, prompts):
-            row[: len(tokens)] = tokens
-        keys = jax.random.split(jax.random.key(seed), ROWS)
-        lengths = np.array([len(p) for p in prompts])
-        stacked = jax.tree.map(lambda *x: np.stack(x), *map(widened, what))
-        return jax.tree.map(np.asarray, self.walk(rows, lengths, stacked, keys, silence))
-
-
 def widened(of: Holes, size=64):
     """Holes with arrays of one size."""
 
@@ -348,15 +301,10 @@ def widened(of: Holes, size=64):
     return jax.tree.map(wide, of)
 
 
-@pytest.fixture(scope="module", params=("metrical", "fused"))
-def walker(request):
-    return Walker(CODECS[request.param, 12])
-
-
-def tasks_of(codec, count, first, most=STEPS):
-    """Pieces with streams of at most `most` tokens, and what is given of them."""
+def tasks_of(codec, first, most):
+    """Pieces with streams of at most `most` tokens, and what is given of them, for all rows."""
     out, seed = [], first
-    while len(out) < count:
+    while len(out) < ROWS:
         seed += 1
         piece = strategies.random_piece(seed, 10 + seed % 60, 1 + seed % 5)
         if seed % 3 == 0:
@@ -370,46 +318,41 @@ def tasks_of(codec, count, first, most=STEPS):
     return out
 
 
-def test_whatever_is_encoded_is_allowed(walker):
-    codec = walker.codec
-    for turn in range(2):
-        pairs = tasks_of(codec, ROWS, 1000 * turn)
-        # A piece's notes may pass its end; composed ones may not.
-        what = [holes(*pair)._replace(end=np.int32(0)) for pair in pairs]
-        streams = [codec.encode(piece, given=asked) for piece, asked in pairs]
-        _, allowed, _, places = walker(streams, what)
-        for row, tokens in enumerate(streams):
-            write = int(np.flatnonzero(tokens == codec.write)[0])
-            bad = np.flatnonzero(~allowed[row, write + 1 : len(tokens)]) + write + 1
-            assert words(codec, tokens[bad]) == []
-            for name, ours, theirs in zip(places._fields, codec.events(tokens), places):
-                assert np.array_equal(ours, theirs[row, : len(tokens)]), name
+def stacked(what):
+    """What is to be written of each row, with arrays of one size."""
+    return jax.tree.map(lambda *x: np.stack(x), *map(widened, what))
 
 
+@either
+@pytest.mark.parametrize("first", (0, 1000))
+def test_whatever_is_encoded_is_allowed(walk, first):
+    codec, pairs = walk.codec, tasks_of(walk.codec, first, STEPS)
+    # A piece's notes may pass its end; composed ones may not.
+    what = [holes(*pair)._replace(end=np.int32(0)) for pair in pairs]
+    streams = [codec.encode(piece, given=asked) for piece, asked in pairs]
+    found = walk.allowed(streams, [one.bars for one in what], stacked(what))
+    for tokens, allowed in zip(streams, found):
+        written = np.cumsum(tokens == codec.write) - (tokens == codec.write) > 0
+        assert words(codec, tokens[written & ~allowed]) == []
+
+
+@either
 @pytest.mark.parametrize("silence", (FAR, 0))
-def test_whatever_is_drawn_decodes_and_leaves_alone_what_is_given(walker, silence):
-    codec, finished, written = walker.codec, 0, 0
-    eos = codec.vocabulary.start["eos"]
+def test_whatever_is_drawn_decodes_and_leaves_alone_what_is_given(walk, silence):
+    codec, finished, written = walk.codec, 0, 0
     for turn in range(2):
-        pairs = tasks_of(codec, ROWS, 5000 + 1000 * turn, most=250)
+        pairs = tasks_of(codec, 5000 + 1000 * turn, 250)
         prompts = []
         for piece, asked in pairs:
             tokens = codec.encode(piece, given=asked)
             prompts.append(tokens[: np.flatnonzero(tokens == codec.write)[0] + 1])
         what = [holes(*pair) for pair in pairs]
-        tokens, _, some, places = walker(prompts, what, turn, silence)
-        for row, (piece, asked) in enumerate(pairs):
-            ends = np.flatnonzero(tokens[row] == eos)
-            length = ends[0] + 1 if len(ends) else STEPS
-            start = len(prompts[row])
-            assert some[row, start:length].all()
-            stream = tokens[row, :length]
-            for name, ours, theirs in zip(places._fields, codec.events(stream), places):
-                assert np.array_equal(ours, theirs[row, :length]), name
-            if not len(ends):
-                continue
-            finished += 1
-            written += check_drawn(codec, stream, start, piece, asked, what[row], silence)
+        rules = Rules(np.array([one.bars for one in what]), silence=silence, tokens=12)
+        streams = walk.sample(rules, turn, prompts=prompts, what=stacked(what))
+        for stream, prompt, pair, one in zip(streams, prompts, pairs, what):
+            if ended(codec, stream):
+                finished += 1
+                written += check_drawn(codec, stream, len(prompt), *pair, one, silence)
     assert finished > 24 and written > 250
 
 
@@ -432,28 +375,19 @@ def check_drawn(codec, stream, start, piece, asked, what, silence):
     # Of given chords none is another; one that was unknown may go on from one that is written.
     chords = np.repeat(~asked.marked | asked.chords, 2) & (piece.chord >= 0)
     assert np.array_equal(again.chord[chords], piece.chord[chords])
-    kinds = {codec.vocabulary.names[k] for k in codec.kind[stream[start:]]}
-    assert kinds <= {
-        "bar",
-        "chord",
-        "bass",
-        "position",
-        "slot",
-        "pitch",
-        "hold",
-        "note",
-        "drum",
-        "eos",
-    }
+    kinds = set(kinds_of(codec, stream[start:]))
+    music = {"position", "slot", "pitch", "hold", "note", "drum"}
+    assert kinds <= {"bar", "chord", "bass", "eos"} | music
     assert not asked.chords or not kinds & {"chord", "bass"}
     if silence == 0 and what.slots:
         assert set(bar) == set(np.flatnonzero(asked.marked))
     return drawn
 
 
-def test_a_given_note_that_sounds_on_is_not_begun_again(walker):
+@either
+def test_a_given_note_that_sounds_on_is_not_begun_again(walk):
     """A sustained cluster leaves two pitches of its slot to the bar that is written."""
-    codec, piece = walker.codec, small_piece()
+    codec, piece = walk.codec, small_piece()
     piece = dataclasses.replace(
         piece,
         onset=np.zeros(126, np.int32),
@@ -470,27 +404,28 @@ def test_a_given_note_that_sounds_on_is_not_begun_again(walker):
     goes_on = [first + 60, start["note"], start["position"] + 11]  # the cluster's end
 
     def free(written):
-        return np.flatnonzero(mask_after(walker, piece, asked, written)[first:][:128]).tolist()
+        return np.flatnonzero(mask_after(walk, piece, asked, written)[first:][:128]).tolist()
 
     assert free(opens) == [60, 72]
     assert free([*opens, *goes_on]) == list(range(128))
 
 
-def test_runs_that_stand_apart_have_silences_of_their_own(walker):
-    piece, v = small_piece(), walker.codec.vocabulary
+@either
+def test_runs_that_stand_apart_have_silences_of_their_own(walk):
+    piece, v = small_piece(), walk.codec.vocabulary
     for bars, ends in (((0, 2), True), ((1, 2), False)):
         asked = Given(4, marks(piece, *bars), NONE, chords=False)
         written = [v.start["bar"] + 2 - bar for bar in bars]
-        assert mask_after(walker, piece, asked, written, silence=1)[v.start["eos"]] == ends
+        assert mask_after(walk, piece, asked, written, silence=1)[v.start["eos"]] == ends
         # So do chords: the one in force may be stated anew.
         chords = [written[0], v.start["chord"] + 7, written[1]]
-        allowed = mask_after(walker, piece, asked, chords)[v.start["chord"] :][:8]
+        allowed = mask_after(walk, piece, asked, chords)[v.start["chord"] :][:8]
         assert allowed.tolist() == [True] * 7 + [ends]
 
 
-def mask_after(walker, piece, asked, written, silence=FAR):
+def mask_after(walk, piece, asked, written, silence=FAR):
     """The mask after some written tokens that follow what is given."""
-    codec, grammar = walker.codec, walker.grammar
+    codec, grammar = walk.codec, walk.grammar
     what = jax.tree.map(jnp.asarray, holes(piece, asked))
     tokens = codec.encode(piece, given=asked)
     write = int(np.flatnonzero(tokens == codec.write)[0])

@@ -7,24 +7,18 @@ import data_music
 import jax
 import numpy as np
 import pytest
-import strategies
 import toys
+from codec_walks import CODECS, DEFAULTS, KINDS, codec_of, pieces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxmusic
-from jaxmusic import config
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.codecs.performance.codec import PerformanceCodec
-from jaxmusic.codecs.registry import make_codec
 from jaxmusic.evaluate import likelihood, windows
-from jaxmusic.evaluate.likelihood import Scored, Scorer
+from jaxmusic.evaluate.scoring import Scored, Scorer
 from jaxmusic.models import transformer
 from jaxmusic.music.notes import make_notes
 
-METRICAL = MetricalCodec()
-FUSED = MetricalCodec(config.Codec(kind="fused"))
-PERFORMANCE = PerformanceCodec()
+METRICAL, FUSED, PERFORMANCE = (DEFAULTS[kind] for kind in KINDS)
 SHAPE = toys.MODEL
 
 
@@ -50,25 +44,22 @@ def check_reading(codec, piece, context):
         # Nothing is passed over, but where a row goes on after its header.
         assert (row.target[:-1] != row.events.token[1:]).sum() <= 1
         before = len(row.target) - row.scored
-        if codec is not PERFORMANCE:  # its parts lack the ends of notes from before
+        if codec.UNIT == "bars":  # its parts lack the ends of notes from before
             assert before >= min((context - codec.sizes(piece)[0]) // 2, done)
         done += row.scored
     return reading
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=30, deadline=None)
-@given(strategies.pieces(steps=12), st.integers(16, 300), st.sampled_from((METRICAL, FUSED)))
-def test_windows_score_each_token_once(piece, context, codec):
-    reading = check_reading(codec, piece, context)
-    of_bar = np.bincount(reading.bar[reading.bar >= 0], minlength=piece.bars)
-    of_bar[-1] -= 1  # the end of the piece stands in its last bar
-    assert np.array_equal(of_bar, codec.sizes(piece)[1:])
-
-
-@settings(max_examples=30, deadline=None)
-@given(strategies.performances(velocities=32), st.integers(16, 300))
-def test_windows_of_performances_score_each_token_once(piece, context):
-    check_reading(PERFORMANCE, piece, context)
+@given(data=st.data(), context=st.integers(16, 300))
+def test_windows_score_each_token_once(kind, data, context):
+    piece = data.draw(pieces(kind))
+    reading = check_reading(codec_of(kind, piece), piece, context)
+    if kind != "performance":
+        of_bar = np.bincount(reading.bar[reading.bar >= 0], minlength=piece.bars)
+        of_bar[-1] -= 1  # the end of the piece stands in its last bar
+        assert np.array_equal(of_bar, codec_of(kind, piece).sizes(piece)[1:])
 
 
 def test_windows_are_parts_as_training_reads_them():
@@ -154,8 +145,7 @@ def test_a_piece_within_the_context_has_the_likelihood_of_its_tokens(untrained):
 
 
 def test_windows_agree_with_the_whole_where_the_context_suffices(untrained):
-    params = untrained
-    params = loud(params)
+    params = loud(untrained)
     piece = piece_of(METRICAL, bars=40)
     short, long = (Scorer(SHAPE, params, METRICAL, context) for context in (256, 2048))
     rows = windows.read(METRICAL, piece, 256).rows
@@ -169,18 +159,18 @@ def test_windows_agree_with_the_whole_where_the_context_suffices(untrained):
     np.testing.assert_allclose(short.score(piece).nats, long.score(piece).nats, atol=2e-4)
 
 
-@pytest.mark.parametrize("kind", ["metrical", "fused", "performance"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_all_codecs_are_scored(kind):
-    codec = make_codec(config.Codec(velocities=32, kind=kind))
+    codec = DEFAULTS[kind]
     params = transformer.init(SHAPE, codec.vocab_size, 0)
     scorer = Scorer(SHAPE, params, codec, 128)
-    pieces = [piece_of(codec, seed, bars) for seed, bars in enumerate((1, 8, 3, 2, 5))]
-    found = list(scorer.score_all(pieces))
-    assert [len(s.nats) for s in found] == [len(codec.encode(piece)) - 1 for piece in pieces]
-    assert [s.notes for s in found] == [len(piece) for piece in pieces]
+    some = [piece_of(codec, seed, bars) for seed, bars in enumerate((1, 8, 3, 2, 5))]
+    found = list(scorer.score_all(some))
+    assert [len(s.nats) for s in found] == [len(codec.encode(piece)) - 1 for piece in some]
+    assert [s.notes for s in found] == [len(piece) for piece in some]
     # What is read beside a piece does not matter.
-    np.testing.assert_allclose(scorer.score(pieces[2]).nats, found[2].nats, atol=1e-4)
-    result = likelihood.evaluate(scorer, pieces).as_json()
+    np.testing.assert_allclose(scorer.score(some[2]).nats, found[2].nats, atol=1e-4)
+    result = likelihood.evaluate(scorer, some).as_json()
     nats = sum(float(s.nats.sum()) for s in found)
     assert result["figures"]["nats_per_token"]["value"] == pytest.approx(
         nats / sum(len(s.nats) for s in found)
@@ -206,8 +196,7 @@ def known(bits, notes, styles=("pop",), bars=1, seconds=2.0):
     kind = [kinds["style"], *([kinds["bar"], *[kinds["pitch"], kinds["note"]] * notes] * bars)]
     bar = np.r_[-1, np.repeat(np.arange(bars), 1 + 2 * notes)]
     nats = np.full(len(kind), bits * math.log(2), np.float32)
-    note = np.full(len(kind), -1)
-    return Scored(nats, np.array(kind), bar, note, notes * bars, seconds, bars, styles)
+    return Scored(nats, np.array(kind), bar, notes * bars, seconds, bars, styles)
 
 
 def test_figures_are_those_worked_out_by_hand():
@@ -230,18 +219,11 @@ def test_figures_are_those_worked_out_by_hand():
     )
     folk = result["by_style"]["folk"]
     assert folk["pieces"] == 1 and list(result["by_style"]) == ["folk", "pop"]
-    assert folk["figures"]["bits_per_note"] == {
-        "value": pytest.approx(8.0, rel=1e-6),
-        "low": None,
-        "high": None,
-    }
+    value = pytest.approx(8.0, rel=1e-6)
+    assert folk["figures"]["bits_per_note"] == {"value": value, "low": None, "high": None}
     kinds = result["by_kind"]
-    assert {name: kind["tokens"] for name, kind in kinds.items()} == {
-        "style": 2,
-        "bar": 4,
-        "pitch": 7,
-        "note": 7,
-    }
+    counts = {name: kind["tokens"] for name, kind in kinds.items()}
+    assert counts == dict(style=2, bar=4, pitch=7, note=7)
     assert sum(kind["share"] for kind in kinds.values()) == pytest.approx(1)
     assert kinds["pitch"]["nats_per_token"] == pytest.approx(8 / 7 * math.log(2), rel=1e-6)
     (first,) = result["by_position"]
@@ -292,13 +274,8 @@ def test_what_has_no_meaning_is_not_defined(untrained):
     one = likelihood.evaluate(scorer, [piece]).as_json()
     assert one["notes"] == 1 and one["figures"]["bits_per_note"]["value"] > 0
     assert one["figures"]["bits_per_note"]["low"] is None and one["by_position"][0]["low"] is None
-    silent = dataclasses.replace(
-        piece.part(0, 1),
-        **{
-            name: getattr(piece, name)[:0]
-            for name in ("onset", "duration", "pitch", "velocity", "slot")
-        },
-    )
+    columns = ("onset", "duration", "pitch", "velocity", "slot")
+    silent = dataclasses.replace(piece, **{name: getattr(piece, name)[:0] for name in columns})
     none = likelihood.evaluate(scorer, [silent, silent]).as_json()
     assert none["figures"]["bits_per_note"] == undefined
     assert none["figures"]["bits_per_bar"]["value"] == none["figures"]["bits_per_bar"]["low"] > 0
@@ -311,14 +288,12 @@ def test_only_equal_music_at_equal_resolution_is_compared():
 
     likelihood.check_comparable({})
     likelihood.check_comparable({"a": result(), "b": result(FUSED)})
-    fine = MetricalCodec(config.Codec(steps_per_beat=24))
+    fine = CODECS["metrical", 24, 8]
     for codec, said in (
         (fine, "24 steps in a quarter note"),
         (PERFORMANCE, "100 steps in a second"),
     ):
         with pytest.raises(jaxmusic.UserError, match=f"one resolution: a has 12 .*b {said}"):
             likelihood.check_comparable({"a": result(), "b": result(codec)})
-    with pytest.raises(
-        jaxmusic.UserError, match=r"same pieces: a has 1 pieces, 2 notes.*b .*3 notes"
-    ):
+    with pytest.raises(jaxmusic.UserError, match=r"a has 1 pieces, 2 notes.*b .*3 notes"):
         likelihood.check_comparable({"a": result(), "b": result(notes=3)})

@@ -45,6 +45,8 @@ class Codec(abc.ABC):
     """Raised when tokens change their meaning."""
     CONTROLS: ClassVar[tuple[str, ...]] = controls.names()
     """Names of the controls that its streams can state or leave out."""
+    ONSETS: ClassVar[tuple[str, ...]]
+    """Kinds of tokens that each stand for exactly one note."""
     UNIT: ClassVar[str] = "bars"
     """What pieces may be cut at: bars, or seconds. Tasks and most controls need bars."""
     PAD: int
@@ -62,6 +64,8 @@ class Codec(abc.ABC):
         """
         if config.kind not in self.KINDS:
             raise UserError(f"kind must be {' or '.join(self.KINDS)} here, not {config.kind!r}")
+        if config.velocities not in (8, 16, 32):
+            raise UserError(f"velocities must be 8, 16 or 32, not {config.velocities}")
         if len(styles) > MAX_STYLES:
             raise UserError(f"a codec holds {MAX_STYLES} styles, not {len(styles)}")
         self.config = config
@@ -70,13 +74,7 @@ class Codec(abc.ABC):
         self.vocab_size = self.vocabulary.size
         self.fingerprint = self.vocabulary.fingerprint(self.VERSION)
         self.PAD = self.vocabulary.start["pad"]
-        self.onset_tokens = np.isin(
-            self.vocabulary.kind, [self.vocabulary.kinds[name] for name in self.onsets()]
-        )
-
-    @abc.abstractmethod
-    def onsets(self) -> tuple[str, ...]:
-        """Kinds of tokens that each stand for exactly one note."""
+        self.onset_tokens = self.is_kind(*self.ONSETS)
 
     @abc.abstractmethod
     def _steps(self) -> str:
@@ -91,6 +89,17 @@ class Codec(abc.ABC):
         """The notes of a piece; `quantise` gives the same piece again."""
 
     @abc.abstractmethod
+    def header(
+        self, piece: Any, drop: frozenset[str] = frozenset(), given: Given | None = None
+    ) -> list[int]:
+        """Tokens before the first bar; see `encode`."""
+
+    @abc.abstractmethod
+    def body(
+        self, piece: Any, drop: frozenset[str] = frozenset(), given: Given | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens from the first bar on [T], and the step each stands at [T]; see `encode`."""
+
     def encode(
         self, piece: Any, drop: frozenset[str] = frozenset(), given: Given | None = None
     ) -> np.ndarray:
@@ -106,6 +115,10 @@ class Codec(abc.ABC):
         Raises:
           UserError: an unknown style, or a task in a codec that has none.
         """
+        body, _ = self.body(piece, drop, given)
+        ends = given is not None or piece.bars_after == 0
+        end = [self.vocabulary.start["eos"]] if ends else []
+        return np.concatenate([self.header(piece, drop, given), body, end]).astype(np.int32)
 
     @abc.abstractmethod
     def decode(self, tokens: np.ndarray) -> tuple[Any, int]:
@@ -114,13 +127,19 @@ class Codec(abc.ABC):
         Never raises: what has no meaning where it stands is left out and counted.
         """
 
-    @abc.abstractmethod
     def sizes(self, piece: Any) -> np.ndarray:
         """Bounds of the number of tokens (int32 [B + 1]): of a header, and of each bar.
 
         ``encode(piece.part(a, b))`` has at most ``sizes[0] + sizes[1 + a : 1 + b].sum()`` tokens.
         A task stream may have more.
         """
+        bar = np.searchsorted(piece.bar_step[1:-1], self.body(piece)[1], side="right")
+        header = len(self.header(piece)) + self.restated(piece)
+        return np.concatenate([[header], np.bincount(bar, minlength=piece.bars)]).astype(np.int32)
+
+    @abc.abstractmethod
+    def restated(self, piece: Any) -> int:
+        """Returns a bound of the tokens that a part has besides those of the whole piece."""
 
     @abc.abstractmethod
     def events(self, tokens: np.ndarray) -> Events:
@@ -150,6 +169,10 @@ class Codec(abc.ABC):
         row = order[np.minimum(found, len(keys) - 1)]
         return np.where(keys[row] == wanted, row, -1).astype(np.int32)
 
+    def is_kind(self, *names: str) -> np.ndarray:
+        """Bool [vocab_size], True for tokens of some kinds."""
+        return np.isin(self.vocabulary.kind, [self.vocabulary.kinds[name] for name in names])
+
     @property
     def resolution(self) -> str:
         """Of time and loudness, in words; bits compare only where it is the same."""
@@ -166,9 +189,30 @@ class Codec(abc.ABC):
             raise UserError(f"unknown style {name!r}: choose from {', '.join(self.styles)}")
         return self.styles.index(name)
 
+    def opening(self, piece: Any, drop: frozenset[str], task: int | None = None) -> list[int]:
+        """Tokens that open a stream: ``bos [task] [part] style*``, styles in ascending order."""
+        start = self.vocabulary.start
+        tokens = [start["bos"]]
+        tokens += [] if task is None else [start["task"] + task]
+        tokens += [start["part"]] if piece.bars_before else []
+        return tokens if "styles" in drop else tokens + self.style_tokens(piece.styles)
+
     def style_tokens(self, names: Sequence[str]) -> list[int]:
         """Tokens of styles, in ascending order; raises UserError for an unknown one."""
         return sorted(self.vocabulary.start["style"] + self.style_index(s) for s in set(names))
+
+    def known_tokens(self, tokens: np.ndarray) -> tuple[np.ndarray, int, bool]:
+        """Tokens (int64 [T]) up to the end token, without padding and ids that are none.
+
+        Returns:
+          The tokens, how many others there were besides padding, and whether the end was there.
+        """
+        given = np.asarray(tokens, np.int64).ravel()
+        given = given[given != self.PAD]
+        stream = given[(given >= 0) & (given < self.vocab_size)]
+        ends = np.flatnonzero(stream == self.vocabulary.start["eos"])
+        stream = stream[: ends[0]] if len(ends) else stream
+        return stream, len(given) - len(stream) - (len(ends) > 0), len(ends) > 0
 
     def style_names(self, values: np.ndarray) -> tuple[str, ...]:
         """Names of the values of style tokens, each once; those that have no name are left out."""

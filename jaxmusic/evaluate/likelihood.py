@@ -12,9 +12,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from jaxmusic.core.errors import UserError
-from jaxmusic.evaluate.scoring import Scored, Scorer
-
-__all__ = ["Likelihood", "Scored", "Scorer", "check_comparable", "evaluate"]
+from jaxmusic.evaluate.scoring import Scorer
 
 SPANS = np.array([0, *2 ** np.arange(2, 21)])
 """First bars, from 0, of the spans of `Likelihood.as_json`."""
@@ -126,7 +124,7 @@ def evaluate(scorer: Scorer, pieces: Iterable[Any], progress: bool = False) -> L
     codec, vocabulary = scorer.codec, scorer.codec.vocabulary
     total = len(pieces) if isinstance(pieces, Sized) else None
     found = tqdm(scorer.score_all(pieces), "scoring", total, unit=" pieces", disable=not progress)
-    is_note = np.isin(vocabulary.names, codec.onsets())
+    is_note = np.isin(vocabulary.names, codec.ONSETS)
     kinds, spans = len(vocabulary.names), len(SPANS)
     columns: dict[str, list[Any]] = defaultdict(list)
     for scored in found:

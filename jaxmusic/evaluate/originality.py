@@ -49,11 +49,8 @@ class Span:
 
     def __str__(self) -> str:
         """Describes the bars and the time."""
-        bars = (
-            "bar {}".format(*self.bars)
-            if self.bars[0] == self.bars[1]
-            else "bars {}-{}".format(*self.bars)
-        )
+        first, last = self.bars
+        bars = f"bar {first}" if first == last else f"bars {first}-{last}"
         return f"{bars} ({_clock(self.seconds[0])} to {_clock(self.seconds[1])})"
 
 

@@ -37,7 +37,6 @@ class Scored(NamedTuple):
       nats: float32 [T], negative log-likelihood of each token.
       kind: int32 [T], its kind, an index into ``codec.vocabulary.names``.
       bar: int32 [T], its bar, from 0; -1 in the header.
-      note: int32 [T], row of the note in the piece that it writes; -1 for none.
       notes: notes of the piece.
       seconds: its length, by the tempos of its tokens.
       bars: number of bars (of a performance: seconds begun).
@@ -47,7 +46,6 @@ class Scored(NamedTuple):
     nats: np.ndarray
     kind: np.ndarray
     bar: np.ndarray
-    note: np.ndarray
     notes: int
     seconds: float
     bars: int
@@ -119,21 +117,11 @@ class Scorer:
                     nats=np.concatenate([np.zeros(0, np.float32), *found]),
                     kind=self.codec.vocabulary.kind[reading.token],
                     bar=reading.bar,
-                    note=self._note_index(piece, reading.token),
                     notes=len(piece),
                     seconds=float(notes.seconds(notes.end)),
                     bars=piece.bars,
                     styles=piece.styles,
                 )
-
-    def _note_index(self, piece: Any, tokens: np.ndarray) -> np.ndarray:
-        stream = np.concatenate([[self.codec.vocabulary.start["bos"]], tokens])
-        return self.codec.note_index(piece, stream)[1:]
-
-    def stream(self, tokens: np.ndarray) -> np.ndarray:
-        """Computes nats (float32 [T - 1]) of all tokens of a stream after the first, in one row."""
-        row = Row(self.codec.events(tokens[:-1]), tokens[1:], len(tokens) - 1)
-        return self._nats([row])[0]
 
     def _nats(self, rows: list[Row]) -> list[np.ndarray]:
         """Computes nats (float32 [L]) of all targets of each row."""

@@ -15,12 +15,8 @@ their bar token, and after a ``WRITE`` they come again with that.
 
 from __future__ import annotations
 
-import numpy as np
-
 from jaxmusic.codecs.metrical import events, reading, writing
 from jaxmusic.codecs.metrical.layout import MetricalLayout
-from jaxmusic.codecs.tasks import Given
-from jaxmusic.core.events import Events
 from jaxmusic.music import grid
 from jaxmusic.music.notes import Notes
 from jaxmusic.music.piece import Losses, Piece
@@ -37,39 +33,8 @@ class MetricalCodec(MetricalLayout):
         """The notes of a piece, see `jaxmusic.music.grid.dequantise`."""
         return grid.dequantise(piece)
 
-    def header(self, piece: Piece, drop: frozenset[str] = frozenset()) -> list[int]:
-        """Tokens before the first bar."""
-        return writing.header(self, piece, drop)
-
-    def encode(
-        self, piece: Piece, drop: frozenset[str] = frozenset(), given: Given | None = None
-    ) -> np.ndarray:
-        """Tokens of a piece or part of one (int32 [T]); see `Codec.encode`."""
-        if given is not None:
-            header = writing.header(self, piece, drop, given.task)
-            body, ends = writing.task_body(self, piece, drop, given), True
-        else:
-            header = writing.header(self, piece, drop)
-            body, ends = writing.body(self, piece, drop)[0], piece.bars_after == 0
-        end = [self.vocabulary.start["eos"]] if ends else []
-        return np.concatenate([header, body, end]).astype(np.int32)
-
-    def sizes(self, piece: Piece) -> np.ndarray:
-        """Bounds of the number of tokens of plain streams (int32 [B + 1]); see `Codec.sizes`."""
-        _, times = writing.body(self, piece, frozenset())
-        bar = np.searchsorted(piece.bar_step, times, side="right") - 1
-        # A part has a token that says so, restates its slot and controls, and may have an end.
-        header = len(self.header(piece)) + 3 + writing.most_restated(piece)
-        return np.concatenate([[header], np.bincount(bar, minlength=piece.bars)]).astype(np.int32)
-
-    def events(self, tokens: np.ndarray) -> Events:
-        """Event tensors of a stream that opens with a header (see `core.events.Events`)."""
-        return events.events(self, tokens)
-
-    def decode(self, tokens: np.ndarray) -> tuple[Piece, int]:
-        """The piece that a stream stands for, and the number of tokens that made no sense.
-
-        Of a task stream that is the whole piece: what is given, untouched, and what is written.
-        Never raises: what has no meaning where it stands is left out and counted.
-        """
-        return reading.read(self, tokens)
+    header = writing.header
+    body = writing.body
+    restated = writing.restated
+    events = events.events
+    decode = reading.read

@@ -22,7 +22,7 @@ from jaxmusic.codecs.tasks import HOLE, WRITE
 from jaxmusic.codecs.vocabulary import Vocabulary
 from jaxmusic.core.errors import UserError
 from jaxmusic.music import meters
-from jaxmusic.music.controls import CONTROLS
+from jaxmusic.music.controls import CONTROLS, stated_at
 from jaxmusic.music.meters import METERS, TEMPOS
 from jaxmusic.music.piece import DRUM_PITCHES, PITCHED_SLOTS
 
@@ -46,6 +46,7 @@ class MetricalLayout(Codec):
 
     KINDS = ("metrical", "fused")
     VERSION = 2
+    ONSETS = ("pitch", "drum")
 
     def __init__(
         self,
@@ -55,8 +56,6 @@ class MetricalLayout(Codec):
         """Lays out the vocabulary for 12 or 24 steps per beat and 8 to 32 levels of loudness."""
         if config.steps_per_beat not in (12, 24):
             raise UserError(f"steps_per_beat must be 12 or 24, not {config.steps_per_beat}")
-        if config.velocities not in (8, 16, 32):
-            raise UserError(f"velocities must be 8, 16 or 32, not {config.velocities}")
         beat = config.steps_per_beat
         self.fused = config.kind == "fused"
         self.half = 2 * beat
@@ -90,17 +89,12 @@ class MetricalLayout(Codec):
         ]
         super().__init__(config, styles, ranges)
         v = self.vocabulary
-        slots = [v.kinds[control.kind] for control in CONTROLS if control.place == "slot"]
-        self.of_slot = np.isin(v.kind, slots)
+        self.of_slot = self.is_kind(*(control.kind for control in stated_at("slot")))
         self.meaningful = _meaningful(v)
         self.hole, self.write = v.start["task"] + HOLE, v.start["task"] + WRITE
         self.kind = v.kind.astype(np.int8)
-        self.voiced = np.isin(v.kind, [v.kinds[n] for n in ("slot", "pitch", "hold", "note")])
-        self.sounding = np.isin(v.kind, [v.kinds[n] for n in ("pitch", "hold", "note", "drum")])
-
-    def onsets(self) -> tuple[str, ...]:
-        """Kinds of tokens that each stand for exactly one note."""
-        return ("pitch", "drum")
+        self.voiced = self.is_kind("slot", "pitch", "hold", "note")
+        self.sounding = self.is_kind("pitch", "hold", "note", "drum")
 
     def _steps(self) -> str:
         return f"{self.config.steps_per_beat} steps in a quarter note"

@@ -16,17 +16,17 @@ _WRITTEN = ("bar", *_HALVES, "position", "slot", "pitch", "hold", "note", "drum"
 """What may stand after the token for writing."""
 
 
-def read(codec: MetricalLayout, stream: np.ndarray) -> tuple[Piece, int]:
-    """The piece that a stream stands for, and the number of tokens that made no sense."""
+def read(codec: MetricalLayout, tokens: np.ndarray) -> tuple[Piece, int]:
+    """The piece that a stream stands for, and the number of tokens that made no sense.
+
+    Of a task stream that is the whole piece: what is given, untouched, and what is written.
+    Never raises: what has no meaning where it stands is left out and counted.
+    """
     v = codec.vocabulary
-    raw = np.asarray(stream, np.int64).ravel()
-    tokens = raw[(raw > 0) & (raw < codec.vocab_size)].astype(np.int32)
-    ends = np.flatnonzero(tokens == v.start["eos"])
-    if len(ends):
-        tokens = tokens[: ends[0]]
-    tokens = tokens[codec.meaningful[tokens]]
-    tokens, write = _task(codec, tokens)
-    dropped = int((raw != codec.PAD).sum()) - len(tokens) - (len(ends) > 0)
+    stream, dropped, ended = codec.known_tokens(tokens)
+    known = stream[codec.meaningful[stream]].astype(np.int32)
+    tokens, write = _task(codec, known)
+    dropped += len(stream) - len(tokens)
     kinds, value, place = v.kind[tokens], v.value[tokens], events(codec, tokens)
 
     def is_a(name: str) -> np.ndarray:
@@ -112,7 +112,7 @@ def read(codec: MetricalLayout, stream: np.ndarray) -> tuple[Piece, int]:
         styles=codec.style_names(styles),
         bars_before=int(is_a("part").any()),
         # The end of a task stream is not that of the piece.
-        bars_after=0 if len(ends) and write == len(tokens) else int(last),
+        bars_after=0 if ended and write == len(tokens) else int(last),
         steps_per_beat=codec.config.steps_per_beat,
         velocities=levels,
     )

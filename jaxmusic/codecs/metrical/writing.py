@@ -32,17 +32,14 @@ class Run(NamedTuple):
 
 
 def header(
-    codec: MetricalLayout, piece: Piece, drop: frozenset[str] = frozenset(), task: int | None = None
+    codec: MetricalLayout,
+    piece: Piece,
+    drop: frozenset[str] = frozenset(),
+    given: Given | None = None,
 ) -> list[int]:
     """Tokens before the first bar."""
     start = codec.vocabulary.start
-    tokens = [start["bos"]]
-    if task is not None:
-        tokens.append(start["task"] + task)
-    if piece.bars_before:
-        tokens.append(start["part"])
-    if "styles" not in drop:
-        tokens += codec.style_tokens(piece.styles)
+    tokens = codec.opening(piece, drop, None if given is None else given.task)
     left_out = hidden(drop)
     for control in CONTROLS:
         if control.kind not in left_out and (control.place == "piece" or control.opens):
@@ -61,9 +58,13 @@ def header(
     return tokens
 
 
-def most_restated(piece: Piece) -> int:
-    """Returns a bound of the control tokens that a part states again in its first bar."""
-    most = 0
+def restated(codec: MetricalLayout, piece: Piece) -> int:
+    """Returns a bound of the tokens that a part has besides those of the whole piece.
+
+    It has a token that says so, restates its slot and the controls of its first bar, and may have
+    an end.
+    """
+    most = 3
     for control in (c for c in CONTROLS if c.place in ("bar", "half")):
         values = piece.controls[control.kind]
         known = values[values >= 0]
@@ -73,20 +74,20 @@ def most_restated(piece: Piece) -> int:
 
 
 def body(
-    codec: MetricalLayout, piece: Piece, drop: frozenset[str]
+    codec: MetricalLayout,
+    piece: Piece,
+    drop: frozenset[str] = frozenset(),
+    given: Given | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens from the first bar on [T], and the step each stands at [T]."""
-    return _merged([_bars(codec, piece), *_labels(codec, piece, drop), *_music(codec, piece, drop)])
+    """Tokens from the first bar on [T], and the step each stands at [T].
 
-
-def task_body(
-    codec: MetricalLayout, piece: Piece, drop: frozenset[str], given: Given
-) -> np.ndarray:
-    """Tokens from the first bar on [T]: all bars with what is given, then the rest of some.
-
-    The bars are written as a piece of twice the length: in the first half is what is given, in the
-    second what is not. One silent bar stands between them, the place of the token for writing.
+    For a task these are all bars with what is given, then the rest of some. They are written as a
+    piece of twice the length: in the first half is what is given, in the second what is not. One
+    silent bar stands between them, the place of the token for writing.
     """
+    if given is None:
+        runs = [_bars(codec, piece), *_labels(codec, piece, drop), *_music(codec, piece, drop)]
+        return _merged(runs)
     hidden, chords = ~given.notes(piece), np.repeat(~given.marked | given.chords, 2)
     order, shown = np.argsort(hidden, kind="stable"), len(piece) - int(hidden.sum())
     end = piece.bar_step[-1]
@@ -114,7 +115,7 @@ def task_body(
         Run(bars.tokens[marked], lines + later, bars.rank),
         *_music(codec, both, drop, shown),
     ]
-    return _merged(runs)[0]
+    return _merged(runs)
 
 
 def _told_and_written(piece: Piece, told: np.ndarray) -> dict[str, np.ndarray]:

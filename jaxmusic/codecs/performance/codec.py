@@ -56,6 +56,7 @@ class PerformanceCodec(Codec):
     KINDS = ("performance",)
     VERSION = 1
     CONTROLS = ("styles",)
+    ONSETS = ("note_on",)
     UNIT = "seconds"
 
     def __init__(
@@ -69,18 +70,12 @@ class PerformanceCodec(Codec):
                 "the performance codec knows no beats: leave out steps_per_beat, not "
                 f"{config.steps_per_beat}"
             )
-        if config.velocities not in (8, 16, 32):
-            raise UserError(f"velocities must be 8, 16 or 32, not {config.velocities}")
         ranges = [
             *(("note_on", 128), ("note_off", 128), ("shift", MAX_SHIFT)),
             *(("velocity", config.velocities), ("pad", 1), ("bos", 1), ("eos", 1)),
             *(("part", 1), ("task", TASK_ROOM), ("style", MAX_STYLES)),
         ]
         super().__init__(config, styles, ranges)
-
-    def onsets(self) -> tuple[str, ...]:
-        """Kinds of tokens that each stand for exactly one note."""
-        return ("note_on",)
 
     def _steps(self) -> str:
         return f"{STEPS_PER_SECOND} steps in a second"
@@ -125,48 +120,28 @@ class PerformanceCodec(Codec):
             labels=Labels(styles=performance.styles, song=performance.song),
         )
 
-    def header(self, performance: Performance, drop: frozenset[str] = frozenset()) -> list[int]:
-        """Tokens before the first event."""
-        start = self.vocabulary.start
-        tokens = [start["bos"]]
-        if performance.bars_before:
-            tokens.append(start["part"])
-        if "styles" not in drop:
-            tokens += self.style_tokens(performance.styles)
-        return tokens
-
-    def encode(
+    def header(
         self,
         performance: Performance,
         drop: frozenset[str] = frozenset(),
         given: Given | None = None,
-    ) -> np.ndarray:
-        """Tokens of a performance or part of one (int32 [T]); drop may hold "styles".
+    ) -> list[int]:
+        """Tokens before the first event."""
+        return self.opening(performance, drop)
 
-        The end token is there only if nothing of the whole performance follows. There are no task
-        streams: raises UserError where something is given.
-        """
+    def restated(self, performance: Performance) -> int:
+        """A part says so, restates the loudness, may need a shift to its first event, and end."""
+        return 4
+
+    def body(
+        self,
+        performance: Performance,
+        drop: frozenset[str] = frozenset(),
+        given: Given | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens from the first event on [T], and the step each stands at [T]."""
         if given is not None:
             raise UserError("tasks need bars: take a model of the metrical or fused codec")
-        body, _ = self._body(performance)
-        end = [self.vocabulary.start["eos"]] if performance.bars_after == 0 else []
-        return np.concatenate([self.header(performance, drop), body, end]).astype(np.int32)
-
-    def sizes(self, performance: Performance) -> np.ndarray:
-        """Bounds of the number of tokens (int32 [B + 1]): of a header, and of each second.
-
-        ``encode(performance.part(a, b))`` has at most ``sizes[0] + sizes[1 + a : 1 + b].sum()``
-        tokens.
-        """
-        _, step = self._body(performance)
-        second = np.minimum(step // STEPS_PER_SECOND, performance.bars - 1)
-        # A part restates the loudness, and its first event may need a shift of its own.
-        header = len(self.header(performance)) + 1 + 1 + 1 + 1
-        counts = np.bincount(second, minlength=performance.bars)
-        return np.concatenate([[header], counts]).astype(np.int32)
-
-    def _body(self, performance: Performance) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens from the first event on [T], and the step each stands at [T]."""
         ending = performance.onset + performance.duration
         tokens, step = performance_tokens(
             performance.onset, ending, performance.pitch, performance.velocity
@@ -203,14 +178,8 @@ class PerformanceCodec(Codec):
         before any velocity token are as loud as `DEFAULT_VELOCITY`, and notes that are not ended
         last to the end of the stream, which is at least a step after the last onset.
         """
-        given = np.asarray(tokens, np.int64).ravel()
         start = self.vocabulary.start
-        given = given[given != self.PAD]
-        stream = given[(given >= 0) & (given < self.vocab_size)]
-        ends = np.flatnonzero(stream == start["eos"])
-        if len(ends):
-            stream = stream[: ends[0]]
-        dropped = len(given) - len(stream) - (len(ends) > 0)
+        stream, dropped, ended = self.known_tokens(tokens)
         event = stream < self.PAD
         head, body = np.split(stream, [np.argmax(event) if event.any() else len(stream)])
         styles = head[head >= start["style"]]
@@ -223,7 +192,7 @@ class PerformanceCodec(Codec):
             length=length,
             styles=self.style_names(styles - start["style"]),
             bars_before=int((head == start["part"]).any()),
-            bars_after=0 if len(ends) else 1,
+            bars_after=0 if ended else 1,
             velocities=self.config.velocities,
         )
         return performance, dropped + illegal

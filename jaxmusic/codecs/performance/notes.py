@@ -56,6 +56,11 @@ class Performance:
         return -(-self.length // STEPS_PER_SECOND)
 
     @property
+    def bar_step(self) -> np.ndarray:
+        """Int [B + 1]: the first step of each second, and the end."""
+        return np.minimum(np.arange(self.bars + 1) * STEPS_PER_SECOND, self.length)
+
+    @property
     def pitched(self) -> np.ndarray:
         """Bool [N]: the notes that `transpose` moves, which are all."""
         return np.ones(len(self), bool)
