@@ -1,6 +1,12 @@
 """Devices that are not there, for tests of where things would lie."""
 
 import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,3 +40,18 @@ def gpus(hosts, each=4):
 def cpus(count):
     """CPUs of one process."""
     return [Device(i, "cpu", device_kind="cpu") for i in range(count)]
+
+
+def program_on_eight(code):
+    """What a program prints as JSON, in a process with eight virtual devices."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=os.environ
+        | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+        cwd=pathlib.Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)

@@ -1,10 +1,8 @@
 """Models on meshes of eight virtual devices: the same attention, logits and gradients."""
 
-import os
-import pathlib
-import subprocess
-import sys
 import textwrap
+
+from device_fakes import program_on_eight
 
 START = """
     import functools, sys
@@ -52,7 +50,7 @@ KERNELS = """
             for a, b in zip(got, want, strict=True):
                 assert a.shape == b.shape
                 np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5, err_msg=f"{kernel} {shape}")
-    print("equal")
+    print('"equal"')
 """
 
 MODEL = """
@@ -104,22 +102,12 @@ MODEL = """
     heard = (segment == 1) & (np.arange(64) >= 5)
     np.testing.assert_array_equal(other[~heard], got[~heard])
     assert (other[heard] != got[heard]).mean() > 0.99
-    print("equal")
+    print('"equal"')
 """
 
 
 def run(program):
-    flags = "--xla_force_host_platform_device_count=8"
-    root = pathlib.Path(__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(START) + textwrap.dedent(program)],
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.strip() == "equal", done.stderr[-3000:]
+    assert program_on_eight(textwrap.dedent(START) + textwrap.dedent(program)) == "equal"
 
 
 def test_every_kernel_is_the_same_on_every_mesh(unoptimised):

@@ -10,6 +10,7 @@ from jaxmusic import config as configs
 from jaxmusic.core.errors import UserError
 from jaxmusic.models import mesh as meshes
 from jaxmusic.models import sharding
+from jaxmusic.models.gathering import gathered
 
 RULES = sharding.ShardingRules()
 
@@ -191,3 +192,13 @@ def test_shardings_of_parameters():
     got = sharding.shardings(axes, shapes, mesh, RULES)
     assert got["w"].spec == PartitionSpec("fsdp", "tensor")
     assert got["b"].spec == PartitionSpec(None)
+
+
+@pytest.mark.quick
+def test_on_one_device_gathering_is_a_cast():
+    weight = jnp.arange(12.0).reshape(3, 4)
+    assert gathered(weight, ("embed", "hidden"), jnp.float32, None) is weight
+    value, pull = jax.vjp(
+        lambda w: gathered(w, ("embed", "hidden"), jnp.bfloat16, None), weight + 0.001
+    )
+    assert value.dtype == jnp.bfloat16 and pull(value)[0].dtype == jnp.float32

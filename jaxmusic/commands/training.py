@@ -99,7 +99,7 @@ def plan(
         return 0
     found = planning.plan(experiment, topology, slices, lambda text: _say(f"plan: {text}"))
     print(text.as_json(found) if json else text.as_text(found))
-    return 0 if found.fits else 3
+    return 0 if found.memory.fits else 3
 
 
 def status(

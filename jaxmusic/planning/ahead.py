@@ -5,9 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import re
-import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
@@ -19,20 +18,6 @@ from jaxmusic.planning.arithmetic import Memory
 from jaxmusic.train.step import lowered, make_program
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-
-
-class Compiled(NamedTuple):
-    """What came of compiling.
-
-    Attributes:
-      text: the program, empty if it was refused.
-      memory: what it needs on each chip.
-      seconds: time that it took.
-    """
-
-    text: str
-    memory: Memory
-    seconds: float
 
 
 def devices(topology: Topology) -> Sequence[jax.Device]:
@@ -67,10 +52,12 @@ def devices(topology: Topology) -> Sequence[jax.Device]:
 
 def compile_step(
     experiment: configs.Experiment, codec: Codec, topology: Topology, mesh: jax.sharding.Mesh
-) -> Compiled:
-    """Compiles the train step of an experiment; a step that needs too much memory is no error."""
+) -> tuple[str, Memory]:
+    """Returns the compiled train step of an experiment as text, and what it needs on each chip.
+
+    The text is empty if the compiler refused the step, because it needs too much memory.
+    """
     program = make_program(experiment, codec.vocab_size, codec.onset_tokens, mesh)
-    start = time.perf_counter()
     ready = lowered(program, experiment.data)
     try:
         compiled = ready.compile()
@@ -78,8 +65,7 @@ def compile_step(
         memory = refused(str(error))
         if memory is None:
             raise
-        return Compiled("", memory, time.perf_counter() - start)
-    seconds = time.perf_counter() - start
+        return "", memory
     found: Any = compiled.memory_analysis()
     sizes = (
         found.argument_size_in_bytes,
@@ -96,7 +82,7 @@ def compile_step(
             f"Install the compiler for TPUs that belongs to JAX {jax.__version__} with pip install "
             f"'jaxmusic[plan]': what libtpu {version} makes cannot be read."
         ) from error
-    return Compiled(text, Memory(*sizes, total, topology.chip.memory), seconds)
+    return text, Memory(*sizes, total, topology.chip.memory)
 
 
 def refused(message: str) -> Memory | None:

@@ -8,6 +8,7 @@ arithmetic alone.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ from jaxmusic.cluster.topology import Topology
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.core.settings import flat
 from jaxmusic.models import base, sharding
-from jaxmusic.models.costs import Costs, Split
+from jaxmusic.models.costs import Split
 from jaxmusic.models.mesh import AXES, make_mesh, mesh_shape
 from jaxmusic.planning import ahead, arithmetic
 from jaxmusic.planning.arithmetic import Memory, Roofline, Shape, Work
@@ -37,39 +38,29 @@ class Plan:
     """What an experiment costs on some hardware.
 
     Attributes:
-      experiment: the experiment.
-      topology: the hardware.
-      mesh: devices along each axis.
-      costs: of the model on the hardware.
-      compiled: whether memory and traffic come from the compiled step; else from arithmetic.
-      parameters: of the model.
-      memory: on each chip.
       work: what a step does.
-      sent: what it sends; empty where the compiler refused it.
-      least: bytes that fully sharded data parallelism has to send, in bfloat16, from each chip.
+      topology: the hardware.
+      memory: on each chip.
+      sent: what a step sends; empty where the compiler refused it.
       roofline: least times of a step; None where the compiler refused it.
-      instead: the nearest experiment that fits, where this one does not and any does.
+      compiled: whether memory and traffic come from the compiled step; else from arithmetic.
       seconds: time that compiling took.
+      instead: the nearest experiment that fits, where this one does not and any does.
     """
 
-    experiment: configs.Experiment
-    topology: Topology
-    mesh: Shape
-    costs: Costs
-    compiled: bool
-    parameters: int
-    memory: Memory
     work: Work
+    topology: Topology
+    memory: Memory
     sent: list[Collective]
-    least: float
     roofline: Roofline | None
-    instead: configs.Experiment | None = None
+    compiled: bool = False
     seconds: float = 0.0
+    instead: configs.Experiment | None = None
 
     @property
-    def fits(self) -> bool:
-        """Whether a step fits into the memory of a chip."""
-        return self.memory.fits
+    def experiment(self) -> configs.Experiment:
+        """The experiment."""
+        return self.work.experiment
 
     @property
     def traffic(self) -> float:
@@ -80,19 +71,19 @@ class Plan:
     def mfu(self) -> float | None:
         """Share of the peak that the model's own operations reach at most."""
         peak = self.topology.count * self.topology.chip.flops
-        return self.work.flops / (peak * self.roofline.step) if self.roofline else None
+        return self.work.flops / (peak * max(self.roofline)) if self.roofline else None
 
     @property
     def tokens_per_day(self) -> float | None:
         """Tokens in a day at most."""
         tokens = self.work.tokens * SECONDS_PER_DAY
-        return tokens / self.roofline.step if self.roofline else None
+        return tokens / max(self.roofline) if self.roofline else None
 
     @property
     def days(self) -> float | None:
         """Days that all steps of the experiment take at least."""
         steps = self.experiment.steps / SECONDS_PER_DAY
-        return steps * self.roofline.step if self.roofline else None
+        return steps * max(self.roofline) if self.roofline else None
 
 
 def plan(
@@ -111,15 +102,14 @@ def plan(
         asked for and there is no compiler for them.
     """
     topology = topologies.parse(name, slices)
-    look = _estimated if topology.chip.kind == "gpu" else _compiled
-    found = tried = look(experiment, topology, progress)
+    found = tried = _planned(experiment, topology, progress)
     for _ in range(TRIES):
-        other = None if tried.fits else smaller(tried)
+        other = None if tried.memory.fits else smaller(tried)
         if other is None:
             break
         progress(f"it does not fit; trying {in_words(other, experiment)}")
-        tried = look(other, topology, progress)
-        if tried.fits:
+        tried = _planned(other, topology, progress)
+        if tried.memory.fits:
             return dataclasses.replace(found, instead=other)
     return found
 
@@ -149,10 +139,11 @@ def smaller(tried: Plan) -> configs.Experiment | None:
     batch, parts, model = experiment.data.batch, experiment.accumulate, experiment.model
     if less := base.of(model).lighter(model):
         return dataclasses.replace(experiment, model=less)
-    ways = tried.mesh["replica"] * tried.mesh["fsdp"]
-    vocab_size = make_codec(experiment.codec).vocab_size
+    mesh = tried.work.mesh
+    ways = mesh["replica"] * mesh["fsdp"]
     # All but the state shrinks with the rows of a part, or nearly all.
-    state = arithmetic.state_bytes(experiment, vocab_size, tried.mesh)
+    shards = mesh["fsdp"] * mesh["tensor"]
+    state = arithmetic.state_bytes(experiment, tried.work.vocab_size, shards)
     room = max(tried.memory.available - state, 1.0)
     wanted = parts * (tried.memory.total - state) / room
     possible = [n for n in range(parts + 1, batch // ways + 1) if batch % (ways * n) == 0]
@@ -165,49 +156,27 @@ def smaller(tried: Plan) -> configs.Experiment | None:
     return dataclasses.replace(experiment, accumulate=1, data=data)
 
 
-def _estimated(
-    experiment: configs.Experiment, topology: Topology, progress: Progress = lambda _: None
-) -> Plan:
-    """A plan without compiling anything: memory and traffic are estimates."""
-    model = experiment.model
-    vocab_size = make_codec(experiment.codec).vocab_size
+def _planned(experiment: configs.Experiment, topology: Topology, progress: Progress) -> Plan:
+    """Plans by arithmetic for GPUs; for TPUs with memory and traffic as their compiler has them."""
+    on_tpu = topology.chip.kind == "tpu"
+    devices = ahead.devices(topology) if on_tpu else ()
+    codec = make_codec(experiment.codec)
+    model, vocab_size = experiment.model, codec.vocab_size
     shape = _checked(experiment, topology, vocab_size)
     split = Split(topology.chip.kind, shape["tensor"])
     costs = base.of(model).costs(model, vocab_size, experiment.data.context, split)
-    parameters = base.num_parameters(model, vocab_size)
-    work = arithmetic.work(experiment, vocab_size, shape, costs, parameters)
-    width = 2 if model.dtype == "bfloat16" else 4
-    sent = arithmetic.assumed_traffic(parameters, shape, experiment.accumulate, width)
-    return Plan(
-        experiment=experiment,
-        topology=topology,
-        mesh=shape,
-        costs=costs,
-        compiled=False,
-        parameters=parameters,
-        memory=arithmetic.memory(
-            experiment, vocab_size, parameters, shape, topology.chip.memory, costs
-        ),
-        work=work,
-        sent=sent,
-        least=arithmetic.least_traffic(parameters, shape),
-        roofline=arithmetic.roofline(work, sent, topology, shape),
-    )
-
-
-def _compiled(experiment: configs.Experiment, topology: Topology, progress: Progress) -> Plan:
-    """A plan with memory and traffic as the compiler for TPUs has them."""
-    devices = ahead.devices(topology)
-    known = _estimated(experiment, topology)
+    work = Work(experiment, vocab_size, shape, costs)
+    if not on_tpu:
+        memory, sent = work.memory(topology.chip.memory), work.assumed_traffic()
+        return Plan(work, topology, memory, sent, arithmetic.roofline(work, sent, topology, None))
     mesh = make_mesh(experiment.mesh, devices)
     progress(f"compiling the step for {topology.count} chips, which takes a minute or two")
-    made = ahead.compile_step(experiment, make_codec(experiment.codec), topology, mesh)
-    found = dataclasses.replace(known, compiled=True, memory=made.memory, seconds=made.seconds)
-    if not made.text:
-        return dataclasses.replace(found, sent=[], roofline=None)
-    sent = collectives(made.text, known.mesh, topology.slices)
-    least = arithmetic.roofline(known.work, sent, topology, mesh)
-    return dataclasses.replace(found, sent=sent, roofline=least)
+    start = time.perf_counter()
+    text, memory = ahead.compile_step(experiment, codec, topology, mesh)
+    seconds = time.perf_counter() - start
+    sent = collectives(text, shape, topology.slices) if text else []
+    least = arithmetic.roofline(work, sent, topology, mesh) if text else None
+    return Plan(work, topology, memory, sent, least, compiled=True, seconds=seconds)
 
 
 def _checked(experiment: configs.Experiment, topology: Topology, vocab_size: int) -> Shape:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -24,35 +23,35 @@ Rows = Iterable[tuple[str, str]]
 
 def as_json(plan: Plan) -> str:
     """A plan as indented JSON; sizes are bytes for each chip, times seconds."""
-    line = plan.roofline
+    line, work, experiment = plan.roofline, plan.work, plan.experiment
     found: dict[str, Any] = {
         "topology": plan.topology.name,
         "slices": plan.topology.slices,
         "chips": plan.topology.count,
-        "mesh": plan.mesh,
+        "mesh": work.mesh,
         "compiled": plan.compiled,
         "verified": False,
-        "parameters": plan.parameters,
-        "batch": plan.experiment.data.batch,
-        "context": plan.experiment.data.context,
-        "accumulate": plan.experiment.accumulate,
-        **plan.costs.settings,
-        "fits": plan.fits,
-        "memory": dataclasses.asdict(plan.memory),
-        "flops": plan.work.flops,
-        "flops_again": plan.work.again,
-        "memory_traffic": plan.work.moved,
+        "parameters": work.parameters,
+        "batch": experiment.data.batch,
+        "context": experiment.data.context,
+        "accumulate": experiment.accumulate,
+        **work.costs.settings,
+        "fits": plan.memory.fits,
+        "memory": plan.memory._asdict(),
+        "flops": work.flops,
+        "flops_again": work.again,
+        "memory_traffic": work.moved,
         "collectives": summed(plan),
         "traffic": plan.traffic if plan.sent else None,
-        "least_traffic": plan.least,
-        "roofline": line and {**dataclasses.asdict(line), "step": line.step, "alone": line.alone},
+        "least_traffic": work.least_traffic(),
+        "roofline": line and {**line._asdict(), "step": max(line), "alone": sum(line)},
         "bound": line and line.bound,
         "mfu": plan.mfu,
-        "tokens_per_step": plan.work.tokens,
+        "tokens_per_step": work.tokens,
         "tokens_per_day": plan.tokens_per_day,
-        "steps": plan.experiment.steps,
+        "steps": experiment.steps,
         "days": plan.days,
-        "instead": plan.instead and changes(plan.instead, plan.experiment),
+        "instead": plan.instead and changes(plan.instead, experiment),
         "seconds": plan.seconds,
     }
     return json.dumps(found, indent=2)
@@ -71,24 +70,20 @@ def summed(plan: Plan) -> list[dict[str, Any]]:
 
 def as_text(plan: Plan) -> str:
     """A plan as tables."""
-    work, parts = plan.work, plan.experiment.accumulate
-    data, topology = plan.experiment.data, plan.topology
-    mesh = " x ".join(f"{axis} {size}" for axis, size in plan.mesh.items() if size > 1)
+    work, topology, experiment = plan.work, plan.topology, plan.experiment
+    data, parts = experiment.data, experiment.accumulate
+    mesh = " x ".join(f"{axis} {size}" for axis, size in work.mesh.items() if size > 1)
     slices = f", {topology.slices} slices" if topology.slices > 1 else ""
+    how = "compiled for them" if plan.compiled else "analytic: estimated, nothing was compiled"
     tables: dict[str, Rows] = {
         "plan": [
             ("hardware", f"{topology.name}{slices}: {_count(topology.count)} chips"),
-            (
-                "figures",
-                "compiled for them"
-                if plan.compiled
-                else "analytic: estimated, nothing was compiled",
-            ),
+            ("figures", how),
             ("mesh", mesh or "1 chip"),
-            ("parameters", _count(plan.parameters)),
+            ("parameters", _count(work.parameters)),
             ("batch", f"{data.batch} x {data.context:,} = {_count(work.tokens)} tokens"),
             ("computed in", f"{parts} part{'s' * (parts > 1)}"),
-            *((name, str(value)) for name, value in plan.costs.settings.items()),
+            *((name, str(value)) for name, value in work.costs.settings.items()),
         ],
         "memory of each chip": _memory(plan),
         "a step": [
@@ -103,22 +98,21 @@ def as_text(plan: Plan) -> str:
         tables[f"time ({UNVERIFIED})"] = _time(plan)
     out = [_table(title, rows) for title, rows in tables.items()]
     if plan.instead:
-        out.append(f"It does not fit. This does: {in_words(plan.instead, plan.experiment)}")
-    elif not plan.fits:
+        out.append(f"It does not fit. This does: {in_words(plan.instead, experiment)}")
+    elif not plan.memory.fits:
         out.append(ADVICE)
     return "\n\n".join(out)
 
 
 def _memory(plan: Plan) -> Rows:
     memory = plan.memory
-    for name in ("arguments", "temporaries", "output", "program"):
-        size = getattr(memory, name)
+    for name, size in list(memory._asdict().items())[:4]:
         if size is not None and (size or plan.compiled):
             yield name, _bytes(size)
-    over = "" if plan.fits else f": {_bytes(memory.total - memory.available)} too much"
+    over = "" if memory.fits else f": {_bytes(memory.total - memory.available)} too much"
     share = f"{memory.total / memory.available:.0%}"
     yield "needed at once", f"{_bytes(memory.total)} of {_bytes(memory.available)}"
-    yield "fits", f"{'yes' if plan.fits else 'NO'}, {share}{over}"
+    yield "fits", f"{'yes' if memory.fits else 'NO'}, {share}{over}"
 
 
 def _sent(plan: Plan) -> Rows:
@@ -127,26 +121,22 @@ def _sent(plan: Plan) -> Rows:
         sent = f"{_bytes(row['bytes']):>10}  {where}, {row['times']} times"
         yield f"{row['kind']} {row['dtype']}", sent
     yield "together", f"{_bytes(plan.traffic):>10}"
-    if plan.least:
-        ratio = f"{plan.traffic / plan.least:.2f} times that is sent"
-        yield "least for FSDP", f"{_bytes(plan.least):>10}  {ratio}"
+    if least := plan.work.least_traffic():
+        ratio = f"{plan.traffic / least:.2f} times that is sent"
+        yield "least for FSDP", f"{_bytes(least):>10}  {ratio}"
 
 
 def _time(plan: Plan) -> Rows:
     line, steps = plan.roofline, plan.experiment.steps
     assert line and plan.mfu and plan.tokens_per_day and plan.days is not None
     tokens = _count(steps * plan.work.tokens)
-    return [
-        ("computing", _seconds(line.compute)),
-        ("memory", _seconds(line.memory)),
-        ("links", _seconds(line.links)),
-        ("network", _seconds(line.network)),
-        ("step", f"{_seconds(line.step)} at least, bound by {line.bound}; all of it overlaps"),
-        ("", f"{_seconds(line.alone)} if nothing does"),
-        ("MFU", f"{plan.mfu:.0%} at most"),
-        ("tokens per day", f"{_count(plan.tokens_per_day)} at most"),
-        ("run", f"{_days(plan.days)} at least for {steps:,} steps, {tokens} tokens"),
-    ]
+    for name, seconds in zip(("computing", "memory", "links", "network"), line):
+        yield name, _seconds(seconds)
+    yield "step", f"{_seconds(max(line))} at least, bound by {line.bound}; all of it overlaps"
+    yield "", f"{_seconds(sum(line))} if nothing does"
+    yield "MFU", f"{plan.mfu:.0%} at most"
+    yield "tokens per day", f"{_count(plan.tokens_per_day)} at most"
+    yield "run", f"{_days(plan.days)} at least for {steps:,} steps, {tokens} tokens"
 
 
 def costs(experiment: configs.Experiment) -> str:
@@ -155,8 +145,7 @@ def costs(experiment: configs.Experiment) -> str:
     model, data, steps = experiment.model, experiment.data, experiment.steps
     flops = base.of(model).flops(model, vocab_size, data.context)
     tokens = data.batch * data.context
-    one = dict.fromkeys(("replica", "fsdp", "context", "tensor"), 1)
-    state = _bytes(arithmetic.state_bytes(experiment, vocab_size, one))
+    state = _bytes(arithmetic.state_bytes(experiment, vocab_size))
     total = f"{_count(steps * tokens)} tokens, {flops * tokens * steps:.2e} FLOPs"
     rows = [
         ("parameters", _count(base.num_parameters(model, vocab_size))),
