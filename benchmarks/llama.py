@@ -7,9 +7,10 @@ from typing import Any
 
 from benchmarks import runner
 from jaxmusic import config
+from jaxmusic.codecs.registry import make_codec
 
-VOCAB = 1781
-"""Tokens of both sides: about as many as the default codec has."""
+VOCAB = make_codec(config.Codec()).vocab_size
+"""Tokens of both sides."""
 
 
 def llama(model: config.Transformer, context: int, attention: str) -> Any:

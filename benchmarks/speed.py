@@ -16,10 +16,11 @@ import numpy as np
 import optax
 
 from benchmarks import runner
+from benchmarks.gpu_sides import rows
 from benchmarks.llama import VOCAB, generation, llama
 from benchmarks.runner import Result, Table
 from jaxmusic import config
-from jaxmusic.core.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
+from jaxmusic.core.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Batch, Events
 from jaxmusic.models import base, decode, transformer
 
 MODEL = config.Transformer(layers=7)
@@ -40,17 +41,17 @@ def run(repeats: int = 5) -> Result:
         "training": (BATCH * CONTEXT, training(), peer_training(peer)),
         "generation": (GENERATED, sampling(), generation(peer, GENERATED)),
     }
-    rows, goals = [], []
+    table, goals = [], []
     for work, (tokens, ours, theirs) in kinds.items():
         seconds = runner.in_turns({"ours": ours, "peer": theirs}, repeats)
         speeds = [round(tokens / float(np.median(seconds[side]))) for side in ("ours", "peer")]
         ratios = runner.ratios(seconds["peer"], seconds["ours"])
-        rows.append((work, *speeds, *ratios))
+        table.append((work, *speeds, *ratios))
         goals.append(runner.at_least(f"{work}, ratio to PyTorch on a CPU", GOALS[work], ratios[1]))
     columns = ("jaxmusic (tokens/s)", "PyTorch (tokens/s)")
     columns += ("ratio, least", "ratio, median", "ratio, most")
     return Result(
-        [Table(("work", *columns), rows)],
+        [Table(("work", *columns), table)],
         goals,
         [
             f"{base.num_parameters(MODEL, VOCAB):,} parameters beside "
@@ -62,21 +63,18 @@ def run(repeats: int = 5) -> Result:
 
 def training() -> Callable[[], Any]:
     """Returns a call of one optimizer step of jaxmusic: forward, backward, AdamW."""
-    rng = np.random.default_rng(0)
-    sizes = (VOCAB, CONTEXT, MAX_POSITIONS, 64, MAX_SLOTS, MAX_PITCHES)
-    events = Events(*(rng.integers(0, n, (BATCH, CONTEXT), np.int32) for n in sizes))
-    target = rng.integers(0, VOCAB, (BATCH, CONTEXT), np.int32)
+    batch = rows(BATCH, CONTEXT, 1)
     params = transformer.init(MODEL, VOCAB, 0)
     optimizer = optax.adamw(1e-3, b2=0.98, weight_decay=0.1)
 
-    def loss(params: Any, events: Events, target: jax.Array) -> jax.Array:
-        logits = transformer.apply(params, MODEL, events, jnp.ones_like(target)).logits
-        return optax.softmax_cross_entropy_with_integer_labels(logits, target).mean()
+    def loss(params: Any, batch: Batch) -> jax.Array:
+        logits = transformer.apply(params, MODEL, batch.events, batch.segment).logits
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch.target).mean()
 
     @partial(jax.jit, donate_argnums=0)
-    def step(state: Any, events: Events, target: jax.Array) -> Any:
+    def step(state: Any, batch: Batch) -> Any:
         params, moments = state
-        gradient = jax.grad(loss)(params, events, target)
+        gradient = jax.grad(loss)(params, batch)
         updates, moments = optimizer.update(gradient, moments, params)
         return optax.apply_updates(params, updates), moments
 
@@ -84,7 +82,7 @@ def training() -> Callable[[], Any]:
 
     def once() -> None:
         nonlocal state
-        state = jax.block_until_ready(step(state, events, target))
+        state = jax.block_until_ready(step(state, batch))
 
     return once
 

@@ -110,19 +110,6 @@ def test_probabilities_sum_to_one(order):
         assert total == pytest.approx(1.0, abs=1e-9)
 
 
-@pytest.mark.quick
-def test_longer_context_helps_on_a_second_order_chain():
-    vocab = 12
-    train, validation = (random_pieces(s, vocab, pieces=150, length=200) for s in (7, 8))
-    tables = ngram.count(train, vocab, 4)
-    loss = []
-    for order in (1, 2, 3, 4):
-        logs = ngram.build(tables, vocab, order).log_prob(validation)
-        loss.append(-float(np.concatenate(logs).mean()))
-    assert loss[0] > loss[1] + 0.1 > loss[2] + 0.2
-    assert loss[3] < loss[2] + 0.05  # a third symbol of context is noise, and smoothed away
-
-
 def test_lower_orders_of_one_count_equal_a_count_of_their_own():
     pieces = random_pieces(13, 8, pieces=20, length=40)
     tables = ngram.count(pieces, 8, 5)

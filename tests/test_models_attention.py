@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import PartitionSpec
 
 from jaxmusic import config as configs
 from jaxmusic.core.errors import UserError
-from jaxmusic.models import layout, remat
+from jaxmusic.models import layers, layout
 from jaxmusic.models.attention import chunked, flash
 from jaxmusic.models.attention import kernels as attention
 
@@ -155,7 +154,7 @@ def test_attention_is_computed_again_only_where_nothing_is_kept(kernel):
 
     def products(policy):
         """Matrix products in the program of a gradient through a stack of layers."""
-        kept = jax.checkpoint(layer, policy=remat.POLICIES[policy])
+        kept = jax.checkpoint(layer, policy=layers.POLICIES[policy])
         gradient = jax.grad(lambda q: jax.lax.scan(kept, q, length=3)[0].sum())
         return jax.jit(gradient).lower(q).compile().as_text().count(" dot(")
 
@@ -164,16 +163,11 @@ def test_attention_is_computed_again_only_where_nothing_is_kept(kernel):
     assert products("nothing") > 5
 
 
-def split(axes, *, shape=None):
-    where = {"batch": "fsdp", "sequence": "context", "heads": "tensor", "kv_heads": "tensor"}
-    return PartitionSpec(*(where.get(axis) for axis in axes))
-
-
 def on(platform, context=1):
     """A layout for devices that this machine does not have."""
     devices = np.array([types.SimpleNamespace(platform=platform)])
-    shape = {"fsdp": 1, "context": context, "tensor": 1}
-    return layout.Layout(types.SimpleNamespace(devices=devices, shape=shape), split)
+    shape = {"context": context}
+    return layout.Layout(types.SimpleNamespace(devices=devices, shape=shape))
 
 
 @pytest.mark.quick

@@ -16,12 +16,10 @@ START = """
     from jaxmusic.models.layout import Layout
     from jaxmusic.models import mesh as meshes, sharding
 
-    rules = sharding.ShardingRules()
-
     def layout_of(*shape):
         count = int(np.prod(shape))
         mesh = meshes.make_mesh(configs.Mesh(*shape), jax.devices()[:count])
-        return Layout(mesh, functools.partial(sharding.spec, rules, mesh=mesh))
+        return Layout(mesh)
 
     rng = np.random.default_rng(0)
 """
@@ -65,12 +63,12 @@ MODEL = """
     values = transformer.init(config, 40, 0)
 
     def program(layout):
-        where = sharding.shardings(transformer.axes(config, 40), values, layout.mesh, rules)
+        where = sharding.shardings(transformer.axes(config, 40), values, layout.mesh)
         params = jax.device_put(values, where)
         query, split = params["layers.query"], layout.mesh.shape
         share = (2, 16 // split["fsdp"], 4 // split["tensor"], 8)
         assert query.sharding.shard_shape(query.shape) == share
-        rows = sharding.batch_sharding(layout.mesh, rules, 8)
+        rows = sharding.batch_sharding(layout.mesh, 8)
 
         def loss(params, events):
             logits = transformer.apply(params, config, events, segment, layout=layout).logits

@@ -88,13 +88,6 @@ def test_periods_of_pitch_are_in_tune_with_the_octave():
         assert periods.min() > 1.99 and periods.max() < 24 * 2**4
 
 
-def test_an_octave_turns_only_the_pairs_of_register():
-    for interval in (12, 24):
-        cosine, sine = angles("pitch", 0, 0, interval)
-        at_rest = np.isclose(cosine[0, 0], 1, atol=1e-5) & np.isclose(sine[0, 0], 0, atol=1e-5)
-        assert at_rest[:16].all() and not at_rest[-12:].any()
-
-
 def test_tokens_without_pitch_are_not_turned_by_it():
     cosine, sine = angles("pitch", 5, 50, NONE)
     np.testing.assert_array_equal(cosine, 1)

@@ -11,6 +11,7 @@ from jaxmusic.codecs import registry
 from jaxmusic.core.errors import UserError
 from jaxmusic.models import base, presets, transformer
 
+VOCAB = registry.make_codec(configs.Codec()).vocab_size
 COUNTS = {
     "5m": 5_351_424,
     "20m": 20_335_872,
@@ -25,28 +26,25 @@ COUNTS = {
 }
 
 
+def costs(model):
+    """Parameters and FLOPs of a token with the default codec and rows of 4,096 tokens."""
+    return base.num_parameters(model, VOCAB), base.of(model).flops(model, VOCAB, 4096)
+
+
 def test_names_say_the_number_of_parameters():
     assert list(presets.MODELS) == list(COUNTS)
+    page = (pathlib.Path(__file__).parents[1] / "docs" / "models.md").read_text()
     for name, count in COUNTS.items():
-        size = presets.size(presets.model(name))
-        assert size.parameters == count
+        model = presets.model(name)
+        parameters, flops = costs(model)
+        assert parameters == count
         said = float(name[:-1]) * {"m": 1e6, "b": 1e9}[name[-1]]
         assert count == pytest.approx(said, rel=0.1)
         # Six operations for every weight of a matrix, and attention besides.
-        assert 1 < size.flops / (6 * count) < 2.3
-
-
-@pytest.mark.quick
-def test_the_vocabulary_is_that_of_the_default_codec():
-    assert registry.make_codec(configs.Codec()).vocab_size == presets.VOCAB_SIZE
-
-
-def test_a_size_follows_vocabulary_and_context():
-    model = presets.model("5m")
-    small, large = presets.size(model, 1000, 1024), presets.size(model, 1001, 2048)
-    assert large.parameters - small.parameters == model.width
-    scores = 3 * 4 * model.layers * model.heads * model.head_dim * 1024 / 2
-    assert large.flops - small.flops == 6 * model.width + scores
+        assert 1 < flops / (6 * count) < 2.3
+        shape = f"| {model.layers} | {model.width} | {model.heads} / {model.kv_heads} |"
+        row = f"{shape} {model.head_dim} | {model.hidden} | {model.dtype} |"
+        assert f"| {name} {row} {parameters:,} | {flops / 1e6:,.0f} |" in page
 
 
 @pytest.mark.quick
@@ -68,18 +66,8 @@ def test_shapes_suit_kernels_and_meshes():
 def test_counting_allocates_nothing():
     before = len(jax.live_arrays())
     huge = dataclasses.replace(presets.model("10b"), layers=10_000)
-    assert base.num_parameters(huge, presets.VOCAB_SIZE) > 1e12
+    assert base.num_parameters(huge, VOCAB) > 1e12
     assert len(jax.live_arrays()) == before
-
-
-def test_the_page_says_the_same():
-    page = (pathlib.Path(__file__).parents[1] / "docs" / "models.md").read_text()
-    for name, model in presets.MODELS.items():
-        size = presets.size(model)
-        shape = f"| {model.layers} | {model.width} | {model.heads} / {model.kv_heads} |"
-        costs = f"| {size.parameters:,} | {size.flops / 1e6:,.0f} |"
-        row = f"{shape} {model.head_dim} | {model.hidden} | {model.dtype} {costs}"
-        assert f"| {name} {row}" in page
 
 
 @pytest.mark.quick

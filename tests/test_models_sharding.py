@@ -1,4 +1,4 @@
-"""Meshes, sharding rules, and that no layout changes the logits."""
+"""Meshes, and what is split over them."""
 
 import device_fakes as fakes
 import jax
@@ -10,9 +10,7 @@ from jaxmusic import config as configs
 from jaxmusic.core.errors import UserError
 from jaxmusic.models import mesh as meshes
 from jaxmusic.models import sharding
-from jaxmusic.models.gathering import gathered
-
-RULES = sharding.ShardingRules()
+from jaxmusic.models.layout import gathered, spec
 
 
 @pytest.mark.quick
@@ -34,10 +32,7 @@ def test_mesh_shape(axes, count, shape):
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        (
-            (3, -1, 1, 1),
-            "8 devices cannot be split into replica=3 x fsdp=-1 x context=1 x tensor=1",
-        ),
+        ((3, -1, 1, 1), "8 devices cannot be split into replica=3 x fsdp=-1 x context=1"),
         ((1, 4, 1, 1), "8 devices cannot be split into replica=1 x fsdp=4 x context=1 x tensor=1"),
         ((-1, -1, 1, 1), "only one axis of the mesh to -1, not replica and fsdp"),
         ((0, -1, 1, 1), "at least 1, not replica=0"),
@@ -61,15 +56,9 @@ def test_slices_lie_along_replica_and_rings_along_links():
     slices = [[device.slice_index for device in part.flat] for part in mesh.devices]
     assert slices == [[0] * 8, [0] * 8, [1] * 8, [1] * 8]
 
-
-@pytest.mark.quick
-def test_an_axis_of_the_mesh_may_take_a_part_of_an_axis_of_the_torus():
+    # An axis of the mesh may take a part of an axis of the torus.
     mesh = meshes.make_mesh(configs.Mesh(tensor=2), fakes.tpus(1))
     assert mesh.shape["fsdp"] == 8 and len({d.id for d in mesh.devices.flat}) == 16
-
-
-@pytest.mark.quick
-def test_replica_must_be_a_multiple_of_the_slices():
     with pytest.raises(UserError, match=r"mesh\.replica to a multiple of 2, the number of slices"):
         meshes.make_mesh(configs.Mesh(), fakes.tpus(2))
 
@@ -92,60 +81,26 @@ def test_one_device_is_a_mesh_of_one():
     mesh = meshes.make_mesh(configs.Mesh(), jax.devices()[:1])
     assert dict(mesh.shape) == {"replica": 1, "fsdp": 1, "context": 1, "tensor": 1}
     assert set(mesh.axis_types) == {jax.sharding.AxisType.Auto}
-    assert sharding.batch_sharding(mesh, RULES, 3).spec == PartitionSpec(
-        ("replica", "fsdp"), "context"
-    )
+    assert sharding.batch_sharding(mesh, 3).spec == PartitionSpec(("replica", "fsdp"), "context")
 
 
 @pytest.mark.quick
 def test_spec():
     mesh = abstract_mesh(2, 4, 1, 2)
     axes = ("layers", "embed", "heads", "head_dim")
-    got = sharding.spec(RULES, axes, mesh, (6, 256, 4, 64))
-    assert tuple(got) == (None, "fsdp", "tensor", None)
-    assert tuple(sharding.spec(RULES, ("batch", None), mesh)) == (("replica", "fsdp"), None)
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize(
-    ("rules", "axes", "shape", "message"),
-    [
-        (RULES, ("embed", "heads"), (256, 3), "heads of size 3 cannot be split over 2 devices"),
-        (RULES, ("batch", "embed"), None, "Split batch and embed over different axes.*fsdp twice"),
-        (RULES, ("width",), None, "not 'width'"),
-        (sharding.ShardingRules(embed=("model",)), ("embed",), None, "the mesh has no 'model'"),
-    ],
-)
-def test_impossible_specs(rules, axes, shape, message):
-    with pytest.raises(UserError, match=message):
-        sharding.spec(rules, axes, abstract_mesh(1, 4, 1, 2), shape)
+    assert tuple(spec(mesh, axes, (6, 256, 4, 64))) == (None, "fsdp", "tensor", None)
+    assert tuple(spec(mesh, ("batch", None))) == (("replica", "fsdp"), None)
+    with pytest.raises(UserError, match="heads of size 3 cannot be split over 2 devices"):
+        spec(mesh, ("embed", "heads"), (256, 3))
 
 
 @pytest.mark.quick
 def test_batches_that_do_not_divide():
     with pytest.raises(UserError, match=r"data\.batch to a multiple of 8: 12 rows"):
-        sharding.batch_sharding(abstract_mesh(2, 4), RULES, 12)
-
-
-@pytest.mark.quick
-def test_rows_that_do_not_divide_over_the_context():
-    assert sharding.batch_sharding(abstract_mesh(context=2), RULES, 1, context=6)
+        sharding.batch_sharding(abstract_mesh(2, 4), 12)
+    assert sharding.batch_sharding(abstract_mesh(context=2), 1, context=6)
     with pytest.raises(UserError, match=r"data\.context to a multiple of 4: rows of 6 tokens"):
-        sharding.batch_sharding(abstract_mesh(context=4), RULES, 1, context=6)
-
-
-@pytest.mark.quick
-def test_axes_of_the_mesh_that_split_nothing_are_refused():
-    mesh = meshes.make_mesh(configs.Mesh(tensor=2), fakes.cpus(4))
-    rules = sharding.ShardingRules(heads=(), kv_heads=(), hidden=())
-    places = [
-        sharding.batch_sharding(mesh, rules, 4),
-        jax.sharding.NamedSharding(mesh, sharding.spec(rules, ("embed", "hidden"), mesh)),
-    ]
-    with pytest.raises(UserError, match=r"Set mesh\.tensor to 1, .* its 2 devices"):
-        sharding.check_used(mesh, places)
-    used = jax.sharding.NamedSharding(mesh, sharding.spec(RULES, ("embed", "hidden"), mesh))
-    sharding.check_used(mesh, [*places, used])
+        sharding.batch_sharding(abstract_mesh(context=4), 1, context=6)
 
 
 @pytest.mark.quick
@@ -165,7 +120,7 @@ def test_axes_of_the_mesh_that_split_nothing_are_refused():
 )
 def test_rows_of_a_process(axes, devices, blocks):
     mesh = meshes.make_mesh(configs.Mesh(*axes), devices)
-    place = sharding.batch_sharding(mesh, RULES, 64)
+    place = sharding.batch_sharding(mesh, 64)
     found = [sharding.process_rows(place, (64, 8), process) for process in range(len(blocks))]
     assert found == blocks
 
@@ -174,7 +129,7 @@ def test_rows_of_a_process(axes, devices, blocks):
 def test_moments_are_split_as_the_rest_of_their_parameter():
     mesh = meshes.make_mesh(configs.Mesh(tensor=2), fakes.cpus(8))
     axes, shape = ("layers", "embed", "heads", "head_dim"), (3, 8, 4, 6)
-    place = jax.sharding.NamedSharding(mesh, sharding.spec(RULES, axes, mesh, shape))
+    place = jax.sharding.NamedSharding(mesh, spec(mesh, axes, shape))
 
     def split(moment):
         return tuple(sharding.of_moment(place, shape, moment).spec)
@@ -183,15 +138,6 @@ def test_moments_are_split_as_the_rest_of_their_parameter():
     assert split((3, 4, 6)) == (None, "tensor", None)
     assert split((3, 8, 4)) == (None, "fsdp", "tensor")
     assert split((1,)) == split(()) == ()
-
-
-def test_shardings_of_parameters():
-    mesh = meshes.make_mesh(configs.Mesh(), jax.devices()[:1])
-    axes = {"w": ("embed", "hidden"), "b": (None,)}
-    shapes = {"w": jnp.ones((4, 6)), "b": jnp.ones(6)}
-    got = sharding.shardings(axes, shapes, mesh, RULES)
-    assert got["w"].spec == PartitionSpec("fsdp", "tensor")
-    assert got["b"].spec == PartitionSpec(None)
 
 
 @pytest.mark.quick

@@ -10,27 +10,10 @@ from test_models_families import CONFIGS, VOCAB, music_like, part
 
 from jaxmusic import config as configs
 from jaxmusic.core.errors import UserError
-from jaxmusic.core.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS
 from jaxmusic.models import base, decode, transformer
 
 SMALL = CONFIGS["transformer"]
 apply = jax.jit(transformer.apply, static_argnums=1)
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        SMALL,
-        dataclasses.replace(SMALL, kv_heads=4, layers=3),
-        configs.Transformer(),
-    ],
-)
-def test_number_of_parameters(config):
-    head = config.head_dim * (2 * config.heads + 2 * config.kv_heads)
-    layer = config.width * (head + 3 * config.hidden + 2) + 2 * config.head_dim
-    tables = VOCAB + MAX_POSITIONS + MAX_SLOTS + MAX_PITCHES + 1
-    want = config.layers * layer + tables * config.width
-    assert base.num_parameters(config, VOCAB) == want
 
 
 @pytest.mark.quick

@@ -172,26 +172,23 @@ def test_layers_gather_twice_in_each_part_and_scatter_once():
     sent = program_on_eight("""
         import functools, json, jax, jax.numpy as jnp
         from jaxmusic import config
-        from jaxmusic.models.gathering import gathered
-        from jaxmusic.models.layout import Layout
-        from jaxmusic.models import sharding
+        from jaxmusic.models.layout import Layout, gathered_layer, spec
         from jaxmusic.models.mesh import make_mesh
         from jaxmusic.planning.collectives import collectives
-        mesh, rules = make_mesh(config.Mesh(replica=2)), sharding.ShardingRules()
-        layout = Layout(mesh, functools.partial(sharding.spec, rules, mesh=mesh))
-        axes = {"up": ("embed", "hidden"), "down": ("hidden", "embed")}
+        mesh = make_mesh(config.Mesh(replica=2))
+        axes = {"up": ("layers", "embed", "hidden"), "down": ("layers", "hidden", "embed")}
         def loss(weights, x):
             @functools.partial(jax.checkpoint, policy=jax.checkpoint_policies.nothing_saveable)
             def layer(x, w):
-                w = {name: gathered(v, axes[name], x.dtype, layout) for name, v in w.items()}
+                w = gathered_layer(w, axes, x.dtype, Layout(mesh))
                 return x + jnp.tanh(x @ w["up"]) @ w["down"], None
             return jnp.sum(jax.lax.scan(layer, x, weights)[0] ** 2)
         def step(weights, parts):
             return jax.lax.scan(lambda _, x: (None, jax.grad(loss)(weights, x)), None, parts)[1]
-        at = lambda names: jax.sharding.NamedSharding(mesh, sharding.spec(rules, names, mesh))
+        at = lambda names: jax.sharding.NamedSharding(mesh, spec(mesh, names))
         array = lambda shape, *names: jax.ShapeDtypeStruct(shape, jnp.float32, sharding=at(names))
-        weights = {"up": array((3, 64, 32), "layers", *axes["up"])}
-        weights["down"] = array((3, 32, 64), "layers", *axes["down"])
+        weights = {"up": array((3, 64, 32), *axes["up"])}
+        weights["down"] = array((3, 32, 64), *axes["down"])
         text = jax.jit(step).lower(weights, array((5, 16, 64), None, "batch", None)).compile()
         print(json.dumps(collectives(text.as_text(), dict(mesh.shape))))
     """)

@@ -20,7 +20,6 @@ from jaxmusic.core.errors import UserError
 from jaxmusic.models import base, transformer
 from jaxmusic.models.loss import summed_losses, token_losses
 from jaxmusic.models.mesh import make_mesh
-from jaxmusic.models.sharding import ShardingRules
 from jaxmusic.train import optimizer, spikes, step
 
 
@@ -200,14 +199,11 @@ def test_what_does_not_divide_is_one_sentence(mesh, changes, message):
         make_program(experiment, device_fakes.cpus(int(np.prod(mesh))))
 
 
-def test_rules_that_leave_an_axis_of_the_mesh_unused_are_refused():
-    experiment = fakes.experiment(mesh=config.Mesh(tensor=2))
-    rules = ShardingRules(heads=(), kv_heads=(), hidden=())
+def test_an_axis_of_the_mesh_that_splits_nothing_is_refused():
+    model = config.LSTM(layers=1, width=16)
+    experiment = fakes.experiment(model=model, mesh=config.Mesh(tensor=2))
     with pytest.raises(UserError, match=r"Set mesh\.tensor to 1"):
-        make_program(experiment, device_fakes.cpus(2), rules=rules)
-    rules = ShardingRules(heads=(), kv_heads=(), hidden=("tensor",))
-    place = make_program(experiment, device_fakes.cpus(2), rules=rules).state.params["layers.up"]
-    assert place.sharding.spec[2] == "tensor"
+        make_program(experiment, device_fakes.cpus(2))
 
 
 def test_only_matrices_decay(built):

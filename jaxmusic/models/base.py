@@ -40,7 +40,7 @@ class Family(Protocol):
     def axes(self, config: Any, vocab_size: int) -> dict[str, Axes]:
         """Returns the names of the axes of each parameter.
 
-        They decide the sharding (fields of `models.sharding.ShardingRules`); the first axis of
+        They decide the sharding (keys of `models.layout.RULES`); the first axis of
         parameters stacked over layers is "layers".
         """
 

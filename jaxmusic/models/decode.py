@@ -15,9 +15,8 @@ import jax.numpy as jnp
 from jaxmusic import config as configs
 from jaxmusic.core.events import Events
 from jaxmusic.models import position
-from jaxmusic.models.layers import embed, rms_norm, softcapped
-from jaxmusic.models.numerics import HIDDEN, wide
-from jaxmusic.models.params import Params
+from jaxmusic.models.layers import HIDDEN, embed, rms_norm, softcapped, wide
+from jaxmusic.models.params import Params, embeddings, stacked
 
 
 class Cache(NamedTuple):
@@ -68,13 +67,10 @@ def prepare(config: configs.Transformer, params: Params) -> Weights:
       Weights in config.dtype (norms in float32). Call it once, not for every token.
     """
     dtype = jnp.dtype(config.dtype)
-    tables = tuple(params[name] for name in ("token", "position", "slot", "pitch"))
-    prefix = "layers."
-    stacked = {n.removeprefix(prefix): v for n, v in params.items() if n.startswith(prefix)}
-    width = config.width
+    tables, width = embeddings(params), config.width
 
     def layer(i: int) -> dict[str, jax.Array]:
-        w = {name: value[i] for name, value in stacked.items()}
+        w = {name: value[i] for name, value in stacked(params).items()}
         projections = [w[name].reshape(width, -1) for name in ("query", "key", "value")]
         matrices = {
             "joined": jnp.concatenate(projections, axis=1),

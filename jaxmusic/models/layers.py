@@ -1,8 +1,9 @@
-"""Layers that families of models share: embeddings, norms, dropout, projections and the output."""
+"""Layers and numeric conventions that families of models and their attention kernels share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +11,35 @@ from flax import nnx
 
 from jaxmusic.core.errors import UserError
 from jaxmusic.core.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Events
-from jaxmusic.models.numerics import wide
 
 EMBEDDING_STD = 0.02
 """Initial deviation of the embeddings: small, because the output weights are the same matrix."""
 
 DTYPES = ("float32", "bfloat16", "float64")
 """Values of `dtype`; float64 is for tests, and needs jax_enable_x64."""
+
+HIDDEN = -1e30
+"""Score of masked positions; finite, so that no row of a softmax is NaN."""
+
+SAVED, MIXED = "saved", "mixed"
+"""Names of activations for the backward pass, of products and of attention; others may be
+recomputed."""
+
+POLICIES = {
+    "products": jax.checkpoint_policies.save_only_these_names(SAVED, MIXED),
+    "attention": jax.checkpoint_policies.save_only_these_names(MIXED),
+    "nothing": jax.checkpoint_policies.nothing_saveable,
+}
+"""Values of `config.Transformer.remat`. Every attention kernel except the reference names its
+output and its normalisers MIXED, so that only "nothing" runs its forward pass twice."""
+
+
+def wide(dtype: Any) -> Any:
+    """Returns the accumulation type of `dtype`: float32, or float64 for float64.
+
+    Norms, rotations, softmax, sums of products and logits are computed in it.
+    """
+    return jnp.promote_types(dtype, jnp.float32)
 
 
 def rms_norm(x: jax.Array, scale: jax.Array) -> jax.Array:

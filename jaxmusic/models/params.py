@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from flax import nnx
 
 from jaxmusic.models.layout import Axes
 
+T = TypeVar("T")
 Params = dict[str, jax.Array]
 """Arrays by name, such as ``{"layers.query": ...}``, float32 (float64 for a model of that type)."""
 
@@ -51,24 +52,33 @@ NOTHING = Frozen({}, {}, lambda like: {})
 """No frozen parameters."""
 
 
-def named(params: nnx.State) -> dict[str, Any]:
-    """Returns parameters as a flat dictionary, such as ``{"layers.query": ...}``."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(params)
+def make(network: Callable[..., nnx.Module], config: Any, vocab_size: int, seed: int) -> Params:
+    """Makes the parameters of a network and names them by their path, as in "layers.query"."""
     return {
-        ".".join(part.key for part in path if isinstance(part, jax.tree_util.DictKey)): leaf
-        for path, leaf in flat
+        ".".join(map(str, path)): variable[...]
+        for path, variable in nnx.state(
+            network(config, vocab_size, rngs=nnx.Rngs(seed))
+        ).flat_state()
     }
 
 
-def unnamed(like: nnx.State, values: dict[str, Any]) -> nnx.State:
-    """Inverts `named`, for parameters of the same structure as `like`."""
-    return jax.tree.unflatten(jax.tree.structure(like), [values[name] for name in named(like)])
+def axes_of(network: Callable[..., nnx.Module], config: Any, vocab_size: int) -> dict[str, Axes]:
+    """Returns the names of the axes of each parameter; nothing is allocated."""
+    made = jax.eval_shape(lambda: nnx.state(network(config, vocab_size, rngs=nnx.Rngs(0))))
+    return {
+        ".".join(map(str, path)): leaf.get_metadata()["axes"] for path, leaf in made.flat_state()
+    }
 
 
-def axes_of(params: nnx.State) -> dict[str, Axes]:
-    """Returns the names of the axes of each parameter, by its name."""
-    variables = jax.tree.leaves(params, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
-    return dict(zip(named(params), [v.get_metadata()["axes"] for v in variables]))
+def embeddings(params: Params) -> tuple[jax.Array, ...]:
+    """Returns the tables of token, position, slot and pitch."""
+    return tuple(params[name] for name in ("token", "position", "slot", "pitch"))
+
+
+def stacked(values: Mapping[str, T]) -> dict[str, T]:
+    """Returns what there is for the layers, by the rest of its name."""
+    prefix = "layers."
+    return {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
 
 
 def fingerprint(params: Params) -> str:

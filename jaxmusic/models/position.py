@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxmusic import config as configs
 from jaxmusic.core.errors import UserError
 from jaxmusic.core.events import MAX_PITCHES
-from jaxmusic.models.numerics import wide
+from jaxmusic.models.layers import wide
 
 PARTS = ("index", "time", "pitch")
 """Values in `config.Transformer.rotary`, in the order of their pairs in a head."""

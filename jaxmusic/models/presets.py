@@ -9,14 +9,8 @@ of it, which gives the three matrices of SwiGLU the size of the two that they re
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from jaxmusic import config as configs
 from jaxmusic.core.errors import UserError
-from jaxmusic.models import base
-
-VOCAB_SIZE = 1_781
-"""Vocabulary for naming presets: about that of the default codec."""
 
 
 def _model(
@@ -48,34 +42,8 @@ MODELS: dict[str, configs.Model] = {
 """Models by their rounded number of parameters; bfloat16 from 100m on."""
 
 
-class Size(NamedTuple):
-    """Size of a model.
-
-    Attributes:
-      parameters: number of parameters.
-      flops: floating-point operations of training on one token; see `base.Family.flops`.
-    """
-
-    parameters: int
-    flops: float
-
-
 def model(name: str) -> configs.Model:
     """Returns the preset of a name; raises UserError if there is none."""
     if name not in MODELS:
         raise UserError(f"Choose one of the models {', '.join(MODELS)}, not {name!r}.")
     return MODELS[name]
-
-
-def size(model: configs.Model, vocab_size: int = VOCAB_SIZE, context: int = 4096) -> Size:
-    """Computes parameters and FLOPs of a model; nothing is allocated.
-
-    Args:
-      model: any shape, such as one of `MODELS`.
-      vocab_size: tokens of the codec.
-      context: tokens of a row, all of one segment.
-    """
-    return Size(
-        base.num_parameters(model, vocab_size),
-        base.of(model).flops(model, vocab_size, context),
-    )

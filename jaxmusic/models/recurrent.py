@@ -6,7 +6,6 @@ embeddings, norms and the tied output matrix are those of the Transformer.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +17,6 @@ from jaxmusic import config as configs
 from jaxmusic.core.errors import UserError
 from jaxmusic.core.events import Events
 from jaxmusic.models.costs import Costs, Split
-from jaxmusic.models.gathering import gathered
 from jaxmusic.models.layers import (
     check_dtype,
     dropout,
@@ -28,10 +26,10 @@ from jaxmusic.models.layers import (
     project,
     rms_norm,
     unembed,
+    wide,
 )
-from jaxmusic.models.layout import Axes, Layout, constrain
-from jaxmusic.models.numerics import wide
-from jaxmusic.models.params import Output, Params, axes_of, named
+from jaxmusic.models.layout import Axes, Layout, constrain, gathered_layer
+from jaxmusic.models.params import Output, Params, axes_of, embeddings, make, stacked
 
 GATES = 4
 """Input, forget and output gate, and the candidate of the cell."""
@@ -80,14 +78,12 @@ def check(config: configs.LSTM, context: int | None = None, layout: Layout | Non
 
 def init(config: configs.LSTM, vocab_size: int, seed: int) -> Params:
     """Makes new parameters; call it under `jax.jit` with their `out_shardings`."""
-    return named(nnx.state(Network(config, vocab_size, rngs=nnx.Rngs(seed))))
+    return make(Network, config, vocab_size, seed)
 
 
-@functools.lru_cache(maxsize=16)
 def axes(config: configs.LSTM, vocab_size: int) -> dict[str, Axes]:
     """Returns the names of the axes of each parameter."""
-    make = functools.partial(Network, config, vocab_size)
-    return axes_of(jax.eval_shape(lambda: nnx.state(make(rngs=nnx.Rngs(0)))))
+    return axes_of(Network, config, vocab_size)
 
 
 def cell(
@@ -118,17 +114,16 @@ def apply(
     want: Sequence[str] = (),
 ) -> Output:
     """Runs the network on packed rows; see `jaxmusic.models.base.Family.apply`."""
-    x = embed(events, _tables(params)).astype(config.dtype)
+    x = embed(events, embeddings(params)).astype(config.dtype)
     x = constrain(layout, x, ("batch", "sequence", None))
     before = jnp.pad(segment, ((0, 0), (1, 0)))[:, :-1]
     fresh = (segment != before).swapaxes(0, 1)[..., None]
-    stacked = _layers(params)
-    names = {name: axes(config, params["token"].shape[0])[f"layers.{name}"] for name in stacked}
+    names = stacked(axes(config, len(params["token"])))
     keys = None if key is None else jax.random.split(key, config.layers)
 
     def layer(x: jax.Array, scanned: tuple[Params, Any]) -> tuple[jax.Array, jax.Array | None]:
         weights, key = scanned
-        w = {n: gathered(v, names[n][1:], _dtype(v, x), layout) for n, v in weights.items()}
+        w = gathered_layer(weights, names, x.dtype, layout)
         h = rms_norm(x, w["norm"])
         gates = project(h, w["input"]).astype(wide(x.dtype)) + w["bias"]
 
@@ -145,7 +140,7 @@ def apply(
         x = constrain(layout, x, ("batch", "sequence", None))
         return x, x if "hidden" in want else None
 
-    x, hidden = jax.lax.scan(layer, x, (stacked, keys))
+    x, hidden = jax.lax.scan(layer, x, (stacked(params), keys))
     logits = unembed(x, params["norm"], params["token"])
     return Output(constrain(layout, logits, ("batch", "sequence", "vocab")), hidden)
 
@@ -207,7 +202,7 @@ def feed(
     rows, size = events.token.shape
     keep = jnp.ones((rows, size), bool) if keep is None else keep
     keep &= jnp.arange(size) < (size if count is None else count)
-    layers = _layers(weights)
+    layers = stacked(weights)
 
     def layer(x: jax.Array, scanned: Any) -> Any:
         w, hidden, memory = scanned
@@ -224,7 +219,7 @@ def feed(
         state = jax.tree.map(lambda a, b: jnp.where(keep[:, None, None], a, b), new, state)
         return (state, jnp.where(keep[:, None], x, out)), None
 
-    x = embed(events, _tables(weights)).astype(config.dtype)
+    x = embed(events, embeddings(weights)).astype(config.dtype)
     (state, out), _ = jax.lax.scan(
         step, (state, jnp.zeros_like(x[:, 0])), (x.swapaxes(0, 1), keep.swapaxes(0, 1))
     )
@@ -244,18 +239,3 @@ def mark(state: State) -> State:
 def rewind(state: State, mark: State, rows: jax.Array) -> State:
     """Undoes what some rows (bool [B]) have read since a mark."""
     return jax.tree.map(lambda now, then: jnp.where(rows[:, None, None], then, now), state, mark)
-
-
-def _tables(params: Params) -> tuple[jax.Array, ...]:
-    return tuple(params[name] for name in ("token", "position", "slot", "pitch"))
-
-
-def _layers(params: Params) -> Params:
-    """Returns the parameters of the layers, stacked along the first axis."""
-    prefix = "layers."
-    return {n.removeprefix(prefix): v for n, v in params.items() if n.startswith(prefix)}
-
-
-def _dtype(weight: jax.Array, x: jax.Array) -> Any:
-    """Returns the type to compute in: that of the activations only for matrices."""
-    return x.dtype if weight.ndim > 1 else weight.dtype

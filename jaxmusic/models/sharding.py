@@ -1,8 +1,7 @@
-"""Sharding rules from logical axes to axes of the mesh."""
+"""Shardings of parameters, optimizer states and batches, and the rows of each process."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -11,81 +10,11 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxmusic.core.errors import UserError
-from jaxmusic.models.layout import Axes
-
-
-@dataclasses.dataclass(frozen=True)
-class ShardingRules:
-    """Mesh axes that split each logical axis; empty for none."""
-
-    batch: tuple[str, ...] = ("replica", "fsdp")
-    """Rows of a batch."""
-    sequence: tuple[str, ...] = ("context",)
-    """Tokens of a row."""
-    vocab: tuple[str, ...] = ()
-    """Token ids; a few thousand rows are not worth splitting."""
-    embed: tuple[str, ...] = ("fsdp",)
-    """Width of the residual stream, in parameters."""
-    heads: tuple[str, ...] = ("tensor",)
-    """Query heads."""
-    kv_heads: tuple[str, ...] = ("tensor",)
-    """Key and value heads."""
-    head_dim: tuple[str, ...] = ()
-    """Width of a head."""
-    hidden: tuple[str, ...] = ("tensor",)
-    """Hidden units of the SwiGLU layer."""
-    layers: tuple[str, ...] = ()
-    """Layers."""
-
-
-def spec(
-    rules: ShardingRules, axes: Axes, mesh: Mesh, shape: tuple[int, ...] | None = None
-) -> PartitionSpec:
-    """Returns the partition of an array with these logical axes.
-
-    Args:
-      rules: mesh axes of each logical axis.
-      axes: logical axes of the array.
-      mesh: the mesh.
-      shape: sizes of the array's axes, checked for divisibility if given.
-
-    Returns:
-      The partition of each axis.
-
-    Raises:
-      UserError: if a logical or mesh axis is unknown, two axes of the array have the same mesh
-        axis, or an axis does not divide.
-    """
-    known = {field.name for field in dataclasses.fields(rules)}
-    used: dict[str, str] = {}
-    parts: list[tuple[str, ...] | None] = []
-    for place, axis in enumerate(axes):
-        if axis is not None and axis not in known:
-            raise UserError(f"Name axes {', '.join(sorted(known))}, not {axis!r}.")
-        split = () if axis is None else getattr(rules, axis)
-        for name in split:
-            if name not in mesh.shape:
-                raise UserError(
-                    f"Split {axis} over {', '.join(mesh.axis_names)}: the mesh has no {name!r}."
-                )
-            if name in used:
-                raise UserError(
-                    f"Split {used[name]} and {axis} over different axes of the mesh: one array "
-                    f"cannot use {name} twice."
-                )
-            used[name] = str(axis)
-        ways = math.prod(mesh.shape[name] for name in split)
-        if shape is not None and shape[place] % ways:
-            raise UserError(
-                f"Choose a mesh whose {' x '.join(split)} divides the model: {axis} of size "
-                f"{shape[place]} cannot be split over {ways} devices."
-            )
-        parts.append(split or None)
-    return PartitionSpec(*parts)
+from jaxmusic.models.layout import RULES, Axes, spec
 
 
 def shardings(
-    axes: Mapping[str, Axes], shapes: Mapping[str, Any], mesh: Mesh, rules: ShardingRules
+    axes: Mapping[str, Axes], shapes: Mapping[str, Any], mesh: Mesh
 ) -> dict[str, NamedSharding]:
     """Returns the sharding of each parameter, by its name.
 
@@ -93,10 +22,9 @@ def shardings(
       axes: names of the axes of each parameter.
       shapes: the parameters, concrete or abstract.
       mesh: the mesh.
-      rules: mesh axes of each logical axis.
     """
     return {
-        name: NamedSharding(mesh, spec(rules, axes[name], mesh, leaf.shape))
+        name: NamedSharding(mesh, spec(mesh, axes[name], leaf.shape))
         for name, leaf in shapes.items()
     }
 
@@ -136,37 +64,36 @@ def check_used(mesh: Mesh, places: Any) -> None:
     for name, size in mesh.shape.items():
         if size > 1 and name not in used:
             raise UserError(
-                f"Set mesh.{name} to 1, or name {name} in the sharding rules: they split nothing "
-                f"over it, so its {size} devices would all compute the same."
+                f"Set mesh.{name} to 1: nothing of this model is split over it, so its {size} "
+                "devices would all compute the same."
             )
 
 
 def batch_sharding(
-    mesh: Mesh, rules: ShardingRules, rows: int, parts: int = 1, context: int | None = None
+    mesh: Mesh, rows: int, parts: int = 1, context: int | None = None
 ) -> NamedSharding:
     """Returns the sharding of arrays [rows, T]; raises UserError if rows or tokens do not divide.
 
     Args:
       mesh: the mesh.
-      rules: mesh axes of each logical axis.
       rows: rows of a batch.
       parts: micro-batches, computed one after another on all devices.
       context: tokens of a row, checked for divisibility if given.
     """
-    ways = math.prod(mesh.shape[name] for name in rules.batch)
+    ways = math.prod(mesh.shape[name] for name in RULES["batch"])
     if parts < 1 or rows % (ways * parts):
         of_each = f" in {parts} parts each" if parts != 1 else ""
         raise UserError(
             f"Set data.batch to a multiple of {ways * max(parts, 1)}: {rows} rows cannot be split "
             f"over {ways} devices{of_each}."
         )
-    ways = math.prod(mesh.shape[name] for name in rules.sequence)
+    ways = math.prod(mesh.shape[name] for name in RULES["sequence"])
     if context is not None and context % ways:
         raise UserError(
             f"Set data.context to a multiple of {ways}: rows of {context} tokens cannot be split "
             f"over {ways} devices."
         )
-    return NamedSharding(mesh, spec(rules, ("batch", "sequence"), mesh))
+    return NamedSharding(mesh, spec(mesh, ("batch", "sequence")))
 
 
 def process_rows(

@@ -1,12 +1,15 @@
-"""The decoder-only Transformer, as one NNX module with its layers stacked.
+"""The decoder-only Transformer: pre-norm layers, stacked and scanned.
 
-This module is a family, see `jaxmusic.models.base.Family`; decoding is in `decode.py`.
+Layers have grouped-query attention, normalised queries and keys, rotary positions (see `position`),
+and SwiGLU. The input is the sum of the embeddings of token, position in the bar, slot and pitch;
+the output matrix is the token embedding. This module is a family, see
+`jaxmusic.models.base.Family`; decoding is in `decode.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,13 +21,12 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxmusic import config as configs
 from jaxmusic.core.errors import UserError
 from jaxmusic.core.events import Events
-from jaxmusic.models import costs as estimates
-from jaxmusic.models import position
+from jaxmusic.models import decode, position
 from jaxmusic.models.attention import kernels as attention
 from jaxmusic.models.costs import Costs, Split
-from jaxmusic.models.decode import begin, feed, grow, mark, prepare, rewind
-from jaxmusic.models.gathering import gathered
 from jaxmusic.models.layers import (
+    POLICIES,
+    SAVED,
     check_dtype,
     dropout,
     embed,
@@ -35,174 +37,117 @@ from jaxmusic.models.layers import (
     softcapped,
     unembed,
 )
-from jaxmusic.models.layout import Axes, Layout, constrain
-from jaxmusic.models.params import Output, Params, axes_of, named, unnamed
-from jaxmusic.models.remat import POLICIES, SAVED
+from jaxmusic.models.layout import Axes, Layout, constrain, gathered_layer
+from jaxmusic.models.params import Output, Params, axes_of, embeddings, make, stacked
 
-__all__ = [
-    "apply",
-    "axes",
-    "begin",
-    "check",
-    "costs",
-    "feed",
-    "flops",
-    "grow",
-    "init",
-    "lighter",
-    "mark",
-    "portable",
-    "prepare",
-    "rewind",
-]
+prepare, begin, feed = decode.prepare, decode.begin, decode.feed
+grow, mark, rewind = decode.grow, decode.mark, decode.rewind
 
-
-class Layers(nnx.Module):
-    """All layers, stacked along the first axis of every parameter and scanned."""
-
-    def __init__(self, config: configs.Transformer, *, rngs: nnx.Rngs):
-        self.config = config
-        embed, heads, kv, head, hidden = (
-            config.width,
-            config.heads,
-            config.kv_heads,
-            config.head_dim,
-            config.hidden,
-        )
-        # Each layer adds twice to the residual stream: this keeps its variance at any depth.
-        shrink = (2 * config.layers) ** -0.5
-
-        def matrix(axes: tuple[str, ...], fan_in: int, *shape: int, gain: float = 1.0) -> nnx.Param:
-            values = jax.random.normal(rngs.params(), (config.layers, *shape), jnp.float32)
-            return parameter(config.dtype, values * (gain * fan_in**-0.5), ("layers", *axes))
-
-        def ones(axis: str, size: int) -> nnx.Param:
-            return parameter(config.dtype, jnp.ones((config.layers, size)), ("layers", axis))
-
-        self.attention_norm = ones("embed", embed)
-        self.query = matrix(("embed", "heads", "head_dim"), embed, embed, heads, head)
-        self.key = matrix(("embed", "kv_heads", "head_dim"), embed, embed, kv, head)
-        self.value = matrix(("embed", "kv_heads", "head_dim"), embed, embed, kv, head)
-        self.query_norm = ones("head_dim", head)
-        self.key_norm = ones("head_dim", head)
-        self.output = matrix(
-            ("heads", "head_dim", "embed"), heads * head, heads, head, embed, gain=shrink
-        )
-        self.hidden_norm = ones("embed", embed)
-        self.gate = matrix(("embed", "hidden"), embed, embed, hidden)
-        self.up = matrix(("embed", "hidden"), embed, embed, hidden)
-        self.down = matrix(("hidden", "embed"), hidden, hidden, embed, gain=shrink)
-
-    def __call__(
-        self,
-        x: jax.Array,
-        rope: tuple[jax.Array, jax.Array],
-        segment: jax.Array,
-        key: jax.Array | None,
-        layout: Layout | None,
-        keep_hidden: bool,
-    ) -> tuple[jax.Array, jax.Array | None]:
-        """Returns the residual stream [B, T, E] after all layers, and after each [L, B, T, E]."""
-        config = self.config
-        _, stacked = nnx.split(self)
-        weights = {path[0]: leaf[...] for path, leaf in stacked.flat_state()}
-        axes = {path[0]: leaf.get_metadata()["axes"][1:] for path, leaf in stacked.flat_state()}
-        keys = None
-        if key is not None and config.dropout:
-            keys = jax.random.split(key, (config.layers, 2))
-
-        def layer(x: jax.Array, scanned: tuple[dict[str, jax.Array], Any]) -> Any:
-            weights, keys = scanned
-            weights = {
-                # Scales of norms are not cast, because norms are computed in float32.
-                name: gathered(w, axes[name], x.dtype if w.ndim > 1 else w.dtype, layout)
-                for name, w in weights.items()
-            }
-            first, second = (None, None) if keys is None else keys
-            x = x + dropout(attention_block(x, weights), config.dropout, first)
-            x = constrain(layout, x, ("batch", "sequence", None))
-            x = x + dropout(mlp(x, weights), config.dropout, second)
-            x = constrain(layout, x, ("batch", "sequence", None))
-            return x, x if keep_hidden else None
-
-        def attention_block(x: jax.Array, w: dict[str, jax.Array]) -> jax.Array:
-            h = rms_norm(x, w["attention_norm"])
-            q, k, v = (
-                checkpoint_name(project(h, w[name]), SAVED).swapaxes(1, 2)
-                for name in ("query", "key", "value")
-            )
-            q = position.apply_rope(rms_norm(q, w["query_norm"]), rope)
-            k = position.apply_rope(rms_norm(k, w["key_norm"]), rope)
-            kernel = config.attention
-            mixed = attention.attend(q, k, v, segment, kernel=kernel, layout=layout).swapaxes(1, 2)
-            out = project(mixed.reshape((*h.shape[:2], -1)), flat(w["output"]))
-            return checkpoint_name(out, SAVED)
-
-        # Norms, rotations and activations are never kept for the backward pass: recomputing them
-        # is cheaper than storing and reading.
-        layer = jax.checkpoint(layer, policy=POLICIES[config.remat])
-        return jax.lax.scan(layer, x, (weights, keys))
-
-
-def mlp(x: jax.Array, w: dict[str, jax.Array]) -> jax.Array:
-    """Applies the SwiGLU half of a layer (Shazeer 2020) to x [B, T, E]."""
-    h = rms_norm(x, w["hidden_norm"])
-    gate, up = (checkpoint_name(project(h, w[name]), SAVED) for name in ("gate", "up"))
-    return project(jax.nn.silu(gate) * up, w["down"])
-
-
-def flat(weights: jax.Array) -> jax.Array:
-    """Joins the axes for head and width of a head: [H, D, E] to [H D, E]."""
-    return weights.reshape(-1, weights.shape[-1])
+REPEATED = {"splash": 1.5, "flash": 1.5, "chunked": 0.5, "plain": 0.0}
+"""Attention products that the backward pass of a kernel repeats, as a share of the forward pass:
+the scores once (Dao et al. 2022); splash and flash compute the gradients of queries and of keys in
+two kernels, each with its own scores and their gradients."""
 
 
 class Network(nnx.Module):
-    """The network, from events to logits of the next token.
+    """Parameters: embeddings, and those of the layers stacked along the first axis.
 
-    Pre-norm layers with grouped-query attention, normalised queries and keys, rotary positions
-    (see `position`), and SwiGLU. The input is the sum of the embeddings of token, position in the
-    bar, slot and pitch; the output matrix is the token embedding. Parameters are float32, or
-    float64 where the activations are, and carry the names of their axes as metadata `axes`.
+    They are float32, or float64 where the activations are, and carry the names of their axes.
     """
 
     def __init__(self, config: configs.Transformer, vocab_size: int, *, rngs: nnx.Rngs):
         check(config)
-        self.config = config
-
+        sizes = {"embed": config.width, "heads": config.heads, "kv_heads": config.kv_heads}
+        sizes |= {"head_dim": config.head_dim, "hidden": config.hidden}
         tables = embedding_tables(config.dtype, config.width, vocab_size, rngs)
         self.token, self.position, self.slot, self.pitch = tables
-        self.layers = Layers(config, rngs=rngs)
+
+        def matrix(*axes: str, inputs: int = 1, gain: float = 1.0) -> nnx.Param:
+            shape = [sizes[axis] for axis in axes]
+            values = jax.random.normal(rngs.params(), (config.layers, *shape), jnp.float32)
+            scale = gain * math.prod(shape[:inputs]) ** -0.5
+            return parameter(config.dtype, values * scale, ("layers", *axes))
+
+        def ones(axis: str) -> nnx.Param:
+            values = jnp.ones((config.layers, sizes[axis]))
+            return parameter(config.dtype, values, ("layers", axis))
+
+        # Each layer adds twice to the residual stream: this keeps its variance at any depth.
+        shrink = (2 * config.layers) ** -0.5
+        self.layers = nnx.Dict(
+            attention_norm=ones("embed"),
+            query=matrix("embed", "heads", "head_dim"),
+            key=matrix("embed", "kv_heads", "head_dim"),
+            value=matrix("embed", "kv_heads", "head_dim"),
+            query_norm=ones("head_dim"),
+            key_norm=ones("head_dim"),
+            output=matrix("heads", "head_dim", "embed", inputs=2, gain=shrink),
+            hidden_norm=ones("embed"),
+            gate=matrix("embed", "hidden"),
+            up=matrix("embed", "hidden"),
+            down=matrix("hidden", "embed", gain=shrink),
+        )
         self.norm = parameter(config.dtype, jnp.ones(config.width), ("embed",))
 
-    def __call__(
-        self,
-        events: Events,
-        segment: jax.Array,
-        *,
-        key: jax.Array | None = None,
-        layout: Layout | None = None,
-        want: Sequence[str] = (),
-    ) -> Output:
-        """Returns logits of the next token at every position.
 
-        Args:
-          events: int32 [B, T] each.
-          segment: int32 [B, T]; a token sees only tokens of its own segment up to itself.
-          dropout_key: switches dropout on.
-          layout: the mesh and the sharding of activations; None for one device.
+def apply(
+    params: Params,
+    config: configs.Transformer,
+    events: Events,
+    segment: jax.Array,
+    *,
+    key: jax.Array | None = None,
+    layout: Layout | None = None,
+    want: Sequence[str] = (),
+) -> Output:
+    """Runs the network on packed rows; see `jaxmusic.models.base.Family.apply`."""
+    x = embed(events, embeddings(params)).astype(config.dtype)
+    x = constrain(layout, x, ("batch", "sequence", None))
+    index = jnp.broadcast_to(jnp.arange(segment.shape[1]), segment.shape)
+    rope = position.angles(config, index, events.time, events.pitch)
+    names = stacked(axes(config, len(params["token"])))
+    keys = None
+    if key is not None and config.dropout:
+        keys = jax.random.split(key, (config.layers, 2))
 
-        Returns:
-          float32 [B, T, V] (float64 for float64).
-        """
-        config = self.config
-        tables = (self.token, self.position, self.slot, self.pitch)
-        x = embed(events, [t[...] for t in tables]).astype(config.dtype)
+    def layer(x: jax.Array, scanned: tuple[Params, Any]) -> tuple[jax.Array, jax.Array | None]:
+        weights, keys = scanned
+        w = gathered_layer(weights, names, x.dtype, layout)
+        first, second = (None, None) if keys is None else keys
+        x = x + dropout(attention_block(x, w), config.dropout, first)
         x = constrain(layout, x, ("batch", "sequence", None))
-        index = jnp.broadcast_to(jnp.arange(segment.shape[1]), segment.shape)
-        rope = position.angles(config, index, events.time, events.pitch)
-        x, hidden = self.layers(x, rope, segment, key, layout, "hidden" in want)
-        logits = softcapped(unembed(x, self.norm[...], self.token[...]), config.softcap)
-        return Output(constrain(layout, logits, ("batch", "sequence", "vocab")), hidden)
+        x = x + dropout(mlp(x, w), config.dropout, second)
+        x = constrain(layout, x, ("batch", "sequence", None))
+        return x, x if "hidden" in want else None
+
+    def attention_block(x: jax.Array, w: Params) -> jax.Array:
+        h = rms_norm(x, w["attention_norm"])
+        q, k, v = (
+            checkpoint_name(project(h, w[name]), SAVED).swapaxes(1, 2)
+            for name in ("query", "key", "value")
+        )
+        q = position.apply_rope(rms_norm(q, w["query_norm"]), rope)
+        k = position.apply_rope(rms_norm(k, w["key_norm"]), rope)
+        kernel = config.attention
+        mixed = attention.attend(q, k, v, segment, kernel=kernel, layout=layout).swapaxes(1, 2)
+        # Joins the axes for head and width of a head: [H, D, E] to [H D, E].
+        output = w["output"].reshape(-1, config.width)
+        out = project(mixed.reshape((*h.shape[:2], -1)), output)
+        return checkpoint_name(out, SAVED)
+
+    # Norms, rotations and activations are never kept for the backward pass: recomputing them is
+    # cheaper than storing and reading.
+    layer = jax.checkpoint(layer, policy=POLICIES[config.remat])
+    x, hidden = jax.lax.scan(layer, x, (stacked(params), keys))
+    logits = softcapped(unembed(x, params["norm"], params["token"]), config.softcap)
+    return Output(constrain(layout, logits, ("batch", "sequence", "vocab")), hidden)
+
+
+def mlp(x: jax.Array, w: Params) -> jax.Array:
+    """Applies the SwiGLU half of a layer (Shazeer 2020) to x [B, T, E]."""
+    h = rms_norm(x, w["hidden_norm"])
+    gate, up = (checkpoint_name(project(h, w[name]), SAVED) for name in ("gate", "up"))
+    return project(jax.nn.silu(gate) * up, w["down"])
 
 
 def check(
@@ -227,40 +172,14 @@ def check(
         attention.check(config, context, layout)
 
 
-@functools.lru_cache(maxsize=16)
-def _abstract(config: configs.Transformer, vocab_size: int) -> tuple[nnx.GraphDef, nnx.State]:
-    """Returns the graph and the abstract parameters, which carry the names of their axes."""
-
-    def make() -> tuple[nnx.GraphDef, nnx.State]:
-        return nnx.split(Network(config, vocab_size, rngs=nnx.Rngs(0)))
-
-    return jax.eval_shape(make)
-
-
 def init(config: configs.Transformer, vocab_size: int, seed: int) -> Params:
     """Makes new parameters; call it under `jax.jit` with their `out_shardings`."""
-    return named(nnx.state(Network(config, vocab_size, rngs=nnx.Rngs(seed))))
+    return make(Network, config, vocab_size, seed)
 
 
 def axes(config: configs.Transformer, vocab_size: int) -> dict[str, Axes]:
     """Returns the names of the axes of each parameter."""
-    return axes_of(_abstract(config, vocab_size)[1])
-
-
-def apply(
-    params: Params,
-    config: configs.Transformer,
-    events: Events,
-    segment: jax.Array,
-    *,
-    key: jax.Array | None = None,
-    layout: Layout | None = None,
-    want: Sequence[str] = (),
-) -> Output:
-    """Runs the network on packed rows; see `jaxmusic.models.base.Family.apply`."""
-    graph, abstract = _abstract(config, params["token"].shape[0])
-    network = nnx.merge(graph, unnamed(abstract, params))
-    return network(events, segment, key=key, layout=layout, want=want)
+    return axes_of(Network, config, vocab_size)
 
 
 def portable(config: configs.Transformer) -> configs.Transformer:
@@ -269,15 +188,41 @@ def portable(config: configs.Transformer) -> configs.Transformer:
 
 
 def costs(config: configs.Transformer, vocab_size: int, context: int, split: Split) -> Costs:
-    """Estimates other costs of training on a token on a device."""
-    operations = flops(config, vocab_size, context)
-    return estimates.transformer(config, operations, vocab_size, context, split)
+    """Estimates other costs of training on a token on a device.
+
+    Each product reads its input and writes its output once; so does attention; norms, activations
+    and residual sums are fused pairwise.
+    """
+    kernel = attention.choose(config.attention, split.platform)
+    mixed, keys = config.heads * config.head_dim, 2 * config.kv_heads * config.head_dim
+    width, hidden, tensor = config.width, config.hidden, split.tensor
+    scores = 4 * config.layers * mixed * (context + 1) / 2
+    layers = flops(config, vocab_size, context) / 3 - scores - 2 * vocab_size * width
+    repeated = REPEATED[kernel] * scores
+    if config.remat != "products":
+        repeated += layers
+    if config.remat == "nothing":
+        repeated += scores
+    kept = {
+        "nothing": 0.0,
+        "attention": mixed / tensor,
+        "products": width + (2 * mixed + keys + 2 * hidden) / tensor,
+    }[config.remat]
+    layer = 6 * width + (3 * mixed + 2 * keys + 4 * hidden) / tensor
+    touched = config.layers * (8 * width + 4 * mixed + 2 * keys + 6 * hidden)
+    return Costs(
+        activations=config.layers * (width + kept) + 2 * layer,
+        moved=(3 + (config.remat != "products")) * touched / tensor,
+        repeated=repeated,
+        gathered=2 / config.layers,
+        settings={"attention": kernel, "remat": config.remat},
+    )
 
 
 def lighter(config: configs.Transformer) -> configs.Transformer | None:
     """Returns the model with less kept for the backward pass; None if nothing is kept."""
-    remat = estimates.lighter(config.remat)
-    return dataclasses.replace(config, remat=remat) if remat else None
+    less = [*POLICIES, ""][list(POLICIES).index(config.remat) + 1]
+    return dataclasses.replace(config, remat=less) if less else None
 
 
 def flops(config: configs.Transformer, vocab_size: int, context: int) -> float:

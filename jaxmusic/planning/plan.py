@@ -182,11 +182,11 @@ def _planned(experiment: configs.Experiment, topology: Topology, progress: Progr
 def _checked(experiment: configs.Experiment, topology: Topology, vocab_size: int) -> Shape:
     """Devices along each axis; raises UserError where an experiment does not divide over them."""
     shape = mesh_shape(experiment.mesh, topology.count)
-    model, data, rules = experiment.model, experiment.data, sharding.ShardingRules()
+    model, data = experiment.model, experiment.data
     base.of(model).check(model)
     make_schedule(experiment.optimizer, experiment.steps)
     mesh: Any = jax.sharding.AbstractMesh(shape, AXES)
-    sharding.batch_sharding(mesh, rules, data.batch, experiment.accumulate, data.context)
+    sharding.batch_sharding(mesh, data.batch, experiment.accumulate, data.context)
     shapes = base.abstract_params(model, vocab_size)
-    sharding.shardings(base.of(model).axes(model, vocab_size), shapes, mesh, rules)
+    sharding.shardings(base.of(model).axes(model, vocab_size), shapes, mesh)
     return dict(zip(AXES, shape))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -65,7 +64,6 @@ def make_program(
     vocab_size: int,
     onset_tokens: np.ndarray,
     mesh: Mesh,
-    rules: sharding.ShardingRules | None = None,
 ) -> Program:
     """Builds the steps of an experiment for a mesh; nothing is compiled yet.
 
@@ -74,30 +72,27 @@ def make_program(
       vocab_size: tokens of the codec.
       onset_tokens: bool [vocab_size], True for tokens that each stand for one note.
       mesh: where everything lives.
-      rules: how arrays are split over it; None for the default ones.
 
     Raises:
       UserError: settings make no sense, or do not divide over the mesh.
     """
-    rules = sharding.ShardingRules() if rules is None else rules
     data, settings, model = experiment.data, experiment.optimizer, experiment.model
-    rows = sharding.batch_sharding(mesh, rules, data.batch, experiment.accumulate, data.context)
-    activations = Layout(mesh, functools.partial(sharding.spec, rules, mesh=mesh))
+    rows = sharding.batch_sharding(mesh, data.batch, experiment.accumulate, data.context)
+    activations = Layout(mesh)
     family, adapter = base.of(model), adapters.of(experiment.adapter)
     family.check(model, data.context, activations)
 
     axes, whole = family.axes(model, vocab_size), base.abstract_params(model, vocab_size)
     key = jax.eval_shape(lambda: jax.random.key(0))
     trained, trained_axes = jax.eval_shape(adapter.init, whole, key), adapter.axes(axes)
-    where = sharding.shardings(trained_axes, trained, mesh, rules)
+    where = sharding.shardings(trained_axes, trained, mesh)
     objective = objectives.of(experiment.objective)
     frozen = {
         "base": _base(experiment, axes, whole) if adapter.has_base else NOTHING,
         "objective": objective.frozen(vocab_size),
     }
     beside: dict[str, Any] = {
-        name: sharding.shardings(part.axes, part.shapes, mesh, rules)
-        for name, part in frozen.items()
+        name: sharding.shardings(part.axes, part.shapes, mesh) for name, part in frozen.items()
     }
     sharding.check_used(mesh, (where, beside, rows))
 

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -84,3 +85,42 @@ def test_the_experiments_fit_and_send_little_more_than_they_must(config, topolog
     found = planned(config, "--topology", topology)
     assert found["fits"]
     assert found["traffic"] <= 1.25 * found["least_traffic"] * found["accumulate"]
+
+
+SPLASH = """
+    import json, re, sys
+    from jaxmusic.cluster import topology
+    topology.compile_elsewhere()
+    from jaxmusic import config
+    from jaxmusic.codecs.registry import make_codec
+    from jaxmusic.models.mesh import make_mesh
+    from jaxmusic.planning import ahead
+
+    shape, width, remat = json.loads(sys.argv[1])
+    experiment = config.Experiment(
+        data=config.Data(context=1024, batch=4),
+        model=config.Transformer(
+            layers=2, width=256, heads=4, kv_heads=2, head_dim=width, hidden=512, dtype="bfloat16",
+            remat=remat,
+        ),
+        mesh=config.Mesh(*shape),
+    )
+    slice_ = topology.parse("v5e:2x2")
+    mesh = make_mesh(experiment.mesh, ahead.devices(slice_))
+    text, _ = ahead.compile_step(experiment, make_codec(experiment.codec), slice_, mesh)
+    calls = [line for line in text.splitlines() if "custom-call(" in line]
+    names = ("fwd", "dkv", "dq")
+    counts = [sum(f"splash_mha_{name}_segmented" in line for line in calls) for name in names]
+    print(json.dumps([*counts, len(re.findall(r"\\[[0-9,]*1024,1024\\]", text))]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("shape", "width", "remat", "forward"),
+    [((1, 4, 1, 1), 64, "nothing", 2), ((1, 1, 2, 2), 128, "attention", 1)],
+)
+def test_splash_runs_forward_and_backward_and_makes_no_scores(shape, width, remat, forward):
+    command = [sys.executable, "-c", textwrap.dedent(SPLASH), json.dumps([shape, width, remat])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == [forward, 1, 1, 0]

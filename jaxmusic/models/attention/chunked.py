@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from jaxmusic.models.numerics import HIDDEN, wide
-from jaxmusic.models.remat import MIXED
+from jaxmusic.models.layers import HIDDEN, MIXED, wide
 
 CHUNK = 128
 """Smallest number of queries in a chunk."""

@@ -19,8 +19,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
-from jaxmusic.models.numerics import HIDDEN
-from jaxmusic.models.remat import MIXED
+from jaxmusic.models.layers import HIDDEN, MIXED
 
 OUTER = 128
 """Tokens of the block that a program holds."""
@@ -219,23 +218,15 @@ def _forward(
 
 def _backward(interpret: bool, saved: Any, change: jax.Array) -> Any:
     q, k, v, q_segment, k_segment, start, out, log = saved
-    drift = jnp.sum(change.astype(jnp.float32) * out, axis=-1)
-    place = _places(q, start)
-    common = (place, q_segment, k_segment, q, k, v, change, log, drift)
-    dq = _query_change(common, interpret)
-    dk, dv = _key_change(common, interpret)
-    return dq, dk, dv, None, None, None
-
-
-def _query_change(common: Any, interpret: bool) -> jax.Array:
-    place, q_segment, k_segment, q, k, *_ = common
     batch, heads, length, width = q.shape
-    keys = _inner(q)
-    bounds, _ = _bounds(q_segment, k_segment, place, OUTER, keys)
-    spec = _specs(heads, k.shape[1], length, k.shape[2], width)
+    groups, k_length = k.shape[1:3]
+    inner, place = _inner(q), _places(q, start)
+    drift = jnp.sum(change.astype(jnp.float32) * out, axis=-1)
+    bounds, _ = _bounds(q_segment, k_segment, place, OUTER, inner)
+    spec = _specs(heads, groups, length, k_length, width)
     names = ("bound", "bound", "place", "q_segment", "k_segment", "q", "k", "k", "q", "log", "log")
-    return pl.pallas_call(
-        functools.partial(_query_kernel, keys=keys),
+    dq = pl.pallas_call(
+        functools.partial(_query_kernel, keys=inner),
         grid=(length // OUTER, batch, heads),
         in_specs=[spec[name] for name in names],
         out_specs=spec["q"],
@@ -243,16 +234,10 @@ def _query_change(common: Any, interpret: bool) -> jax.Array:
         compiler_params=_options(width),
         interpret=interpret,
         name="flash_query_change",
-    )(*bounds, *common)
+    )(*bounds, place, q_segment, k_segment, q, k, v, change, log, drift)
 
-
-def _key_change(common: Any, interpret: bool) -> tuple[jax.Array, jax.Array]:
-    """Runs one program per key head, which sums over its query heads."""
-    place, q_segment, k_segment, q, k, v, change, log, drift = common
-    batch, heads, length, width = q.shape
-    groups, k_length = k.shape[1:3]
-    rows = _inner(q)
-    _, bounds = _bounds(q_segment, k_segment, place, rows, OUTER)
+    # One program for each key head, which sums over its query heads.
+    _, bounds = _bounds(q_segment, k_segment, place, inner, OUTER)
     shared = (batch, groups, heads // groups, length)
     block = pl.BlockSpec((None, None, OUTER, width), lambda j, b, h: (b, h, j, 0))
     whole = pl.BlockSpec((None, None, *shared[2:], width), lambda j, b, h: (b, h, 0, 0, 0))
@@ -260,8 +245,8 @@ def _key_change(common: Any, interpret: bool) -> tuple[jax.Array, jax.Array]:
     bound = pl.BlockSpec((None, k_length // OUTER), lambda j, b, h: (b, 0))
     q, change = (x.reshape(*shared, width) for x in (q, change))
     log, drift = (x.reshape(shared) for x in (log, drift))
-    return pl.pallas_call(
-        functools.partial(_key_kernel, rows=rows),
+    dk, dv = pl.pallas_call(
+        functools.partial(_key_kernel, rows=inner),
         grid=(k_length // OUTER, batch, groups),
         in_specs=[
             bound,
@@ -277,6 +262,7 @@ def _key_change(common: Any, interpret: bool) -> tuple[jax.Array, jax.Array]:
         interpret=interpret,
         name="flash_key_change",
     )(*bounds, place, q_segment, k_segment, q, k, v, change, log, drift)
+    return dq, dk, dv, None, None, None
 
 
 flash.defvjp(_forward, _backward)

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxmusic import config as configs
 from jaxmusic.core.errors import UserError
 from jaxmusic.models.attention.chunked import chunked
-from jaxmusic.models.layout import Layout
-from jaxmusic.models.numerics import HIDDEN, wide
+from jaxmusic.models.layers import HIDDEN, wide
+from jaxmusic.models.layout import Layout, spec
 
 KERNELS = ("auto", "splash", "flash", "chunked", "plain")
 """Values of `config.Transformer.attention`."""
@@ -81,9 +81,9 @@ def attend(
         every = jax.lax.all_gather(segment, axes, axis=1, tiled=True)
         return run(q, k, v, segment, every, start, *constants)
 
-    queries = layout.split(("batch", "heads", "sequence", None), shape=q.shape)
-    keys = layout.split(("batch", "kv_heads", "sequence", None), shape=k.shape)
-    rows = layout.split(("batch", "sequence"), shape=segment.shape)
+    queries = spec(layout.mesh, ("batch", "heads", "sequence", None), q.shape)
+    keys = spec(layout.mesh, ("batch", "kv_heads", "sequence", None), k.shape)
+    rows = spec(layout.mesh, ("batch", "sequence"), segment.shape)
     return jax.shard_map(
         shard,
         mesh=layout.mesh,

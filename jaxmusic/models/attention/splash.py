@@ -13,8 +13,8 @@ import jax
 from jax.experimental.pallas.ops.tpu import splash_attention as pallas
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxmusic.models.layers import MIXED
 from jaxmusic.models.layout import Layout
-from jaxmusic.models.remat import MIXED
 
 TILE = 128
 """Blocks are multiples of this many tokens."""
