@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pathlib
 import signal
@@ -14,8 +15,9 @@ import time
 CONFIG = pathlib.Path(__file__).resolve().parent / "train_fakes.py"
 TRAIN = [sys.executable, "-m", "jaxmusic", "train", str(CONFIG)]
 """The command that trains on made-up data; --run and further options follow."""
-WAIT = 240
-"""Seconds after which a test gives up; nothing here takes a fraction of that."""
+WAIT, LONG = 240, 900
+"""Seconds after which a test gives up; nothing here takes a fraction of that. Programs of several
+cases may take the second of these."""
 
 
 def free_port():
@@ -31,6 +33,23 @@ def environment(**more):
         "PYTHONPATH": str(CONFIG.parents[1]),
         **more,
     }
+
+
+def printed(commands, **variables):
+    """Starts programs together; returns the JSON objects that each of them prints in lines."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(c, env=environment(**variables), **pipes) for c in commands]
+    try:
+        said = [process.communicate(timeout=LONG) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    # The others only wait for the one that fails; its words are the ones to read.
+    failed = [errors for process, (_, errors) in zip(running, said) if process.returncode]
+    assert not failed, "\n".join(text[-3000:] for text in failed)
+    # Gloo says on stdout that it is connected.
+    lines = [[line for line in out.splitlines() if line.startswith("{")] for out, _ in said]
+    return [[json.loads(line) for line in each] for each in lines]
 
 
 class Process:

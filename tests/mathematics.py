@@ -7,15 +7,11 @@ digits alike, and prints each case's losses and rows as JSON.
 
 import hashlib
 import json
-import os
-import pathlib
-import socket
-import subprocess
 import sys
 
+import hosts_fakes
+
 STEPS = 8
-TIMEOUT = 900
-"""Seconds that the processes may take."""
 
 
 def case(mesh=(1, 1, 1, 1), accumulate=1, remat="products", **settings):
@@ -37,33 +33,11 @@ def run(data_dir, cases, devices=8, processes=1):
       row is a hash, a block which of how many blocks of rows a process has read, and the types are
       those of all floats of the state and the loss.
     """
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
     order = {"data_dir": str(data_dir), "devices": devices, "cases": cases}
-    order |= {"processes": processes, "port": port}
-    program = [sys.executable, __file__]
-    running = [
-        subprocess.Popen(
-            [*program, json.dumps(order | {"process": i})],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        )
-        for i in range(processes)
-    ]
-    try:
-        # The others only wait for the one that fails; its words are the ones to read.
-        said = [process.communicate(timeout=TIMEOUT) for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    failed = [errors for process, (_, errors) in zip(running, said) if process.returncode]
-    assert not failed, "\n".join(text[-3000:] for text in failed)
-    # Gloo says on stdout that it is connected.
-    lines = [[line for line in out.splitlines() if line.startswith("{")] for out, _ in said]
-    results = [[json.loads(line) for line in each] for each in lines]
+    order |= {"processes": processes, "port": hosts_fakes.free_port()}
+    results = hosts_fakes.printed(
+        [sys.executable, __file__, json.dumps(order | {"process": i})] for i in range(processes)
+    )
     return [_joined(parts) for parts in zip(*results, strict=True)]
 
 
@@ -141,5 +115,4 @@ def train(order, mesh, accumulate, remat, optimizer):
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
     main(json.loads(sys.argv[1]))

@@ -1,9 +1,6 @@
 """What was saved on one mesh goes on on any other, over any number of processes."""
 
-import json
-import os
 import pathlib
-import subprocess
 import sys
 
 import hosts_fakes
@@ -14,26 +11,11 @@ SCRIPT = pathlib.Path(__file__).with_name("train_meshes.py")
 
 def further(run, steps, devices, fsdp, tensor, processes=1):
     """What each process printed that took a run further."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "XLA_FLAGS": ""}
-    port = hosts_fakes.free_port()
-    started = []
-    for process in range(processes):
-        words = (run, steps, devices, fsdp, tensor)
-        words += (process, processes, port) if processes > 1 else ()
-        command = [sys.executable, str(SCRIPT), *map(str, words)]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen(command, env=environment, text=True, **pipes))
-    found = []
-    try:
-        for process in started:
-            out, error = process.communicate(timeout=hosts_fakes.WAIT)
-            assert process.returncode == 0, error
-            # Gloo says before that it is connected.
-            found.append(json.loads(out.splitlines()[-1]))
-    finally:
-        for process in started:
-            process.kill()
-    return found
+    command = [sys.executable, str(SCRIPT), *map(str, (run, steps, devices, fsdp, tensor))]
+    port = str(hosts_fakes.free_port())
+    own = [[str(i), str(processes), port] if processes > 1 else [] for i in range(processes)]
+    results = hosts_fakes.printed([[*command, *more] for more in own], XLA_FLAGS="")
+    return [found for (found,) in results]
 
 
 def test_any_mesh_goes_on_with_what_another_has_saved(tmp_path, unoptimised):
