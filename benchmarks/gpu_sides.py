@@ -146,7 +146,7 @@ def jaxmusic(size: str, repeats: int) -> tuple[dict[str, Any], Trial, tuple[str,
     from jaxmusic.cluster.peaks import peak_flops
     from jaxmusic.models import base
     from jaxmusic.models.mesh import make_mesh
-    from jaxmusic.train.step import make_program
+    from jaxmusic.train.step import Program
 
     # The same small programs are compiled again for every trial.
     jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp())
@@ -168,7 +168,7 @@ def jaxmusic(size: str, repeats: int) -> tuple[dict[str, Any], Trial, tuple[str,
             mesh=configs.Mesh(),
         )
         onsets = np.zeros(VOCAB, bool)
-        program = make_program(experiment, VOCAB, onsets, make_mesh(experiment.mesh))
+        program = Program(experiment, VOCAB, onsets, make_mesh(experiment.mesh))
         whole, packed = (
             jax.device_put(rows(batch, context, parts), program.batch) for parts in (1, PARTS)
         )

@@ -77,7 +77,7 @@ def train(order, mesh, accumulate, remat, optimizer):
     from jaxmusic.data.loader import Loader
     from jaxmusic.models import sharding
     from jaxmusic.models.mesh import make_mesh
-    from jaxmusic.train.step import make_program
+    from jaxmusic.train.step import Program
 
     settings = {"learning_rate": 1e-2, "warmup": 4, "spike": 6.0, "ema": 0.9}
     experiment = config.Experiment(
@@ -95,7 +95,7 @@ def train(order, mesh, accumulate, remat, optimizer):
     loader = Loader(experiment.data, make_codec(experiment.codec))
     codec = loader.codec
     mesh = make_mesh(experiment.mesh, jax.devices()[: math.prod(mesh)])
-    program = make_program(experiment, codec.vocab_size, codec.onset_tokens, mesh)
+    program = Program(experiment, codec.vocab_size, codec.onset_tokens, mesh)
     shape = (experiment.data.batch, experiment.data.context)
     block = sharding.process_rows(program.batch, shape)
     batches = loader.iterate(0, *block)

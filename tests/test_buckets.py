@@ -23,8 +23,8 @@ from jaxmusic.core.errors import UserError
 from jaxmusic.data import catalog, local_cache
 from jaxmusic.data.builder import prepare_pieces
 from jaxmusic.data.loader import Loader
-from jaxmusic.runs import checkpoint, journal, weights
 from jaxmusic.runs import folder as runs
+from jaxmusic.runs import journal, weights
 from jaxmusic.train import session, trainer
 from jaxmusic.train.monitor import read_log
 
@@ -75,7 +75,7 @@ def test_a_run_lives_in_a_bucket(whole, store, fake_data, monkeypatch):
     assert trainer.train(fakes.experiment(), run, progress=False).step == fakes.STEPS
     assert losses(run) == losses(whole)
     assert runs.steps(paths.absolute(run)) == [2, 6]
-    assert checkpoint.best(paths.absolute(run)) == 6
+    assert runs.best(paths.absolute(run)) == 6
     assert same(params(run), params(whole)) and same(params(run, 2), params(whole, 2))
     assert "runs/a/lock" not in store.objects
     assert any(name.startswith("runs/a/tensorboard/") for name in store.objects)

@@ -38,16 +38,6 @@ def exported(made):
     return file
 
 
-def arrays(params):
-    return {name: np.asarray(leaf) for name, leaf in params.items()}
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(
-        np.array_equal(a[k], b[k]) and a[k].dtype == b[k].dtype for k in a
-    )
-
-
 def kept(steps, keep, every, losses):
     """Which of the steps stay when they are saved one after another."""
     policy = checkpoint._Preserved(keep, every)
@@ -119,9 +109,10 @@ def test_going_on_from_another_run_says_what_was_different(made, tmp_path, capsy
 
 def test_one_file_is_the_whole_model(made, exported):
     a, b = weights.load(made), weights.load(exported)
-    assert same(arrays(a.params), arrays(b.params))
+    assert fakes.same(fakes.params(made), fakes.params(exported))
     assert jax.tree.structure(a.params) == jax.tree.structure(b.params)
-    assert (b.step, b.styles) == (6, ("fake",))
+    assert (b.step, b.styles, b.controls) == (6, ("fake",), ("styles", "chords"))
+    assert a.controls == b.controls
     assert b.codec.fingerprint == a.codec.fingerprint and b.codec.to_json() == a.codec.to_json()
     assert b.experiment == a.experiment
     assert "layers.query" in load_file(exported)
@@ -135,23 +126,17 @@ def test_one_file_is_the_whole_model(made, exported):
 
 def test_an_earlier_step_is_exported_on_request(made, tmp_path):
     assert weights.export(made, tmp_path / "two.safetensors", step=2) == 2
-    two = weights.load(tmp_path / "two.safetensors")
-    assert two.step == 2 and same(arrays(two.params), arrays(weights.load(made, 2).params))
+    assert fakes.same(fakes.params(tmp_path / "two.safetensors"), fakes.params(made, 2))
     assert weights.load(tmp_path / "two.safetensors", 2).step == 2
     with pytest.raises(UserError, match="or give 2"):
         weights.load(tmp_path / "two.safetensors", 6)
-
-
-def test_a_model_says_which_controls_it_knows(made, exported):
-    assert weights.load(made).controls == weights.load(exported).controls == ("styles", "chords")
 
 
 def test_half_the_size_keeps_what_bfloat16_can(made, exported, tmp_path):
     half = tmp_path / "half.safetensors"
     weights.export(made, half, dtype="bfloat16")
     assert half.stat().st_size < 0.6 * exported.stat().st_size
-    for name, leaf in arrays(weights.load(half).params).items():
-        whole = arrays(weights.load(exported).params)[name]
+    for leaf, whole in zip(fakes.params(half), fakes.params(exported), strict=True):
         assert leaf.dtype == np.float32
         np.testing.assert_array_equal(leaf, whole.astype(jnp.bfloat16).astype(np.float32))
 
@@ -173,20 +158,24 @@ def test_a_run_starts_from_a_file_as_from_the_run(made, exported, tmp_path, caps
         assert f"from the weights of {source} at step 6" in capsys.readouterr().err
         losses.append([line["loss"] for line in read_log(tmp_path / name)])
     assert losses[0] == losses[1]
+    assert losses[0][0] < [x["loss"] for x in read_log(made) if "loss" in x][2]
+    # A run that has begun goes on from its own checkpoint.
+    trainer.train(experiment, tmp_path / "file", progress=True)
+    assert "finished at step 6" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"init_from in place of .*weights alone"):
         trainer.train(fakes.experiment(resume_from=str(exported)), tmp_path / "x", progress=False)
 
 
 def test_wrong_files_are_one_sentence(made, exported, tmp_path):
-    with pytest.raises(UserError, match="no file"):
-        weights.load(tmp_path / "none.safetensors")
-    cut = tmp_path / "cut.safetensors"
-    cut.write_bytes(exported.read_bytes()[:-100])
-    with pytest.raises(UserError, match="or a part of one"):
-        weights.load(cut)
+    (tmp_path / "cut.safetensors").write_bytes(exported.read_bytes()[:-100])
     save_file({"x": np.zeros(3)}, tmp_path / "other.safetensors")
-    with pytest.raises(UserError, match="jaxmusic export wrote"):
-        weights.load(tmp_path / "other.safetensors")
+    for name, words in (
+        ("none", "no file"),
+        ("cut", "or a part of one"),
+        ("other", "export wrote"),
+    ):
+        with pytest.raises(UserError, match=words):
+            weights.load(tmp_path / f"{name}.safetensors")
     with pytest.raises(UserError, match=r"ends in \.safetensors"):
         weights.export(made, tmp_path / "model.bin")
     with pytest.raises(UserError, match="float32 or bfloat16"):

@@ -20,10 +20,6 @@ def test_each_experiment_makes_sense(name):
     assert settings.from_json(config.Experiment, settings.to_json(found)) == found
 
 
-def test_the_library_brings_experiments():
-    assert {"pop_cpu", "pop_gpu", "starter_cpu"} <= set(experiments.names())
-
-
 def test_a_file_of_ones_own_is_an_experiment(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(

@@ -117,7 +117,7 @@ def test_dropout_goes_on_with_the_same_masks(tmp_path, monkeypatch):
 def test_the_first_the_best_and_the_latest_checkpoints_stay(fake_run):
     path = epath.Path(fake_run[0])
     assert runs.steps(path) == [2, 6]
-    assert checkpoint.best(path) == 6
+    assert runs.best(path) == 6
     assert not same(params(path, 2), params(path))
 
 
@@ -151,18 +151,6 @@ def test_one_process_trains_at_a_time(fake_run):
         pytest.raises(UserError, match="Wait for the process"),
     ):
         trainer.train(fakes.experiment(), fake_run[0], progress=False)
-
-
-def test_new_runs_start_from_the_weights_of_another(fake_run, tmp_path, capsys):
-    path, _ = fake_run
-    experiment = fakes.experiment(init_from=str(path), checkpoint_every=3)
-    trainer.train(experiment, tmp_path, progress=True)
-    assert f"from the weights of {path} at step 6" in capsys.readouterr().err
-    first = next(line for line in read_log(tmp_path) if "loss" in line)
-    assert first["loss"] < [x for x in read_log(path) if "loss" in x][2]["loss"]
-    # A run that has begun goes on from its own checkpoint.
-    trainer.train(experiment, tmp_path, progress=True)
-    assert "finished at step 6" in capsys.readouterr().err
 
 
 def test_a_new_run_goes_on_from_the_whole_state_of_another(fake_run, tmp_path, capsys):
@@ -220,16 +208,42 @@ def test_a_full_disk_is_one_sentence(fake_run, tmp_path, monkeypatch):
     assert same(params(tmp_path), params(fake_run[0]))
 
 
+def optimizer(**changes):
+    return {"optimizer": config.Optimizer(**{"warmup": 2} | changes)}
+
+
+def samples(**changes):
+    return {"samples": config.Samples(**changes)}
+
+
+@pytest.mark.quick
 @pytest.mark.parametrize(
-    "changes, word",
+    "changes, words",
     [
         ({"steps": 0}, "steps"),
         ({"log_every": 0}, "log_every"),
         ({"eval_every": -1}, "eval_every"),
-        ({"steps": 2}, "warmup"),
+        ({"steps": 2}, r"optimizer\.warmup"),
+        ({"trackers": "tensorboard wandb"}, "TRACKERS"),
+        ({"profile": "20"}, "as in 20-24"),
+        ({"profile": "0-3"}, "as in 20-24"),
+        ({"profile": "9-3"}, "as in 20-24"),
+        ({"objective": config.CrossEntropy(-1.0)}, r"objective\.z_loss"),
+        (optimizer(schedule="step"), "cosine or wsd"),
+        (optimizer(name="sgd"), "adamw or muon"),
+        (optimizer(decay=0.0), "decay"),
+        (optimizer(spike=-1.0), r"optimizer\.spike"),
+        (optimizer(patience=0), r"optimizer\.patience"),
+        (optimizer(ema=1.0), r"optimizer\.ema"),
+        ({"hooks": "samples mine"}, "jaxmusic.train.callbacks.CALLBACKS"),
+        (samples(every=-1), "samples.every"),
+        (samples(pieces=0), "samples.pieces"),
+        (samples(seconds=0.0), "1 to 3600 seconds"),
+        (samples(statistics="polyphony beauty"), "not 'beauty'"),
+        (samples(statistics="durations"), "not 'durations'"),
     ],
 )
-def test_settings_without_sense_are_refused(tmp_path, changes, word):
-    with pytest.raises(UserError, match=word):
+def test_settings_without_sense_are_refused_before_anything_is_made(tmp_path, changes, words):
+    with pytest.raises(UserError, match=words):
         trainer.train(fakes.experiment(**changes), tmp_path, progress=False)
     assert not (tmp_path / "experiment.json").exists()

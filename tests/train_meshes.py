@@ -30,7 +30,7 @@ from jaxmusic.core import paths  # noqa: E402
 from jaxmusic.models.mesh import make_mesh  # noqa: E402
 from jaxmusic.runs import checkpoint  # noqa: E402
 from jaxmusic.runs import folder as runs  # noqa: E402
-from jaxmusic.train.step import make_program  # noqa: E402
+from jaxmusic.train.step import Program  # noqa: E402
 
 experiment = fakes.experiment(
     data=config.Data(dataset="fake", context=16, batch=8),
@@ -38,7 +38,7 @@ experiment = fakes.experiment(
     mesh=config.Mesh(fsdp=int(fsdp), tensor=int(tensor)),
 )
 loader = fakes.FakeLoader(experiment.data, fakes.codec(), seed=experiment.seed)
-program = make_program(
+program = Program(
     experiment, loader.codec.vocab_size, loader.codec.onset_tokens, make_mesh(experiment.mesh)
 )
 about = (loader.codec, loader.dataset, loader.manifest, loader.styles, loader.controls())
@@ -55,8 +55,8 @@ def content(state):
     return found.hexdigest()
 
 
-begin = checkpoints.latest()
-if begin is None:
+begin = runs.latest(folder)
+if begin < 0:
     begin, state = 0, program.initial()
 else:
     state, info = checkpoints.restore(begin, program.state)

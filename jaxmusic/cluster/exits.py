@@ -1,11 +1,6 @@
 """Exit codes of `jaxmusic train`, by which supervisors and launchers know what to do next."""
 
-from __future__ import annotations
-
-import contextlib
-import os
 import signal
-from typing import NoReturn
 
 FINISHED = 0
 CRASHED = 1
@@ -24,14 +19,5 @@ ENDS = frozenset({FINISHED, MISTAKE, SAVED, INTERRUPTED})
 
 
 def after(number: int) -> int:
-    """The code of a run that a signal stopped and that has saved; 0 for no signal."""
-    if number == 0:
-        return FINISHED
-    return INTERRUPTED if number == signal.SIGINT else SAVED
-
-
-def leave(sentence: str, code: int) -> NoReturn:
-    """Ends the process at once; Python's own exit would wait for the other processes."""
-    with contextlib.suppress(OSError):
-        os.write(2, f"\njaxmusic: {sentence}\n".encode())
-    os._exit(code)
+    """Returns the code of a run that a signal stopped and that has saved; 0 for no signal."""
+    return {0: FINISHED, signal.SIGINT: INTERRUPTED}.get(number, SAVED)

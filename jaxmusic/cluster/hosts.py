@@ -146,14 +146,11 @@ class Hosts:
             jax.distributed.shutdown()
 
 
-_started: Hosts | None = None
-
-
 def start(patience: configs.Hosts) -> Hosts:
     """Finds the other processes of the run, if the environment says that there are any.
 
-    To be called before anything touches a device. In a process that has called it before, this
-    returns what it found then. Where a process does not come, JAX aborts this one.
+    To be called before anything touches a device. Where a process does not come, JAX aborts this
+    one.
 
     Args:
       patience: how long to wait for the others.
@@ -161,18 +158,16 @@ def start(patience: configs.Hosts) -> Hosts:
     Raises:
       UserError: the environment says only half, or JAX has been started already.
     """
-    global _started
-    if _started is None:
-        if jax.distributed.is_initialized():
-            raise UserError(
-                f"Set {', '.join(ENVIRONMENT)} instead of calling jax.distributed.initialize: "
-                "training starts it, so as to notice when a process is lost."
-            )
-        place = find(int(patience.start))
-        if place:
-            _join(place, patience)
-        _started = Hosts(place.number, place.processes) if place else Hosts()
-    return _started
+    if jax.distributed.is_initialized():
+        raise UserError(
+            f"Set {', '.join(ENVIRONMENT)} instead of calling jax.distributed.initialize: training "
+            "starts it, so as to notice when a process is lost."
+        )
+    place = find(int(patience.start))
+    if place is None:
+        return Hosts()
+    _join(place, patience)
+    return Hosts(place.number, place.processes)
 
 
 def find(seconds: int) -> Place | None:

@@ -1,4 +1,4 @@
-"""Starting a training again after a crash.
+"""Starts a training again after a crash.
 
 This module does without JAX: the process that watches must not crash for the same reasons.
 """
@@ -48,15 +48,26 @@ def supervise(
     Returns:
       The last exit code of the command.
     """
-    child = _Child()
-    outside = {number: signal.signal(number, child.pass_on) for number in ASKED}
+    pid = asked = 0
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = number
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    outside = {number: signal.signal(number, pass_on) for number in ASKED}
     try:
         count, last = 0, reached()
         while True:
-            code = child.run(command)
-            if child.asked:
+            pid = os.posix_spawn(command[0], list(command), os.environ)
+            if asked:
+                os.kill(pid, asked)
+            code, pid = _ended(pid), 0
+            if asked:
                 # A child that had not yet learned to save was ended by the signal itself.
-                return code if code >= 0 else exits.after(child.asked)
+                return code if code >= 0 else exits.after(asked)
             if code in exits.ENDS:
                 return code
             now = reached()
@@ -73,56 +84,29 @@ def supervise(
             end = time.monotonic() + wait
             while time.monotonic() < end:
                 time.sleep(TICK)
-                if child.asked:
-                    return exits.after(child.asked)
+                if asked:
+                    return exits.after(asked)
     finally:
         for number, handler in outside.items():
             signal.signal(number, handler)
 
 
-class _Child:
-    """The child of the moment.
-
-    Attributes:
-      asked: number of the last signal that asked to stop, 0 for none.
-    """
-
-    def __init__(self) -> None:
-        self.asked = self._pid = 0
-
-    def run(self, command: Sequence[str]) -> int:
-        """Runs a command; returns its exit code, or minus the signal that ended it."""
-        self._pid = os.posix_spawn(command[0], list(command), os.environ)
-        if self.asked:
-            os.kill(self._pid, self.asked)
-        stopped, seconds = False, 0.0
-        while True:
-            changed, status = os.waitpid(self._pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
-            if changed and (os.WIFEXITED(status) or os.WIFSIGNALED(status)):
-                self._pid = 0
-                return os.waitstatus_to_exitcode(status)
-            stopped = os.WIFSTOPPED(status) if changed else stopped
-            # Not by the clock: Ctrl-Z stops this process as well.
-            seconds = seconds + TICK if stopped else 0.0
-            if seconds > STOPPED:
-                _say(f"training has been stopped for {STOPPED:g} s: ending it.")
-                os.kill(self._pid, signal.SIGKILL)
-                stopped = False
-            time.sleep(TICK)
-
-    def pass_on(self, number: int, frame: FrameType | None) -> None:
-        """Handles a signal."""
-        del frame
-        self.asked = number
-        if self._pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, number)
+def _ended(pid: int) -> int:
+    """Waits for a child; returns its exit code, or minus the signal that ended it."""
+    stopped, seconds = False, 0.0
+    while True:
+        changed, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
+        if changed and (os.WIFEXITED(status) or os.WIFSIGNALED(status)):
+            return os.waitstatus_to_exitcode(status)
+        stopped = os.WIFSTOPPED(status) if changed else stopped
+        # Not by the clock: Ctrl-Z stops this process as well.
+        seconds = seconds + TICK if stopped else 0.0
+        if seconds > STOPPED:
+            _say(f"training has been stopped for {STOPPED:g} s: ending it.")
+            os.kill(pid, signal.SIGKILL)
+            stopped = False
+        time.sleep(TICK)
 
 
 def _say(text: str) -> None:
     print(f"jaxmusic: {text}", file=sys.stderr, flush=True)
-
-
-def again(argv: Sequence[str]) -> list[str]:
-    """The command line of the child that trains once: that of this process, without --restarts."""
-    return [sys.executable, "-m", "jaxmusic", "train", *argv, "--restarts", "0"]

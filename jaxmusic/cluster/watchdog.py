@@ -1,10 +1,8 @@
-"""Ending a process in which nothing moves any more, so that it is started again."""
+"""Ends a process in which nothing moves any more, so that it is started again."""
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
-from collections.abc import Iterator
 
 ASIDE = 6
 """Starting, compiling, saving and validating may take this many times as long as a step."""
@@ -23,11 +21,10 @@ class Watchdog:
 
     def __init__(self, seconds: float):
         self.seconds = seconds
-        self._aside = 1
 
     def __enter__(self) -> Watchdog:
-        """Starts to watch; what comes before the first step counts as aside."""
-        self.moved()
+        """Starts to watch."""
+        self.moved(ASIDE)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -35,25 +32,8 @@ class Watchdog:
         if self.seconds:
             faulthandler.cancel_dump_traceback_later()
 
-    def started(self) -> None:
-        """Says that from now on steps are made."""
-        self._aside -= 1
-        self.moved()
-
-    def moved(self) -> None:
-        """Says that a step has ended, or a part of something longer."""
+    def moved(self, times: int = 1) -> None:
+        """Resets the clock: the next call must follow within `times` the limit of a step."""
         if self.seconds:
-            limit = self.seconds * (ASIDE if self._aside else 1)
             # Whatever stands for stderr in a notebook or test, the stacks go to the process's own.
-            faulthandler.dump_traceback_later(limit, exit=True, file=2)
-
-    @contextlib.contextmanager
-    def aside(self) -> Iterator[None]:
-        """What happens inside may take `ASIDE` times as long as a step."""
-        self._aside += 1
-        self.moved()
-        try:
-            yield
-        finally:
-            self._aside -= 1
-            self.moved()
+            faulthandler.dump_traceback_later(self.seconds * times, exit=True, file=2)

@@ -57,7 +57,8 @@ def train(
         from jaxmusic.runs import folder as runs
 
         reached = functools.partial(runs.latest, run)
-        return supervisor.supervise(supervisor.again(command), reached, restarts)
+        once = [sys.executable, "-m", "jaxmusic", "train", *command, "--restarts", "0"]
+        return supervisor.supervise(once, reached, restarts)
     from jaxmusic.train import process
     from jaxmusic.train.compilation import keep_compiled
 

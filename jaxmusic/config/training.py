@@ -191,7 +191,7 @@ class Experiment:
     trackers: str = resumable("tensorboard")
     """Trackers besides the log, separated by spaces; see docs/watching.md."""
     hooks: str = resumable("samples")
-    """Hooks called with the weights during training, separated by spaces; see docs/watching.md."""
+    """Callbacks run with the weights in training, separated by spaces; see docs/watching.md."""
     resume_from: str = ""
     """Run whose full state (weights, optimizer, step) the new run continues."""
     init_from: str = ""

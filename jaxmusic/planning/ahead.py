@@ -15,7 +15,7 @@ from jaxmusic.cluster.topology import Topology
 from jaxmusic.codecs.base import Codec
 from jaxmusic.core.errors import UserError
 from jaxmusic.planning.arithmetic import Memory
-from jaxmusic.train.step import lowered, make_program
+from jaxmusic.train.step import Program, lowered
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -57,7 +57,7 @@ def compile_step(
 
     The text is empty if the compiler refused the step, because it needs too much memory.
     """
-    program = make_program(experiment, codec.vocab_size, codec.onset_tokens, mesh)
+    program = Program(experiment, codec.vocab_size, codec.onset_tokens, mesh)
     ready = lowered(program, experiment.data)
     try:
         compiled = ready.compile()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import logging
 import math
 import os
@@ -53,7 +54,6 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         logging.getLogger("absl").addFilter(_worth_saying)
-        self._ocp = ocp
         self._folder = run / FOLDER
         self._about = _about(stored)
         experiment = stored.experiment
@@ -66,16 +66,10 @@ class Checkpoints:
                 cleanup_tmp_directories=True,
             ),
             item_handlers={
-                "params": _arrays_handler(),
-                AVERAGE: _arrays_handler(),
-                "rest": _arrays_handler(),
+                **{name: _arrays_handler() for name in ("params", AVERAGE, "rest")},
                 "info": ocp.JsonCheckpointHandler(),
             },
         )
-
-    def latest(self) -> int | None:
-        """Step of the latest finished checkpoint; to be called before any `save`."""
-        return self._manager.latest_step()
 
     def save(
         self, step: int, state: State, info: dict[str, Any], val_loss: float | None = None
@@ -93,18 +87,17 @@ class Checkpoints:
           OSError: there is too little room on the disk.
           ValueError: the save before this one failed in the background.
         """
-        args = self._ocp.args
+        import orbax.checkpoint as ocp
+
         self.wait()
         if not paths.in_bucket(self._folder):
             _check_room(self._folder, state)
-        items = {name: args.PyTreeSave(item) for name, item in _items(state).items()}
+        items = {name: ocp.args.PyTreeSave(item) for name, item in _items(state).items()}
+        about = ocp.args.JsonSave(self._about | info | {"step": step})
         known = val_loss is not None and math.isfinite(val_loss)
         self._manager.save(
             step,
-            args=args.Composite(
-                info=args.JsonSave(self._about | info | {"step": step}),
-                **items,
-            ),
+            args=ocp.args.Composite(info=about, **items),
             metrics={"val_loss": val_loss} if known else None,
         )
 
@@ -124,35 +117,20 @@ class Checkpoints:
           UserError: the checkpoint holds arrays of other names, shapes or types, or comes from
             another seed, other data or another codec.
         """
-        args, folder = self._ocp.args, self._folder / str(step)
-        info = self._manager.restore(step, args=args.Composite(info=args.JsonRestore())).info
+        folder = self._folder / str(step)
+        info = _info(folder)
         if differences := _differences(info, self._about):
             raise UserError(
                 f"Bring back the checkpoints that belong to this run, or start a new one: {folder} "
                 f"was made with {differences}."
             )
-        found, items = self._manager.item_metadata(step), _items(like)
-        for name, item in items.items():
-            check(folder, found[name], item)
-        wanted = {name: _restore_args(item) for name, item in items.items()}
-        restored = self._manager.restore(step, args=args.Composite(**wanted))
-        return _state({name: restored[name] for name in items}, like), info
+        return _state(folder, like), info
 
     def close(self) -> None:
         """Frees the background threads; call `wait` first to learn of failed saves."""
         with contextlib.suppress(Exception):
             self._manager.close()
         logging.getLogger("absl").removeFilter(_worth_saying)
-
-
-def best(run: epath.Path) -> int | None:
-    """Step of the kept checkpoint with the lowest validation loss; None if none was validated."""
-    import orbax.checkpoint as ocp
-
-    handler = ocp.JsonCheckpointHandler(filename="metrics")
-    folders = {step: run / FOLDER / str(step) / "metrics" for step in runs.steps(run)}
-    losses = {s: handler.restore(f)["val_loss"] for s, f in folders.items() if f.is_dir()}
-    return min(losses, key=lambda step: losses[step]) if losses else None
 
 
 def restore_state(run: epath.Path, like: State, stored: runs.Stored) -> tuple[int, State, str]:
@@ -169,18 +147,13 @@ def restore_state(run: epath.Path, like: State, stored: runs.Stored) -> tuple[in
     Raises:
       UserError: there is no such run or checkpoint, or it holds other names, shapes or types.
     """
-    import orbax.checkpoint as ocp
-
     if run.suffix == ".safetensors":
         raise UserError(f"Use init_from in place of resume_from: {run} holds weights alone.")
     step = finished(run, None)
     folder = run / FOLDER / str(step)
-    items = _items(like)
-    if (AVERAGE in items) != (folder / AVERAGE).is_dir():
+    if bool(like.average) != (folder / AVERAGE).is_dir():
         raise UserError(f"Set optimizer.ema to what {run} was trained with.")
-    info = ocp.JsonCheckpointHandler().restore(folder / "info")
-    state = _state({name: restore_item(folder / name, item) for name, item in items.items()}, like)
-    return step, state, _differences(info, _about(stored))
+    return step, _state(folder, like), _differences(_info(folder), _about(stored))
 
 
 def finished(run: epath.Path, step: int | None) -> int:
@@ -195,14 +168,15 @@ def finished(run: epath.Path, step: int | None) -> int:
 
 def restore_item(folder: epath.Path, like: Any) -> Any:
     """One item of a checkpoint, such as ``RUN/checkpoints/400/params``."""
+    import orbax.checkpoint as ocp
+
     handler = _arrays_handler()
-    check(folder, handler.metadata(folder), like)
-    return handler.restore(folder, args=_restore_args(like))
-
-
-def check(folder: epath.Path, found: Any, wanted: Any) -> None:
-    """Orbax casts silently to the type that is asked for: compare before restoring."""
-    compare(folder, _arrays(found), _arrays(wanted))
+    # Orbax casts silently to the type that is asked for: compare before restoring.
+    compare(folder, _arrays(handler.metadata(folder)), _arrays(like))
+    restore_args = ocp.checkpoint_utils.construct_restore_args(like)
+    return handler.restore(
+        folder, args=ocp.args.PyTreeRestore(item=like, restore_args=restore_args)
+    )
 
 
 def compare(where: epath.Path, have: Mapping[str, str], need: Mapping[str, str]) -> None:
@@ -246,18 +220,16 @@ def _check_room(folder: epath.Path, state: State) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
+def _info(folder: epath.Path) -> dict[str, Any]:
+    """The JSON object that was saved with a checkpoint."""
+    return json.loads((folder / "info" / "metadata").read_text())
+
+
 def _arrays_handler() -> Any:
     import orbax.checkpoint as ocp
 
     # Weights hardly get smaller by compression, which takes the cores from the steps meanwhile.
     return ocp.PyTreeCheckpointHandler(use_compression=False)
-
-
-def _restore_args(like: Any) -> Any:
-    import orbax.checkpoint as ocp
-
-    restore_args = ocp.checkpoint_utils.construct_restore_args(like)
-    return ocp.args.PyTreeRestore(item=like, restore_args=restore_args)
 
 
 def _items(state: State) -> dict[str, Any]:
@@ -270,16 +242,11 @@ def _items(state: State) -> dict[str, Any]:
     return {name: item for name, item in items.items() if item}
 
 
-def _state(items: dict[str, Any], like: State) -> State:
-    """The reverse of `_items`."""
-    whole = {
-        **items["rest"],
-        "params": items["params"],
-        AVERAGE: items.get(AVERAGE, {}),
-        # Frozen parameters are no part of a checkpoint: the caller puts them in.
-        "frozen": {name: {} for name in like.frozen},
-    }
-    return like._replace(**whole)
+def _state(folder: epath.Path, like: State) -> State:
+    """Reads what `_items` names from a checkpoint; frozen parameters are put in by the caller."""
+    found = {name: restore_item(folder / name, item) for name, item in _items(like).items()}
+    found = {**found.pop("rest"), AVERAGE: {}, **found}
+    return like._replace(**found, frozen={name: {} for name in like.frozen})
 
 
 def _worth_saying(record: logging.LogRecord) -> bool:
@@ -308,9 +275,9 @@ class _Preserved:
 
 
 def _arrays(tree: Any) -> dict[str, str]:
-    """Shape and type of every array of a tree, by path."""
-    out = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        keys = (getattr(k, "key", getattr(k, "name", getattr(k, "idx", k))) for k in path)
-        out["/".join(str(key) for key in keys)] = f"{leaf.dtype}{list(leaf.shape)}"
-    return out
+    """Type and shape of every array of a tree, by path."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}{list(leaf.shape)}"
+        for path, leaf in leaves
+    }

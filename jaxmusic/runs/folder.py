@@ -68,11 +68,9 @@ def read(run: str | epath.Path) -> Stored:
     if not (path / EXPERIMENT).exists():
         raise UserError(f"Name the folder of a run: {path} holds no {EXPERIMENT}.")
     experiment = read_settings((path / EXPERIMENT).read_text(), path)
-    data = json.loads((path / DATA).read_text())
-    codec = read_codec((path / CODEC).read_text())
-    styles = tuple(data["styles"])
-    controls = tuple(data["controls"])
-    return Stored(experiment, codec, data["dataset"], data["manifest"], styles, controls)
+    codec, data = read_codec((path / CODEC).read_text()), json.loads((path / DATA).read_text())
+    names = {name: tuple(data[name]) for name in ("styles", "controls")}
+    return Stored(experiment, codec, data["dataset"], data["manifest"], **names)
 
 
 def steps(run: epath.Path) -> list[int]:
@@ -91,6 +89,14 @@ def latest(run: str) -> int:
     return max(steps(folder(run)), default=-1)
 
 
+def best(run: epath.Path) -> int | None:
+    """Returns the finished checkpoint with the lowest validation loss; None if none has one."""
+    # Orbax writes the metrics of a checkpoint there, as JSON.
+    files = {step: run / CHECKPOINTS / str(step) / "metrics" / "metrics" for step in steps(run)}
+    losses = {s: json.loads(f.read_text())["val_loss"] for s, f in files.items() if f.exists()}
+    return min(losses, key=lambda step: losses[step]) if losses else None
+
+
 def read_settings(text: str, path: epath.Path) -> configs.Experiment:
     """The settings of a run or model, from the JSON that was found in `path`."""
     try:
@@ -105,12 +111,8 @@ def read_settings(text: str, path: epath.Path) -> configs.Experiment:
 def write(run: epath.Path, stored: Stored, hosts: Hosts, patience: float) -> None:
     """Writes the description for all processes; the others wait for it up to `patience` seconds."""
     if hosts.first:
-        data = {
-            "dataset": stored.dataset,
-            "manifest": stored.manifest,
-            "styles": stored.styles,
-            "controls": stored.controls,
-        }
+        data = stored._asdict()
+        del data["experiment"], data["codec"]
         paths.write_text(run / DATA, json.dumps(data, indent=2))
         paths.write_text(run / CODEC, stored.codec.to_json())
         # What makes the folder a run comes last.
@@ -167,24 +169,18 @@ def locked(run: epath.Path, hosts: Hosts) -> Iterator[None]:
     Process 0 holds it for all. A local folder is free at once, one in a bucket when the lease has
     run out, see `leases.leased`.
     """
-    if not paths.in_bucket(run):
+    bucket = paths.in_bucket(run)
+    if not bucket:
         run.mkdir(parents=True, exist_ok=True)
-    if not hosts.first:
-        yield
-        return
-    busy = f"Wait for the process that trains in {run}, or stop it, or name another folder."
-    if not paths.in_bucket(run):
-        held = locks.held(run / LOCK, busy)
-    elif str(run).startswith("gs://"):
-        held = leases.leased(run / LOCK, busy)
-    else:
+    elif not str(run).startswith("gs://"):
         raise UserError(f"Name a local folder or one in gs://: checkpoints cannot go to {run}.")
-    with explained(run):
-        held.__enter__()
-    try:
+    with contextlib.ExitStack() as stack:
+        if hosts.first:
+            busy = f"Wait for the process that trains in {run}, or stop it, or name another folder."
+            hold = leases.leased if bucket else locks.held
+            with explained(run):
+                stack.enter_context(hold(run / LOCK, busy))
         yield
-    finally:
-        held.__exit__(None, None, None)
 
 
 @contextlib.contextmanager

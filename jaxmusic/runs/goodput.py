@@ -9,7 +9,7 @@ data        waiting for batches
 starting    opening the data, making or restoring the state
 compiling   compiling the step
 validating  measuring the loss on the validation split
-composing   composing samples, and what other hooks do
+composing   composing samples, and what other callbacks do
 saving      waiting for checkpoints; most of the writing overlaps with steps
 profiling   starting and writing a profile
 lost        all that a process did after the checkpoint from which the next one went on
@@ -18,9 +18,8 @@ down        from the last line of one process to the start of the next
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 PARTS = (
@@ -32,40 +31,28 @@ FIELD = "time/"
 
 
 class Clock:
-    """Counts the seconds of a run, of which each belongs to one part."""
+    """Counts the seconds of a run, of which each belongs to one part; it begins with starting."""
 
     def __init__(
-        self,
-        past: Mapping[str, float],
-        began: float | None = None,
-        clock: Callable[[], float] = time.time,
+        self, past: Mapping[str, float], began: float, clock: Callable[[], float] = time.time
     ):
-        """Starts to count at `began`, or now; `past` has the seconds of earlier processes."""
-        self._clock = clock
+        """Starts to count at `began`; `past` has the seconds of earlier processes."""
+        self._clock, self._since = clock, began
         self._seconds = dict.fromkeys(PARTS, 0.0) | dict(past)
         self._part = "starting"
-        self._since = clock() if began is None else began
 
-    @contextlib.contextmanager
-    def during(self, part: str, then: str = "") -> Iterator[None]:
-        """Counts the time inside for a part, and that after it for another, or as before."""
-        before = self._part
-        self._enter(part)
-        try:
-            yield
-        finally:
-            self._enter(then or before)
+    def enter(self, part: str) -> str:
+        """Counts the time from now on for a part; returns the one before."""
+        before, now = self._part, self._clock()
+        # A clock that was set back meanwhile takes no time away.
+        self._seconds[before] += max(now - self._since, 0.0)
+        self._part, self._since = part, now
+        return before
 
     def read(self) -> dict[str, float]:
-        """Seconds of each part until now."""
-        self._enter(self._part)
+        """Returns the seconds of each part until now."""
+        self.enter(self._part)
         return dict(self._seconds)
-
-    def _enter(self, part: str) -> None:
-        now = self._clock()
-        # A clock that was set back meanwhile takes no time away.
-        self._seconds[self._part] += max(now - self._since, 0.0)
-        self._part, self._since = part, now
 
 
 def share(parts: Mapping[str, float]) -> float:

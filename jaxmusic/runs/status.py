@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from etils import epath
@@ -52,19 +53,14 @@ def status(run: str | epath.Path, now: float | None = None) -> Figures:
     lines = read_log(path, events=True)
     starts = [index for index, line in enumerate(lines) if "start" in line]
     since = lines[starts[-1] :] if starts else []
-    start = since[0] if since else {}
     train = [line for line in lines if "loss" in line]
+    validated = [(x["val_loss"], x["step"]) for x in lines if x.get("val_loss") is not None]
     step = max([line["step"] for line in lines] + saved, default=0)
     written = lines[-1]["time"] if lines else None
     state, reason = _state(since, _alive(path, now), step >= steps, now - (written or now))
     if state == "finished" and saved[-1:] != [steps]:
         state = "killed"
-    # Whatever a step reports, by its name in the log.
-    last = train[-1] if train else {}
     hidden = ("step", "seconds", "time", "goodput")
-    figures = {n: x for n, x in last.items() if n not in hidden and not n.startswith("time/")}
-    validated = [(x["val_loss"], x["step"]) for x in lines if x.get("val_loss") is not None]
-    lowest, lowest_at = min(validated, default=(None, None))
     parts = goodput.parts(lines[-1]) if lines else {}
     found = {
         "run": str(path),
@@ -74,18 +70,23 @@ def status(run: str | epath.Path, now: float | None = None) -> Figures:
         "steps": steps,
         "seconds_left": _left(since, steps - step) if step < steps else None,
         "written": written,
-        **figures,
+        # Whatever a step reports, by its name in the log.
+        **{
+            name: value
+            for name, value in (train[-1] if train else {}).items()
+            if name not in hidden and not name.startswith(goodput.FIELD)
+        },
         "skipped": sum(line.get("skipped", 0) for line in train) if train else None,
         "val_loss": validated[-1][0] if validated else None,
-        "lowest_val_loss": lowest,
-        "lowest_val_step": lowest_at,
+        "lowest_val_loss": min(validated)[0] if validated else None,
+        "lowest_val_step": min(validated)[1] if validated else None,
         "goodput": round(goodput.share(parts), 4) if parts else None,
         **{goodput.FIELD + name: seconds for name, seconds in parts.items() if seconds >= 0.05},
         "checkpoints": saved or None,
-        "best_checkpoint": _best(path, saved),
+        "best_checkpoint": runs.best(path),
         "saved": _saved(path, saved[-1]) if saved else None,
-        "starts": start.get("start"),
-        **{name: start.get(name) for name in ("host", "devices", "device")},
+        "starts": since[0]["start"] if since else None,
+        **{name: since[0].get(name) for name in ("host", "devices", "device") if since},
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -124,13 +125,6 @@ def _left(since: Lines, steps: int) -> float | None:
     return steps * (lines[-1]["time"] - lines[0]["time"]) / made if made else None
 
 
-def _best(path: epath.Path, saved: Sequence[int]) -> int | None:
-    """The checkpoint with the lowest validation loss, as Orbax keeps it."""
-    files = {step: path / runs.CHECKPOINTS / str(step) / "metrics" / "metrics" for step in saved}
-    losses = {s: json.loads(f.read_text())["val_loss"] for s, f in files.items() if f.exists()}
-    return min(losses, key=lambda step: losses[step]) if losses else None
-
-
 def _saved(path: epath.Path, step: int) -> float:
     """When a checkpoint was finished, in seconds since 1970."""
     folder = path / runs.CHECKPOINTS / str(step)
@@ -156,38 +150,36 @@ def show(folders: Sequence[str], as_json: bool, watch: bool) -> int:
     """
     if not folders:
         raise UserError("Name the folder of a run, or several.")
-    while True:
-        found, wrong = [], []
-        for folder in folders:
-            try:
-                found.append(status(folder))
-            except UserError as error:
-                wrong.append(f"jaxmusic: {error}\n")
-        if watch and sys.stdout.isatty():
-            print("\x1b[H\x1b[2J", end="")
-        if found:
-            print("\n".join(map(json.dumps, found)) if as_json else table(found), flush=True)
-        sys.stderr.writelines(wrong)
-        if not watch:
-            return 2 if wrong else 0
-        try:
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            found, wrong = [], []
+            for folder in folders:
+                try:
+                    found.append(status(folder))
+                except UserError as error:
+                    wrong.append(f"jaxmusic: {error}\n")
+            if watch and sys.stdout.isatty():
+                print("\x1b[H\x1b[2J", end="")
+            if found:
+                print("\n".join(map(json.dumps, found)) if as_json else table(found), flush=True)
+            sys.stderr.writelines(wrong)
+            if not watch:
+                return 2 if wrong else 0
             time.sleep(EVERY)
-        except KeyboardInterrupt:
-            return 0
+    return 0
 
 
 def table(found: Sequence[Figures]) -> str:
     """Returns the table: a row for each figure, a column for each run."""
-    columns = [{name: _cell(name, one) for name in one if name != "steps"} for one in found]
-    names = dict.fromkeys(itertools.chain.from_iterable(columns))
-    rows = [[name, *(cells.get(name, "") for cells in columns)] for name in names]
+    names = [n for n in dict.fromkeys(itertools.chain.from_iterable(found)) if n != "steps"]
+    rows = [[n, *(_cell(n, one) if n in one else "" for one in found)] for n in names]
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows
     )
 
 
-def _cell(name: str, of: Mapping[str, Any]) -> str:
+def _cell(name: str, of: Figures) -> str:
     """A figure as the table shows it."""
     value = of[name]
     if name == "step":
@@ -203,12 +195,9 @@ def _cell(name: str, of: Mapping[str, Any]) -> str:
 
 def duration(seconds: float) -> str:
     """Returns seconds as 20 ms, 42 s, 3:07 min, 2:15 h or 3.4 days."""
-    if seconds < 1:
-        return f"{seconds * 1000:.3g} ms"
     if seconds < 60:
-        return f"{seconds:.3g} s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)}:{int(seconds % 60):02} min"
-    if seconds < 72 * 3600:
-        return f"{int(seconds // 3600)}:{int(seconds % 3600 // 60):02} h"
-    return f"{seconds / 86400:.1f} days"
+        return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+    minutes, hours = int(seconds // 60), int(seconds // 3600)
+    if hours < 1:
+        return f"{minutes}:{int(seconds % 60):02} min"
+    return f"{hours}:{minutes % 60:02} h" if hours < 72 else f"{seconds / 86400:.1f} days"

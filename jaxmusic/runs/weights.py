@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -67,22 +68,22 @@ def load(source: str | epath.PathLike, step: int | None = None) -> Saved:
       UserError: there is no such run, file or checkpoint, or the model in it is of another shape.
     """
     path = runs.folder(source)
-    with _opened(path) as found:
-        model, size = found.experiment.model, found.codec.vocab_size
-        place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        adapter = adapters.of(found.experiment.adapter)
-        whole = base.abstract_params(model, size)
+    if step is None and path.suffix != SUFFIX:
+        step = runs.best(path)
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    with _opened(path) as (stored, read):
+        experiment = stored.experiment
+        adapter = adapters.of(experiment.adapter)
+        whole = base.abstract_params(experiment.model, stored.codec.vocab_size)
         trained = jax.eval_shape(lambda p: adapter.init(p, jax.random.key(0)), whole)
         like = {
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
             for name, leaf in trained.items()
         }
-        if step is None and found.file is None:
-            step = checkpoint.best(path)
-        step, params = found.read(like, step)
-        frozen = load(found.experiment.init_from).params if adapter.has_base else {}
-        params = adapter.merge(frozen, params)
-    return Saved(found.experiment, found.codec, params, found.styles, step, found.controls)
+        step, params = read(like, step)
+    frozen = load(experiment.init_from).params if adapter.has_base else {}
+    params = adapter.merge(frozen, params)
+    return Saved(experiment, stored.codec, params, stored.styles, step, stored.controls)
 
 
 def restore_params(
@@ -101,14 +102,14 @@ def restore_params(
     Raises:
       UserError: there are no such weights, or they have other names, shapes or types.
     """
-    with _opened(runs.folder(source)) as found:
-        return found.read(like, step)
+    with _opened(runs.folder(source)) as (_, read):
+        return read(like, step)
 
 
 def codec_of(source: str | epath.PathLike) -> Codec:
     """The codec of a run or of a safetensors file."""
-    with _opened(runs.folder(source)) as found:
-        return found.codec
+    with _opened(runs.folder(source)) as (stored, _):
+        return stored.codec
 
 
 def export(
@@ -164,74 +165,19 @@ def dataset_of(source: str | epath.PathLike) -> tuple[str, str]:
 
     A file tells neither the dataset's version nor its folder; the folder is the usual one then.
     """
-    with _opened(runs.folder(source)) as found:
-        return found.dataset, found.experiment.data.data_dir
+    with _opened(runs.folder(source)) as (stored, _):
+        return stored.dataset, stored.experiment.data.data_dir
 
 
-class _Opened:
-    """A run's folder or a file, opened for reading weights."""
-
-    def __init__(self, path: epath.Path, file: Any = None):
-        self.path, self.file = path, file
-        if file is None:
-            stored = runs.read(path)
-            self.experiment, self.codec, self.dataset = stored[:3]
-            self.styles, self.controls = stored.styles, stored.controls
-            return
-        header = file.metadata() or {}
-        if header.get("format") != "jaxmusic":
-            raise UserError(
-                f"Name a file that jaxmusic export wrote: {path} does not say what model it holds."
-            )
-        if header["version"] != FORMAT:
-            raise UserError(
-                f"Use a newer jaxmusic: {path} is of version {header['version']} and this one "
-                f"reads version {FORMAT}."
-            )
-        self.experiment = runs.read_settings(header["experiment"], path)
-        self.codec = read_codec(header["codec"])
-        self.dataset = self.experiment.data.dataset
-        self.styles = tuple(json.loads(header["styles"]))
-        self.controls = tuple(json.loads(header["controls"]))
-
-    def read(self, like: dict[str, Any], step: int | None) -> tuple[int, dict[str, jax.Array]]:
-        """The step and the weights, laid out as those of `like`."""
-        if self.file is None:
-            step = checkpoint.finished(self.path, step)
-            folder = self.path / checkpoint.FOLDER / str(step)
-            average = folder / checkpoint.AVERAGE
-            item = average if average.is_dir() else folder / "params"
-            return step, checkpoint.restore_item(item, like)
-        have = int(self.file.metadata()["step"])
-        if step not in (None, have):
-            raise UserError(f"Leave out the step, or give {have}: {self.path} has no other.")
-        names = self.file.keys()
-        checkpoint.compare(
-            self.path,
-            {name: str(self.file.get_slice(name).get_shape()) for name in names},
-            {name: str(list(leaf.shape)) for name, leaf in like.items()},
-        )
-        return have, {name: self._placed(name, leaf) for name, leaf in like.items()}
-
-    def _placed(self, name: str, leaf: Any) -> jax.Array:
-        part = self.file.get_slice(name)
-
-        def read(index: Any) -> np.ndarray:
-            found = part[index] if index else self.file.get_tensor(name)
-            if not np.can_cast(found.dtype, leaf.dtype):
-                raise UserError(
-                    f"Export {self.path} again: {name} is {found.dtype}, not {leaf.dtype}."
-                )
-            return found.astype(leaf.dtype)
-
-        return jax.make_array_from_callback(leaf.shape, leaf.sharding, read)
+Reader = Callable[[dict[str, Any], int | None], tuple[int, Params]]
+"""Reads the weights of a step, or of the latest, laid out as some abstract parameters."""
 
 
 @contextlib.contextmanager
-def _opened(path: epath.Path) -> Iterator[_Opened]:
+def _opened(path: epath.Path) -> Iterator[tuple[runs.Stored, Reader]]:
     """Opens the folder of a run, or a file that may lie in a bucket."""
     if path.suffix != SUFFIX:
-        yield _Opened(path)
+        yield runs.read(path), functools.partial(_read_run, path)
         return
     from safetensors import SafetensorError, safe_open
 
@@ -246,7 +192,59 @@ def _opened(path: epath.Path) -> Iterator[_Opened]:
                 f"({error})."
             ) from error
         with file:
-            yield _Opened(path, file)
+            stored = _described(path, file.metadata() or {})
+            yield stored, functools.partial(_read_file, path, file)
+
+
+def _described(path: epath.Path, header: dict[str, str]) -> runs.Stored:
+    """What the header of a file says about the model; the hash of its data is not there."""
+    if header.get("format") != "jaxmusic":
+        raise UserError(
+            f"Name a file that jaxmusic export wrote: {path} does not say what model it holds."
+        )
+    if header["version"] != FORMAT:
+        raise UserError(
+            f"Use a newer jaxmusic: {path} is of version {header['version']} and this one reads "
+            f"version {FORMAT}."
+        )
+    experiment = runs.read_settings(header["experiment"], path)
+    names = {name: tuple(json.loads(header[name])) for name in ("styles", "controls")}
+    return runs.Stored(
+        experiment, read_codec(header["codec"]), experiment.data.dataset, manifest="", **names
+    )
+
+
+def _read_run(path: epath.Path, like: dict[str, Any], step: int | None) -> tuple[int, Params]:
+    step = checkpoint.finished(path, step)
+    folder = path / checkpoint.FOLDER / str(step)
+    average = folder / checkpoint.AVERAGE
+    item = average if average.is_dir() else folder / "params"
+    return step, checkpoint.restore_item(item, like)
+
+
+def _read_file(
+    path: epath.Path, file: Any, like: dict[str, Any], step: int | None
+) -> tuple[int, Params]:
+    have = int(file.metadata()["step"])
+    if step not in (None, have):
+        raise UserError(f"Leave out the step, or give {have}: {path} has no other.")
+    parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+    checkpoint.compare(
+        path,
+        {name: str(part.get_shape()) for name, part in parts.items()},
+        {name: str(list(leaf.shape)) for name, leaf in like.items()},
+    )
+
+    def placed(name: str, leaf: Any) -> jax.Array:
+        def read(index: Any) -> np.ndarray:
+            found = parts[name][index] if index else file.get_tensor(name)
+            if not np.can_cast(found.dtype, leaf.dtype):
+                raise UserError(f"Export {path} again: {name} is {found.dtype}, not {leaf.dtype}.")
+            return found.astype(leaf.dtype)
+
+        return jax.make_array_from_callback(leaf.shape, leaf.sharding, read)
+
+    return have, {name: placed(name, leaf) for name, leaf in like.items()}
 
 
 def _without_paths(experiment: configs.Experiment) -> configs.Experiment:

@@ -18,8 +18,8 @@ from jaxmusic import config as configs
 from jaxmusic.cluster import peaks
 from jaxmusic.core.errors import UserError
 from jaxmusic.models import base
-from jaxmusic.runs import goodput
-from jaxmusic.runs.log import read_log
+from jaxmusic.runs import goodput, journal
+from jaxmusic.runs.log import LOG, read_log
 from jaxmusic.train import profiling, trackers
 from jaxmusic.train.meter import Meter
 from jaxmusic.train.objectives import Metrics
@@ -38,12 +38,6 @@ class Validation(NamedTuple):
     loss: float
     loss_per_note: float
     first: float
-
-
-def check(experiment: configs.Experiment) -> None:
-    """Raises UserError if an experiment wants a tracker or a profile that cannot be."""
-    trackers.chosen(experiment.trackers)
-    profiling.profiled(experiment.profile)
 
 
 class Monitor:
@@ -90,9 +84,10 @@ class Monitor:
         peak = peaks.peak_flops(devices[0].device_kind) * len(devices)
         data = experiment.data
         flops = base.of(experiment.model).flops(experiment.model, vocab_size, data.context)
-        self._log = trackers.JsonLines(run, experiment, step) if record else None
+        self._log = journal.Journal(run / LOG, step) if record else None
         wanted = trackers.chosen(experiment.trackers) if record else []
-        self._others = [make(run, experiment, step) for make in wanted]
+        self._trackers = [make(run, experiment, step) for make in wanted]
+        self._media = [t for t in self._trackers if isinstance(t, trackers.ShowsMedia)]
         self._profiler = profiling.Profiler(run, experiment.profile if record else "")
         self._live = sys.stderr.isatty()
         self._bar = tqdm(
@@ -106,16 +101,18 @@ class Monitor:
         self._pending: tuple[int, Metrics] | None = None
         self._shown: dict[str, str] = {}
         self._made = self._begun = step
-        self._steps = experiment.steps
-        self._bad = 0
+        self._steps, self._bad = experiment.steps, 0
         self._meter = Meter(flops * data.batch * data.context, peak)
         # An exception that is being handled around the run does not belong to it.
         self._outside = sys.exception()
         if record:
-            number = 1 + sum("start" in line for line in lines)
-            where = {"device": devices[0].device_kind, "host": platform.node()}
-            assumed = {"peak_flops": peak} if peak else {}
-            self._write(step, start=number, devices=len(devices), **where, **assumed)
+            start = {
+                "start": 1 + sum("start" in line for line in lines),
+                "devices": len(devices),
+                "device": devices[0].device_kind,
+                "host": platform.node(),
+            }
+            self.record(step, start | ({"peak_flops": peak} if peak else {}))
 
     @property
     def seconds(self) -> float:
@@ -134,8 +131,9 @@ class Monitor:
             with self.aside("profiling"):
                 self._profiler.start()
         start = time.perf_counter()
-        with self._clock.during("data", then="training"):
-            yield
+        self._clock.enter("data")
+        yield
+        self._clock.enter("training")
         self._meter.wait(time.perf_counter() - start)
 
     @contextlib.contextmanager
@@ -148,11 +146,12 @@ class Monitor:
         self.flush()
         start = time.perf_counter()
         self._bar.set_description(doing, refresh=self._live)
-        with self._clock.during(doing):
-            if doing == "saving" and self._log:
-                # A bucket has no line before it is asked to: no checkpoint without its lines.
-                self._log.flush()
-            yield
+        before = self._clock.enter(doing)
+        if doing == "saving" and self._log:
+            # A bucket has no line before it is asked to: no checkpoint without its lines.
+            self._log.flush()
+        yield
+        self._clock.enter(before)
         self._bar.set_description("", refresh=self._live)
         spent = time.perf_counter() - start
         self._meter.aside(spent)
@@ -161,7 +160,7 @@ class Monitor:
             self._bar.start_t += spent
             self._bar.last_print_t += spent
         if doing == "saving":
-            self._write(self._made, checkpoint_seconds=spent)
+            self.record(self._made, {"checkpoint_seconds": spent})
 
     def doing(self, what: str) -> None:
         """Shows what is being done aside of training."""
@@ -184,9 +183,8 @@ class Monitor:
         """
         if self._pending is None:
             return
-        (step, metrics), self._pending = self._pending, None
-        found = jax.device_get(metrics)
-        self._made = step
+        (self._made, metrics), self._pending = self._pending, None
+        step, found = self._made, jax.device_get(metrics)
         self._bad = self._bad + 1 if found["skipped"] else 0
         if self._bad >= self._patience:
             finite = math.isfinite(found["nll"] + found["grad_norm"])
@@ -199,36 +197,49 @@ class Monitor:
         self._bar.update()
         if step % self._every == 0:
             figures = self._meter.line()
-            self._show(figures)
-            self._write(step, **figures)
+            self._shown |= {
+                "loss": f"{figures['loss']:.3f}",
+                "tokens/s": f"{figures['tokens_per_s']:,.0f}",
+                "data": f"{figures['data_wait']:.0%}",
+            }
+            if "mfu" in figures:
+                self._shown["MFU"] = f"{figures['mfu']:.1%}"
+            self._bar.set_postfix(self._shown, refresh=False)
+            self.record(step, figures)
 
     def validation(
         self, step: int, found: Validation, others: Mapping[str, float] | None = None
     ) -> None:
         """Records a validation, and further figures of it by name."""
         self._shown["val"] = f"{found.loss:.3f}"
-        self._write(
-            step,
-            val_loss=found.loss,
-            val_loss_per_note=found.loss_per_note,
-            val_bits_per_note=found.loss_per_note / math.log(2),
-            **(others or {}),
-        )
+        losses = {
+            "val_loss": found.loss,
+            "val_loss_per_note": found.loss_per_note,
+            "val_bits_per_note": found.loss_per_note / math.log(2),
+        }
+        self.record(step, {**losses, **(others or {})})
 
     def record(self, step: int, values: Mapping[str, float | str]) -> None:
-        """Records further figures of a step, by name, in the log and in all trackers."""
-        self._write(step, **values)
+        """Records figures of a step, by name, in the log and in all trackers."""
+        if not self._log:
+            return
+        parts = self._clock.read()
+        clock = {goodput.FIELD + name: round(seconds, 3) for name, seconds in parts.items()}
+        values = {**values, "goodput": round(goodput.share(parts), 5), **clock}
+        now = {"seconds": round(self.seconds, 3), "time": round(time.time(), 3)}
+        self._log.write({"step": step, **values, **now})
+        for tracker in self._trackers:
+            tracker.record(step, values)
 
     @property
     def shows_media(self) -> bool:
         """Whether a tracker takes pictures and sound."""
-        return any(isinstance(tracker, trackers.ShowsMedia) for tracker in self._others)
+        return bool(self._media)
 
     def media(self, step: int, name: str, suffix: str, data: bytes) -> None:
         """Hands a picture (.png) or sound (.wav) to the trackers that take them."""
-        for tracker in self._others:
-            if isinstance(tracker, trackers.ShowsMedia):
-                tracker.media(step, name, suffix, data)
+        for tracker in self._media:
+            tracker.media(step, name, suffix, data)
 
     def close(self) -> None:
         """Writes how the process ends, and closes everything."""
@@ -239,9 +250,9 @@ class Monitor:
             how = "finished" if self._made == self._steps else "stopped"
             if error is not self._outside:
                 how = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-            self._write(self._made, end=how)
+            self.record(self._made, {"end": how})
             self._log.close()
-        for tracker in self._others:
+        for tracker in self._trackers:
             tracker.close()
 
     def _end_profile(self) -> None:
@@ -251,24 +262,3 @@ class Monitor:
                 f"A profile is in {where}: open it with TensorBoard (pip install tensorboard "
                 "xprof), or its .trace.json.gz at ui.perfetto.dev."
             )
-
-    def _show(self, figures: dict[str, float]) -> None:
-        self._shown |= {
-            "loss": f"{figures['loss']:.3f}",
-            "tokens/s": f"{figures['tokens_per_s']:,.0f}",
-            "data": f"{figures['data_wait']:.0%}",
-        }
-        if "mfu" in figures:
-            self._shown["MFU"] = f"{figures['mfu']:.1%}"
-        self._bar.set_postfix(self._shown, refresh=False)
-
-    def _write(self, step: int, **values: float | str) -> None:
-        if not self._log:
-            return
-        parts = self._clock.read()
-        values["goodput"] = round(goodput.share(parts), 5)
-        values |= {goodput.FIELD + name: round(seconds, 3) for name, seconds in parts.items()}
-        now = {"seconds": round(self.seconds, 3), "time": round(time.time(), 3)}
-        self._log.record(step, {**values, **now})
-        for tracker in self._others:
-            tracker.record(step, values)

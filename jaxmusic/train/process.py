@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import traceback
 from typing import NoReturn
 
@@ -16,7 +17,8 @@ from jaxmusic.train import trainer
 def run(experiment: configs.Experiment, folder: str) -> int:
     """Trains as a program does; a process of several leaves at once when something goes wrong.
 
-    Python's own exit would wait for the other processes, which may be lost.
+    A mistake of the user ends the run at the other processes too. Whatever goes wrong in a process
+    without others is raised.
 
     Args:
       experiment: all settings.
@@ -24,31 +26,31 @@ def run(experiment: configs.Experiment, folder: str) -> int:
 
     Returns:
       One of the codes of `jaxmusic.cluster.exits`.
-
-    Raises:
-      Exception: whatever went wrong, where there are no other processes.
     """
     peers = hosts.Hosts()
     with Watchdog(experiment.watchdog) as watchdog:
         try:
             peers = hosts.start(experiment.hosts)
-            peers.listen(lambda sentence: exits.leave(sentence, exits.MISTAKE))
+            peers.listen(lambda sentence: _leave(sentence, exits.MISTAKE))
             result = trainer.train(experiment, folder, hosts=peers, watchdog=watchdog)
             peers.leave()
         except BaseException as error:
-            if peers.several:
-                _leave(error, peers)
-            raise
+            if not peers.several:
+                raise
+            if isinstance(error, KeyboardInterrupt):
+                _leave("stopped", exits.INTERRUPTED)
+            if sentence := explained(error):
+                with contextlib.suppress(Exception):
+                    peers.tell(sentence)
+                _leave(sentence, exits.MISTAKE)
+            traceback.print_exception(error)
+            again = "start all processes again to go on from the last checkpoint."
+            _leave(again, exits.CRASHED)
     return exits.after(result.signal)
 
 
-def _leave(error: BaseException, peers: hosts.Hosts) -> NoReturn:
-    """Leaves with a sentence and a code; a mistake ends the run at the other processes too."""
-    if isinstance(error, KeyboardInterrupt):
-        exits.leave("stopped", exits.INTERRUPTED)
-    if sentence := explained(error):
-        with contextlib.suppress(Exception):
-            peers.tell(sentence)
-        exits.leave(sentence, exits.MISTAKE)
-    traceback.print_exception(error)
-    exits.leave("start all processes again to go on from the last checkpoint.", exits.CRASHED)
+def _leave(sentence: str, code: int) -> NoReturn:
+    """Ends the process at once; Python's own exit would wait for the other processes."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"\njaxmusic: {sentence}\n".encode())
+    os._exit(code)

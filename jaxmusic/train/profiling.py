@@ -62,18 +62,14 @@ class Profiler:
         if not self._local:
             return ""
         jax.profiler.stop_trace()
-        _copy(pathlib.Path(self._local), self._folder)
-        shutil.rmtree(self._local)
+        local = pathlib.Path(self._local)
+        for file in sorted(local.rglob("*")):
+            if file.is_file():
+                target = self._folder / file.relative_to(local).as_posix()
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.read_bytes())
+        shutil.rmtree(local)
         self._local = ""
         # A profile is made once, even if the last steps are made again.
         self._first = self._last = 0
         return str(self._folder)
-
-
-def _copy(folder: pathlib.Path, to: epath.Path) -> None:
-    """Copies all files of a local folder."""
-    for file in sorted(folder.rglob("*")):
-        if file.is_file():
-            target = to / file.relative_to(folder).as_posix()
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(file.read_bytes())

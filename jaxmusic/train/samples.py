@@ -15,6 +15,7 @@ import numpy as np
 from etils import epath
 
 from jaxmusic import config as configs
+from jaxmusic.cluster.watchdog import ASIDE
 from jaxmusic.core.errors import UserError, explained
 from jaxmusic.evaluate.statistics import STATISTICS, mean_and_deviation
 from jaxmusic.formats import audio, files, picture
@@ -102,7 +103,7 @@ class Samples:
         return [piece.notes for piece in found]
 
     def _moved(self, finished: int, total: int) -> None:
-        self._session.watchdog.moved()
+        self._session.watchdog.moved(ASIDE)
         unit = self._planner.codec.UNIT
         self._session.monitor.doing(f"composing, {finished} of {total} {unit}")
 
@@ -133,7 +134,7 @@ class Samples:
             reason = explained(error) or f"{type(error).__name__}: {error}".splitlines()[0]
             self._session.monitor.note(f"Samples go without {what} from now on. {reason}")
             return
-        self._session.watchdog.moved()
+        self._session.watchdog.moved(ASIDE)
         self._session.monitor.media(step, name, suffix, data)
 
 

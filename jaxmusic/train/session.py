@@ -30,7 +30,7 @@ from jaxmusic.runs import folder as runs
 from jaxmusic.runs.state import State
 from jaxmusic.train import agreement
 from jaxmusic.train.monitor import Monitor, Validation
-from jaxmusic.train.step import lowered, make_program
+from jaxmusic.train.step import Program, lowered
 
 
 class Session:
@@ -49,7 +49,7 @@ class Session:
       train_step: the compiled train step.
       validation: the validation split; None where the run does not validate.
       hosts: all processes of the run.
-      watchdog: told of all that moves.
+      watchdog: gets a heartbeat after every step.
     """
 
     def __init__(
@@ -66,29 +66,31 @@ class Session:
         self.hosts = hosts
         self._shape = (experiment.data.batch, experiment.data.context)
         self._open_data(stored)
-        if stored is None:
-            stored = runs.Stored(
-                experiment,
-                self.data.codec,
-                self.data.dataset,
-                self.data.manifest,
-                self.data.styles,
-                self.data.controls(),
+        data = self.data
+        found = runs.Stored(
+            experiment=experiment,
+            codec=data.codec,
+            dataset=data.dataset,
+            manifest=data.manifest,
+            styles=data.styles,
+            controls=data.controls(),
+        )
+        self._stored = stored = stored or found
+        if found.manifest != stored.manifest:
+            raise UserError(
+                f"Bring back the files of dataset {stored.dataset} that {run} was started with, or "
+                "start a new run: those that are there now have other content."
             )
-        self._stored = stored
-        _same_data(run, stored, self.data)
         patience = _patience(experiment)
         if hosts.several:
-            facts = agreement.facts(experiment, self.data, runs.steps(run))
+            facts = agreement.facts(experiment, data, runs.steps(run))
             hosts.agree("the comparison of settings", facts, patience)
         mesh = make_mesh(experiment.mesh)
-        self._program = make_program(
-            experiment, self.data.codec.vocab_size, self.data.codec.onset_tokens, mesh
-        )
+        self._program = Program(experiment, data.codec.vocab_size, data.codec.onset_tokens, mesh)
         # Only now is it sure that the settings make sense.
         runs.write(run, stored, hosts, patience)
         self.checkpoints = checkpoint.Checkpoints(run, stored)
-        self.step = self.saved = self.checkpoints.latest() or 0
+        self.step = self.saved = max(runs.steps(run), default=0)
         self.state, info, origin = self._start()
         frozen = self._program.frozen()
         self._frozen = {name: fingerprint(part) for name, part in frozen.items() if part}
@@ -101,7 +103,11 @@ class Session:
         validation = info.get("validation")
         self.found = Validation(**validation) if validation else None
         self.monitor = Monitor(
-            *(run, experiment, self.step, info["seconds"], self.data.codec.vocab_size),
+            run,
+            experiment,
+            step=self.step,
+            seconds=info["seconds"],
+            vocab_size=data.codec.vocab_size,
             began=began,
             progress=progress,
             record=hosts.first,
@@ -112,7 +118,7 @@ class Session:
                 self.train_step = lowered(self._program, experiment.data).compile()
                 # The first collective waits for less long than a compilation may take.
                 hosts.barrier("the end of compiling", patience)
-        watchdog.started()
+        watchdog.moved()
 
     def _open_data(self, stored: runs.Stored | None) -> None:
         experiment = self.experiment
@@ -159,9 +165,11 @@ class Session:
 
     @contextlib.contextmanager
     def aside(self, doing: str) -> Iterator[None]:
-        """For what is not a step: it has its own time, and is shown."""
-        with self.watchdog.aside(), self.monitor.aside(doing):
+        """Gives what is not a step more time, its own place on the clock, and a word shown."""
+        self.watchdog.moved(ASIDE)
+        with self.monitor.aside(doing):
             yield
+        self.watchdog.moved()
 
     def rows(self) -> tuple[int, int]:
         """Which block of the rows of a batch this process reads, and of how many."""
@@ -189,10 +197,8 @@ class Session:
         first = math.nan
         for count, batch in enumerate(batches, start=1):
             self.monitor.doing(f"validating, batch {count}")
-            self.watchdog.moved()
-            sums = jax.device_get(
-                self._program.evaluate(state.weights, state.frozen, self.place(batch))
-            )
+            self.watchdog.moved(ASIDE)
+            sums = self._program.evaluate(state.weights, state.frozen, self.place(batch))
             for name, value in jax.device_get(sums).items():
                 total[name] += value
             if count <= experiment.eval_batches:
@@ -240,11 +246,3 @@ def _inherited(source: str, codec: Codec) -> Codec:
 def _patience(experiment: configs.Experiment) -> float:
     """Seconds that a process waits for the slowest one to come to the same place."""
     return ASIDE * (experiment.watchdog or configs.Experiment.watchdog)
-
-
-def _same_data(run: epath.Path, stored: runs.Stored, data: Loader) -> None:
-    if data.manifest != stored.manifest:
-        raise UserError(
-            f"Bring back the files of dataset {stored.dataset} that {run} was started with, or "
-            "start a new run: those that are there now have other content."
-        )

@@ -9,9 +9,8 @@ import jax.numpy as jnp
 
 from jaxmusic import config as configs
 from jaxmusic.codecs.registry import make_codec
-from jaxmusic.core.events import Batch, Events
 from jaxmusic.models.mesh import make_mesh
-from jaxmusic.train.step import make_program
+from jaxmusic.train.step import Program, abstract_batch
 
 STEPS = 3
 
@@ -23,11 +22,11 @@ def seconds_per_step(experiment: configs.Experiment) -> float:
     """
     codec = make_codec(experiment.codec)
     mesh = make_mesh(experiment.mesh)
-    program = make_program(experiment, codec.vocab_size, codec.onset_tokens, mesh)
-    shape = (experiment.data.batch, experiment.data.context)
-    rows = jax.device_put(jnp.ones(shape, jnp.int32), program.batch)
-    weight = jax.device_put(jnp.ones(shape, jnp.float32), program.batch)
-    batch = Batch(Events(*[rows] * len(Events._fields)), rows, rows, weight)
+    program = Program(experiment, codec.vocab_size, codec.onset_tokens, mesh)
+    batch = jax.tree.map(
+        lambda x: jax.device_put(jnp.ones(x.shape, x.dtype), x.sharding),
+        abstract_batch(program, experiment.data),
+    )
     state, _ = program.train(program.initial(), batch)
     jax.block_until_ready(state)
     start = time.perf_counter()

@@ -1,9 +1,8 @@
 """Trackers: what the figures of a run are written to.
 
 A tracker is a class with `record` and `close`, made from the run's folder, its experiment and the
-steps made so far; if it has `media`, it is given pictures and sound as well. JSON lines are always
-written, as the run itself reads them; which others there are, `config.Experiment.trackers` names.
-Another one joins by its entry in `TRACKERS`.
+steps made so far; if it has `media`, it is given pictures and sound as well. Which ones there are
+besides the log, `config.Experiment.trackers` names. Another one joins by its entry in `TRACKERS`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from etils import epath
 from jaxmusic import config as configs
 from jaxmusic.core.errors import UserError
 from jaxmusic.runs import journal
-from jaxmusic.runs.log import LOG
 
 TENSORBOARD = "tensorboard"
 
@@ -42,27 +40,6 @@ class ShowsMedia(Protocol):
         """Takes a file of a step: a picture (suffix .png) or sound (.wav)."""
 
 
-class JsonLines:
-    """The log of the run: one object on each line."""
-
-    def __init__(self, run: epath.Path, experiment: configs.Experiment, step: int):
-        """Opens the log; lines of later steps, which will be made again, are removed."""
-        del experiment
-        self._journal = journal.Journal(run / LOG, step)
-
-    def record(self, step: int, values: Mapping[str, float | str]) -> None:
-        """Adds a line."""
-        self._journal.write({"step": step, **values})
-
-    def flush(self) -> None:
-        """Returns when all lines are where they belong."""
-        self._journal.flush()
-
-    def close(self) -> None:
-        """Closes the log."""
-        self._journal.close()
-
-
 class TensorBoard:
     """Events for TensorBoard."""
 
@@ -83,19 +60,20 @@ class TensorBoard:
 
         if suffix == ".png":
             width, height = struct.unpack(">II", data[16:24])
-            picture = {"width": width, "height": height, "colorspace": 4}
-            value = Summary.Value(
-                tag=name, image=Summary.Image(encoded_image_string=data, **picture)
+            image = Summary.Image(
+                encoded_image_string=data, width=width, height=height, colorspace=4
             )
+            value = Summary.Value(tag=name, image=image)
         else:
             with wave.open(io.BytesIO(data)) as file:
-                sound = {
-                    "sample_rate": file.getframerate(),
-                    "num_channels": file.getnchannels(),
-                    "length_frames": file.getnframes(),
-                    "content_type": "audio/wav",
-                }
-            value = Summary.Value(tag=name, audio=Summary.Audio(encoded_audio_string=data, **sound))
+                sound = Summary.Audio(
+                    encoded_audio_string=data,
+                    sample_rate=file.getframerate(),
+                    num_channels=file.getnchannels(),
+                    length_frames=file.getnframes(),
+                    content_type="audio/wav",
+                )
+            value = Summary.Value(tag=name, audio=sound)
         self._board.file_writer.add_summary(Summary(value=[value]), step)
 
     def close(self) -> None:

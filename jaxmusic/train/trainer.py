@@ -13,8 +13,7 @@ from jaxmusic.cluster.signals import Stop
 from jaxmusic.cluster.watchdog import Watchdog
 from jaxmusic.core.errors import UserError
 from jaxmusic.runs import folder as runs
-from jaxmusic.train import hooks
-from jaxmusic.train import monitor as monitors
+from jaxmusic.train import callbacks, profiling, trackers
 from jaxmusic.train.session import Session
 
 
@@ -62,7 +61,7 @@ def train(
       run: folder of the run, new or begun with the same settings; several processes share it.
       progress: whether to show progress on stderr.
       hosts: all processes of the run, see `jaxmusic.cluster.hosts.start`; None for this one alone.
-      watchdog: told of all that moves; None for nobody.
+      watchdog: gets a heartbeat after every step; optional.
 
     Returns:
       Where the run stands.
@@ -84,7 +83,7 @@ def train(
     ):
         session = Session(experiment, path, progress, hosts, watchdog)
         try:
-            result = _loop(session, hooks.Hooks(session), stop)
+            result = _loop(session, callbacks.Callbacks(session), stop)
         except BaseException:
             # To close the checkpoints would wait for the other processes.
             if not hosts.several:
@@ -94,7 +93,7 @@ def train(
         return result
 
 
-def _loop(session: Session, looking: hooks.Hooks, stop: Stop) -> Result:
+def _loop(session: Session, calls: callbacks.Callbacks, stop: Stop) -> Result:
     experiment, monitor = session.experiment, session.monitor
     state, step, found = session.state, session.step, session.found
     batches = session.data.iterate(step, *session.rows())
@@ -109,8 +108,8 @@ def _loop(session: Session, looking: hooks.Hooks, stop: Stop) -> Result:
         if _due(step, experiment.eval_every, experiment.steps):
             with session.aside("validating"):
                 found = session.validate(step, state)
-        # Before the checkpoint, so that a resumed run starts from weights that hooks have seen.
-        looking.after(step, session.weights(state))
+        # Before the checkpoint, so that a resumed run starts from weights that callbacks have seen.
+        calls.after(step, session.weights(state))
         if _due(step, experiment.checkpoint_every, experiment.steps):
             with session.aside("saving"):
                 session.save(step, state, found)
@@ -139,7 +138,8 @@ def _check(experiment: configs.Experiment) -> None:
     for name in ("steps", "eval_batches", "checkpoint_every", "keep", "log_every"):
         if getattr(experiment, name) < 1:
             raise UserError(f"Set {name} to at least 1, not {getattr(experiment, name)}.")
-    monitors.check(experiment)
-    hooks.check(experiment)
+    trackers.chosen(experiment.trackers)
+    profiling.profiled(experiment.profile)
+    callbacks.check(experiment)
     if experiment.eval_every < 0:
         raise UserError("Set eval_every to at least 1, or to 0 for no validation.")

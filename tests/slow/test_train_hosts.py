@@ -10,15 +10,13 @@ import subprocess
 import sys
 import time
 
-import jax
-import numpy as np
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import hosts_fakes
+import train_fakes as fakes
 
 from jaxmusic.runs import folder as runs
-from jaxmusic.runs import weights
 
 STEPS = 20
 SETTINGS = ("--steps", str(STEPS), "--checkpoint-every", "2", "--eval-every", "10")
@@ -77,9 +75,7 @@ def until(what, process, *others):
 
 
 def same(a, b):
-    found = [jax.tree.leaves(weights.load(run, STEPS).params) for run in (a, b)]
-    for x, y in zip(*found, strict=True):
-        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
+    assert fakes.same(*(fakes.params(run, STEPS) for run in (a, b)))
 
 
 def ended(process, since, what, *others):

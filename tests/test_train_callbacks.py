@@ -1,4 +1,4 @@
-"""Hooks: samples on the way, hooks of one's own, and a training that neither of them changes."""
+"""Samples on the way, callbacks of one's own, and a training that neither of them changes."""
 
 import dataclasses
 import io
@@ -26,7 +26,7 @@ from jaxmusic.formats import audio
 from jaxmusic.formats.midi import read_notes
 from jaxmusic.runs import experiments, weights
 from jaxmusic.runs.log import read_log
-from jaxmusic.train import hooks, monitor, samples, session, trainer
+from jaxmusic.train import callbacks, monitor, samples, trainer
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SAMPLES = config.Samples(every=2, pieces=2, seconds=6.0, statistics="polyphony pitches")
@@ -64,7 +64,7 @@ def watched(starter_data, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(monitor.Monitor, "note", lambda self, text: notes.append(text))
-        patch.setitem(hooks.HOOKS, "samples", Samples)
+        patch.setitem(callbacks.CALLBACKS, "samples", Samples)
         with patch.context() as inner:
             inner.setattr(audio, "encoded", silent)
             with pytest.raises(KeyboardInterrupt):
@@ -151,7 +151,7 @@ def test_tensorboard_gets_pictures_and_sound(watched):
 
 
 class Norm:
-    """A hook of one's own; it fails where it is told to."""
+    """A callback of one's own; it fails where it is told to."""
 
     every = 3
 
@@ -167,13 +167,13 @@ class Norm:
 
 @pytest.fixture
 def norm(fake_data, monkeypatch):
-    monkeypatch.setitem(hooks.HOOKS, "norm", Norm)
+    monkeypatch.setitem(callbacks.CALLBACKS, "norm", Norm)
     optimizer = dataclasses.replace(fakes.experiment().optimizer, ema=0.5)
     changes = {"hooks": "samples norm", "trackers": "", "eval_every": 0, "steps": 7}
     return fakes.experiment(optimizer=optimizer, checkpoint_every=7, **changes)
 
 
-def test_a_hook_of_ones_own_sees_the_weights_that_compose(norm, tmp_path):
+def test_a_callback_of_ones_own_sees_the_weights_that_compose(norm, tmp_path):
     trainer.train(norm, tmp_path, progress=False)
     lines = [x for x in read_log(tmp_path, events=True) if "norm" in x]
     assert [x["step"] for x in lines] == [3, 6, 7]
@@ -182,21 +182,21 @@ def test_a_hook_of_ones_own_sees_the_weights_that_compose(norm, tmp_path):
     assert lines[-1]["norm"] == pytest.approx(math.sqrt(total), rel=1e-6)
 
 
-def test_the_hook_in_the_documentation_works(tmp_path, monkeypatch):
+def test_the_callback_in_the_documentation_works(tmp_path, monkeypatch):
     text = (ROOT / "docs" / "watching.md").read_text()
     code, _ = re.findall(r"```python\n(\"\"\"pop_cpu.*?)```", text, re.DOTALL)
     (tmp_path / "pop_norm.py").write_text(code)
-    monkeypatch.setattr(hooks, "HOOKS", dict(hooks.HOOKS))
+    monkeypatch.setattr(callbacks, "CALLBACKS", dict(callbacks.CALLBACKS))
     experiment = experiments.load_experiment(str(tmp_path / "pop_norm.py"))
-    hooks.check(experiment)
+    callbacks.check(experiment)
     calls = []
     watch = types.SimpleNamespace(record=lambda step, values: calls.append((step, values)))
-    hook = hooks.HOOKS["norm"](types.SimpleNamespace(monitor=watch))
-    hook(100, {"a": jax.numpy.full(2, 2.0), "b": jax.numpy.ones((1, 1))})
-    assert hook.every == 100 and calls == [(100, {"norm": 3.0})]
+    callback = callbacks.CALLBACKS["norm"](types.SimpleNamespace(monitor=watch))
+    callback(100, {"a": jax.numpy.full(2, 2.0), "b": jax.numpy.ones((1, 1))})
+    assert callback.every == 100 and calls == [(100, {"norm": 3.0})]
 
 
-def test_a_hook_that_fails_is_named_and_the_training_goes_on(norm, tmp_path, monkeypatch, capsys):
+def test_one_that_fails_is_named_and_the_training_goes_on(norm, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("NORM_FAILS", "1")
     assert trainer.train(norm, tmp_path, progress=True).step == 7
     shown = [x for x in capsys.readouterr().err.splitlines() if "training goes on" in x]
@@ -207,81 +207,15 @@ def test_a_hook_that_fails_is_named_and_the_training_goes_on(norm, tmp_path, mon
     assert failed[0]["hook_failed"] == "norm: No space left on device: /full"
 
 
-def test_a_signal_ends_the_run_after_the_hook(norm, tmp_path, monkeypatch):
+def test_a_signal_ends_the_run_after_the_callback(norm, tmp_path, monkeypatch):
     class Stopping(Norm):
         def __call__(self, step, params):
             super().__call__(step, params)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setitem(hooks.HOOKS, "norm", Stopping)
+    monkeypatch.setitem(callbacks.CALLBACKS, "norm", Stopping)
     result = trainer.train(norm, tmp_path, progress=False)
     assert result.step == 3 and result.signal == signal.SIGTERM
-
-
-def stub(several, first, replicated, calls):
-    """What `Hooks` needs of a session of several processes."""
-    array = types.SimpleNamespace(
-        is_fully_replicated=replicated, addressable_data=lambda i: np.float32(i + 7)
-    )
-    aside = session.Session.aside
-    nothing = types.SimpleNamespace(aside=lambda *doing: memoryview(b""), note=calls.append)
-    found = types.SimpleNamespace(
-        experiment=fakes.experiment(hooks="norm"),
-        step=0,
-        state=types.SimpleNamespace(weights={"token": array}),
-        hosts=types.SimpleNamespace(several=several, first=first),
-        monitor=nothing,
-        watchdog=nothing,
-        wait=calls.append,
-    )
-    found.aside = types.MethodType(aside, found)
-    return found
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize("first", [True, False])
-def test_of_several_processes_the_first_looks_and_the_others_wait(monkeypatch, first):
-    calls = []
-
-    class Looking(Norm):
-        def __call__(self, step, params):
-            calls.append((step, params))
-
-    monkeypatch.setitem(hooks.HOOKS, "norm", Looking)
-    found = stub(True, first, True, calls)
-    looking = hooks.Hooks(found)
-    for step in (1, 2, 3):
-        looking.after(step, found.state.weights)
-    looked = [(3, {"token": 7.0})] if first else []
-    assert calls == [*looked, "the hooks after step 3"]
-
-
-@pytest.mark.quick
-def test_weights_that_no_process_has_are_not_looked_at(monkeypatch):
-    monkeypatch.setitem(hooks.HOOKS, "norm", Norm)
-    calls = []
-    found = stub(True, True, False, calls)
-    looking = hooks.Hooks(found)
-    looking.after(3, found.state.weights)
-    assert len(calls) == 1 and "norm" in calls[0] and "jaxmusic generate" in calls[0]
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize(
-    "changes, words",
-    [
-        ({"hooks": "samples mine"}, "jaxmusic.train.hooks.HOOKS"),
-        ({"samples": config.Samples(every=-1)}, "samples.every"),
-        ({"samples": config.Samples(pieces=0)}, "samples.pieces"),
-        ({"samples": config.Samples(seconds=0.0)}, "1 to 3600 seconds"),
-        ({"samples": config.Samples(statistics="polyphony beauty")}, "not 'beauty'"),
-        ({"samples": config.Samples(statistics="durations")}, "not 'durations'"),
-    ],
-)
-def test_what_cannot_be_is_refused_before_anything_is_made(tmp_path, changes, words):
-    with pytest.raises(UserError, match=words):
-        trainer.train(fakes.experiment(**changes), tmp_path / "run", progress=False)
-    assert not (tmp_path / "run" / "experiment.json").exists()
 
 
 @pytest.mark.quick

@@ -1,8 +1,8 @@
-"""Hooks: what looks at the model now and then while it trains, and leaves the training as it is.
+"""Callbacks, which look at the model now and then while it trains and change nothing in it.
 
-A hook is a class with `every` that is made from the session and called with the steps made and the
-weights. Which ones a run has, `config.Experiment.hooks` names. Another one joins by its entry in
-`HOOKS`. A hook that fails is reported and written to the log, and training continues.
+A callback is a class with `every` that is made from the session and called with the steps made and
+the weights. Which ones a run has, `config.Experiment.hooks` names. Another one joins by its entry
+in `CALLBACKS`. One that fails is reported and written to the log, and training continues.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import jax
 
 from jaxmusic import config as configs
 from jaxmusic.core.errors import UserError, explained
+from jaxmusic.models.params import Params
 from jaxmusic.train import samples
 from jaxmusic.train.session import Session
 
-Params = dict[str, jax.Array]
 
-
-class Hook(Protocol):
-    """What a hook is.
+class Callback(Protocol):
+    """What a callback is.
 
     Attributes:
       every: steps from one call to the next; it is called after the last step as well. 0 for never.
@@ -38,56 +37,54 @@ class Hook(Protocol):
         """
 
 
-Factory = Callable[[Session], Hook]
-HOOKS: dict[str, Factory] = {"samples": samples.Samples}
-"""Hooks that an experiment can name; add your own before the training starts."""
+CALLBACKS: dict[str, Callable[[Session], Callback]] = {"samples": samples.Samples}
+"""Callbacks that an experiment can name; add your own before the training starts."""
 
 
 def check(experiment: configs.Experiment) -> None:
-    """Raises UserError if an experiment wants a hook that cannot be."""
+    """Raises UserError if an experiment wants a callback that cannot be."""
     for name in experiment.hooks.split():
-        if name not in HOOKS:
+        if name not in CALLBACKS:
             raise UserError(
-                f"Set hooks to some of: {' '.join(HOOKS)}, or add {name!r} to "
-                "jaxmusic.train.hooks.HOOKS in the Python file of your config."
+                f"Set hooks to some of: {' '.join(CALLBACKS)}, or add {name!r} to "
+                "jaxmusic.train.callbacks.CALLBACKS in the Python file of your config."
             )
     samples.check(experiment.samples)
 
 
-class Hooks:
-    """The hooks of a run; of several processes the first one calls them, and the others wait."""
+class Callbacks:
+    """The callbacks of a run; the first of several processes calls them, and the others wait."""
 
     def __init__(self, session: Session):
-        """Makes the hooks; a run that is finished has none."""
+        """Makes the callbacks; a run that is finished has none."""
         self._session, self._said = session, set[str]()
-        self._hooks: dict[str, Hook] = {}
+        self._callbacks: dict[str, Callback] = {}
         experiment = session.experiment
         if session.step >= experiment.steps:
             return
-        made = {name: HOOKS[name](session) for name in experiment.hooks.split()}
-        self._hooks = {name: hook for name, hook in made.items() if hook.every}
+        made = {name: CALLBACKS[name](session) for name in experiment.hooks.split()}
+        made = {name: callback for name, callback in made.items() if callback.every}
         weights = session.state.weights.values()
-        if session.hosts.several and not all(x.is_fully_replicated for x in weights):
-            if self._hooks:
-                names = " and ".join(self._hooks)
-                session.monitor.note(
-                    f"Nothing comes of the hooks {names}: no process has all of the parameters. "
-                    "Compose from checkpoints with jaxmusic generate meanwhile."
-                )
-            self._hooks = {}
+        if made and session.hosts.several and not all(x.is_fully_replicated for x in weights):
+            session.monitor.note(
+                f"Nothing comes of the hooks {' and '.join(made)}: no process has all of the "
+                "parameters. Compose from checkpoints with jaxmusic generate meanwhile."
+            )
+            return
+        self._callbacks = made
 
     def after(self, step: int, weights: Params) -> None:
-        """Calls the hooks whose turn it is after a step."""
+        """Calls those whose turn it is after a step."""
         last = step == self._session.experiment.steps
-        due = {n: hook for n, hook in self._hooks.items() if last or step % hook.every == 0}
+        due = {n: call for n, call in self._callbacks.items() if last or step % call.every == 0}
         if not due:
             return
         with self._session.aside("composing"):
             if self._session.hosts.first:
                 params = {name: _here(x) for name, x in weights.items()}
-                for name, hook in due.items():
+                for name, callback in due.items():
                     try:
-                        hook(step, params)
+                        callback(step, params)
                     except Exception as error:
                         self._failed(name, step, error)
             self._session.wait(f"the hooks after step {step}")
