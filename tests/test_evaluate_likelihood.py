@@ -139,6 +139,8 @@ def test_a_piece_within_the_context_has_the_likelihood_of_its_tokens(untrained):
     for end in range(1, len(tokens)):
         assert -log_p(end)[-1, tokens[end]] == pytest.approx(scored.nats[end - 1], abs=2e-4)
     assert np.array_equal(scored.kind, METRICAL.vocabulary.kind[tokens[1:]])
+    closing = METRICAL.onset_tokens[tokens[1:]]
+    assert sorted(scored.note[closing]) == list(range(len(piece)))
     assert (scored.notes, scored.bars) == (len(piece), 2)
     tempo = METRICAL.dequantise(piece).tempo_qpm[0]
     assert scored.seconds == pytest.approx(8 * 60 / tempo)
@@ -196,7 +198,8 @@ def known(bits, notes, styles=("pop",), bars=1, seconds=2.0):
     kind = [kinds["style"], *([kinds["bar"], *[kinds["pitch"], kinds["note"]] * notes] * bars)]
     bar = np.r_[-1, np.repeat(np.arange(bars), 1 + 2 * notes)]
     nats = np.full(len(kind), bits * math.log(2), np.float32)
-    return Scored(nats, np.array(kind), bar, notes * bars, seconds, bars, styles)
+    rows = np.full(len(kind), -1)
+    return Scored(nats, np.array(kind), bar, rows, notes * bars, seconds, bars, styles)
 
 
 def test_figures_are_those_worked_out_by_hand():

@@ -169,7 +169,7 @@ class Norm:
 def norm(fake_data, monkeypatch):
     monkeypatch.setitem(callbacks.CALLBACKS, "norm", Norm)
     optimizer = dataclasses.replace(fakes.experiment().optimizer, ema=0.5)
-    changes = {"hooks": "samples norm", "trackers": "", "eval_every": 0, "steps": 7}
+    changes = {"callbacks": "samples norm", "trackers": "", "eval_every": 0, "steps": 7}
     return fakes.experiment(optimizer=optimizer, checkpoint_every=7, **changes)
 
 
@@ -202,9 +202,9 @@ def test_one_that_fails_is_named_and_the_training_goes_on(norm, tmp_path, monkey
     shown = [x for x in capsys.readouterr().err.splitlines() if "training goes on" in x]
     assert len(shown) == 1
     assert shown[0].endswith("after step 3 this went wrong in norm: No space left on device: /full")
-    failed = [x for x in read_log(tmp_path, events=True) if "hook_failed" in x]
+    failed = [x for x in read_log(tmp_path, events=True) if "callback_failed" in x]
     assert [x["step"] for x in failed] == [3, 6, 7]
-    assert failed[0]["hook_failed"] == "norm: No space left on device: /full"
+    assert failed[0]["callback_failed"] == "norm: No space left on device: /full"
 
 
 def test_a_signal_ends_the_run_after_the_callback(norm, tmp_path, monkeypatch):

@@ -235,7 +235,7 @@ def samples(**changes):
         (optimizer(spike=-1.0), r"optimizer\.spike"),
         (optimizer(patience=0), r"optimizer\.patience"),
         (optimizer(ema=1.0), r"optimizer\.ema"),
-        ({"hooks": "samples mine"}, "jaxmusic.train.callbacks.CALLBACKS"),
+        ({"callbacks": "samples mine"}, "jaxmusic.train.callbacks.CALLBACKS"),
         (samples(every=-1), "samples.every"),
         (samples(pieces=0), "samples.pieces"),
         (samples(seconds=0.0), "1 to 3600 seconds"),

@@ -190,7 +190,7 @@ class Experiment:
     """Steps between lines of the log."""
     trackers: str = resumable("tensorboard")
     """Trackers besides the log, separated by spaces; see docs/watching.md."""
-    hooks: str = resumable("samples")
+    callbacks: str = resumable("samples")
     """Callbacks run with the weights in training, separated by spaces; see docs/watching.md."""
     resume_from: str = ""
     """Run whose full state (weights, optimizer, step) the new run continues."""

@@ -37,6 +37,7 @@ class Scored(NamedTuple):
       nats: float32 [T], negative log-likelihood of each token.
       kind: int32 [T], its kind, an index into ``codec.vocabulary.names``.
       bar: int32 [T], its bar, from 0; -1 in the header.
+      note: int32 [T], row of the note in the piece that it writes; -1 for none.
       notes: notes of the piece.
       seconds: its length, by the tempos of its tokens.
       bars: number of bars (of a performance: seconds begun).
@@ -46,6 +47,7 @@ class Scored(NamedTuple):
     nats: np.ndarray
     kind: np.ndarray
     bar: np.ndarray
+    note: np.ndarray
     notes: int
     seconds: float
     bars: int
@@ -106,7 +108,7 @@ class Scorer:
 
     def score_all(self, pieces: Iterable[Any]) -> Iterator[Scored]:
         """Scores pieces in order, with rows of several in a batch."""
-        rest = iter(pieces)
+        rest, opening = iter(pieces), self.codec.vocabulary.start["bos"]
         while some := list(islice(rest, TOGETHER)):
             readings = [windows.read(self.codec, piece, self.context) for piece in some]
             nats = iter(self._nats([row for reading in readings for row in reading.rows]))
@@ -117,6 +119,7 @@ class Scorer:
                     nats=np.concatenate([np.zeros(0, np.float32), *found]),
                     kind=self.codec.vocabulary.kind[reading.token],
                     bar=reading.bar,
+                    note=self.codec.note_index(piece, np.append(opening, reading.token))[1:],
                     notes=len(piece),
                     seconds=float(notes.seconds(notes.end)),
                     bars=piece.bars,

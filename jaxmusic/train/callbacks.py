@@ -1,8 +1,8 @@
 """Callbacks, which look at the model now and then while it trains and change nothing in it.
 
 A callback is a class with `every` that is made from the session and called with the steps made and
-the weights. Which ones a run has, `config.Experiment.hooks` names. Another one joins by its entry
-in `CALLBACKS`. One that fails is reported and written to the log, and training continues.
+the weights. `config.Experiment.callbacks` names those of a run; add your own to `CALLBACKS`. One that
+fails is reported and written to the log, and training continues.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ CALLBACKS: dict[str, Callable[[Session], Callback]] = {"samples": samples.Sample
 
 def check(experiment: configs.Experiment) -> None:
     """Raises UserError if an experiment wants a callback that cannot be."""
-    for name in experiment.hooks.split():
+    for name in experiment.callbacks.split():
         if name not in CALLBACKS:
             raise UserError(
-                f"Set hooks to some of: {' '.join(CALLBACKS)}, or add {name!r} to "
+                f"Set callbacks to some of: {' '.join(CALLBACKS)}, or add {name!r} to "
                 "jaxmusic.train.callbacks.CALLBACKS in the Python file of your config."
             )
     samples.check(experiment.samples)
@@ -62,12 +62,12 @@ class Callbacks:
         experiment = session.experiment
         if session.step >= experiment.steps:
             return
-        made = {name: CALLBACKS[name](session) for name in experiment.hooks.split()}
+        made = {name: CALLBACKS[name](session) for name in experiment.callbacks.split()}
         made = {name: callback for name, callback in made.items() if callback.every}
         weights = session.state.weights.values()
         if made and session.hosts.several and not all(x.is_fully_replicated for x in weights):
             session.monitor.note(
-                f"Nothing comes of the hooks {' and '.join(made)}: no process has all of the "
+                f"Nothing comes of the callbacks {' and '.join(made)}: no process has all of the "
                 "parameters. Compose from checkpoints with jaxmusic generate meanwhile."
             )
             return
@@ -87,13 +87,13 @@ class Callbacks:
                         callback(step, params)
                     except Exception as error:
                         self._failed(name, step, error)
-            self._session.wait(f"the hooks after step {step}")
+            self._session.wait(f"the callbacks after step {step}")
 
     def _failed(self, name: str, step: int, error: Exception) -> None:
         """Writes a failure down, and says it the first time."""
         lines = (explained(error) or f"{type(error).__name__}: {error}").splitlines()
         sentence = f"{name}: {lines[0][:300]}"
-        self._session.monitor.record(step, {"hook_failed": sentence})
+        self._session.monitor.record(step, {"callback_failed": sentence})
         if sentence not in self._said:
             self._said.add(sentence)
             self._session.monitor.note(

@@ -98,8 +98,8 @@ def test_samples_of_two_processes(tmp_path, axis):
         said = [process.said for process in processes]
     made = sorted(str(p.relative_to(run / "samples")) for p in (run / "samples").rglob("*.mid"))
     assert made == (["step-2/1.mid", "step-3/1.mid"] if axis == "replica" else [])
-    assert ("Nothing comes of the hooks samples" in said[0]) == (axis == "fsdp")
-    assert "went wrong" not in said[0] and "hooks" not in said[1]
+    assert ("Nothing comes of the callbacks samples" in said[0]) == (axis == "fsdp")
+    assert "went wrong" not in said[0] and "callbacks" not in said[1]
 
 
 @pytest.mark.parametrize("fault", ["kill", "stop"])
