@@ -146,8 +146,16 @@ def test_restarts_run_the_same_command_in_a_child(monkeypatch, tmp_path):
     assert done.value.code == 0 and ran[0][0].steps == 9 and ran[0][1] == str(tmp_path)
 
 
+@pytest.fixture
+def interruptible():
+    """Lets an interrupt raise: a shell has its background jobs ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.quick
-def test_a_second_interrupt_acts_as_outside_but_an_echo_does_not(monkeypatch):
+def test_a_second_interrupt_acts_as_outside_but_an_echo_does_not(monkeypatch, interruptible):
     with Stop() as stop:
         assert not stop.now(0)
         os.kill(os.getpid(), signal.SIGINT)

@@ -1,8 +1,8 @@
 """Callbacks, which look at the model now and then while it trains and change nothing in it.
 
 A callback is a class with `every` that is made from the session and called with the steps made and
-the weights. `config.Experiment.callbacks` names those of a run; add your own to `CALLBACKS`. One that
-fails is reported and written to the log, and training continues.
+the weights. `config.Experiment.callbacks` names those of a run; add your own to `CALLBACKS`. A
+callback that fails is reported and written to the log, and training continues.
 """
 
 from __future__ import annotations
