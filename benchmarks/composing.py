@@ -17,7 +17,7 @@ from jaxmusic import config
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.generate import decoding
 from jaxmusic.generate.composer import Composer
-from jaxmusic.generate.controls import Wishes
+from jaxmusic.generate.controls import Request
 from jaxmusic.models import transformer
 
 CONTEXT = 4096
@@ -36,7 +36,7 @@ GOALS = {
 
 def ours(composer: Composer, batch: int) -> Callable[[], int]:
     """Returns a call that samples pieces and returns the number of notes in them all."""
-    planner = composer.planner(Wishes())
+    planner = composer.planner(Request())
     settings = decoding.settings(config.Sampling(), composer.codec.vocabulary)
 
     def once() -> int:

@@ -22,7 +22,7 @@ from jaxmusic.generate import tasks
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.composition import Composition, Progress
 from jaxmusic.generate.streaming import Bar
-from jaxmusic.generate.tasks import Knowledge
+from jaxmusic.generate.tasks import Capabilities
 from jaxmusic.models.params import Params
 from jaxmusic.music import beats
 from jaxmusic.music.notes import Notes, semitones_to_c
@@ -60,7 +60,7 @@ class MusicModel:
         self.params = params
         shape, data = experiment.model, experiment.data
         self._composer = Composer(shape, params, codec, data.context)
-        self._knows = Knowledge(codec, styles, self.controls, data)
+        self._capabilities = Capabilities(codec, styles, self.controls, data)
 
     def generate(
         self,
@@ -109,7 +109,7 @@ class MusicModel:
             greatest; None keeps the one that the model finds likeliest.
         """
         asked = _asked(controls, wishes, style=style, duration=duration, seed=seed)
-        planner = self._composer.planner(self._knows.read(asked))
+        planner = self._composer.planner(self._capabilities.read(asked))
         with _progress(self.codec.UNIT, progress) as show:
             return self._composer.compose(planner, asked.seed, count, sampling, show, rank)
 
@@ -128,7 +128,7 @@ class MusicModel:
         `jaxmusic.generate.streaming.join`.
         """
         asked = _asked(controls, wishes, style=style, duration=duration, seed=seed)
-        planner = self._composer.planner(self._knows.read(asked))
+        planner = self._composer.planner(self._capabilities.read(asked))
         return self._composer.stream(planner, asked.seed, sampling)
 
     def continue_piece(self, music: Music, bars: int = 0, **options: Any) -> NoteSequence:
@@ -215,7 +215,7 @@ class MusicModel:
         with _progress("bars", progress) as show:
             return tasks.perform(
                 self._composer,
-                self._knows,
+                self._capabilities,
                 task,
                 notes=notes,
                 bars=bars,

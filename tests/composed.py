@@ -12,7 +12,7 @@ from jaxmusic.music.piece import DRUM_SLOT
 
 def check(made, planner):
     """Checks a piece of the metrical or fused codec against what was asked; returns it decoded."""
-    codec, wishes, stream, notes = planner.codec, planner.wishes, made.tokens, made.notes
+    codec, request, stream, notes = planner.codec, planner.request, made.tokens, made.notes
     kinds, start = codec.vocabulary.kinds, codec.vocabulary.start
     piece, dropped = codec.decode(stream)
     assert dropped == 0 and len(notes) == codec.onset_tokens[stream].sum() == len(piece) > 0
@@ -27,19 +27,19 @@ def check(made, planner):
     assert holds[0] and holds[-1]
     silent = "".join("x" if n else "." for n in holds).split("x")
     assert max(map(len, silent)) <= SILENT_BARS
-    _check_controls(piece, wishes)
+    _check_controls(piece, request)
     # Each instrument sounds, at the latest where the second half begins.
     declared = np.flatnonzero(piece.programs >= 0)
     half = piece.bar_step[piece.bars // 2]
     assert set(piece.slot[piece.onset <= half]) == set(declared.tolist())
-    if wishes.ending:
+    if request.ending:
         whole = meters.bar_length(int(piece.meter[0]), 12)
-        _check_close(piece, bool(wishes.chords), whole // 2, notes.end // 40)
+        _check_close(piece, bool(request.chords), whole // 2, notes.end // 40)
     return piece
 
 
 def _check_length(made, planner, piece):
-    notes, wishes = made.notes, planner.wishes
+    notes, request = made.notes, planner.request
     meter, tempo = int(piece.meter[0]), int(piece.tempo[0])
     bars, last, _, allowed = (table[meter, tempo] for table in planner.lengths)
     assert allowed and made.bars == piece.bars == bars
@@ -48,35 +48,35 @@ def _check_length(made, planner, piece):
     whole = meters.bar_length(meter, 12)
     steps = (bars - 1) * whole + (last or whole)
     assert notes.end == steps * 40
-    if wishes.seconds is not None:
-        assert notes.seconds(notes.end) == pytest.approx(wishes.seconds, abs=1e-6)
+    if request.seconds is not None:
+        assert notes.seconds(notes.end) == pytest.approx(request.seconds, abs=1e-6)
         # Played at the tempo that the model chose, except for what makes it fit.
-        assert notes.tempo_qpm[0] == pytest.approx(steps / 12 * 60 / wishes.seconds)
-    if wishes.bars:
-        assert piece.bars == wishes.bars and last == 0
-    if wishes.tempo:
-        assert notes.tempo_qpm[0] == pytest.approx(wishes.tempo, rel=0.01)
-        if wishes.seconds is None:
-            assert notes.tempo_qpm[0] == wishes.tempo
-    if wishes.meter >= 0:
-        assert meter == wishes.meter
-    if wishes.chords:
-        loop = np.resize(wishes.chords, 2 * bars)
+        assert notes.tempo_qpm[0] == pytest.approx(steps / 12 * 60 / request.seconds)
+    if request.bars:
+        assert piece.bars == request.bars and last == 0
+    if request.tempo:
+        assert notes.tempo_qpm[0] == pytest.approx(request.tempo, rel=0.01)
+        if request.seconds is None:
+            assert notes.tempo_qpm[0] == request.tempo
+    if request.meter >= 0:
+        assert meter == request.meter
+    if request.chords:
+        loop = np.resize(request.chords, 2 * bars)
         cut = bool(last) and last <= whole // 2
         assert piece.chord[: 2 * bars - cut].tolist() == loop[: 2 * bars - cut].tolist()
 
 
-def _check_controls(piece, wishes):
-    if wishes.key >= 0:
-        assert (piece.key == wishes.key).all()
-    if wishes.density >= 0:
-        assert piece.density == wishes.density
-    if wishes.styles:
-        assert set(piece.styles) == set(wishes.styles)
+def _check_controls(piece, request):
+    if request.key >= 0:
+        assert (piece.key == request.key).all()
+    if request.density >= 0:
+        assert piece.density == request.density
+    if request.styles:
+        assert set(piece.styles) == set(request.styles)
     for kind in ("section", "phrase", "energy", "role"):
-        wanted = np.array(wishes.wanted.get(kind, ()), int)
+        wanted = np.array(request.wanted.get(kind, ()), int)
         assert (piece.controls[kind][: len(wanted)] == wanted)[wanted >= 0].all(), kind
-    band, pitched = wishes.band, piece.programs[:DRUM_SLOT]
+    band, pitched = request.band, piece.programs[:DRUM_SLOT]
     if band.slots is not None:
         assert all(int(p) in programs for p, programs in zip(pitched, band.slots))
         assert (pitched >= 0).sum() == len(band.slots)

@@ -23,7 +23,7 @@ from jaxmusic.codecs.registry import CODECS
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi import write_midi
 from jaxmusic.generate import decoding, streaming
-from jaxmusic.generate.controls import Wishes
+from jaxmusic.generate.controls import Request
 from jaxmusic.generate.length import check_duration
 from jaxmusic.generate.performing import SILENT_SECONDS, PerformancePlanner
 from jaxmusic.generate.sampler import CHUNK, bucket
@@ -49,7 +49,7 @@ def long_piece(kind):
 
 def compose(duration, styles=(), seed=0, kind="metrical", **options):
     composer = toys.composer(kind)
-    planner = composer.planner(Wishes(check_duration(duration), styles))
+    planner = composer.planner(Request(check_duration(duration), styles))
     return composer.compose(planner, seed, **options)
 
 
@@ -57,7 +57,7 @@ def check(piece, duration, kind="metrical", styles=()):
     """What holds for each composition."""
     composer = toys.composer(kind)
     if kind != "performance":
-        composed.check(piece, composer.planner(Wishes(duration, styles)))
+        composed.check(piece, composer.planner(Request(duration, styles)))
         return
     codec, notes, tokens = composer.codec, piece.notes, piece.tokens
     decoded, dropped = codec.decode(tokens)
@@ -110,15 +110,15 @@ def test_prompts_of_any_length_are_read_to_their_last_token(length):
     # As many styles as make the prompt as long as is wanted.
     styles = start["style"] + np.arange(length - 1 - end)
     prompt = np.concatenate([[start["bos"]], styles, body[:end]]).astype(np.int32)
-    row = np.asarray(next(filled(Wishes(900.0), [1], [prompt])).tokens)[0]
+    row = np.asarray(next(filled(Request(900.0), [1], [prompt])).tokens)[0]
     assert np.array_equal(row[:length], prompt)
     assert kind[row[length]] not in (note, CODEC.vocabulary.kinds["hold"])
 
 
-def filled(wishes, seeds, prompts=None):
+def filled(request, seeds, prompts=None):
     """The first context of pieces, as it is sampled."""
     composer = toys.composer()
-    planner = composer.planner(wishes)
+    planner = composer.planner(request)
     begun, plan = planner.begin(len(seeds))
     prompts = prompts or begun
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
@@ -140,7 +140,7 @@ def test_each_piece_is_the_same_whatever_the_count():
 
 def test_rows_of_a_batch_have_the_logits_that_they_have_alone():
     def nats(seeds):
-        *_, last = filled(Wishes(600.0), seeds)
+        *_, last = filled(Request(600.0), seeds)
         return (np.asarray(x)[:, : int(last.index) + 1] for x in (last.tokens, last.nats))
 
     tokens, together = nats([1, 2, 3])
@@ -238,7 +238,7 @@ def events(*words):
 
 
 def go_on(context, stream):
-    planner = PerformancePlanner(PerformanceGrammar(PERFORMED), context, Wishes(10.0))
+    planner = PerformancePlanner(PerformanceGrammar(PERFORMED), context, Request(10.0))
     return planner.go_on([stream])
 
 
@@ -309,7 +309,7 @@ def test_caches_grow_in_few_sizes():
 def test_a_stream_is_the_piece_bar_by_bar(seconds):
     """Also over several contexts; each bar comes once, as soon as it is whole."""
     composer = toys.composer()
-    planner = composer.planner(Wishes(seconds))
+    planner = composer.planner(Request(seconds))
     (piece,) = composer.compose(planner, 5)
     parts = list(composer.stream(planner, 5))
     assert [part.number for part in parts] == list(range(piece.bars))
@@ -332,7 +332,7 @@ def test_a_stream_is_the_piece_bar_by_bar(seconds):
 def test_what_cannot_be_streamed_is_refused(kind, best_of, words):
     composer = toys.composer(kind)
     with pytest.raises(UserError, match=words):
-        next(composer.stream(composer.planner(Wishes(5.0)), 0, config.Sampling(best_of=best_of)))
+        next(composer.stream(composer.planner(Request(5.0)), 0, config.Sampling(best_of=best_of)))
 
 
 def test_the_best_of_several():
@@ -359,7 +359,7 @@ def test_bits_per_note_are_those_of_the_model_under_the_mask():
     (piece,) = compose(4.0, (), 3)
     tokens, grammar = piece.tokens, Grammar(CODEC)
     assert len(tokens) < CONTEXT
-    planner = toys.composer().planner(Wishes(4.0))
+    planner = toys.composer().planner(Request(4.0))
     plan = jax.tree.map(lambda x: jnp.asarray(x[0]), planner.begin(1)[1])
     batch = jax.tree.map(lambda e: jnp.asarray(e)[None], CODEC.events(tokens))
     params = transformer.init(toys.MODEL, CODEC.vocab_size, 0)

@@ -329,7 +329,7 @@ def test_strict_chords(composer, strict):
     asked = {"duration": "12 bars", "chords": "C G | Am F", "meter": "4/4"}
     pieces, planner = made(composer, **asked, instruments="2 pianos, drums", strict=strict)
     tones = chords.fitting_tones(0, True)
-    assert not strict or np.array_equal(controls.fitting_tones(planner.wishes), tones)
+    assert not strict or np.array_equal(controls.fitting_tones(planner.request), tones)
     for _, piece in pieces:
         pitched = piece.pitched
         chord = piece.chord[composed.half_of(piece, piece.onset[pitched])]

@@ -16,7 +16,7 @@ from jaxmusic.codecs.registry import make_codec
 from jaxmusic.core.events import Events
 from jaxmusic.generate import decoding, guidance
 from jaxmusic.generate.composer import Composer
-from jaxmusic.generate.controls import Wishes
+from jaxmusic.generate.controls import Request
 from jaxmusic.generate.guidance import Branch
 from jaxmusic.generate.sampler import CHUNK
 from jaxmusic.models import transformer
@@ -64,7 +64,7 @@ def composer():
 
 
 def planner(composer, seconds, *seen_as, styles=()):
-    out = composer.planner(Wishes(seconds, styles))
+    out = composer.planner(Request(seconds, styles))
     out.branches = seen_as
     return out
 

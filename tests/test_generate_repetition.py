@@ -15,7 +15,7 @@ from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.performance.codec import PerformanceCodec
 from jaxmusic.generate import repetition
 from jaxmusic.generate.composer import Composer
-from jaxmusic.generate.controls import Wishes
+from jaxmusic.generate.controls import Request
 from jaxmusic.models import transformer
 
 CODEC = MetricalCodec()
@@ -79,7 +79,7 @@ def scanned(first, columns):
 @pytest.mark.parametrize("repeats", [2, 8])
 def test_no_more_bars_in_a_row_than_asked_for(dull, repeats):
     """Over several contexts; silent bars are bars too."""
-    planner = dull.planner(Wishes(1500.0))
+    planner = dull.planner(Request(1500.0))
     cold = config.Sampling(temperature=0.0, repeats=repeats)
     (piece,) = dull.compose(planner, 1, sampling=cold)
     assert len(piece.tokens) > 2 * CONTEXT

@@ -86,15 +86,15 @@ class Oracle:
         return [Composition(planner.finish(stream), stream, planner.bars(stream))]
 
 
-def refilled(notes, original, given, context=2**15):
-    oracle = Oracle(original.piece, context)
-    return infilling.fill(oracle, original, given), oracle
+def refilled(notes, source, given, context=2**15):
+    oracle = Oracle(source.piece, context)
+    return infilling.fill(oracle, source, given), oracle
 
 
-def some_given(original, task, seed):
+def some_given(source, task, seed):
     """What a task gives of a piece, or None where there is nothing to write or to go by."""
     rng = np.random.default_rng(seed)
-    piece, marked, slots = original.piece, np.ones(original.piece.bars, bool), np.zeros(16, bool)
+    piece, marked, slots = source.piece, np.ones(source.piece.bars, bool), np.zeros(16, bool)
     if task in ("infill", "vary"):
         marked = rng.random(piece.bars) < 0.5
     else:
@@ -105,13 +105,13 @@ def some_given(original, task, seed):
 
 
 def check_refilled(notes, seed, tasks=("infill", "accompany", "harmonise", "vary")):
-    original = splice.read(notes, CODEC)
+    source = splice.read(notes, CODEC)
     for task in tasks:
-        given = some_given(original, task, seed)
+        given = some_given(source, task, seed)
         if given is None:
             continue
-        done, _ = refilled(notes, original, given)
-        kept = ~given.marked[original.bar] | given.slots[original.slot[notes.track]]
+        done, _ = refilled(notes, source, given)
+        kept = ~given.marked[source.bar] | given.slots[source.slot[notes.track]]
         assert rows(done.notes) >= rows(only(notes, kept))
         # A note that is written again counts as written even if it was there before.
         assert rows(only(done.notes, ~done.written)) == rows(only(notes, kept))
@@ -141,22 +141,22 @@ def test_what_is_given_of_real_pieces_stays(music):
 
 
 def test_a_piece_that_is_written_anew_in_small_windows_is_the_same_piece(song):
-    original = splice.read(song, CODEC)
+    source = splice.read(song, CODEC)
     for task in ("infill", "accompany", "vary"):
-        given = some_given(original, task, 1)
-        done, oracle = refilled(song, original, given, 1024)
+        given = some_given(source, task, 1)
+        done, oracle = refilled(song, source, given, 1024)
         assert len(oracle.windows) > 1 or task == "infill"
         for window in oracle.windows:
             assert len(window.prompt) + window.tokens * int(window.given.marked.sum()) < 1024
         again = splice.read(done.notes, CODEC).piece
         for name in ("onset", "duration", "pitch", "slot"):
-            assert np.array_equal(getattr(again, name), getattr(original.piece, name))
+            assert np.array_equal(getattr(again, name), getattr(source.piece, name))
 
 
 def test_infill_sees_both_sides(song):
-    original = splice.read(song, CODEC)
+    source = splice.read(song, CODEC)
     given = tasks.given_of("infill", tasks.read_bars("8-9", 16), np.zeros(16, bool))
-    window = infilling.WindowPlanner(GRAMMAR, 1500, original.piece, given)
+    window = infilling.WindowPlanner(GRAMMAR, 1500, source.piece, given)
     assert window.start < 7 and window.stop > 9
     assert abs((7 - window.start) - (window.stop - 9)) <= 1
 
@@ -164,13 +164,13 @@ def test_infill_sees_both_sides(song):
 def test_written_notes_leave_given_ones_alone():
     """In a file two notes of one pitch and track could not be told apart."""
     given = make_notes([0, 960], [480, 480], [60, 60], [80, 80], [0, 0], end=1920)
-    original = splice.read(given, CODEC)
-    slots = np.flatnonzero(original.piece.programs >= 0)
+    source = splice.read(given, CODEC)
+    slots = np.flatnonzero(source.piece.programs >= 0)
     written = make_notes(
         *([240, 480, 480, 960, 0], [100, 960, 10, 9, 100], [60, 60, 60, 60, 62]),
         *([70] * 5, [0] * 5),
     )
-    merged = splice.merge(original, np.ones(2, bool), written, slots, 1920)
+    merged = splice.merge(source, np.ones(2, bool), written, slots, 1920)
     assert rows(merged) == rows(given) + collections.Counter(
         {(480, 480, 60, 70, 0, False): 1, (0, 100, 62, 70, 0, False): 1}
     )
@@ -178,17 +178,17 @@ def test_written_notes_leave_given_ones_alone():
 
 def test_further_instruments_take_their_places():
     notes = data_music.tune(1, bars=4)
-    original = splice.read(notes, CODEC)
-    more = original.with_instruments((33, 0), True)
+    source = splice.read(notes, CODEC)
+    more = source.with_instruments((33, 0), True)
     pitched = more.piece.programs[:15]
     used = pitched[pitched >= 0]
     assert np.all(np.diff(used) >= 0) and {0, 33} <= set(used.tolist())
     assert more.piece.programs[15] >= 0
-    was = original.piece.programs[original.piece.slot]
+    was = source.piece.programs[source.piece.slot]
     assert np.array_equal(more.piece.programs[more.piece.slot], was)
-    assert np.array_equal(more.piece.programs[more.slot], original.piece.programs[original.slot])
+    assert np.array_equal(more.piece.programs[more.slot], source.piece.programs[source.slot])
     with pytest.raises(UserError, match="fewer"):
-        original.with_instruments(tuple(range(15)), False)
+        source.with_instruments(tuple(range(15)), False)
 
 
 # With a model, trained or not.
@@ -317,23 +317,25 @@ def test_what_cannot_be_harmonised_is_refused(model, song):
 @pytest.mark.quick
 def test_a_model_says_what_it_was_not_trained_for():
     from jaxmusic.codecs.performance.codec import PerformanceCodec
-    from jaxmusic.generate.tasks import Knowledge
+    from jaxmusic.generate.tasks import Capabilities
 
     data = config.Data(tasks=config.Tasks(infill=0.1), drop_controls=0.1)
-    knows = Knowledge(CODEC, ("pop",), ("styles",), data)
-    knows.read(config.Controls(style="pop"), "infill")
-    knows.read(config.Controls(), "continue")
+    capabilities = Capabilities(CODEC, ("pop",), ("styles",), data)
+    capabilities.read(config.Controls(style="pop"), "infill")
+    capabilities.read(config.Controls(), "continue")
     with pytest.raises(UserError, match=r"data\.tasks\.vary"):
-        knows.read(config.Controls(), "vary")
-    knows.read(config.Controls(style="pop", guidance=2.0))
-    always = dataclasses.replace(knows, data=dataclasses.replace(data, drop_controls=0.0))
+        capabilities.read(config.Controls(), "vary")
+    capabilities.read(config.Controls(style="pop", guidance=2.0))
+    always = dataclasses.replace(capabilities, data=dataclasses.replace(data, drop_controls=0.0))
     always.read(config.Controls(style="pop"))
     with pytest.raises(UserError, match=r"data\.drop-controls"):
         always.read(config.Controls(style="pop", guidance=2.0))
     with pytest.raises(UserError, match="not trained with keys"):
-        knows.read(config.Controls(key="Am"))
+        capabilities.read(config.Controls(key="Am"))
     with pytest.raises(UserError, match="leave form out"):
-        knows.read(config.Controls(form="verse8"))
-    played = dataclasses.replace(knows, codec=PerformanceCodec(config.Codec(kind="performance")))
+        capabilities.read(config.Controls(form="verse8"))
+    played = dataclasses.replace(
+        capabilities, codec=PerformanceCodec(config.Codec(kind="performance"))
+    )
     with pytest.raises(UserError, match="no bars"):
         played.read(config.Controls(), "continue")

@@ -40,7 +40,7 @@ import strategies
 from jaxmusic import config
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.generate.composer import Composer
-from jaxmusic.generate.controls import Wishes
+from jaxmusic.generate.controls import Request
 from jaxmusic.models import base
 
 codec = MetricalCodec()
@@ -57,7 +57,7 @@ assert len(without) == len(tokens) - 1
 shape = config.Transformer(layers=1, width=32, heads=2, kv_heads=2, head_dim=16, hidden=64)
 params = base.of(shape).init(shape, codec.vocab_size, jax.random.key(0))
 made = Composer(shape, params, codec, 256)
-(song,) = made.compose(made.planner(Wishes(4.0, wanted={"register": 2}, guidance=2.0)), 1)
+(song,) = made.compose(made.planner(Request(4.0, wanted={"register": 2}, guidance=2.0)), 1)
 assert codec.decode(song.tokens)[0].controls["register"] == 2
 print("register 2")
 '''

@@ -14,7 +14,7 @@ from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.config import training
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate.composer import Composer
-from jaxmusic.generate.controls import Wishes
+from jaxmusic.generate.controls import Request
 from jaxmusic.models import adapters, base
 from jaxmusic.models.params import Frozen, Output, fingerprint
 from jaxmusic.runs import weights
@@ -91,7 +91,7 @@ def test_a_family(monkeypatch, tmp_path):
     saved = weights.load(tmp_path / "run")
     assert saved.experiment.model == BigramConfig()
     composer = Composer(BigramConfig(), saved.params, MetricalCodec(), 256)
-    (piece,) = composer.compose(composer.planner(Wishes(8.0)), 1)
+    (piece,) = composer.compose(composer.planner(Request(8.0)), 1)
     assert piece.notes.seconds(piece.notes.end) == pytest.approx(8.0)
 
 

@@ -19,7 +19,7 @@ from jaxmusic.codecs.performance.grammar import PerformanceGrammar
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate import decoding, streaming
 from jaxmusic.generate.composition import Composition, Progress
-from jaxmusic.generate.controls import Wishes
+from jaxmusic.generate.controls import Request
 from jaxmusic.generate.performing import PerformancePlanner
 from jaxmusic.generate.planning import Planner
 from jaxmusic.generate.sampler import Sampler
@@ -56,9 +56,9 @@ class Composer:
         self.grammar = grammar(codec)
         self.sampler = Sampler(model, params, codec, context, self.grammar)
 
-    def planner(self, wishes: Wishes) -> Any:
+    def planner(self, request: Request) -> Any:
         """What `compose` needs to compose from requested controls alone."""
-        return self._planner(self.grammar, self.context, wishes)
+        return self._planner(self.grammar, self.context, request)
 
     def compose(
         self,

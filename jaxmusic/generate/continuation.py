@@ -10,10 +10,10 @@ import numpy as np
 
 from jaxmusic.codecs.layout import bars_left_index
 from jaxmusic.core.errors import UserError
-from jaxmusic.generate.controls import Wishes
+from jaxmusic.generate.controls import Request
 from jaxmusic.generate.length import SHORTEST, whole_bars
 from jaxmusic.generate.planning import Plan, Planner, constraints, repeated, slot_bits
-from jaxmusic.generate.splice import Original, merge
+from jaxmusic.generate.splice import SourcePiece, merge
 from jaxmusic.music import meters
 from jaxmusic.music.controls import of
 from jaxmusic.music.notes import Labels, Notes
@@ -34,15 +34,15 @@ class ContinuingPlanner(Planner):
         context is left out of the prompt.
       bars_given: bars of the prompt.
       kept: bool [N], notes of the given piece that are in the prompt.
-      tick: tick of the original at which the new bars begin.
+      tick: tick of the source at which the new bars begin.
     """
 
     def __init__(
         self,
         grammar: Any,
         context: int,
-        wishes: Wishes,
-        original: Original,
+        request: Request,
+        source: SourcePiece,
         bars: int = 0,
         drop: frozenset[str] = frozenset(),
     ):
@@ -50,25 +50,25 @@ class ContinuingPlanner(Planner):
 
         Args:
           grammar, context: as in every planner.
-          wishes: the requested controls; their duration is that of the whole.
-          original: the given piece.
+          request: the requested controls; their duration is that of the whole.
+          source: the given piece.
           bars: of it that are the prompt; 0 for all.
           drop: names of controls that are left out of the prompt.
 
         Raises:
           UserError: the piece has fewer bars, or the whole is to be no longer than the prompt.
         """
-        self.original, self.drop, piece = original, drop, original.piece
+        self.source, self.drop, piece = source, drop, source.piece
         if not 0 <= bars <= piece.bars:
             raise UserError(
                 f"Ask for a prompt of 1 to {piece.bars} bars: the piece has no more, and {bars} "
                 "were asked for."
             )
         self.bars_given = count = bars or piece.bars
-        self.kept = original.bar < count
-        self.tick = int(original.ticks(piece.bar_step[count]))
+        self.kept = source.bar < count
+        self.tick = int(source.ticks(piece.bar_step[count]))
         self.meter = int(piece.meter[count - 1])
-        super().__init__(grammar, context, wishes)
+        super().__init__(grammar, context, request)
         self.first = count - self._fitting(piece.part(0, count))
         start = count - self.first
         # Chords and form are asked of the new bars alone.
@@ -76,19 +76,19 @@ class ContinuingPlanner(Planner):
             kind: (-1,) * start + values
             if of(kind).place == "bar"
             else tuple(np.roll(values, 2 * start).tolist())
-            for kind, values in wishes.wanted.items()
+            for kind, values in request.wanted.items()
             if isinstance(values, tuple) and of(kind).place != "slot"
         }
-        self.wishes = dataclasses.replace(wishes, wanted={**wishes.wanted, **later})
+        self.request = dataclasses.replace(request, wanted={**request.wanted, **later})
 
     def _measure(self) -> None:
         """Finds how many new bars there are, the steps of the last, and their tempo."""
-        given, whole, beat = self.original.notes, self.wishes.seconds, self._beat
-        tempo = _tempo_in_force(self.original, self.bars_given)
+        given, whole, beat = self.source.notes, self.request.seconds, self._beat
+        tempo = _tempo_in_force(self.source, self.bars_given)
         stop = (given.onset.astype(np.int64) + given.duration)[self.kept].max(initial=0)
         now, stop = float(given.seconds(self.tick)), float(given.seconds(stop))
-        if self.wishes.form_bars or whole is None:
-            self.new_bars = self.wishes.form_bars or self.wishes.bars - self.bars_given
+        if self.request.form_bars or whole is None:
+            self.new_bars = self.request.form_bars or self.request.bars - self.bars_given
             self.last_bar, self.tempo = 0, tempo
             bar = meters.bar_length(self.meter, beat) / beat
             fewest = max(1, math.ceil((stop - now) * tempo / 60 / bar))
@@ -118,7 +118,7 @@ class ContinuingPlanner(Planner):
 
     def begin(self, count: int) -> tuple[list[np.ndarray], Plan]:
         """Returns the prompts of `count` pieces, and their plan."""
-        piece = self.original.piece
+        piece = self.source.piece
         piece = dataclasses.replace(piece, bars_after=self.bars_given + self.new_bars - piece.bars)
         prompt = self.codec.encode(piece.part(self.first, self.bars_given), self.drop)
         # The next bar is opened, or notes might be added to the last one that is given.
@@ -127,9 +127,9 @@ class ContinuingPlanner(Planner):
 
     def _plan(self, count: int) -> Plan:
         """Returns the plan of `count` pieces, counted from the first bar of the stream."""
-        shape, piece = (len(meters.METERS), len(meters.TEMPOS)), self.original.piece
+        shape, piece = (len(meters.METERS), len(meters.TEMPOS)), self.source.piece
         start, opened = self.bars_given - self.first, piece.onset < piece.bar_step[self.bars_given]
-        limits = constraints(self.wishes, np.ones(shape, bool))._replace(
+        limits = constraints(self.request, np.ones(shape, bool))._replace(
             given=np.int32(start), sounded=np.int32(slot_bits(piece.slot[opened]))
         )
         bars, last_bar = (
@@ -144,8 +144,8 @@ class ContinuingPlanner(Planner):
     def finish(self, stream: np.ndarray) -> Notes:
         """Returns the prompt as it was, and the new notes, up to exactly the duration asked for."""
         piece, _ = self.codec.decode(stream)
-        piece = piece.transpose(-self.original.semitones)
-        unit = self.original.notes.ticks_per_beat
+        piece = piece.transpose(-self.source.semitones)
+        unit = self.source.notes.ticks_per_beat
         length = math.ceil(self._quarters() * unit - 1e-9)
         new = self.codec.dequantise(piece)
         line = int(piece.bar_step[self.bars_given - self.first]) * new.ticks_per_beat // self._beat
@@ -161,7 +161,7 @@ class ContinuingPlanner(Planner):
             **{name: getattr(new, name)[later] for name in ("pitch", "velocity", "track")},
         )
         slots = np.flatnonzero(piece.programs >= 0)
-        whole = merge(self.original, self.kept, written, slots, self.tick + length)
+        whole = merge(self.source, self.kept, written, slots, self.tick + length)
         changes: dict[str, Any] = {}
         num, den = meters.METERS[self.meter]
         # Ticks may be too coarse for a last bar that is short.
@@ -191,12 +191,12 @@ class ContinuingPlanner(Planner):
         }
 
 
-def _tempo_in_force(original: Original, count: int) -> float:
+def _tempo_in_force(source: SourcePiece, count: int) -> float:
     """Quarter notes per minute where `count` bars end: of the last few that have one tempo."""
-    piece = original.piece
+    piece = source.piece
     same = np.flatnonzero(piece.tempo[:count] != piece.tempo[count - 1])
     first = max(count - STEADY_BARS, int(same[-1]) + 1 if len(same) else 0)
     span = piece.bar_step[[first, count]].astype(np.int64)
-    ticks = span * (original.aligned.ticks_per_beat // piece.steps_per_beat)
-    seconds = np.diff(original.aligned.seconds(ticks))[0]
+    ticks = span * (source.aligned.ticks_per_beat // piece.steps_per_beat)
+    seconds = np.diff(source.aligned.seconds(ticks))[0]
     return float(np.diff(span)[0] / piece.steps_per_beat * 60 / seconds)

@@ -33,7 +33,7 @@ _KEY_AFTER = 64
 
 
 @dataclasses.dataclass(frozen=True)
-class Wishes:
+class Request:
     """What is asked for, as numbers.
 
     Attributes:
@@ -105,7 +105,7 @@ def read(
     codec: Codec,
     normalised: bool = False,
     styles: Sequence[str] | None = None,
-) -> Wishes:
+) -> Request:
     """Reads controls.
 
     Args:
@@ -149,7 +149,7 @@ def read(
         up = semitones_to_c(_home(wanted.get("key", -1), wanted.get("chord", ())))
     if not 1 <= controls.guidance <= MOST_GUIDANCE:
         raise UserError(f"guidance must be 1 to {MOST_GUIDANCE:g}, not {controls.guidance:g}")
-    wishes = Wishes(
+    request = Request(
         seconds=seconds,
         styles=names,
         mix=mix if len(names) > 1 else (),
@@ -163,14 +163,14 @@ def read(
         ending=controls.ending,
         semitones=-up,
     )
-    if wishes.guidance != 1 and not wishes.learned:
+    if request.guidance != 1 and not request.learned:
         raise UserError(
             f"guidance {controls.guidance:g} has nothing to go towards: ask for a style, key, "
             "density, chords or form as well"
         )
-    if wishes.strict and not wishes.learned & {"key", "chords", "density"}:
+    if request.strict and not request.learned & {"key", "chords", "density"}:
         raise UserError("strict has nothing to keep: ask for a key, chords or a density as well")
-    return wishes
+    return request
 
 
 def changed(controls: config.Controls, other: Sequence[str]) -> list[str]:
@@ -213,11 +213,11 @@ def transposed(wanted: Mapping[str, Any], semitones: int) -> dict[str, Any]:
     return out
 
 
-def fitting_tones(wishes: Wishes) -> np.ndarray:
-    """Pitch classes that strict wishes leave to each chord, see `chords.fitting_tones`."""
-    if not wishes.strict or (wishes.key < 0 and not wishes.chords):
+def fitting_tones(request: Request) -> np.ndarray:
+    """Pitch classes that a strict request leaves to each chord, see `chords.fitting_tones`."""
+    if not request.strict or (request.key < 0 and not request.chords):
         return np.ones_like(chords.fitting_tones(0, False))
-    return chords.fitting_tones(_home(wishes.key, wishes.chords), bool(wishes.chords))
+    return chords.fitting_tones(_home(request.key, request.chords), bool(request.chords))
 
 
 def _home(key: int, progression: tuple[int, ...]) -> int:

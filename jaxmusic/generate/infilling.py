@@ -20,9 +20,9 @@ from jaxmusic.codecs.tasks import Given, Holes, holes
 from jaxmusic.core.errors import UserError
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.composition import Composition, Progress
-from jaxmusic.generate.controls import Wishes
+from jaxmusic.generate.controls import Request
 from jaxmusic.generate.planning import SILENT_BARS, constraints, repeated
-from jaxmusic.generate.splice import COLUMNS, Original, added, merge
+from jaxmusic.generate.splice import COLUMNS, SourcePiece, added, merge
 from jaxmusic.music.controls import of, stated_at
 from jaxmusic.music.meters import METERS, TEMPOS, halves
 from jaxmusic.music.notes import Labels, Notes
@@ -74,7 +74,7 @@ class WindowPlanner:
         piece: Piece,
         given: Given,
         drop: frozenset[str] = frozenset(),
-        wishes: Wishes = Wishes(),  # noqa: B008
+        request: Request = Request(),  # noqa: B008
         joining: tuple[int, ...] = (),
     ):
         """Chooses the window.
@@ -84,13 +84,13 @@ class WindowPlanner:
           piece: only what is given of it must be there.
           given: what is given of the whole piece.
           drop: names of controls to leave out.
-          wishes: of these `strict`, the key and the branches count; the rest is in the piece.
+          request: of these `strict`, the key and the branches count; the rest is in the piece.
           joining: slots that have to sound before the second half of the piece is over.
 
         Raises:
           UserError: a single bar does not fit into the context.
         """
-        self.codec, self.piece, self.branches = grammar.codec, piece, wishes.branches
+        self.codec, self.piece, self.branches = grammar.codec, piece, request.branches
         self.start, self.stop, last = _window(self.codec.sizes(piece), piece, given, context)
         marked = given.marked[self.start : self.stop].copy()
         marked[last + 1 - self.start :] = False
@@ -99,7 +99,7 @@ class WindowPlanner:
         stream = self.codec.encode(part, drop, self.given)
         self.prompt = stream[: np.flatnonzero(stream == self.codec.write)[0] + 1]
         self.holes = _roomy(holes(part, self.given))
-        self.constraints = self._constraints(wishes, joining)
+        self.constraints = self._constraints(request, joining)
         self.tokens = (context - 1 - len(self.prompt)) // int(marked.sum()) - _LAST_NOTE
         if self.tokens < FEWEST_TOKENS:
             raise UserError(
@@ -119,10 +119,10 @@ class WindowPlanner:
             constraints=plan.constraints,
         )
 
-    def _constraints(self, wishes: Wishes, joining: tuple[int, ...]) -> Constraints:
+    def _constraints(self, request: Request, joining: tuple[int, ...]) -> Constraints:
         """What is asked of the notes; header, chords and sections are in the prompt."""
-        key = wishes.key if wishes.key >= 0 else int(self.piece.key[0])
-        of_notes = Wishes(wanted={"key": key}, strict=wishes.strict)
+        key = request.key if request.key >= 0 else int(self.piece.key[0])
+        of_notes = Request(wanted={"key": key}, strict=request.strict)
         # Who joins does so in the first bar to be written from the middle of the piece on.
         written = np.flatnonzero(self.given.marked)
         late = written[written + self.start >= self.piece.bars // 2]
@@ -166,10 +166,10 @@ class WindowPlanner:
 
 def fill(
     composer: Composer,
-    original: Original,
+    source: SourcePiece,
     given: Given,
     drop: frozenset[str] = frozenset(),
-    wishes: Wishes = Wishes(),  # noqa: B008
+    request: Request = Request(),  # noqa: B008
     joining: tuple[int, ...] = (),
     seed: int = 0,
     sampling: config.Sampling = config.Sampling(),  # noqa: B008
@@ -179,9 +179,9 @@ def fill(
 
     Args:
       composer: samples.
-      original: the piece, with the instruments that are to be written.
+      source: the piece, with the instruments that are to be written.
       given: what is given of it.
-      drop, wishes, joining: as in `WindowPlanner`.
+      drop, request, joining: as in `WindowPlanner`.
       seed, sampling, progress: as in `Composer.compose`.
 
     Returns:
@@ -192,7 +192,7 @@ def fill(
     """
     if given.slots.any():  # a bar is more than what is written of it
         sampling = dataclasses.replace(sampling, repeats=0)
-    piece, marked = _only(original.piece, given.notes(original.piece)), given.marked.copy()
+    piece, marked = _only(source.piece, given.notes(source.piece)), given.marked.copy()
     if not given.chords:
         for kind in _HALVES:
             piece.controls[kind][np.repeat(marked, 2)] = of(kind).default
@@ -201,7 +201,7 @@ def fill(
     while marked.any():
         left = dataclasses.replace(given, marked=marked.copy())
         planner = WindowPlanner(
-            composer.grammar, composer.context, piece, left, drop, wishes, joining
+            composer.grammar, composer.context, piece, left, drop, request, joining
         )
         key = int(np.random.SeedSequence((seed, len(tokens))).generate_state(1)[0] >> 1)
         report = after(progress, total - int(marked.sum()), total)
@@ -211,9 +211,9 @@ def fill(
         bits, onsets = bits + window.bits_per_note * heard, onsets + heard
         piece = planner.filled(window.tokens)
         marked[planner.start : planner.stop] &= ~planner.given.marked
-    kept = ~given.marked[original.bar] | given.slots[original.slot[original.notes.track]]
-    notes = _finished(composer.codec, original, given, kept, piece)
-    written = added(notes, original, kept)
+    kept = ~given.marked[source.bar] | given.slots[source.slot[source.notes.track]]
+    notes = _finished(composer.codec, source, given, kept, piece)
+    written = added(notes, source, kept)
     return Composition(notes, np.concatenate(tokens), total, bits / max(onsets, 1), written)
 
 
@@ -223,34 +223,34 @@ def after(progress: Progress | None, before: int, total: int) -> Progress | None
 
 
 def _finished(
-    codec: Codec, original: Original, given: Given, kept: np.ndarray, piece: Piece
+    codec: Codec, source: SourcePiece, given: Given, kept: np.ndarray, piece: Piece
 ) -> Notes:
-    """Returns the given notes that are kept and those written, in the ticks of the original."""
-    piece = piece.transpose(-original.semitones)
+    """Returns the given notes that are kept and those written, in the ticks of the source."""
+    piece = piece.transpose(-source.semitones)
     written = _only(piece, ~given.notes(piece))
     notes = codec.dequantise(written)
     unit = notes.ticks_per_beat // written.steps_per_beat
-    onset = original.ticks(notes.onset // unit)
-    stop = original.ticks((notes.onset + notes.duration) // unit)
+    onset = source.ticks(notes.onset // unit)
+    stop = source.ticks((notes.onset + notes.duration) // unit)
     notes = notes.replace(onset=onset, duration=np.maximum(stop - onset, 1))
-    end = min(original.ticks(piece.bar_step[-1]), (onset + notes.duration).max(initial=0))
-    end = max(original.notes.end, int(end))
-    whole = merge(original, kept, notes, np.flatnonzero(piece.programs >= 0), end)
-    if not given.chords and (len(original.notes.labels.chord) or given.slots.any()):
-        whole = whole.replace(labels=_with_chords(original, given, piece))
+    end = min(source.ticks(piece.bar_step[-1]), (onset + notes.duration).max(initial=0))
+    end = max(source.notes.end, int(end))
+    whole = merge(source, kept, notes, np.flatnonzero(piece.programs >= 0), end)
+    if not given.chords and (len(source.notes.labels.chord) or given.slots.any()):
+        whole = whole.replace(labels=_with_chords(source, given, piece))
     return whole
 
 
-def _with_chords(original: Original, given: Given, piece: Piece) -> Labels:
+def _with_chords(source: SourcePiece, given: Given, piece: Piece) -> Labels:
     """Returns the labels with the chords that were written in place of those of the bars."""
-    labels = original.notes.labels
-    before = original.piece.transpose(-original.semitones)
+    labels = source.notes.labels
+    before = source.piece.transpose(-source.semitones)
     columns: dict[str, Any] = {}
     for kind in _HALVES:
         name, written = of(kind).label, np.repeat(given.marked, 2)
         values = np.where(written, piece.controls[kind], before.controls[kind])
         new = np.flatnonzero(changes(values, of(kind).default) & (values >= 0))
-        at = np.maximum(original.ticks(halves(piece.bar_step)[new]), 0)
+        at = np.maximum(source.ticks(halves(piece.bar_step)[new]), 0)
         columns |= {f"{name}_tick": at.astype(np.int32), name: values[new].astype(np.uint8)}
     return dataclasses.replace(labels, **columns)
 

@@ -35,9 +35,9 @@ class PerformancePlanner(Planner):
     """Plans pieces of the performance codec, of whose controls style and duration count alone."""
 
     def _measure(self) -> None:
-        if self.wishes.seconds is None:
+        if self.request.seconds is None:
             raise UserError("the performance codec has no bars: give the duration in seconds")
-        self.seconds = self.wishes.seconds
+        self.seconds = self.request.seconds
         self.steps = max(1, round(self.seconds * STEPS_PER_SECOND))
 
     @staticmethod
@@ -47,7 +47,7 @@ class PerformancePlanner(Planner):
         return Rules(steps=plan.steps, silence=silence, tokens=plan.tokens, styled=plan.styled)
 
     def _plan(self, count: int) -> Plan:
-        numbers = self.steps, self.context // 4, bool(self.wishes.styles)
+        numbers = self.steps, self.context // 4, bool(self.request.styles)
         return repeated(Plan(*map(np.int32, numbers)), count)
 
     def count(self, state: Any, plan: Plan) -> tuple[np.ndarray, np.ndarray]:

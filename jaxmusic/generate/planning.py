@@ -17,7 +17,7 @@ from jaxmusic.codecs.metrical.grammar_tables import (
     OF_SLOTS,
     Constraints,
 )
-from jaxmusic.generate.controls import Wishes, fitting_tones
+from jaxmusic.generate.controls import Request, fitting_tones
 from jaxmusic.generate.length import lengths
 from jaxmusic.music import meters
 from jaxmusic.music.controls import density_range
@@ -58,15 +58,15 @@ class Planner:
       lengths: what the length comes to in each meter and at each tempo.
     """
 
-    def __init__(self, grammar: Any, context: int, wishes: Wishes):
+    def __init__(self, grammar: Any, context: int, request: Request):
         """Takes the codec's grammar, the model's context, and the requested controls."""
-        self.codec, self.context, self.wishes = grammar.codec, context, wishes
-        self.branches = wishes.branches
+        self.codec, self.context, self.request = grammar.codec, context, request
+        self.branches = request.branches
         self._measure()
 
     def _measure(self) -> None:
         """Finds how long the pieces are; raises UserError where that is impossible."""
-        w, beat = self.wishes, self.codec.config.steps_per_beat
+        w, beat = self.request, self.codec.config.steps_per_beat
         self.lengths = lengths(w.seconds, w.bars, w.meter, w.tempo, beat)
 
     @staticmethod
@@ -87,13 +87,13 @@ class Planner:
     def begin(self, count: int) -> tuple[list[np.ndarray], Any]:
         """Returns the prompts of `count` pieces, and their plan."""
         start = self.codec.vocabulary.start["bos"]
-        header = np.array([start, *self.codec.style_tokens(self.wishes.styles)], np.int32)
+        header = np.array([start, *self.codec.style_tokens(self.request.styles)], np.int32)
         return [header] * count, self._plan(count)
 
     def _plan(self, count: int) -> Any:
         """Returns the plan of `count` pieces, for any meter and tempo."""
         found, tokens = self.lengths, np.int32(self.context // 4)
-        limits = constraints(self.wishes, found.allowed)
+        limits = constraints(self.request, found.allowed)
         return repeated(Plan(found.bars, found.last_bar, tokens, limits), count)
 
     def count(self, state: Any, plan: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +154,7 @@ class Planner:
         beat = self.codec.config.steps_per_beat
         bars, last, tempo, _ = (table[piece.meter[0], piece.tempo[0]] for table in self.lengths)
         whole = meters.bar_length(int(piece.meter[0]), beat)
-        notes = self.codec.dequantise(piece.transpose(self.wishes.semitones))
+        notes = self.codec.dequantise(piece.transpose(self.request.semitones))
         end = int((bars - 1) * whole + (last or whole)) * notes.ticks_per_beat // beat
         return notes.replace(
             duration=np.minimum(notes.duration, end - notes.onset),
@@ -169,27 +169,27 @@ def slot_bits(slots: np.ndarray) -> int:
     return (1 << np.unique(slots).astype(np.int32)).sum()
 
 
-def constraints(wishes: Wishes, tempos: np.ndarray) -> Constraints:
+def constraints(request: Request, tempos: np.ndarray) -> Constraints:
     """Returns requested controls as the grammar takes them, with few lengths of arrays.
 
     `tempos` (bool [M, K]) are the meters and tempos that may be drawn.
     """
-    band = wishes.band
+    band = request.band
     programs = np.ones((PITCHED_SLOTS, 128), bool)
     programs[:, list(band.without)] = False
     for slot, those in enumerate(band.slots or ()):
         programs[slot] = np.isin(np.arange(128), list(those))
-    level = wishes.density if wishes.strict else -1
+    level = request.density if request.strict else -1
     least, most = density_range(level) if level >= 0 else (0.0, np.inf)
     number = {
-        "styled": int(bool(wishes.styles)),
+        "styled": int(bool(request.styles)),
         "pitched": -1 if band.slots is None else len(band.slots),
         "drums": -1 if band.drums is None else int(band.drums),
-        "loop": len(wishes.chords),
-        "ending": int(wishes.ending),
+        "loop": len(request.chords),
+        "ending": int(request.ending),
     }
     number |= dict.fromkeys(("first", "steps", "notes", "sounded", "deadline", "given"), 0)
-    wanted = wishes.wanted
+    wanted = request.wanted
     slots = {c.kind: (*wanted.get(c.kind, ()), *[-1] * PITCHED_SLOTS) for c in OF_SLOTS}
     return Constraints(
         header={c.kind: np.int32(wanted.get(c.kind, -1)) for c in IN_HEADER},
@@ -198,7 +198,7 @@ def constraints(wishes: Wishes, tempos: np.ndarray) -> Constraints:
         programs=programs,
         bars={c.kind: _rounded_up(wanted.get(c.kind, ())) for c in OF_BARS if not c.opens},
         halves={c.kind: _rounded_up(wanted.get(c.kind, ())) for c in OF_HALVES},
-        tones=fitting_tones(wishes),
+        tones=fitting_tones(request),
         least=np.float32(least),
         most=np.float32(most * (1 - 1e-6)),  # which belongs to the next level
         **{name: np.int32(value) for name, value in number.items()},

@@ -27,7 +27,7 @@ VOICES = 1.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Original:
+class SourcePiece:
     """A piece that is given.
 
     Attributes:
@@ -55,7 +55,7 @@ class Original:
         """Number of the bar, from 0, in which each row of `notes` begins (int64 [N])."""
         return np.searchsorted(self.piece.bar_step, self.step, side="right") - 1
 
-    def with_instruments(self, programs: tuple[int, ...], drums: bool) -> Original:
+    def with_instruments(self, programs: tuple[int, ...], drums: bool) -> SourcePiece:
         """Adds slots for further instruments, in the order of the codec.
 
         Args:
@@ -104,7 +104,7 @@ class Original:
         return np.rint(ticks_at(self.notes, seconds)).astype(np.int64)
 
 
-def read(notes: Notes, codec: MetricalCodec, normalised: bool = False) -> Original:
+def read(notes: Notes, codec: MetricalCodec, normalised: bool = False) -> SourcePiece:
     """Reads a given piece, in the ticks of its file.
 
     `normalised` moves it to C major or A minor, for a model that knows no other keys
@@ -127,7 +127,7 @@ def read(notes: Notes, codec: MetricalCodec, normalised: bool = False) -> Origin
     # Both are sorted by onset, and alignment keeps the order of onsets.
     step = (aligned.onset.astype(np.int64) + scale // 2) // scale
     offset = np.median(notes.seconds(notes.onset) - aligned.seconds(aligned.onset))
-    return Original(
+    return SourcePiece(
         notes=notes,
         aligned=aligned,
         piece=piece.transpose(semitones),
@@ -149,7 +149,7 @@ def voices(piece: Piece) -> float:
 
 
 def merge(
-    original: Original, kept: np.ndarray, written: Notes, slots: np.ndarray, end: int
+    source: SourcePiece, kept: np.ndarray, written: Notes, slots: np.ndarray, end: int
 ) -> Notes:
     """Returns the rows of a piece that are kept, untouched, and written notes among them.
 
@@ -158,16 +158,16 @@ def merge(
     another note ends where that begins.
 
     Args:
-      original: the given piece.
+      source: the given piece.
       kept: bool [N], rows of its notes.
-      written: notes in the ticks of the original; the tempos, meters, labels and track numbers of
+      written: notes in the ticks of the source; the tempos, meters, labels and track numbers of
         the result are not taken from them.
       slots: int [T], slot of each track of `written`. Notes of a slot go to the track of the
-        original that has most notes in it, or to a new one.
+        source that has most notes in it, or to a new one.
       end: length of the result in ticks; written notes end by then.
     """
-    given = original.notes
-    track, program, drum = _tracks(original, written, slots)
+    given = source.notes
+    track, program, drum = _tracks(source, written, slots)
     new = _columns(written, (written.onset >= 0) & (written.onset < end))
     new |= {"stop": np.minimum(new["stop"], end), "track": track[new["track"]]}
     old = _columns(given, kept)
@@ -187,7 +187,7 @@ def _columns(notes: Notes, rows: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def added(whole: Notes, original: Original, kept: np.ndarray) -> np.ndarray:
+def added(whole: Notes, source: SourcePiece, kept: np.ndarray) -> np.ndarray:
     """Bool: which rows of what `merge` made of these were not given."""
 
     def keys(notes: Notes) -> np.ndarray:
@@ -195,21 +195,21 @@ def added(whole: Notes, original: Original, kept: np.ndarray) -> np.ndarray:
         voice = notes.track.astype(np.int64) * 128 + notes.pitch
         return voice << 32 | notes.onset
 
-    return ~np.isin(keys(whole), keys(original.notes)[kept])
+    return ~np.isin(keys(whole), keys(source.notes)[kept])
 
 
 def _tracks(
-    original: Original, written: Notes, slots: np.ndarray
+    source: SourcePiece, written: Notes, slots: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Track of the result for each written track, and program and drum flag of all of those."""
-    given = original.notes
+    given = source.notes
     count = np.bincount(given.track, minlength=len(given.program))
     program, drum = given.program.tolist(), given.drum.tolist()
     track = np.zeros(len(slots), np.int64)
     used = np.unique(written.track)
     for number in used.tolist():
         slot = int(slots[number])
-        home = np.flatnonzero((original.slot == slot) & (count > 0))
+        home = np.flatnonzero((source.slot == slot) & (count > 0))
         if len(home):
             track[number] = home[np.argmax(count[home])]
             continue

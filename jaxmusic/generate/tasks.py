@@ -18,9 +18,9 @@ from jaxmusic.generate import controls, infilling, splice
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.composition import Composition, Progress
 from jaxmusic.generate.continuation import ContinuingPlanner
-from jaxmusic.generate.controls import Wishes
+from jaxmusic.generate.controls import Request
 from jaxmusic.generate.instruments import Band
-from jaxmusic.generate.splice import Original
+from jaxmusic.generate.splice import SourcePiece
 from jaxmusic.music.controls import of
 from jaxmusic.music.notes import Notes
 from jaxmusic.music.piece import DRUM_SLOT, Piece
@@ -44,8 +44,8 @@ _FLAGS = {"styles": "style", "sections": "form", "roles": "the role of the instr
 
 
 @dataclasses.dataclass(frozen=True)
-class Knowledge:
-    """What a model knows.
+class Capabilities:
+    """What a model was trained for.
 
     Attributes:
       codec: its codec.
@@ -60,18 +60,18 @@ class Knowledge:
     controls: tuple[str, ...]
     data: config.Data
 
-    def read(self, asked: config.Controls, task: str = "") -> Wishes:
+    def read(self, asked: config.Controls, task: str = "") -> Request:
         """Reads controls for a piece that is made of nothing else, or for a task.
 
         For a task, key and chords are those of the given piece, not moved.
 
         Raises:
-          UserError: they cannot be, or the model knows neither them nor the task.
+          UserError: they are impossible, or the model supports neither them nor the task.
         """
         if task:
             self._check(asked, task)
-        wishes = controls.read(asked, self.codec, self.data.normalise and not task, self.styles)
-        for name in sorted(wishes.learned - set(self.controls)):
+        request = controls.read(asked, self.codec, self.data.normalise and not task, self.styles)
+        for name in sorted(request.learned - set(self.controls)):
             raise UserError(
                 f"this model was not trained with {NAMES.get(name, name)}: leave "
                 f"{_FLAGS.get(name, name)} out, or train one on pieces that have such labels"
@@ -81,7 +81,7 @@ class Knowledge:
                 "this model always saw its controls and cannot be guided: leave guidance out, or "
                 "train one with --data.drop-controls 0.15, say"
             )
-        return wishes
+        return request
 
     def _check(self, asked: config.Controls, task: str) -> None:
         """Raises UserError for a task that the model lacks, or a control that it does not take."""
@@ -105,7 +105,7 @@ class Knowledge:
 
 def perform(
     composer: Composer,
-    knows: Knowledge,
+    capabilities: Capabilities,
     task: str,
     notes: Notes,
     bars: str | int,
@@ -118,7 +118,7 @@ def perform(
 
     Args:
       composer: samples.
-      knows: what the model knows.
+      capabilities: those of the model.
       task: one of `codecs.layout.TASKS`.
       notes: the given piece, in the ticks of its file.
       bars: of continue, the number of bars that are the prompt, 0 for all; of infill, the bars to
@@ -136,40 +136,40 @@ def perform(
         raise UserError(f"there is no task {task!r}: choose from {', '.join(TASKS)}")
     if count < 1:
         raise UserError(f"the count must be at least 1, not {count}")
-    wishes = knows.read(asked, task)
-    if task == "harmonise" and wishes.band.slots is None:
-        wishes = dataclasses.replace(wishes, band=controls.instruments.read(HARMONY))
-    assert isinstance(knows.codec, MetricalCodec)  # or `read` would have refused
-    original = splice.read(notes, knows.codec, knows.data.normalise)
-    moved = controls.transposed(wishes.wanted, original.semitones)
-    wishes = dataclasses.replace(wishes, wanted=moved)
-    original = _with_band(task, original, wishes.band)
-    drop = _dropped(task, original, wishes, knows)
-    original = dataclasses.replace(original, piece=_headed(task, original.piece, wishes, knows))
+    request = capabilities.read(asked, task)
+    if task == "harmonise" and request.band.slots is None:
+        request = dataclasses.replace(request, band=controls.instruments.read(HARMONY))
+    assert isinstance(capabilities.codec, MetricalCodec)  # or `read` would have refused
+    source = splice.read(notes, capabilities.codec, capabilities.data.normalise)
+    moved = controls.transposed(request.wanted, source.semitones)
+    request = dataclasses.replace(request, wanted=moved)
+    source = _with_band(task, source, request.band)
+    drop = _dropped(task, source, request, capabilities)
+    source = dataclasses.replace(source, piece=_headed(task, source.piece, request, capabilities))
     if task == "continue":
         planner = ContinuingPlanner(
-            composer.grammar, composer.context, wishes, original, int(bars or 0), drop
+            composer.grammar, composer.context, request, source, int(bars or 0), drop
         )
         found = composer.compose(planner, asked.seed, count, sampling, progress)
         return [
-            dataclasses.replace(c, written=splice.added(c.notes, original, planner.kept))
+            dataclasses.replace(c, written=splice.added(c.notes, source, planner.kept))
             for c in found
         ]
-    played = np.isin(np.arange(16), original.slot[np.unique(original.notes.track)])
-    joining = tuple(np.flatnonzero((original.piece.programs >= 0) & ~played).tolist())
+    played = np.isin(np.arange(16), source.slot[np.unique(source.notes.track)])
+    joining = tuple(np.flatnonzero((source.piece.programs >= 0) & ~played).tolist())
     if task in ("accompany", "harmonise"):
-        given = given_of(task, np.ones(original.piece.bars, bool), played)
+        given = given_of(task, np.ones(source.piece.bars, bool), played)
     else:
-        chosen = read_bars(str(bars), original.piece.bars)
+        chosen = read_bars(str(bars), source.piece.bars)
         given = given_of(task, chosen if task == "infill" else ~chosen, np.zeros(16, bool))
     bars_each = int(given.marked.sum())
     return [
         infilling.fill(
             composer,
-            original,
+            source,
             given,
             drop,
-            wishes,
+            request,
             joining,
             seed=int(np.random.SeedSequence((asked.seed, number)).generate_state(1)[0]),
             sampling=sampling,
@@ -179,11 +179,11 @@ def perform(
     ]
 
 
-def _with_band(task: str, original: Original, band: Band) -> Original:
+def _with_band(task: str, source: SourcePiece, band: Band) -> SourcePiece:
     """Returns the piece with the instruments that are to be written."""
     if task not in ("continue", "accompany", "harmonise"):
-        return original
-    there = original.piece.programs
+        return source
+    there = source.piece.programs
     if task != "continue":
         if band.slots is None or not (band.slots or band.drums):
             raise UserError(
@@ -193,7 +193,7 @@ def _with_band(task: str, original: Original, band: Band) -> Original:
             raise UserError("leave the drums out: the piece has drums already, and they are kept")
         if task == "harmonise" and not band.slots:
             raise UserError("ask for an instrument that plays chords: drums alone have none")
-        if task == "harmonise" and not original.piece.pitched.any():
+        if task == "harmonise" and not source.piece.pitched.any():
             raise UserError("give a piece with a melody: nothing but drums plays in this one")
     joining, left = [], [int(p) for p in there[:DRUM_SLOT] if p >= 0]
     for programs in band.slots or ():
@@ -202,30 +202,32 @@ def _with_band(task: str, original: Original, band: Band) -> Original:
             left.remove(mine[0])
             continue
         joining.append(next((p for p in USUAL if p in programs), min(programs)))
-    return original.with_instruments(tuple(joining), bool(band.drums))
+    return source.with_instruments(tuple(joining), bool(band.drums))
 
 
-def _dropped(task: str, original: Original, wishes: Wishes, knows: Knowledge) -> frozenset[str]:
+def _dropped(
+    task: str, source: SourcePiece, request: Request, capabilities: Capabilities
+) -> frozenset[str]:
     """Names of controls that are left out of the stream."""
-    drop = set(knows.codec.CONTROLS) - set(knows.controls)
-    if task != "harmonise" and not original.harmonised and not wishes.chords:
+    drop = set(capabilities.codec.CONTROLS) - set(capabilities.controls)
+    if task != "harmonise" and not source.harmonised and not request.chords:
         drop.add("chords")
     return frozenset(drop)
 
 
-def _headed(task: str, piece: Piece, wishes: Wishes, knows: Knowledge) -> Piece:
+def _headed(task: str, piece: Piece, request: Request, capabilities: Capabilities) -> Piece:
     """Returns the piece with the header that is asked for, or else with its own."""
     changed: dict[str, Any] = {}
-    if wishes.key >= 0:
-        changed["key"] = np.full(piece.bars, wishes.key, np.int16)
-    if wishes.density >= 0 or task in ("accompany", "harmonise"):
+    if request.key >= 0:
+        changed["key"] = np.full(piece.bars, request.key, np.int16)
+    if request.density >= 0 or task in ("accompany", "harmonise"):
         # That of all instruments together is not known.
-        changed["density"] = np.array(wishes.density, np.int16)
-    if wishes.chords and task != "continue":
+        changed["density"] = np.array(request.density, np.int16)
+    if request.chords and task != "continue":
         for kind in ("chord", "bass"):
-            values = np.maximum(wishes.wanted[kind], of(kind).default)
+            values = np.maximum(request.wanted[kind], of(kind).default)
             changed[kind] = np.resize(values.astype(np.int16), 2 * piece.bars)
-    styles = wishes.styles or tuple(s for s in piece.styles if s in knows.styles)
+    styles = request.styles or tuple(s for s in piece.styles if s in capabilities.styles)
     return dataclasses.replace(piece.with_controls(**changed), styles=styles)
 
 

@@ -21,7 +21,7 @@ from jaxmusic.evaluate.statistics import STATISTICS, mean_and_deviation
 from jaxmusic.formats import audio, files, picture
 from jaxmusic.generate import length
 from jaxmusic.generate.composer import Composer
-from jaxmusic.generate.tasks import Knowledge
+from jaxmusic.generate.tasks import Capabilities
 from jaxmusic.music.notes import Notes
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ class Samples:
             return
         shape, codec = experiment.model, data.codec
         self._composer = Composer(shape, None, codec, experiment.data.context)
-        knows = Knowledge(codec, data.styles, data.controls(), experiment.data)
+        capabilities = Capabilities(codec, data.styles, data.controls(), experiment.data)
         asked = configs.Controls(duration=self._settings.seconds)
-        self._planner = self._composer.planner(knows.read(asked))
+        self._planner = self._composer.planner(capabilities.read(asked))
         self._without: set[str] = set()
         if session.hosts.first:
             _remove_later(session.run / FOLDER, session.step)
