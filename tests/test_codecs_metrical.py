@@ -84,6 +84,20 @@ def test_what_has_no_name_yet_means_nothing(codec):
     assert strategies.differences(piece, codec.decode(np.array(tokens))[0]) == []
 
 
+@pytest.mark.quick
+@pytest.mark.parametrize("above", ("section", "phrase"))
+@pytest.mark.parametrize("under", ("energy", "plays"))
+def test_a_section_that_is_stated_twice_goes_on(above, under):
+    start = CODEC.vocabulary.start
+    first = [start["bar"] + 2, start[above] + 1, start[under] + 3]
+    bars = [*first, start["bar"] + 1, start[above] + 1, start["bar"], start[above] + 2]
+    opens = [start[name] for name in ("bos", "meter", "tempo", "program")]
+    piece, dropped = CODEC.decode(np.array([*opens, *bars, start["eos"]]))
+    value = 8 if under == "plays" else 3
+    assert dropped == 0 and piece.controls[under].tolist() == [value, value, -1]
+    check_lossless(CODEC, piece)
+
+
 @settings(max_examples=100, deadline=None)
 @given(strategies.pieces(), st.sampled_from(("metrical", "fused")))
 def test_events_say_where_each_note_stands(piece, kind):

@@ -9,7 +9,7 @@ from jaxmusic.codecs.metrical.events import events, marked_bars
 from jaxmusic.codecs.metrical.layout import MetricalLayout
 from jaxmusic.music.controls import CONTROLS, Control, stated_at
 from jaxmusic.music.meters import TEMPOS
-from jaxmusic.music.piece import DRUM_SLOT, Piece, canonical
+from jaxmusic.music.piece import DRUM_SLOT, Piece, canonical, changes
 
 _HALVES = tuple(control.kind for control in stated_at("half"))
 _WRITTEN = ("bar", *_HALVES, "position", "slot", "pitch", "hold", "note", "drum")
@@ -53,7 +53,7 @@ def read(codec: MetricalLayout, tokens: np.ndarray) -> tuple[Piece, int]:
     inside = body & (place.position < lengths[bar])
 
     controls: dict[str, np.ndarray] = {}
-    stated: dict[str, np.ndarray] = {}
+    begun: dict[str, np.ndarray] = {}
     for control in CONTROLS:
         at = is_a(control.kind)
         if control.place == "slot":
@@ -69,9 +69,13 @@ def read(codec: MetricalLayout, tokens: np.ndarray) -> tuple[Piece, int]:
             at = np.flatnonzero(at & inside if control.place == "half" else at)
             scale = 2 if control.place == "half" else 1
             places = scale * bar[at] + (scale > 1) * (place.position[at] > 0)
-            stated[control.kind] = places
-            resets = np.concatenate([np.zeros(0, int), *(stated[k] for k in control.under)])
-            controls[control.kind] = _timeline(control, places, value[at], scale * bars, resets)
+            resets = np.concatenate([np.zeros(0, int), *(begun[k] for k in control.under)])
+            found = _timeline(control, places, value[at], scale * bars, resets)
+            controls[control.kind] = found
+            # A section that is stated twice goes on. A chord begins again: in a task stream one
+            # that is written may equal the one before it, and has a bass of its own.
+            goes_on = control.place == "bar"
+            begun[control.kind] = np.flatnonzero(changes(found, -1)) if goes_on else places
 
     pitch_token, note, hold, drum = (is_a(n) for n in ("pitch", "note", "hold", "drum"))
     opens = np.maximum.accumulate(np.where(~hold, np.arange(len(tokens)), -1))
