@@ -183,11 +183,6 @@ def _levels(notes: Notes, asked: float) -> float | None:
     return None if error is None else abs(error)
 
 
-def _within_a_level(notes: Notes, asked: float) -> float | None:
-    error = _levels(notes, asked)
-    return None if error is None else float(error <= 1)
-
-
 def _fills(notes: Notes, seconds: float) -> float:
     exact = adherence.duration_error(notes, seconds) <= WITHIN_SECONDS
     return float(exact and adherence.opens_and_closes(notes))
@@ -221,7 +216,7 @@ FIGURES: dict[str, list[Figure]] = {
     ],
     "density": [
         Figure("off by (levels, mean)", _levels),
-        Figure("within a level", _within_a_level),
+        Figure("within a level", lambda n, d: None if (off := _levels(n, d)) is None else off <= 1),
     ],
 }
 """Figures of each control."""

@@ -8,7 +8,6 @@ shards of its dataset, like other cached statistics.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import shutil
@@ -133,9 +132,8 @@ class CopyIndex:
 def build(pieces: Pieces, progress: bool = True) -> CopyIndex:
     """Indexes aligned pieces."""
     lines, songs = [], []
-    for i in tqdm(
-        range(len(pieces)), "indexing music", unit=" pieces", delay=2, disable=not progress
-    ):
+    numbers = range(len(pieces))
+    for i in tqdm(numbers, "indexing music", unit=" pieces", delay=2, disable=not progress):
         notes = pieces[i]
         found = Lines.of(notes)
         track = found.track.astype(np.int16)
@@ -185,44 +183,36 @@ def read(dataset: str, data_dir: str, progress: bool = True) -> list[CopyIndex]:
 def _kept(folder: epath.Path, pieces: Stored, progress: bool) -> CopyIndex:
     """Returns the stored index, or builds and stores it if the folder is writable."""
     kept = folder / "copies" / f"{VERSION}-train"
-    if (columns := _load(kept)) is not None and len(columns.song) == len(pieces):
-        return CopyIndex(columns, pieces)
-    index = build(pieces, progress)
-    try:
-        _save(kept, index.columns)
-    except OSError as error:
-        logging.getLogger(__name__).warning(
-            "the index of %s cannot be kept and will be built again: %s", os.fspath(folder), error
-        )
-        return index
     columns = _load(kept)
-    return index if columns is None else CopyIndex(columns, pieces)
+    if columns is None or len(columns.song) != len(pieces):
+        columns = build(pieces, progress).columns
+        try:
+            _save(kept, columns)
+            columns = _load(kept) or columns  # memory-mapped from here on
+        except OSError as error:
+            logging.getLogger(__name__).warning(
+                "the index of %s cannot be kept and will be built again: %s", folder, error
+            )
+    return CopyIndex(columns, pieces)
 
 
 def _load(kept: epath.Path) -> Columns | None:
     """Memory-maps the arrays; None if they are missing or damaged."""
     try:
-        return Columns(
-            *(
-                np.load(os.fspath(kept / f"{name}.npy"), mmap_mode="r", allow_pickle=False)
-                for name in Columns._fields
-            )
-        )
+        files = (os.fspath(kept / f"{name}.npy") for name in Columns._fields)
+        return Columns(*(np.load(file, mmap_mode="r", allow_pickle=False) for file in files))
     except (OSError, ValueError, EOFError):
         return None  # a damaged index is rebuilt
 
 
 def _save(kept: epath.Path, columns: Columns) -> None:
     """Writes beside and renames, so that readers never see half an index."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
     beside = kept.parent / f".{kept.name}.{uuid.uuid4().hex}"
     try:
-        beside.mkdir()
+        beside.mkdir(parents=True)
         for name, column in columns._asdict().items():
             np.save(os.fspath(beside / f"{name}.npy"), column)
-        with contextlib.suppress(FileNotFoundError):
-            kept.rename(kept.parent / f"{beside.name}.old")
+        shutil.rmtree(kept, ignore_errors=True)  # it is missing, damaged, or of other pieces
         os.rename(beside, kept)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-        shutil.rmtree(kept.parent / f"{beside.name}.old", ignore_errors=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from jaxmusic.codecs.base import Codec
 from jaxmusic.core.errors import UserError
 from jaxmusic.evaluate.scoring import Scorer
 
@@ -25,10 +26,8 @@ class Likelihood:
     """Likelihood of P pieces under a model, as sums over each piece.
 
     Attributes:
-      codec: its kind. resolution: of its time and loudness, in words.
-      unit: "bars", or "seconds" for a codec without bars.
+      codec: the codec of the model, with K kinds of tokens.
       context: most tokens that the model sees at once.
-      kinds: names of the K kinds of tokens.
       nats: float64 [P, K]. tokens: int64 [P, K].
       span_nats: float64 [P, S], by the spans of bars that begin at `SPANS`; the header counts
         with the first. span_notes: int64 [P, S].
@@ -36,11 +35,8 @@ class Likelihood:
       styles: names of the styles of each piece.
     """
 
-    codec: str
-    resolution: str
-    unit: str
+    codec: Codec
     context: int
-    kinds: tuple[str, ...]
     nats: np.ndarray
     tokens: np.ndarray
     span_nats: np.ndarray
@@ -58,16 +54,15 @@ class Likelihood:
         """
         names = sorted({name for styles in self.styles for name in styles})
         of_style = {name: np.array([name in styles for styles in self.styles]) for name in names}
-        has_bars = self.unit == "bars"
         return {
             "pieces": len(self.notes),
             "notes": int(self.notes.sum()),
             "tokens": int(self.tokens.sum()),
             "seconds": float(self.seconds.sum()),
-            "bars": int(self.bars.sum()) if has_bars else None,
-            "codec": self.codec,
-            "resolution": self.resolution,
-            "unit": self.unit,
+            "bars": int(self.bars.sum()) if self.codec.UNIT == "bars" else None,
+            "codec": self.codec.config.kind,
+            "resolution": self.codec.resolution,
+            "unit": self.codec.UNIT,
             "context": self.context,
             "figures": self._figures(np.ones(len(self.notes), bool)),
             "by_style": {
@@ -85,7 +80,7 @@ class Likelihood:
             "nats_per_token": ratio(nats, self.tokens[some].sum(axis=1)),
             "bits_per_note": ratio(bits, self.notes[some]),
             "bits_per_second": ratio(bits, self.seconds[some]),
-            "bits_per_bar": ratio(bits, self.bars[some] * (self.unit == "bars")),
+            "bits_per_bar": ratio(bits, self.bars[some] * (self.codec.UNIT == "bars")),
         }
 
     def _by_kind(self) -> dict[str, dict[str, float | int | None]]:
@@ -96,7 +91,7 @@ class Likelihood:
                 "nats_per_token": float(nats[k] / tokens[k]),
                 "share": float(nats[k] / nats.sum()) if nats.sum() else None,
             }
-            for k, name in enumerate(self.kinds)
+            for k, name in enumerate(self.codec.vocabulary.names)
             if tokens[k]
         }
 
@@ -135,26 +130,21 @@ def evaluate(scorer: Scorer, pieces: Iterable[Any], progress: bool = False) -> L
         columns["span_notes"].append(np.bincount(span, is_note[scored.kind], spans).astype(int))
         for name in ("notes", "seconds", "bars", "styles"):
             columns[name].append(getattr(scored, name))
-    sums = {
-        name: np.array(columns[name], kind).reshape(-1, *shape)
-        for name, kind, shape in (
-            ("nats", np.float64, (kinds,)),
-            ("tokens", np.int64, (kinds,)),
-            ("span_nats", np.float64, (spans,)),
-            ("span_notes", np.int64, (spans,)),
-            ("notes", np.int64, ()),
-            ("seconds", np.float64, ()),
-            ("bars", np.int64, ()),
-        )
-    }
+
+    def sums(name: str, dtype: type, *shape: int) -> np.ndarray:
+        return np.array(columns[name], dtype).reshape(-1, *shape)
+
     return Likelihood(
-        codec=codec.config.kind,
-        resolution=codec.resolution,
-        unit=codec.UNIT,
+        codec=codec,
         context=scorer.context,
-        kinds=vocabulary.names,
+        nats=sums("nats", np.float64, kinds),
+        tokens=sums("tokens", np.int64, kinds),
+        span_nats=sums("span_nats", np.float64, spans),
+        span_notes=sums("span_notes", np.int64, spans),
+        notes=sums("notes", np.int64),
+        seconds=sums("seconds", np.float64),
+        bars=sums("bars", np.int64),
         styles=tuple(columns["styles"]),
-        **sums,
     )
 
 

@@ -21,6 +21,7 @@ from jaxmusic.data.lines import Lines
 from jaxmusic.evaluate import surprise
 from jaxmusic.evaluate.copy_index import CopyIndex
 from jaxmusic.evaluate.passages import Passage, Way, passages
+from jaxmusic.evaluate.rhythm import onset_steps
 from jaxmusic.music.meters import bar_lines
 from jaxmusic.music.notes import TICKS_PER_BEAT, Notes
 
@@ -132,18 +133,32 @@ def find(training: Sequence[CopyIndex], notes: Notes) -> Match:
       nine onsets in every track.
     """
     lines = Lines.of(notes)
-    best, longest, inside = Match(), 0.0, np.zeros(len(notes), bool)
+    best, inside = Match(), np.zeros(len(notes), bool)
     for index in training:
         for passage, telling in _told(index, passages(index, lines)):
-            if telling < COPIED and telling <= longest:
+            if telling < COPIED and telling <= best.telling:
                 continue
+            way, source = passage.way, index.pieces[passage.way.piece]
             start, end = (int(lines.step[i]) for i in (passage.start, passage.stop - 1))
-            mine = _coincide(notes, index.pieces[passage.way.piece], passage.way, start, end)
+            mine = _coincide(notes, source, way, start, end)
             if telling >= COPIED:
                 inside |= mine
-            if telling > longest:
-                longest = telling
-                best = _match(index, notes, passage, telling, (start, end), int(mine.sum()))
+            if telling > best.telling:
+                here = _span(notes, start, end)
+                there = _span(source, *index.columns.step[passage.partners[[0, -1]]].tolist())
+                best = Match(
+                    telling=telling,
+                    notes=len(passage.partners),
+                    shared=int(mine.sum()),
+                    piece=way.piece,
+                    name=index.name(way.piece),
+                    here=here,
+                    there=there,
+                    transposition=way.transposition,
+                    stretch=way.stretch,
+                    passage=_cut(notes, here),
+                    source=_cut(source, there),
+                )
     pitched = int((~notes.is_drum).sum())
     return dataclasses.replace(best, share=float(inside.sum()) / max(pitched, 1))
 
@@ -169,45 +184,16 @@ def _told(index: CopyIndex, found: Sequence[Passage]) -> list[tuple[Passage, flo
 
 def _coincide(notes: Notes, source: Notes, way: Way, start: int, end: int) -> np.ndarray:
     """Marks pitched notes from step start to end that lie on pitched notes of the source [N]."""
-    step = (notes.onset.astype(np.int64) + STEP // 2) // STEP
+    step = onset_steps(notes)
     inside = ~notes.is_drum & (step >= start) & (step <= end)
     theirs = ~source.is_drum
-    place = (source.onset[theirs].astype(np.int64) + STEP // 2) // STEP
-    known = np.unique(place * 256 + source.pitch[theirs])
+    known = np.unique(onset_steps(source)[theirs] * 256 + source.pitch[theirs])
     moved = np.rint(way.stretch * step + way.shift).astype(np.int64)
     pitch = notes.pitch.astype(np.int64) + way.transposition
     hit = np.zeros(len(notes), bool)
     for off in (-1, 0, 1):
         hit |= np.isin((moved + off) * 256 + pitch, known)
     return inside & hit & (pitch >= 0) & (pitch < 128)
-
-
-def _match(
-    index: CopyIndex,
-    notes: Notes,
-    passage: Passage,
-    telling: float,
-    steps: tuple[int, int],
-    shared: int,
-) -> Match:
-    """Makes the match of a passage."""
-    way = passage.way
-    source = index.pieces[way.piece]
-    ends = index.columns.step[passage.partners[[0, -1]]].astype(np.int64)
-    here, there = _span(notes, *steps), _span(source, int(ends[0]), int(ends[1]))
-    return Match(
-        telling=telling,
-        notes=len(passage.partners),
-        shared=shared,
-        piece=way.piece,
-        name=index.name(way.piece),
-        here=here,
-        there=there,
-        transposition=way.transposition,
-        stretch=way.stretch,
-        passage=_cut(notes, here),
-        source=_cut(source, there),
-    )
 
 
 def _span(notes: Notes, first: int, last: int) -> Span:
@@ -223,22 +209,19 @@ def _cut(notes: Notes, span: Span) -> Notes:
     """Cuts all tracks of a span out of a piece, without labels."""
     near = STEP // 2
     rows = (notes.onset >= span.start - near) & (notes.onset <= span.end + near)
-    onset = np.maximum(notes.onset[rows] - span.start, 0).astype(np.int32)
-    duration = notes.duration[rows]
+    columns = ("onset", "duration", "pitch", "velocity", "track")
+    kept = {name: getattr(notes, name)[rows] for name in columns}
+    kept["onset"] = np.maximum(kept["onset"] - span.start, 0).astype(np.int32)
     tempo = max(int(np.searchsorted(notes.tempo_tick, span.start, side="right")) - 1, 0)
     meter = max(int(np.searchsorted(notes.meter_tick, span.start, side="right")) - 1, 0)
     return notes.replace(
-        onset=onset,
-        duration=duration,
-        pitch=notes.pitch[rows],
-        velocity=notes.velocity[rows],
-        track=notes.track[rows],
+        **kept,
         tempo_tick=np.maximum(notes.tempo_tick[tempo:] - span.start, 0),
         tempo_qpm=notes.tempo_qpm[tempo:],
         meter_tick=np.maximum(notes.meter_tick[meter:] - span.start, 0),
         meter_num=notes.meter_num[meter:],
         meter_den=notes.meter_den[meter:],
-        end=int((onset + duration).max(initial=span.end - span.start)),
+        end=int((kept["onset"] + kept["duration"]).max(initial=span.end - span.start)),
         labels=type(notes.labels)(),
     )
 

@@ -9,7 +9,6 @@ score.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,29 +59,23 @@ class Passage(NamedTuple):
     partners: np.ndarray
 
 
-class _Seed(NamedTuple):
-    """Equal intervals: onsets of the piece's lines and of the index, ends included."""
-
-    mine: Sequence[int]
-    theirs: Sequence[int]
+Seed = tuple[list[int], list[int]]
+"""Equal intervals: first and last onset in the piece's lines, and in the index."""
 
 
 def passages(index: CopyIndex, lines: Lines) -> list[Passage]:
     """Finds passages that lines share with the music of an index, from the likeliest seeds."""
     found: list[Passage] = []
     for seed in _seeds(index, lines):
-        a, _ = seed.mine
-        if any(
-            p.start <= a < p.stop and p.partners[0] <= seed.theirs[0] <= p.partners[-1]
-            for p in found
-        ):
+        (a, _), (b, _) = seed
+        if any(p.start <= a < p.stop and p.partners[0] <= b <= p.partners[-1] for p in found):
             continue
         if (passage := _extend(index, lines, seed)) is not None:
             found.append(passage)
     return found
 
 
-def _seeds(index: CopyIndex, lines: Lines) -> list[_Seed]:
+def _seeds(index: CopyIndex, lines: Lines) -> list[Seed]:
     """Returns equal stretches of intervals, those with the rarest runs first."""
     start, hashes = runs(lines)
     c = index.columns
@@ -118,7 +111,7 @@ def _seeds(index: CopyIndex, lines: Lines) -> list[_Seed]:
     chosen = best[_rank(group[best]) < EACH][:SEEDS]
     ends = np.stack([first[chosen], last[chosen]], axis=1)
     stretches = ((x[ends] + (0, RUN)).tolist() for x in (mine, theirs))
-    return [_Seed(ours, others) for ours, others in zip(*stretches)]
+    return list(zip(*stretches))
 
 
 def _rank(key: np.ndarray) -> np.ndarray:
@@ -134,18 +127,18 @@ def _pieces_per_run(mine: np.ndarray, piece: np.ndarray) -> np.ndarray:
     return count[np.searchsorted(run, pair >> 31)][inverse]
 
 
-def _extend(index: CopyIndex, lines: Lines, seed: _Seed) -> Passage | None:
+def _extend(index: CopyIndex, lines: Lines, seed: Seed) -> Passage | None:
     """Extends a seed to a passage; None if the rhythm differs."""
-    piece = int(index.piece(np.array(seed.theirs[0])))
+    piece = int(index.piece(np.array(seed[1][0])))
     base = int(index.columns.first[piece])
     source = index.lines([piece])
-    mine, theirs = _one_track(lines, seed.mine[0]), _one_track(source, seed.theirs[0] - base)
+    first, last = (onset - base for onset in seed[1])
+    mine, theirs = _one_track(lines, seed[0][0]), _one_track(source, first)
     x, pitch = lines.step[mine], lines.pitch[mine]
     target = source.step[theirs] * 128 + source.pitch[theirs]
-    up = int(source.pitch[seed.theirs[0] - base] - lines.pitch[seed.mine[0]])
-    a, b = (i - mine.start for i in seed.mine)
-    t = slice(seed.theirs[0] - base, seed.theirs[1] - base + 1)
-    stretch, shift = _fit(x[a : b + 1], source.step[t])
+    up = int(source.pitch[first] - lines.pitch[seed[0][0]])
+    a, b = (onset - mine.start for onset in seed[0])
+    stretch, shift = _fit(x[a : b + 1], source.step[first : last + 1])
     length = 0
     while True:
         place = np.rint(stretch * x + shift).astype(np.int64)

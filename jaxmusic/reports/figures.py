@@ -16,8 +16,9 @@ from tqdm.auto import tqdm
 from jaxmusic.evaluate import bars, copy_index, distance, originality
 from jaxmusic.evaluate.copy_index import CopyIndex
 from jaxmusic.evaluate.originality import COPIED, Match
-from jaxmusic.evaluate.statistics import STATISTICS
+from jaxmusic.evaluate.statistics import STATISTICS, mean_and_deviation
 from jaxmusic.music.notes import Notes
+from jaxmusic.reports import text
 from jaxmusic.reports.sets import Songs, drawn
 
 ENDINGS = {
@@ -47,8 +48,8 @@ def plain(value: Any) -> Any:
         return {plain(str(name)): plain(inner) for name, inner in value.items()}
     if isinstance(value, np.ndarray | list | tuple):
         return [plain(inner) for inner in value]
-    if isinstance(value, str):  # a file system may hold names that are no text
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if isinstance(value, str):
+        return text.readable(value)
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):
@@ -112,11 +113,8 @@ def repetition(songs: Songs) -> dict[str, Any]:
     """Returns how similar bars are at each distance, and runs of equal bars."""
     runs = np.array([song.run for song in songs.songs])
     columns = {lag: [song.likeness[lag] for song in songs.songs] for lag in bars.LAGS}
-    known = {
-        lag: [value for value in column if value is not None] for lag, column in columns.items()
-    }
     return {
-        "likeness": {lag: np.mean(some) if some else None for lag, some in known.items()},
+        "likeness": {lag: mean_and_deviation(found)[0] for lag, found in columns.items()},
         "longest_run": runs.max() if len(runs) else None,
         "run_median": np.median(runs) if len(runs) else None,
         "stuck": np.mean(runs > LIKE) if len(runs) else None,

@@ -99,8 +99,7 @@ def distribution(
                 axes.stairs(share, edges, fill=True, color=colour, alpha=0.35)
     top = top or 1.0
     axes.vlines(known[0], -0.1 * top, -0.03 * top, color=OURS, lw=0.8)
-    axes.set_ylim(-0.12 * top, 1.05 * top)
-    axes.set_xlabel(unit)
+    axes.set(ylim=(-0.12 * top, 1.05 * top), xlabel=unit)
     _percent(axes, "share of songs")
 
 
@@ -124,24 +123,21 @@ def _percent(axes: Axes, label: str) -> None:
 
 def forms(found: Gathered) -> dict[str, list[tuple[str, str]]]:
     """Draws the self-similarity of bars of some songs of both sets, each with its name."""
-    return {side: [(name, matrix(notes)) for name, notes in some] for side, some in _some(found)}
+    return _some(found, matrix)
 
 
 def rolls(found: Gathered) -> dict[str, list[tuple[str, str]]]:
     """Draws piano rolls of the first bars of some songs of both sets, each with its name."""
-    bars = found.report["settings"]["shown_bars"]
-    return {
-        side: [(name, roll(notes, bars)) for name, notes in some] for side, some in _some(found)
-    }
+    return _some(found, functools.partial(roll, bars=found.report["settings"]["shown_bars"]))
 
 
-def _some(found: Gathered) -> list[tuple[str, list[tuple[str, Notes]]]]:
-    """Returns names and notes of a few songs of both sets, the same each time."""
+def _some(found: Gathered, draw: Callable[[Notes], str]) -> dict[str, list[tuple[str, str]]]:
+    """Draws a few songs of both sets, the same each time."""
     count, sides = found.report["settings"]["shown"], {"ours": found.ours, "real": found.shown}
-    return [
-        (side, [(song.name, song.notes) for song in drawn(songs.songs, count, 0)])
+    return {
+        side: [(song.name, draw(song.notes)) for song in drawn(songs.songs, count, 0)]
         for side, songs in sides.items()
-    ]
+    }
 
 
 @_plot(2.9, 2.9)
@@ -157,8 +153,7 @@ def matrix(axes: Axes, notes: Notes) -> None:
     axes.imshow(image, extent=extent, interpolation="none")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.set_xlabel("bar")
-    axes.set_ylabel("bar")
+    axes.set(xlabel="bar", ylabel="bar")
 
 
 def roll(notes: Notes, bars: int) -> str:
@@ -188,8 +183,7 @@ def repetition(axes: Axes, found: Gathered) -> None:
         likeness = found.report["repetition"][side]["likeness"]
         if points := [(int(lag), value) for lag, value in likeness.items() if value is not None]:
             axes.plot(*zip(*points), color=colour, marker=mark, ms=4, lw=1.5)
-    axes.set_xlabel("bars apart")
-    axes.set_ylabel("similarity")
+    axes.set(xlabel="bars apart", ylabel="similarity")
     axes.grid(axis="y", lw=0.5)
 
 
@@ -207,8 +201,7 @@ def passages(axes: Axes, found: Gathered) -> None:
     axes.axvline(limit, color="black", lw=1, ls="--")
     axes.text(limit, 1.45, " copied from here on", va="top", size=7)
     axes.set_yticks([0, 1], ["real", "these"])
-    axes.set_ylim(-0.5, 1.5)
-    axes.set_xlim(0, max([*ours, *real, limit]) * 1.25)
+    axes.set(xlim=(0, max([*ours, *real, limit]) * 1.25), ylim=(-0.5, 1.5))
     axes.set_xlabel("telling notes of the longest passage shared with the reference")
 
 
@@ -265,20 +258,13 @@ def learning(axes: Axes, runs: Sequence[dict[str, Any]]) -> None:
         if run["training"]:
             axes.plot(*zip(*run["training"]), color=colours[0], lw=0.8, alpha=0.6, label=labels[0])
         if run["validation"]:
-            style: dict[str, Any] = {
-                "color": colours[1],
-                "marker": "o",
-                "ms": 4,
-                "lw": 1.6,
-                "label": labels[1],
-            }
-            axes.plot(*zip(*run["validation"]), dash, **style)
+            style: dict[str, Any] = {"color": colours[1], "marker": "o", "ms": 4, "lw": 1.6}
+            axes.plot(*zip(*run["validation"]), dash, **style, label=labels[1])
         losses += [loss for _, loss in [*run["training"], *run["validation"]]]
     low, high = min(losses), float(np.quantile(losses, 0.98))
     axes.set_ylim(low - 0.05 * (high - low or 1), high + 0.05 * (high - low or 1))
     axes.legend()
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss, nats per token")
+    axes.set(xlabel="step", ylabel="loss, nats per token")
     axes.grid(axis="y", lw=0.5)
 
 
