@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import json
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
@@ -49,6 +50,8 @@ class Codec(abc.ABC):
     """Kinds of tokens that each stand for exactly one note."""
     UNIT: ClassVar[str] = "bars"
     """What pieces may be cut at: bars, or seconds. Tasks and most controls need bars."""
+    TIME: ClassVar[str]
+    """Resolution of time in words; may name a field of `config`."""
     PAD: int
     """The token that fills rows."""
 
@@ -75,10 +78,6 @@ class Codec(abc.ABC):
         self.fingerprint = self.vocabulary.fingerprint(self.VERSION)
         self.PAD = self.vocabulary.start["pad"]
         self.onset_tokens = self.is_kind(*self.ONSETS)
-
-    @abc.abstractmethod
-    def _steps(self) -> str:
-        """Resolution of time in words."""
 
     @abc.abstractmethod
     def quantise(self, notes: Notes) -> tuple[Any, Losses]:
@@ -176,7 +175,8 @@ class Codec(abc.ABC):
     @property
     def resolution(self) -> str:
         """Of time and loudness, in words; bits compare only where it is the same."""
-        return f"{self._steps()}, {self.config.velocities} levels of loudness"
+        time = self.TIME.format(**dataclasses.asdict(self.config))
+        return f"{time}, {self.config.velocities} levels of loudness"
 
     def with_styles(self: C, names: Sequence[str]) -> C:
         """The same codec with further style names added to its list."""

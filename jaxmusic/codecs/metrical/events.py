@@ -24,7 +24,7 @@ def events(codec: MetricalLayout, tokens: np.ndarray) -> Events:
     moves = position.copy()
     moves[bars] = True
     moves = np.flatnonzero(moves)
-    place = _held(moves, (value[moves] + 1) * position[moves], count, 0)
+    place = carried(moves, (value[moves] + 1) * position[moves], count, 0)
     # A meter token counts for the bar it stands in; the line of the next bar follows from it.
     meters_at = np.flatnonzero(kind == v.kinds["meter"])
     stated = np.searchsorted(meters_at, bars[1:])
@@ -33,7 +33,7 @@ def events(codec: MetricalLayout, tokens: np.ndarray) -> Events:
     number = np.arange(len(bars))
     slot_set = pitch_token if codec.fused else slot_token
     set_at = np.flatnonzero(slot_set[head:]) + head
-    current = _held(set_at, value[set_at] // 128 if codec.fused else value[set_at], count, 16)
+    current = carried(set_at, value[set_at] // 128 if codec.fused else value[set_at], count, 16)
     # As in the header, so from the token for writing to the first bar to be written.
     outside = [slice(0, head)]
     of_task = count > 1 and kind[1] == v.kinds["task"]
@@ -43,8 +43,8 @@ def events(codec: MetricalLayout, tokens: np.ndarray) -> Events:
         number = _true_numbers(codec, tokens, bars, write)
         line = line[number]
         current[write : _next(set_at, write, count)] = 16
-    time = _held(bars, line, count, 0) + place
-    bar = _held(bars, number, count, 0)
+    time = carried(bars, line, count, 0) + place
+    bar = carried(bars, number, count, 0)
     for there in outside:
         time[there], place[there], bar[there] = 0, 144, 0
     slot = np.where(codec.voiced.take(index), current, np.int32(16))
@@ -61,7 +61,7 @@ def events(codec: MetricalLayout, tokens: np.ndarray) -> Events:
         np.maximum.accumulate(np.where(program[:head], np.arange(head), 0))[of_slot]
     ]
     pitches = np.flatnonzero(pitch_token)
-    pitch = _held(pitches, value[pitches] % 128, count, 128)
+    pitch = carried(pitches, value[pitches] % 128, count, 128)
     pitch[~codec.sounding.take(index)] = 128
     pitch[drum] = value[drum] // codec.config.velocities + DRUM_PITCHES[0]
     return Events(token=tokens, time=time, position=place, bar=bar, slot=slot, pitch=pitch)
@@ -92,8 +92,8 @@ def _next(places: np.ndarray, after: int, count: int) -> int:
     return int(places[places > after].min(initial=count))
 
 
-def _held(at: np.ndarray, values: np.ndarray, count: int, before: int) -> np.ndarray:
-    """Int32 [count]: values[i] from at[i] on, and `before` until at[0]."""
+def carried(at: np.ndarray, values: np.ndarray, count: int, before: int) -> np.ndarray:
+    """Int32 [count]: values[i] from at[i] on, and `before` until at[0]; `at` ascends."""
     if not len(at):
         return np.full(count, before, np.int32)
     runs, lengths = np.empty(len(at) + 1, np.int32), np.empty(len(at) + 1, np.int64)

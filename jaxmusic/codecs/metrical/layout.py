@@ -47,6 +47,7 @@ class MetricalLayout(Codec):
     KINDS = ("metrical", "fused")
     VERSION = 2
     ONSETS = ("pitch", "drum")
+    TIME = "{steps_per_beat} steps in a quarter note"
 
     def __init__(
         self,
@@ -95,9 +96,6 @@ class MetricalLayout(Codec):
         self.kind = v.kind.astype(np.int8)
         self.voiced = self.is_kind("slot", "pitch", "hold", "note")
         self.sounding = self.is_kind("pitch", "hold", "note", "drum")
-
-    def _steps(self) -> str:
-        return f"{self.config.steps_per_beat} steps in a quarter note"
 
 
 def _meaningful(vocabulary: Vocabulary) -> np.ndarray:

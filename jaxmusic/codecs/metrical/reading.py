@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from jaxmusic.codecs.layout import BARS_LEFT, TASKS
-from jaxmusic.codecs.metrical.events import events, marked_bars
+from jaxmusic.codecs.metrical.events import carried, events, marked_bars
 from jaxmusic.codecs.metrical.layout import MetricalLayout
 from jaxmusic.music.controls import CONTROLS, Control, stated_at
 from jaxmusic.music.meters import TEMPOS
@@ -121,13 +121,6 @@ def read(codec: MetricalLayout, tokens: np.ndarray) -> tuple[Piece, int]:
         velocities=levels,
     )
     return piece, dropped + duplicates
-
-
-def carried(places: np.ndarray, values: np.ndarray, count: int, before: int) -> np.ndarray:
-    """Returns the last value at or before each place, `before` until the first (int32 [count])."""
-    last = np.full(count, -1, np.int64)
-    last[places] = np.arange(len(places))
-    return np.append(values, before)[np.maximum.accumulate(last)].astype(np.int32)
 
 
 def _timeline(

@@ -58,6 +58,7 @@ class PerformanceCodec(Codec):
     CONTROLS = ("styles",)
     ONSETS = ("note_on",)
     UNIT = "seconds"
+    TIME = f"{STEPS_PER_SECOND} steps in a second"
 
     def __init__(
         self,
@@ -76,9 +77,6 @@ class PerformanceCodec(Codec):
             *(("part", 1), ("task", TASK_ROOM), ("style", MAX_STYLES)),
         ]
         super().__init__(config, styles, ranges)
-
-    def _steps(self) -> str:
-        return f"{STEPS_PER_SECOND} steps in a second"
 
     def quantise(self, notes: Notes) -> tuple[Performance, Losses]:
         """Puts notes, aligned or as read from a file, on steps of 10 ms as note-seq does.
