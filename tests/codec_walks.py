@@ -47,11 +47,11 @@ def pieces(kind, **sizes) -> st.SearchStrategy:
     return (strategies.performances if kind == "performance" else strategies.pieces)(**sizes)
 
 
-def real_notes(music, *folders):
-    """Notes of three files of each folder of real music."""
+def real_notes(music, *folders, count=3):
+    """Notes of some files of each folder of real music."""
     for name in folders:
         files = sorted(p for p in (music / name).rglob("*") if p.suffix == ".mid")
-        yield from map(read_notes, files[:: max(len(files) // 3, 1)][:3])
+        yield from map(read_notes, files[:: max(len(files) // count, 1)][:count])
 
 
 def real_pieces(kind, music):

@@ -234,16 +234,6 @@ def random_performed_notes(seed: int, count: int = 40, seconds: int = 20) -> Not
     )
 
 
-def performed_notes(max_notes: int = 60) -> st.SearchStrategy[Notes]:
-    """`Notes` as they are played."""
-    return st.builds(
-        random_performed_notes,
-        seed=st.integers(0, 2**32 - 1),
-        count=st.integers(0, max_notes),
-        seconds=st.integers(1, 60),
-    )
-
-
 def random_performance(
     seed: int, count: int = 40, seconds: int = 20, velocities: int = 32
 ) -> Performance:

@@ -66,18 +66,6 @@ def note_ends(codec, stream):
 
 
 @either
-def test_what_has_no_name_yet_is_not_sampled(walk):
-    codec, grammar = walk.codec, walk.grammar
-    start = codec.vocabulary.start
-    state, rules = grammar.begin(), Rules(bars=4)
-    for token in ("bos", "meter", "tempo", "program"):
-        state = grammar.advance(state, jnp.int32(start[token]), rules)
-    state = grammar.advance(state, jnp.int32(start["bar"] + 3), rules)
-    allowed = np.asarray(grammar.mask(state, rules))[start["section"] :][:6]
-    assert allowed.tolist() == [True] * 5 + [False]
-
-
-@either
 @pytest.mark.parametrize("tokens", (5, 12))
 def test_tokens_rule_closes_bars(walk, tokens):
     rules = Rules(bars=4, silence=2, steady=1, tokens=tokens)

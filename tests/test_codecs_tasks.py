@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from jaxmusic import config
 from jaxmusic.codecs.layout import TASKS
-from jaxmusic.codecs.metrical.grammar import FAR, Grammar, Rules
+from jaxmusic.codecs.metrical.grammar import FAR, Rules
 from jaxmusic.codecs.metrical.task_grammar import hole
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.codecs.tasks import Given, Holes, holes
@@ -440,18 +440,3 @@ def mask_after(walk, piece, asked, written, silence=FAR):
         return grammar.mask(state, Rules(what.bars, silence=silence, hole=hole(state, what)))
 
     return np.asarray(walk(np.array([*tokens[: write + 1], *written], np.int32)))
-
-
-@pytest.mark.quick
-def test_the_mask_has_no_tasks_in_plain_streams():
-    grammar, tokens = Grammar(CODEC), CODEC.encode(strategies.random_piece(3, 20))
-    rules = Rules(bars=int((CODEC.kind[tokens] == CODEC.vocabulary.kinds["bar"]).sum()))
-
-    def one(state, token):
-        state = grammar.advance(state, token, rules)
-        return state, grammar.mask(state, rules)
-
-    masks = np.asarray(jax.jit(lambda t: jax.lax.scan(one, grammar.begin(), t)[1])(tokens))
-    of_tasks = CODEC.kind == CODEC.vocabulary.kinds["task"]
-    assert of_tasks.sum() == 16 and not masks[:, of_tasks].any()
-    assert masks[:-1].any(1).all()

@@ -97,12 +97,6 @@ def test_without_pitched_notes_there_is_neither_key_nor_chord(notes):
     assert adherence.chords(notes, np.array([0])) == (None, None)
 
 
-def test_near_keys_have_a_part_of_the_score():
-    scores = {(0, 0): 1.0, (0, 7): 0.5, (0, 5): 0.0, (21, 16): 0.5, (0, 21): 0.3, (21, 0): 0.3}
-    scores |= {(0, 12): 0.2, (12, 0): 0.2, (0, 1): 0.0, (0, 19): 0.0}
-    assert {pair: adherence.key_score(*pair) for pair in scores} == scores
-
-
 def test_key_scores_are_those_of_mir_eval():
     mir_eval = pytest.importorskip("mir_eval.key")
     names = [f"{t} {m}" for m in ("major", "minor") for t in PITCH_NAMES]

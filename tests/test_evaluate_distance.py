@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from jaxmusic.evaluate import distance, statistics
-from tests.data_music import tune
+from jaxmusic.evaluate import distance
 
 
 def normal(seed: int, count: int, mean: float = 0.0, deviation: float = 1.0) -> np.ndarray:
@@ -96,17 +95,3 @@ def test_a_set_from_the_reference_is_at_its_floor():
     # Small sets are further away by chance, and so is the floor that stands beside them.
     few = distance.floor(normal(0, 600), 5)
     assert few.difference > found.floor.difference
-
-
-def test_comparing_pieces_is_the_same_each_time():
-    ours = statistics.measure_all(tune(seed, bars=8) for seed in range(6))
-    theirs = statistics.measure_all(tune(seed, bars=8, low=58) for seed in range(20, 32))
-    found = distance.compare(ours, theirs)
-    assert list(found) == list(statistics.STATISTICS)
-    again = distance.compare(ours, theirs)
-    assert [c.distance for c in found.values()] == [c.distance for c in again.values()]
-    assert [c.floor for c in found.values()] == [c.floor for c in again.values()]
-    figures = [x for c in found.values() for d in (c.distance, c.floor) for x in d if x is not None]
-    assert np.isfinite(figures).all()
-    assert found["pitch_class_entropy"].pieces == 6
-    assert found["instruments"].distance == distance.Distance(None, 0.0, 1.0)

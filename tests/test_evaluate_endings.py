@@ -56,31 +56,27 @@ def test_a_held_tonic_chord_is_an_ending():
     )
 
 
-def test_a_piece_that_stops_on_the_dominant_is_none():
-    found = endings.ending(song(*FORM[:-1], "G"))
-    assert not found.tonic
-    assert not found.bass
-
-
-def test_tracks_end_together_within_an_eighth():
-    assert endings.ending(song(*FORM, lead=[(0, 3.5)])).together == 1
-    assert endings.ending(song(*FORM, lead=[(0, 3.4)])).together == 0.5
-
-
-def test_a_track_that_was_silent_before_is_not_asked():
-    assert endings.ending(song(*FORM, lead=[(-1, 1)])).together == 1
-
-
-def test_rest_ends_with_the_last_onset_whoever_plays_it():
-    assert endings.ending(song(*FORM, drums=[0])).rest == 4
-    assert endings.ending(song(*FORM, drums=[0, 3])).rest == 1
-    assert endings.ending(song(*FORM, last=2, drums=[3])).rest == 0
-
-
-def test_a_short_note_up_to_the_very_end_is_cut_off():
-    assert endings.ending(song(*FORM, lead=[(3.75, 0.25)])).cut_off
-    assert not endings.ending(song(*FORM, lead=[(3.5, 0.5)])).cut_off
-    assert not endings.ending(song(*FORM, lead=[(3.75, 0.25)], end=5)).cut_off
+@pytest.mark.parametrize(
+    ("last", "options", "found"),
+    [
+        ("G", {}, {"tonic": False, "bass": False}),
+        # Tracks end together within an eighth; one that was silent before is not asked.
+        ("C", {"lead": [(0, 3.5)]}, {"together": 1}),
+        ("C", {"lead": [(0, 3.4)]}, {"together": 0.5}),
+        ("C", {"lead": [(-1, 1)]}, {"together": 1}),
+        # The rest begins with the last onset, whoever plays it.
+        ("C", {"drums": [0]}, {"rest": 4}),
+        ("C", {"drums": [0, 3]}, {"rest": 1}),
+        ("C", {"last": 2, "drums": [3]}, {"rest": 0}),
+        # A short note up to the very end is cut off.
+        ("C", {"lead": [(3.75, 0.25)]}, {"cut_off": True}),
+        ("C", {"lead": [(3.5, 0.5)]}, {"cut_off": False}),
+        ("C", {"lead": [(3.75, 0.25)], "end": 5}, {"cut_off": False}),
+    ],
+)
+def test_endings_of_every_kind(last, options, found):
+    ending = endings.ending(song(*FORM[:-1], last, **options))
+    assert {name: getattr(ending, name) for name in found} == found
 
 
 @pytest.mark.parametrize("drums", [[0, 1, 2], []])

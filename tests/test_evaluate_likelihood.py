@@ -108,13 +108,6 @@ def loud(params):
     return params | {"token": params["token"] * 8}
 
 
-def test_an_untrained_model_knows_nothing(untrained):
-    params = untrained
-    scored = Scorer(SHAPE, params, METRICAL, 256).score(piece_of(METRICAL))
-    assert scored.nats.mean() == pytest.approx(math.log(METRICAL.vocab_size), rel=0.02)
-    assert scored.bits == pytest.approx(scored.nats.sum() / math.log(2), rel=1e-6)
-
-
 def test_a_piece_within_the_context_has_the_likelihood_of_its_tokens(untrained):
     params = loud(untrained)
     piece = piece_of(METRICAL, bars=2)
