@@ -1,7 +1,7 @@
-"""Control: whether a run's pieces are what was asked for, beside pieces of which nothing was asked.
+"""Control: adherence of a run's pieces to requested controls, compared with chance.
 
-The measures are those of `jaxmusic.evaluate.control`. "Not asked" are pieces composed with nothing
-but a duration, compared with each of the wishes: what chance gives.
+The measures are those of `jaxmusic.evaluate.control`. "Not requested" are pieces composed with
+nothing but a duration, compared with each of the requests: what chance gives.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from benchmarks.runner import Goal, Result, Table
 from jaxmusic import config
 from jaxmusic.data.facts import DRUMS
 from jaxmusic.evaluate import control
-from jaxmusic.evaluate.control import FIGURES, Wish
+from jaxmusic.evaluate.control import FIGURES, ControlRequest
 from jaxmusic.formats.instruments import GM_PROGRAMS
 from jaxmusic.music.notes import Notes
 
 DURATIONS = {"0:10": 10, "0:30": 30, "1:00": 60, "3:00": 180, "5:00": 300, "10:00": 600}
 TOGETHER = 4
-"""Pieces composed side by side for one wish."""
+"""Pieces composed side by side for one request."""
 LENGTH = 40.0
 """Seconds of a piece, unless its duration is the control."""
 LENGTHS = {"key": 180.0}
@@ -40,7 +40,7 @@ TRIADS = {
 }
 """Semitones above the tonic of triads in major and minor keys, and whether they are minor."""
 WAYS: dict[str, dict[str, Any]] = {
-    "asked": {},
+    "requested": {},
     "guidance 2": {"guidance": 2.0},
     "guidance 3": {"guidance": 3.0},
     "strict": {"strict": True},
@@ -74,12 +74,12 @@ def run(
         rows += found[0]
         goals += found[1]
         notes.append(f"{part}: {found[2]}, step {bench.model.step}.")
-        columns = ("control", "measure", "pieces", *WAYS, "not asked")
+        columns = ("control", "measure", "pieces", *WAYS, "not requested")
         yield Result([Table(columns, rows)], goals, notes)
 
 
 class Bench:
-    """A model and the pieces that it composes when asked for nothing."""
+    """A model and the pieces that it composes without controls."""
 
     def __init__(self, model: Any, count: int) -> None:
         """Takes a model and the number of pieces of a measure."""
@@ -118,37 +118,39 @@ class Bench:
         return rows, goals, f"seeds 0 to {seeds - 1}"
 
     def kept(self, part: str) -> Part:
-        """Composes for random wishes of one control, in several ways, and without them."""
+        """Composes for random requests of one control, in several ways, and without them."""
         seconds = LENGTHS.get(part, LENGTH)
-        drawn = WISHES[part](np.random.default_rng(0))
-        asked = [wish for _, wish in zip(range(-(-self.count // TOGETHER)), drawn)]
-        ways = {"asked": WAYS["asked"]} if part in BUILT_IN else WAYS
+        drawn = REQUESTS[part](np.random.default_rng(0))
+        asked = [request for _, request in zip(range(-(-self.count // TOGETHER)), drawn)]
+        ways = {"requested": WAYS["requested"]} if part in BUILT_IN else WAYS
         found: dict[str, list[tuple[Notes, Any]]] = {way: [] for way in ways}
         for way, fields in ways.items():
-            for number, wish in enumerate(tqdm(asked, f"{part}, {way}", leave=False)):
+            for number, request in enumerate(tqdm(asked, f"{part}, {way}", leave=False)):
                 size = min(TOGETHER, self.count - len(found[way]))
-                wanted = {"duration": seconds} | wish.fields | fields
+                wanted = {"duration": seconds} | request.fields | fields
                 pieces = self.compose(wanted, size, 2 + number)
-                found[way] += [(piece, wish.truth) for piece in pieces]
+                found[way] += [(piece, request.truth) for piece in pieces]
         unasked = self.unasked(seconds)
-        found["not asked"] = [(piece, wish.truth) for piece in unasked for wish in asked]
+        found["not requested"] = [(piece, request.truth) for piece in unasked for request in asked]
         rows, goals = [], []
         for figure in FIGURES[part]:
             values = {way: figure.over(pairs)[0] for way, pairs in found.items()}
             cells = ["none" if values.get(w, "") is None else values.get(w, "") for w in WAYS]
-            rows.append((part, figure.name, self.count, *cells, values["not asked"]))
+            rows.append((part, figure.name, self.count, *cells, values["not requested"]))
             if part in self.goals and figure is FIGURES[part][0]:
                 for way in ways:
                     what, least = f"{part}, {figure.name}", self.goals[part]
                     goals.append(runner.at_least(what, least, values[way] or 0.0, way))
-        return rows, goals, f"{len(asked)} wishes, pieces of {seconds:g} s"
+        return rows, goals, f"{len(asked)} requests, pieces of {seconds:g} s"
 
 
-def _shuffled(make: Callable[..., Wish], values: Iterable[Any]) -> Callable[..., Iterator[Wish]]:
-    """Returns a stream of wishes for some values in random order, again and again."""
+def _shuffled(
+    make: Callable[..., ControlRequest], values: Iterable[Any]
+) -> Callable[..., Iterator[ControlRequest]]:
+    """Returns a stream of requests for some values in random order, again and again."""
     known = list(values)
 
-    def draw(rng: np.random.Generator) -> Iterator[Wish]:
+    def draw(rng: np.random.Generator) -> Iterator[ControlRequest]:
         while True:
             for number in rng.permutation(len(known)).tolist():
                 value = known[number]
@@ -157,20 +159,20 @@ def _shuffled(make: Callable[..., Wish], values: Iterable[Any]) -> Callable[...,
     return draw
 
 
-def _tempos(rng: np.random.Generator) -> Iterator[Wish]:
+def _tempos(rng: np.random.Generator) -> Iterator[ControlRequest]:
     """Draws tempos from 60 to 180."""
     while True:
         yield control.number("tempo", round(float(rng.uniform(60, 180)), 1))
 
 
-def _instruments(rng: np.random.Generator) -> Iterator[Wish]:
+def _instruments(rng: np.random.Generator) -> Iterator[ControlRequest]:
     """Draws one to five instruments, with drums every other time."""
     for number in range(1 << 20):
         programs = rng.choice(len(GM_PROGRAMS), int(rng.integers(1, 6)), replace=False).tolist()
         yield control.instruments(programs + [DRUMS] * (number % 2))
 
 
-def _chords(rng: np.random.Generator) -> Iterator[Wish]:
+def _chords(rng: np.random.Generator) -> Iterator[ControlRequest]:
     """Draws four triads of a random key, a bar each, the tonic first, none after itself."""
     while True:
         tonic, mode = int(rng.integers(12)), int(rng.choice((0, 12)))
@@ -183,7 +185,7 @@ def _chords(rng: np.random.Generator) -> Iterator[Wish]:
         yield control.chords(np.repeat([12 * minor + root for minor, root in triads], 2))
 
 
-WISHES: dict[str, Callable[[np.random.Generator], Iterator[Wish]]] = {
+REQUESTS: dict[str, Callable[[np.random.Generator], Iterator[ControlRequest]]] = {
     "tempo": _tempos,
     "meter": _shuffled(control.meter, METERS),
     "instruments": _instruments,

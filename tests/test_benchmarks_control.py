@@ -50,7 +50,7 @@ class Obedient:
 
 def measured(part, count=8):
     rows, goals, _ = control.Bench(Obedient(), count).kept(part)
-    columns = ("pieces", *control.WAYS, "not asked")
+    columns = ("pieces", *control.WAYS, "not requested")
     figures = {name: dict(zip(columns, cells)) for _, name, *cells in rows}
     return figures, {goal.measured.rsplit(" ", 1)[0]: goal.reached for goal in goals}
 
@@ -58,28 +58,28 @@ def measured(part, count=8):
 def test_obedient_model_reaches_goals_of_key_and_chords():
     keys, reached = measured("key")
     assert reached == dict.fromkeys(control.WAYS, True)
-    assert keys["main key is the same"]["not asked"] < 0.6
+    assert keys["main key is the same"]["not requested"] < 0.6
     chords, reached = measured("chords")
     assert reached == dict.fromkeys(control.WAYS, True)
-    assert chords["half bars with the same triad"]["not asked"] < 0.6
+    assert chords["half bars with the same triad"]["not requested"] < 0.6
     assert chords["half bars with the same root"]["pieces"] == 8
 
 
 def test_tempo_and_meter_hold_only_where_they_are_asked_for():
     for part, name in (("tempo", "within 1%"), ("meter", "all bars in it")):
         figures, reached = measured(part)
-        assert reached == {"asked": True}
-        assert figures[name]["asked"] == 1
-        assert figures[name]["not asked"] < 1
+        assert reached == {"requested": True}
+        assert figures[name]["requested"] == 1
+        assert figures[name]["not requested"] < 1
         assert figures[name]["strict"] == ""
 
 
 def test_instruments_that_are_not_played_are_counted():
     figures, reached = measured("instruments")
     # The obedient model plays only a piano.
-    assert reached == {"asked": False}
-    assert figures["others, per piece"]["asked"] == 1
-    assert figures["silent, per piece"]["asked"] >= 1
+    assert reached == {"requested": False}
+    assert figures["others, per piece"]["requested"] == 1
+    assert figures["silent, per piece"]["requested"] >= 1
 
 
 def test_durations():
@@ -93,8 +93,8 @@ def test_wishes_can_be_read_as_they_are_written():
     from jaxmusic.generate import controls
 
     codec = MetricalCodec()
-    for part, wishes in control.WISHES.items():
-        stream = wishes(np.random.default_rng(1))
+    for part, requests in control.REQUESTS.items():
+        stream = requests(np.random.default_rng(1))
         for _ in range(12):
             fields = {"duration": control.LENGTH} | next(stream).fields
             assert controls.read(config.Controls(**fields), codec) is not None, part

@@ -24,13 +24,13 @@ CODEC = MetricalCodec()
 PERFORMANCE = PerformanceCodec()
 
 
-def wish(codec=CODEC, normalised=False, styles=None, **asked):
+def requested(codec=CODEC, normalised=False, styles=None, **asked):
     return read(config.Controls(**asked), codec, normalised, styles)
 
 
 def refusal(codec=CODEC, **asked):
     with pytest.raises(UserError) as caught:
-        wish(codec, **asked)
+        requested(codec, **asked)
     sentence = str(caught.value)
     assert "\n" not in sentence
     return sentence
@@ -49,7 +49,7 @@ def refusal(codec=CODEC, **asked):
     ),
 )
 def test_keys(text, key):
-    assert wish(key=text).key == key
+    assert requested(key=text).key == key
 
 
 @pytest.mark.quick
@@ -78,10 +78,10 @@ def test_chords():
 
 @pytest.mark.quick
 def test_progressions():
-    assert wish(chords="C G/B Am F").chords == (0, 0, 7, 7, 21, 21, 5, 5)
-    assert wish(chords="C, G").chords == (0, 0, 7, 7)
-    assert wish(chords="| C | G Am || F |").chords == (0, 0, 7, 21, 5, 5)
-    assert wish(chords="Dm7 | G7 | Cmaj7").chords == (50, 50, 31, 31, 36, 36)
+    assert requested(chords="C G/B Am F").chords == (0, 0, 7, 7, 21, 21, 5, 5)
+    assert requested(chords="C, G").chords == (0, 0, 7, 7)
+    assert requested(chords="| C | G Am || F |").chords == (0, 0, 7, 21, 5, 5)
+    assert requested(chords="Dm7 | G7 | Cmaj7").chords == (50, 50, 31, 31, 36, 36)
     assert "bar 1 of" in refusal(chords="C G Am | F") and "'Xm'" in refusal(chords="C Xm")
     assert "holds no chords" in refusal(chords="C | | F")
     assert "holds no chord" in refusal(chords="N.C. N.C.")
@@ -118,7 +118,7 @@ def test_tones_are_chord_tones_and_diatonic_notes_above_them():
 @pytest.mark.quick
 def test_instruments():
     def slots(text):
-        band = wish(instruments=text).band
+        band = requested(instruments=text).band
         return [sorted(s) for s in band.slots], band.drums
 
     assert slots("Violin, DRUMS") == ([[40]], True)
@@ -129,9 +129,9 @@ def test_instruments():
     assert slots("saxophones")[0] == [[64, 65, 66, 67]]
     assert slots("string ensemble, honky tonk piano")[0] == [[3], [48, 49]]
     assert slots("strings, no violin")[0] == [[41, 42, 43, 44, 45, 48, 49, 50, 51]]
-    free = wish(instruments="no drums").band
+    free = requested(instruments="no drums").band
     assert free.slots is None and free.drums is False and not free.without
-    free = wish(instruments="no guitar").band
+    free = requested(instruments="no guitar").band
     assert free.slots is None and free.drums is None and free.without == frozenset(range(24, 32))
     assert "did you mean" in refusal(instruments="pianoo") and "violin" in refusal(
         instruments="violon"
@@ -142,7 +142,7 @@ def test_instruments():
     assert "missing" in refusal(instruments="piano,,bass")
     # What has programs that can ascend stands in that order.
     for text in ("strings, cello", "keys, piano, harpsichord", "electric bass, bass, upright bass"):
-        tops = [max(s) for s in wish(instruments=text).band.slots]
+        tops = [max(s) for s in requested(instruments=text).band.slots]
         assert tops == sorted(tops)
     for number, name in enumerate(instruments.GM_PROGRAMS):
         assert number in instruments.NAMES[name.lower().replace("-", " ")]
@@ -167,16 +167,16 @@ def test_forms():
 
 @pytest.mark.quick
 def test_styles_and_mixes():
-    assert (wish(style="pop").styles, wish(style="pop").mix) == (("pop",), ())
-    mixed = wish(style="pop=3 jazz=1")
+    assert (requested(style="pop").styles, requested(style="pop").mix) == (("pop",), ())
+    mixed = requested(style="pop=3 jazz=1")
     assert mixed.styles == ("pop", "jazz") and mixed.mix == (0.75, 0.25)
-    assert wish(style="pop jazz").mix == (0.5, 0.5)
+    assert requested(style="pop jazz").mix == (0.5, 0.5)
     assert "choose from pop, rock" in refusal(style="zydeco")
     for text in ("pop=0", "pop=-1", "pop=x", "=2", "pop=nan"):
         assert "above 0" in refusal(style=text)
     assert "twice" in refusal(style="pop pop=2")
     with pytest.raises(UserError, match="choose from folk"):
-        wish(style="pop", styles=("folk",))
+        requested(style="pop", styles=("folk",))
 
 
 @pytest.mark.quick
@@ -189,19 +189,19 @@ def test_numbers_out_of_range_are_refused():
     assert "nothing to go towards" in refusal(guidance=2.0, tempo=100.0)
     assert "nothing to keep" in refusal(strict=True, style="pop")
     assert "1 bar or more" in refusal(duration="0 bars")
-    assert wish(meter="6/8").meter == 3 and wish(density=2.0).density == 3
+    assert requested(meter="6/8").meter == 3 and requested(density=2.0).density == 3
 
 
 @pytest.mark.quick
 def test_lengths():
-    assert wish().seconds == 180.0 and wish(duration=20).seconds == 20.0
-    assert wish(duration="1:00:00").seconds == 3600.0
-    bars = wish(duration="90 bars")
+    assert requested().seconds == 180.0 and requested(duration=20).seconds == 20.0
+    assert requested(duration="1:00:00").seconds == 3600.0
+    bars = requested(duration="90 bars")
     assert bars.seconds is None and bars.bars == 90
-    assert wish(form="verse8 chorus8").bars == 16 and wish(form="verse8").seconds is None
-    both = wish(form="verse45 chorus45", duration="3:00", tempo=120.0, meter="4/4")
+    assert requested(form="verse8 chorus8").bars == 16 and requested(form="verse8").seconds is None
+    both = requested(form="verse45 chorus45", duration="3:00", tempo=120.0, meter="4/4")
     assert (both.seconds, both.bars) == (180.0, 90)
-    assert wish(form="verse8", duration="8 bars").bars == 8
+    assert requested(form="verse8", duration="8 bars").bars == 8
     assert "leave one out" in refusal(form="verse8", duration="9 bars")
     said = refusal(form="verse8 chorus8", duration="3:00", tempo=120.0)
     for part in ("form", "tempo", "duration", "90 bars", "32 seconds", "4/4"):
@@ -222,35 +222,35 @@ def test_the_performance_codec_says_what_it_does_not_have():
     ):
         assert f"no {name} control" in refusal(PERFORMANCE, **{name: value})
     assert "no bars" in refusal(PERFORMANCE, duration="8 bars")
-    asked = wish(PERFORMANCE, style="classical", duration="1:00", guidance=2.0)
+    asked = requested(PERFORMANCE, style="classical", duration="1:00", guidance=2.0)
     assert asked.branches == (Branch(2.0), Branch(-1.0, frozenset({"styles"})))
 
 
 @pytest.mark.quick
 def test_views():
-    assert wish(style="pop", tempo=90.0).branches == (Branch(),)
-    asked = wish(style="pop=3 jazz=1", key="C", chords="C F", guidance=3.0)
+    assert requested(style="pop", tempo=90.0).branches == (Branch(),)
+    asked = requested(style="pop=3 jazz=1", key="C", chords="C F", guidance=3.0)
     drop = frozenset({"styles", "key", "chords"})
     assert asked.branches == (
         Branch(2.25, styles=("pop",)),
         Branch(0.75, styles=("jazz",)),
         Branch(-2.0, drop),
     )
-    asked = wish(style="pop jazz", density=1.0, form="verse8")
+    asked = requested(style="pop jazz", density=1.0, form="verse8")
     assert asked.branches == (Branch(0.5, styles=("pop",)), Branch(0.5, styles=("jazz",)))
     assert asked.learned == {"styles", "density", "sections"}
 
 
 @pytest.mark.quick
 def test_a_model_of_one_key_is_asked_in_it():
-    asked = wish(normalised=True, key="D", chords="D A Bm G")
+    asked = requested(normalised=True, key="D", chords="D A Bm G")
     assert (asked.key, asked.semitones) == (0, 2)
-    assert asked.chords == wish(chords="C G Am F").chords
-    asked = wish(normalised=True, key="Em")
+    assert asked.chords == requested(chords="C G Am F").chords
+    asked = requested(normalised=True, key="Em")
     assert (asked.key, asked.semitones) == (21, -5)
-    asked = wish(normalised=True, chords="Bb F Gm Eb")
+    asked = requested(normalised=True, chords="Bb F Gm Eb")
     assert (asked.key, asked.semitones) == (-1, -2) and asked.chords[0] == 0
-    assert wish(normalised=True).semitones == wish(key="D").semitones == 0
+    assert requested(normalised=True).semitones == requested(key="D").semitones == 0
 
 
 @pytest.mark.quick
@@ -275,7 +275,7 @@ def composer(request):
 
 def made(composer, seed=0, normalised=False, **asked):
     """Four pieces with all that was asked, as they were composed and decoded, and their planner."""
-    planner = composer.planner(wish(composer.codec, normalised, **asked))
+    planner = composer.planner(requested(composer.codec, normalised, **asked))
     sampling = config.Sampling(top_p=1.0, repeats=0)
     pieces = composer.compose(planner, seed, 4, sampling)
     return [(piece, composed.check(piece, planner)) for piece in pieces], planner
@@ -311,7 +311,7 @@ def test_what_is_asked_holds_whatever_the_model_says(composer, asked):
 
 def test_programs_compile_once(composer):
     """What is asked for is values of arrays, whose shapes do not depend on it."""
-    plans = [composer.planner(wish(composer.codec, **asked)).begin(2)[1] for asked in ASKED]
+    plans = [composer.planner(requested(composer.codec, **asked)).begin(2)[1] for asked in ASKED]
     assert len({str(jax.tree.map(lambda x: (x.shape, x.dtype), plan)) for plan in plans}) == 1
 
 

@@ -22,7 +22,7 @@ from jaxmusic.music.notes import make_notes
 from jaxmusic.reports import compare, figures, gather, plots, sets, text, writing
 
 BAR = 1920
-QUICK = ["--pieces", "1", "--duration", "0:08", "--wishes", "2", "--wish-duration", "0:06"]
+QUICK = ["--pieces", "1", "--duration", "0:08", "--requests", "2", "--request-duration", "0:06"]
 QUICK += ["--shown", "1", "--most", "8"]
 
 
@@ -216,7 +216,7 @@ def test_a_report_on_a_model_has_every_section(of_model, starter_data):
     assert report["likelihood"]["pieces"] == report["held_out"]["songs"] > 0
     assert report["likelihood"]["figures"]["bits_per_note"]["value"] > 0
     written = sorted(path.name for path in (of_model / "pieces").iterdir())
-    assert written[:2] == ["piece-1.mid", "wish-1.mid"]
+    assert written[:2] == ["piece-1.mid", "request-1.mid"]
     piece = midi.read_notes(of_model / "pieces" / "piece-1.mid")
     assert float(piece.seconds(piece.end)) == pytest.approx(8, abs=0.01)
 
@@ -313,10 +313,10 @@ def test_a_song_is_asked_for_as_it_is():
 def test_as_many_instruments_are_asked_for_as_a_song_has():
     columns = ([0] * 3, [BAR] * 3, [60, 64, 36], [80] * 3, [0, 1, 2])
     notes = make_notes(*columns, program=[0, 0, 35], drum=[False] * 3)
-    wish = control.of_song(notes)["instruments"]
-    assert wish.fields == {"instruments": "2 Acoustic Grand Piano, Fretless Bass"}
-    assert control.FIGURES["instruments"][0].of(notes, wish.truth) == 1
-    assert instruments.read(wish.fields["instruments"]).slots == ({0}, {0}, {35})
+    request = control.of_song(notes)["instruments"]
+    assert request.fields == {"instruments": "2 Acoustic Grand Piano, Fretless Bass"}
+    assert control.FIGURES["instruments"][0].of(notes, request.truth) == 1
+    assert instruments.read(request.fields["instruments"]).slots == ({0}, {0}, {35})
 
 
 def test_chords_that_were_found_in_the_notes_tell_nothing_of_the_finder():

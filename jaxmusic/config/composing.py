@@ -54,9 +54,9 @@ class Evaluation:
     """Pieces composed with no control but their length."""
     duration: str = ""
     """Length of each piece, as in 3:00; empty: lengths of real pieces, from short to long."""
-    wishes: int = 10
+    requests: int = 10
     """Pieces composed with controls taken from held-out songs; 0 for none."""
-    wish_duration: str = "1:00"
+    request_duration: str = "1:00"
     """Length of each piece with controls."""
     split: str = "validation"
     """Held-out split for likelihood, controls and originality: validation or test."""

@@ -59,17 +59,17 @@ def instruments(notes: Notes, asked: Iterable[frozenset[int]]) -> tuple[int, int
 
     Args:
       notes: the piece.
-      asked: for each wish the programs that fulfil it: one for an instrument, eight for a family;
-        `jaxmusic.data.facts.DRUMS` stands for drums.
+      asked: for each request the programs that fulfil it: one for an instrument, eight for a
+        family; `jaxmusic.data.facts.DRUMS` stands for drums.
 
     Returns:
       How many that were asked for are silent, and how many other programs sound (drums as one).
     """
-    wishes = list(asked)
+    requests = list(asked)
     sounding = np.unique(notes.track)
     heard = {facts.DRUMS if notes.drum[t] else int(notes.program[t]) for t in sounding}
-    missing = sum(not (wish & heard) for wish in wishes)
-    return missing, len(heard.difference(*wishes))
+    missing = sum(not (request & heard) for request in requests)
+    return missing, len(heard.difference(*requests))
 
 
 def main_key(notes: Notes) -> int | None:

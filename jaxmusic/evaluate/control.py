@@ -30,7 +30,7 @@ LEARNED = ("key", "density", "chords")
 """Controls that a model follows as far as it has learned; the others hold by construction."""
 
 
-class Wish(NamedTuple):
+class ControlRequest(NamedTuple):
     """A control with its value.
 
     Attributes:
@@ -43,7 +43,7 @@ class Wish(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A figure of a piece and a wish's truth.
+    """A figure of a piece and a request's truth.
 
     Attributes:
       name: its name in a table.
@@ -62,17 +62,17 @@ class Figure(NamedTuple):
         return (float(self.combine(known)) if known else None), len(known)
 
 
-def number(control: str, value: float) -> Wish:
+def number(control: str, value: float) -> ControlRequest:
     """Asks for a control by its number: tempo (qpm), density (notes per quarter), duration (s)."""
-    return Wish({control: value}, value)
+    return ControlRequest({control: value}, value)
 
 
-def meter(num: int, den: int) -> Wish:
+def meter(num: int, den: int) -> ControlRequest:
     """Asks for a time signature."""
-    return Wish({"meter": f"{num}/{den}"}, (num, den))
+    return ControlRequest({"meter": f"{num}/{den}"}, (num, den))
 
 
-def instruments(programs: Iterable[int]) -> Wish:
+def instruments(programs: Iterable[int]) -> ControlRequest:
     """Asks for General MIDI programs, and `jaxmusic.data.facts.DRUMS` for drums, and no others.
 
     A repeated program asks for several instruments, as in a song with a track for each hand, which
@@ -83,15 +83,17 @@ def instruments(programs: Iterable[int]) -> Wish:
         "drums" if p == facts.DRUMS else f"{n} {GM_PROGRAMS[p]}" if n > 1 else GM_PROGRAMS[p]
         for p, n in sorted(count.items())
     ]
-    return Wish({"instruments": ", ".join(names)}, [frozenset({p}) for p in sorted(count)])
+    return ControlRequest(
+        {"instruments": ", ".join(names)}, [frozenset({p}) for p in sorted(count)]
+    )
 
 
-def key(number: int) -> Wish:
+def key(number: int) -> ControlRequest:
     """Asks for a key: tonic + 12 if minor."""
-    return Wish({"key": PITCH_NAMES[number % 12] + ("m" if number >= 12 else "")}, number)
+    return ControlRequest({"key": PITCH_NAMES[number % 12] + ("m" if number >= 12 else "")}, number)
 
 
-def chords(half_bars: Sequence[int] | np.ndarray) -> Wish:
+def chords(half_bars: Sequence[int] | np.ndarray) -> ControlRequest:
     """Asks for chords (see `music.notes.NO_CHORD`) of half bars, int [2 B], B >= 1."""
     symbols = [chord_symbol(int(chord)) for chord in half_bars]
     bars = [[a] if a == b else [a, b] for a, b in zip(symbols[::2], symbols[1::2])]
@@ -99,11 +101,11 @@ def chords(half_bars: Sequence[int] | np.ndarray) -> Wish:
         text = " ".join(bar[0] for bar in bars)
     else:
         text = f"| {' | '.join(' '.join(bar) for bar in bars)} |"
-    return Wish({"chords": text}, np.asarray(half_bars))
+    return ControlRequest({"chords": text}, np.asarray(half_bars))
 
 
-def of_song(notes: Notes) -> dict[str, Wish]:
-    """Returns wishes for a piece like a song, by control, without its length.
+def of_song(notes: Notes) -> dict[str, ControlRequest]:
+    """Returns requests for a piece like a song, by control, without its length.
 
     Tempo, meter, instruments and density come from the notes, key and chords from the labels if
     there are any. Chords are those of the first `BARS` bars from the first chord on, as far as
@@ -115,22 +117,22 @@ def of_song(notes: Notes) -> dict[str, Wish]:
     known, (piece, _) = facts.facts(notes), quantise(notes)
     played = piece.programs[:PITCHED_SLOTS]
     programs = [int(p) for p in played if p >= 0] + [facts.DRUMS] * bool(notes.is_drum.any())
-    wishes = {
+    requests = {
         "tempo": number("tempo", known.tempo),
         "meter": meter(*known.meter),
         "instruments": instruments(programs),
         "density": number("density", len(notes) * TICKS_PER_BEAT / notes.end),
     }
     if known.key >= 0:
-        wishes["key"] = key(known.key)
+        requests["key"] = key(known.key)
     chord = piece.chord.reshape(-1, 2)
     there = np.flatnonzero(((chord >= 0) & (chord != NO_CHORD)).any(1))
     first = int(there[0]) if len(there) else len(chord)
     unknown = np.flatnonzero((chord[first : first + BARS] < 0).any(1))
     progression = chord[first : first + (int(unknown[0]) if len(unknown) else BARS)]
     if len(progression):
-        wishes["chords"] = chords(progression.ravel())
-    return wishes
+        requests["chords"] = chords(progression.ravel())
+    return requests
 
 
 def finder(control: str, songs: Sequence[Notes]) -> list[float | None]:
@@ -173,7 +175,7 @@ def _key(score: Callable[[int, int], float]) -> Callable[[Notes, int], float | N
     return of
 
 
-@functools.lru_cache(maxsize=1024)  # a piece is compared with many wishes
+@functools.lru_cache(maxsize=1024)  # a piece is compared with many requests
 def _main_key(notes: Notes) -> int | None:
     return adherence.main_key(notes)
 

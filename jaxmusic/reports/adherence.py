@@ -1,4 +1,4 @@
-"""Whether a model does what it is asked: pieces with the wishes of held-out songs, and figures."""
+"""Adherence of a model to controls: pieces with those of held-out songs, and figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from jaxmusic import config
 from jaxmusic.core.errors import UserError
 from jaxmusic.evaluate import control as controls
-from jaxmusic.evaluate.control import FIGURES, LEARNED, Wish
+from jaxmusic.evaluate.control import FIGURES, LEARNED, ControlRequest
 from jaxmusic.generate.length import parse_bars, parse_duration
 from jaxmusic.model import MusicModel
 from jaxmusic.music.notes import Notes
@@ -25,13 +25,13 @@ class Asked(NamedTuple):
     """A piece with what it was asked for.
 
     Attributes:
-      name: of the song whose wishes they were.
-      wishes: by control.
+      name: of the song whose requests they were.
+      requests: by control.
       notes: the piece.
     """
 
     name: str
-    wishes: dict[str, Wish]
+    requests: dict[str, ControlRequest]
     notes: Notes
 
 
@@ -46,25 +46,25 @@ def compose(
 
     Args:
       model: the model; it is asked for what it was trained with.
-      songs: held-out songs, of which `options.wishes` are drawn.
+      songs: held-out songs, of which `options.requests` are drawn.
       options: how many pieces, how long, and the seed.
       sampling: how tokens are drawn.
       progress: show a progress bar.
 
     Returns:
-      The pieces, and songs whose wishes cannot be asked for, each with the reason.
+      The pieces, and songs whose requests cannot be asked for, each with the reason.
     """
-    chosen = drawn([song for song in songs if len(song[1])], options.wishes, options.seed)
+    chosen = drawn([song for song in songs if len(song[1])], options.requests, options.seed)
     asked, refused = [], []
     known = {c for c in FIGURES if c not in LEARNED or c in model.controls}
     known = known if model.codec.UNIT == "bars" else set()
     for number, (name, notes) in enumerate(
         tqdm(chosen, "composing what was asked for", unit=" pieces", disable=not progress)
     ):
-        wanted = {c: wish for c, wish in controls.of_song(notes).items() if c in known}
-        fields: dict[str, Any] = {"duration": options.wish_duration}
-        for wish in wanted.values():
-            fields |= wish.fields
+        wanted = {c: request for c, request in controls.of_song(notes).items() if c in known}
+        fields: dict[str, Any] = {"duration": options.request_duration}
+        for request in wanted.values():
+            fields |= request.fields
         styles = [s for s in notes.labels.styles if s in model.styles]
         if styles and "styles" in model.controls:
             fields["style"] = styles[0]
@@ -74,12 +74,12 @@ def compose(
         except UserError as error:
             refused.append((name, str(error)))
             continue
-        asked.append(Asked(name, wanted | timed(options.wish_duration), piece.notes))
+        asked.append(Asked(name, wanted | timed(options.request_duration), piece.notes))
     return asked, refused
 
 
-def timed(duration: str | float) -> dict[str, Wish]:
-    """The wish for a length in seconds; none for one in bars."""
+def timed(duration: str | float) -> dict[str, ControlRequest]:
+    """The request for a length in seconds; none for one in bars."""
     if isinstance(duration, str) and parse_bars(duration):
         return {}
     seconds = parse_duration(duration) if isinstance(duration, str) else duration
@@ -92,19 +92,19 @@ def figures(
     """Figures of each control that was asked for.
 
     Args:
-      asked: pieces with wishes.
+      asked: pieces with requests.
       free: pieces of which nothing was asked but their length.
       real: held-out songs, by whose labels it is seen how well keys and chords are found at all.
 
     Returns:
       For each control the number of pieces, whether the figures are exact, and for each figure its
-      value for pieces that were asked, for those that were not (each compared with every wish) and
-      for real songs of which it is known.
+      value for requested pieces, for those composed without controls (each compared with every
+      request) and for real songs of which it is known.
     """
     out: dict[str, dict[str, Any]] = {}
     for control, kinds in FIGURES.items():
         pieces = [*asked, *free] if control == "duration" else asked
-        pairs = [(p.notes, p.wishes[control].truth) for p in pieces if control in p.wishes]
+        pairs = [(p.notes, p.requests[control].truth) for p in pieces if control in p.requests]
         if not pairs:
             continue
         others = [] if control == "duration" else [(p.notes, t) for p in free for _, t in pairs]

@@ -91,9 +91,9 @@ def of_model(
 ) -> Gathered:
     """Gathers a report on a model.
 
-    Statistics, endings and repetition of what it composes stand beside those of the music it was
-    trained on, of which there is most. Likelihood, wishes and the originality of real music are of
-    pieces that were held out.
+    Statistics, endings and repetition of its pieces are compared with those of its training music,
+    the largest split. Likelihood, requests and the originality of real music are of held-out
+    pieces.
 
     Args:
       source: folder of a run, or a file that `jaxmusic export` wrote.
@@ -139,13 +139,13 @@ def of_model(
         "adherence": {
             "controls": adherence.figures(asked, free, held.notes),
             "songs": [piece.name for piece in asked],
-            "duration": options.wish_duration,
+            "duration": options.request_duration,
             "refused": [{"song": name, "reason": reason} for name, reason in refused],
         },
         "originality": figures.passages(matches, others),
     }
-    wished = {f"wish {i}": piece.notes for i, piece in enumerate(asked, 1)}
-    return Gathered(figures.plain(report), ours, training, held, matches, wished)
+    requested = {f"request {i}": piece.notes for i, piece in enumerate(asked, 1)}
+    return Gathered(figures.plain(report), ours, training, held, matches, requested)
 
 
 def check(options: config.Evaluation) -> None:
@@ -154,8 +154,8 @@ def check(options: config.Evaluation) -> None:
         raise UserError(f"Set --split to validation or test, not {options.split!r}.")
     if min(options.pieces, options.most, options.shown_bars) < 1:
         raise UserError("Set --pieces, --most and --shown-bars to 1 or more.")
-    if min(options.wishes, options.shown, options.workers, options.seed) < 0:
-        raise UserError("Set --wishes, --shown, --workers and --seed to 0 or more.")
+    if min(options.requests, options.shown, options.workers, options.seed) < 0:
+        raise UserError("Set --requests, --shown, --workers and --seed to 0 or more.")
     if options.file_timeout <= 0:
         raise UserError(f"Set --file-timeout above 0, not to {options.file_timeout:g}.")
 
@@ -190,7 +190,7 @@ def _compose(
             count = min(TOGETHER, options.pieces - len(out))
             controls = config.Controls(duration=duration, seed=1000 * options.seed + number)
             for piece in model.compose(controls=controls, count=count, sampling=sampling):
-                wishes = adherence.timed(duration or 180.0)
-                out.append(adherence.Asked(f"piece {len(out) + 1}", wishes, piece.notes))
+                requests = adherence.timed(duration or 180.0)
+                out.append(adherence.Asked(f"piece {len(out) + 1}", requests, piece.notes))
             bar.update(count)
     return out
