@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import cmath
 import dataclasses
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from jaxmusic.music.notes import TICKS_PER_BEAT, Labels, Notes
+from jaxmusic.music.notes import TICKS_PER_BEAT, Labels, Notes, make_notes
 
 _SIXTEENTH = 0.25
 _OVERHANG = 1 / 8
@@ -135,7 +133,7 @@ def from_file(notes: Notes) -> Grid:
     starts = notes.meter_tick.astype(float)
     at = 0.0
     for i, start in enumerate(starts):
-        num, den = int(notes.meter_num[i]), max(1, int(notes.meter_den[i]))
+        num, den = int(notes.meter_num[i]), int(notes.meter_den[i])
         length = 4.0 * num / den
         if not _SHORTEST_BAR <= length <= _LONGEST_BAR:  # no music is barred like this
             num, den, length = 4, 4, 4.0
@@ -192,29 +190,25 @@ def warp(notes: Notes, grid: Grid) -> Notes:
     onset = np.maximum(ticks(notes.onset), 0)
     stop = np.maximum(ticks(notes.onset + notes.duration.astype(np.int64)), onset + 1)
     end = _end(grid, onset, stop)
-    stop = np.minimum(stop, end)
-    tempo_tick, tempo_qpm = _tempo_map(notes, grid, end)
-    lines = np.rint(grid.bar * TICKS_PER_BEAT).astype(np.int64)
-    kept = np.flatnonzero((lines < max(end, 1)) & np.append(lines[1:] > lines[:-1], True))
-    columns = [onset, stop - onset, notes.pitch, notes.velocity, notes.track]
-    # Rows stay sorted, except where different onsets have become one.
-    if np.any((onset[1:] == onset[:-1]) & (notes.onset[1:] != notes.onset[:-1])):
-        order = np.lexsort((columns[2], columns[4], columns[0]))
-        columns = [c[order] for c in columns]
-    return notes.replace(
-        onset=columns[0].astype(np.int32),
-        duration=columns[1].astype(np.int32),
-        pitch=columns[2],
-        velocity=columns[3],
-        track=columns[4],
-        tempo_tick=tempo_tick,
-        tempo_qpm=tempo_qpm,
-        meter_tick=lines[kept].astype(np.int32),
-        meter_num=np.array([grid.meter[k][0] for k in kept], np.uint8),
-        meter_den=np.array([grid.meter[k][1] for k in kept], np.uint8),
-        end=int(end),
-        ticks_per_beat=TICKS_PER_BEAT,
-        labels=_warp_labels(notes.labels, ticks),
+    lines = np.rint(grid.bar * TICKS_PER_BEAT).astype(int).tolist()
+    labels = notes.labels
+    moved = {
+        name: zip(np.maximum(ticks(getattr(labels, f"{name}_tick")), 0), getattr(labels, name))
+        for name in labels.timelines()
+    }
+    timed = Labels.of_changes(moved, styles=labels.styles, song=labels.song)
+    return make_notes(
+        onset,
+        np.minimum(stop, end) - onset,
+        notes.pitch,
+        notes.velocity,
+        notes.track,
+        program=notes.program,
+        drum=notes.drum,
+        tempos=_tempos(notes, grid, end),
+        meters=[(at, *meter) for at, meter in zip(lines, grid.meter) if at < max(end, 1)],
+        end=end,
+        labels=dataclasses.replace(timed, role=labels.role),
     )
 
 
@@ -260,12 +254,12 @@ def _end(grid: Grid, onset: np.ndarray, stop: np.ndarray) -> int:
     return int(np.rint(end * TICKS_PER_BEAT))
 
 
-def _tempo_map(notes: Notes, grid: Grid, end: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the tempo map on the new ticks, from tick 0, that gives the file's seconds."""
+def _tempos(notes: Notes, grid: Grid, end: int) -> list[tuple[int, float]]:
+    """Returns the tempos on the new ticks, from tick 0, that give the file's seconds."""
     if len(notes.tempo_qpm) == 1 and len(grid.tick) == 2:
         stretch = (grid.beat[1] - grid.beat[0]) / (grid.tick[1] - grid.tick[0])
         qpm = notes.tempo_qpm * (stretch * notes.ticks_per_beat)
-        return np.zeros(1, np.int32), np.round(qpm, 6)
+        return [(0, float(np.round(qpm, 6)[0]))]
     origin = interpolate(np.zeros(1), grid.beat, grid.tick)
     source = np.sort(np.concatenate([notes.tempo_tick, grid.tick, origin]))
     source = source[np.searchsorted(source, origin[0]) :]
@@ -277,17 +271,7 @@ def _tempo_map(notes: Notes, grid: Grid, end: int) -> tuple[np.ndarray, np.ndarr
     seconds = notes.seconds(interpolate(points, grid.beat, grid.tick))
     qpm = np.round(60.0 * np.diff(points) / np.maximum(np.diff(seconds), 1e-9), 6)
     kept = np.append(True, qpm[1:] != qpm[:-1])
-    return tick[kept].astype(np.int32), qpm[kept]
-
-
-def _warp_labels(labels: Labels, ticks: Callable[[np.ndarray], np.ndarray]) -> Labels:
-    columns: dict[str, Any] = {}
-    for name in labels.timelines():
-        at = np.maximum(ticks(getattr(labels, f"{name}_tick")), 0)
-        kept = np.append(at[1:] > at[:-1], True)[: len(at)]  # of several at one tick the last
-        columns[f"{name}_tick"] = at[kept].astype(np.int32)
-        columns[name] = getattr(labels, name)[kept]
-    return dataclasses.replace(labels, **columns)
+    return list(zip(tick[kept].tolist(), qpm[kept].tolist()))
 
 
 def interpolate(at: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -136,14 +136,16 @@ def _choose(notes: Notes, x: np.ndarray) -> tuple[Grid, str, bool]:
     if len(notes) < _FEWEST:  # too few to tell
         phase, subdivisions, share = 0.0, 1, 1.0
     gain = grid_error(x) - grid_error(x - phase)
-    usual = _usual_tempo(notes)
+    qpm = notes.tempo_qpm
+    usual = _most(notes, notes.tempo_tick, (qpm >= _SLOWEST) & (qpm <= _FASTEST))
     if not usual or share < _LEAST_SHARE:
         free = _followed(notes, share if usual else 0.0)
         if free is not None:
             return free, "estimate", True
     if gain <= _LEAST_GAIN and share < _CLEAR_SHARE:
         phase = 0.0
-    if not (usual and _states_meter(notes)) or abs(phase) >= EARLY:
+    states_meter = _most(notes, notes.meter_tick, notes.meter_num > 1)
+    if not (usual and states_meter) or abs(phase) >= EARLY:
         return _phased(notes, x, phase, subdivisions), "estimate", False
     # Within the resolution of the file the phase is right: chance hits it less often than notes
     # accent other steps than their beats.
@@ -176,16 +178,9 @@ def _followed(notes: Notes, share: float) -> Grid | None:
     return with_bars(tick, whole - bars.downbeat[0], bars.downbeat - bars.downbeat[0], bars.size)
 
 
-def _usual_tempo(notes: Notes) -> bool:
-    """Returns whether the file's quarters are as long as beats where most notes are."""
-    usual = (notes.tempo_qpm >= _SLOWEST) & (notes.tempo_qpm <= _FASTEST)
-    return bool(2 * _counts(notes, notes.tempo_tick)[usual].sum() > len(notes))
-
-
-def _states_meter(notes: Notes) -> bool:
-    """Returns whether most of the notes are in a meter of more than one beat."""
-    count = _counts(notes, notes.meter_tick)
-    return bool(2 * count[notes.meter_num > 1].sum() > len(notes))
+def _most(notes: Notes, change: np.ndarray, there: np.ndarray) -> bool:
+    """Returns whether most notes are `there` (bool [K]) among the stretches from each `change`."""
+    return bool(2 * _counts(notes, change)[there].sum() > len(notes))
 
 
 def _counts(notes: Notes, change: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -84,21 +85,17 @@ def dequantise(piece: Piece) -> Notes:
     step = 128 // piece.velocities
     ticks = (piece.bar_step * scale).tolist()
 
-    def changes(values: np.ndarray, at: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    def changes(values: np.ndarray, at: list[int]) -> list[tuple[int, int]]:
         first = np.flatnonzero(np.diff(values, prepend=-2) * (values >= 0))
-        return np.asarray(at)[first], values[first].astype(np.uint8)
+        return [(at[i], int(values[i])) for i in first]
 
     lines = {"bar": ticks[:-1], "half": halves(piece.bar_step * scale).tolist()}
-    labels: dict[str, np.ndarray] = {}
-    for control in CONTROLS:
-        values = piece.controls[control.kind]
-        if control.label and control.place == "slot":
-            labels[control.label] = values[used].astype(np.int8)
-        elif control.label and (values != control.default).any():
-            tick, labels[control.label] = changes(values, lines[control.place])
-            labels[f"{control.label}_tick"] = tick.astype(np.int32)
-    meter_at, meter = changes(piece.meter, ticks[:-1])
-    tempo_at, tempo = changes(piece.tempo, ticks[:-1])
+    labelled = [(c, piece.controls[c.kind]) for c in CONTROLS if c.label and c.place in lines]
+    labels = Labels.of_changes(
+        {c.label: changes(v, lines[c.place]) for c, v in labelled if (v != c.default).any()},
+        styles=piece.styles,
+        song=piece.song,
+    )
     return make_notes(
         piece.onset * scale,
         piece.duration * scale,
@@ -107,10 +104,10 @@ def dequantise(piece: Piece) -> Notes:
         track[piece.slot],
         program=np.maximum(piece.programs[used], 0),
         drum=used == DRUM_SLOT,
-        tempos=tuple((int(t), float(TEMPOS[i])) for t, i in zip(tempo_at, tempo)),
-        meters=tuple((int(t), *METERS[i]) for t, i in zip(meter_at, meter)),
+        tempos=[(tick, float(TEMPOS[i])) for tick, i in changes(piece.tempo, lines["bar"])],
+        meters=[(tick, *METERS[i]) for tick, i in changes(piece.meter, lines["bar"])],
         end=ticks[-1],
-        labels=Labels(styles=piece.styles, song=piece.song, **labels),
+        labels=dataclasses.replace(labels, role=piece.controls["role"][used].astype(np.int8)),
     )
 
 

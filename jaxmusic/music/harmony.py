@@ -57,7 +57,7 @@ class _Weights(NamedTuple):
       no_chords: evidence for `NO_CHORD`: constant, per sounding note, and for silence.
       chord_stays: gain of a chord that stays over a bar line, and within a bar.
       chords_in_keys: float32 [24, 85], evidence for each chord in each key.
-      keys: float32 [120, 24], evidence of each of `key_features` for each key.
+      keys: float32 [120, 24], evidence of each feature of `key_evidence` for each key.
       minor: evidence for minor, in each bar.
       key_stays: gain of a key that stays over a bar line.
     """
@@ -228,9 +228,11 @@ def chord_evidence(heard: Heard) -> np.ndarray:
     return out
 
 
-def key_features(heard: Heard, evidence: np.ndarray) -> np.ndarray:
-    """Computes float32 [B, 10 * 12] by pitch class: probability that it is the root of a chord
-    of each quality; its share of the sounding time; whether it is the first and the last bass.
+def key_evidence(heard: Heard, evidence: np.ndarray) -> np.ndarray:
+    """Computes evidence for each key in each bar: float32 [B, 24], in nats.
+
+    The features are, by pitch class: probability that it is the root of a chord of each quality;
+    its share of the sounding time; whether it is the first and the last bass.
     """
     likely = np.exp(evidence - evidence.max(1, keepdims=True))
     likely /= likely.sum(1, keepdims=True)
@@ -242,13 +244,8 @@ def key_features(heard: Heard, evidence: np.ndarray) -> np.ndarray:
     if len(there):
         features[there[0] // 2, 8, heard.bass[there[0]]] = 1
         features[there[-1] // 2, 9, heard.bass[there[-1]]] = 1
-    return features.reshape(len(features), -1)
-
-
-def key_evidence(heard: Heard, evidence: np.ndarray) -> np.ndarray:
-    """Computes evidence for each key in each bar: float32 [B, 24], in nats."""
     weights = _weights()
-    out = key_features(heard, evidence) @ weights.keys
+    out = features.reshape(len(features), -1) @ weights.keys
     out[:, 12:] += weights.minor
     return out
 

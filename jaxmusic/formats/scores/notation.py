@@ -223,7 +223,6 @@ def _cells(events: Sequence[Event], bar: Bar) -> list[_Cell]:
 
 def _values(event: Event, cells: Sequence[_Cell], bar: Bar) -> Iterator[Symbol]:
     """An event in note values that can be written, the longest that show the beats."""
-    pieces: list[tuple[int, int, tuple[str, int], bool]] = []
     now = event.start
     while now < event.end:
         k = next(i for i, cell in enumerate(cells) if cell.end > now)
@@ -231,24 +230,20 @@ def _values(event: Event, cells: Sequence[_Cell], bar: Bar) -> Iterator[Symbol]:
         stop = min(event.end, cell.end)
         if cell.triplet:
             size = max(n for n in _TRIPLET if n <= stop - now)
-            pieces.append((now, size, _TRIPLET[size], True))
-            now += size
-            continue
-        plain = list(itertools.takewhile(lambda cell: not cell.triplet, cells[k:]))
-        lengths = [c.end - now for c in plain if now == cell.start and c.end <= event.end]
-        # Dotted quarters on a beat and quarters half a beat after one need no tie.
-        usual = (event.end - now, now - cell.start) in ((18, 0), (BEAT, 6))
-        if usual and event.heads and len(plain) > 1 and bar.beat == BEAT:
-            lengths.append(event.end - now)
-        lengths.append(max((n for n in _PLAIN if n <= stop - now), default=0))
-        size = max((n for n in lengths if n in _PLAIN), default=0)
-        value = _PLAIN[size] if size else ("32nd", 0)
-        size = size or stop - now
-        pieces.append((now, size, value, False))
+            value = _TRIPLET[size]
+        else:
+            plain = list(itertools.takewhile(lambda cell: not cell.triplet, cells[k:]))
+            lengths = [c.end - now for c in plain if now == cell.start and c.end <= event.end]
+            # Dotted quarters on a beat and quarters half a beat after one need no tie.
+            usual = (event.end - now, now - cell.start) in ((18, 0), (BEAT, 6))
+            if usual and event.heads and len(plain) > 1 and bar.beat == BEAT:
+                lengths.append(event.end - now)
+            lengths.append(max((n for n in _PLAIN if n <= stop - now), default=0))
+            size = max((n for n in lengths if n in _PLAIN), default=0)
+            value = _PLAIN.get(size, ("32nd", 0))
+            size = size or stop - now
+        yield Symbol(now, size, _cut(event, now, now + size), *value, cell.triplet)
         now += size
-    for start, size, (name, dots), triplet in pieces:
-        heads = _cut(event, start, start + size)
-        yield Symbol(start, size, heads, name, dots, triplet)
 
 
 def _cut(event: Event, start: int, end: int) -> tuple[Head, ...]:
@@ -266,16 +261,14 @@ def _brackets(symbols: Sequence[Symbol], cells: Sequence[_Cell]) -> None:
 
 def _beams(symbols: Sequence[Symbol], bar: Bar) -> None:
     """Joins eighths and shorter notes that stand side by side in one beat."""
-    groups: list[list[Symbol]] = [[]]
-    for symbol in symbols:
-        beat = (symbol.start - bar.start) // bar.beat
-        before = groups[-1][-1] if groups[-1] else None
+
+    def beat(symbol: Symbol) -> int | None:
         beamed = symbol.heads and symbol.type in _BEAMS
-        if before is not None and (not beamed or (before.start - bar.start) // bar.beat != beat):
-            groups.append([])
-        if beamed:
-            groups[-1].append(symbol)
-    for group in (g for g in groups if len(g) > 1):
+        return (symbol.start - bar.start) // bar.beat if beamed else None
+
+    for place, group in ((place, list(group)) for place, group in itertools.groupby(symbols, beat)):
+        if place is None or len(group) == 1:
+            continue
         counts = [_BEAMS[symbol.type] for symbol in group]
         for i, symbol in enumerate(group):
             for level in range(1, counts[i] + 1):
