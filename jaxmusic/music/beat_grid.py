@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cmath
 import dataclasses
+import math
 
 import numpy as np
 
@@ -149,7 +150,8 @@ def from_file(notes: Notes) -> Grid:
                 bar.append(at + whole * length)
             else:
                 meter.pop()
-            meter.append(_meter_of(rest))
+            unit_of_rest = max(4, 16 // math.gcd(rest, 16))
+            meter.append((rest * unit_of_rest // 16, unit_of_rest))
         elif not whole:  # too short for any bar: the next meter starts here
             bar.pop()
             meter.pop()
@@ -167,14 +169,6 @@ def from_file(notes: Notes) -> Grid:
     tick.append(tick[-1] + unit)
     beat.append(beat[-1] + 1.0)
     return Grid(np.array(tick), np.array(beat), np.array(bar), meter)
-
-
-def _meter_of(sixteenths: int) -> tuple[int, int]:
-    """Returns the simplest meter whose bar has this many sixteenths."""
-    for den in (4, 8):
-        if sixteenths * den % 16 == 0:
-            return sixteenths * den // 16, den
-    return sixteenths, 16
 
 
 def warp(notes: Notes, grid: Grid) -> Notes:
@@ -231,11 +225,10 @@ def _without_early_onset(grid: Grid, onset: float) -> Grid:
     """
     if float(grid.beats(np.array([onset]))[0]) >= 0:
         return grid
-    later = grid.beat >= 1.0
-    one = float(interpolate(np.array([1.0]), grid.beat, grid.tick)[0])
-    two = float(interpolate(np.array([2.0]), grid.beat, grid.tick)[0])
-    tick = np.concatenate([[onset, one, two], grid.tick[later & (grid.tick > two)]])
-    beat = np.concatenate([[0.0, 1.0, 2.0], grid.beat[later & (grid.tick > two)]])
+    one, two = interpolate(np.array([1.0, 2.0]), grid.beat, grid.tick)
+    later = (grid.beat >= 1.0) & (grid.tick > two)
+    tick = np.append([onset, one, two], grid.tick[later])
+    beat = np.append([0.0, 1.0, 2.0], grid.beat[later])
     return Grid(tick, beat, grid.bar, grid.meter)
 
 

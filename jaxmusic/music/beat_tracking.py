@@ -6,8 +6,6 @@ Everything is vectorised NumPy over notes; positions called `x` are onsets in be
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -44,12 +42,7 @@ _WIDTHS = (1, 2, 4)  # beats before and after, between which harmonies are compa
 
 # Cost (in nats) of a bar with another number of beats than the usual one, and what a meter loses
 # for every beat: 2/4 and 4/4 differ so little that 4/4 needs to be the rule.
-# Each bar size has two pairs of other lengths with their cost.
-_BAR_COSTS = {
-    4: ((2, 6, 10.0), (3, 5, 18.0)),
-    3: ((2, 4, 14.0), (2, 4, np.inf)),
-    2: ((3, 3, 14.0), (3, 3, np.inf)),
-}
+_BAR_COSTS = {4: {3: 18.0, 5: 18.0, 2: 10.0, 6: 10.0}, 3: {2: 14.0, 4: 14.0}, 2: {3: 14.0}}
 _METER_COST = {4: 0.0, 3: 0.0, 2: 0.35}
 
 # Tempo tracking: seconds, frames per second, length of the Fourier transform; candidate tempos in
@@ -201,43 +194,34 @@ def find_bars(notes: Notes, x: np.ndarray, subdivisions: int = 4) -> Bars:
     means = [float(ratios[1, k : last + 1 : sub].mean()) for k in places]
     offset = int(np.argmax(means))
     down = ratios[0, offset : last + 1 : sub].tolist()
-    found = {size: _bar_scores(down, size) for size in _BAR_COSTS}
-    best = {size: max(scores[-size:]) / len(down) for size, scores in found.items()}
-    size = max(best, key=lambda s: best[s] - _METER_COST[s])
-    lines = _bar_lines(down, found[size], size)
-    return Bars(base + offset / sub + lines, size, best[size], means[offset])
+    found = {size: _bar_lines(down, size) for size in _BAR_COSTS}
+    evidence = {size: score / len(down) for size, (_, score) in found.items()}
+    size = max(evidence, key=lambda s: evidence[s] - _METER_COST[s])
+    lines = base + offset / sub + found[size][0]
+    return Bars(lines, size, evidence[size], means[offset])
 
 
-def _bar_scores(ratios: list[float], size: int) -> list[float]:
-    """Computes by Viterbi the score of the likeliest bar lines that end at each beat."""
+def _bar_lines(ratios: list[float], size: int) -> tuple[np.ndarray, float]:
+    """Finds the likeliest bar lines by Viterbi: indices of beats, and their score.
+
+    The first and the last bar line lie in the first and in the last `size` beats.
+    """
+    others = list(_BAR_COSTS[size].items())
     scores: list[float] = []
-
-    def before(beats: int, start: float) -> Iterable[float]:  # runs behind as scores are added
-        return itertools.chain([start] * beats, scores)
-
-    usual = before(size, 0.0)  # the first bar line lies in the first `size` beats
-    (near, far, cost), (nearer, farther, high_cost) = _BAR_COSTS[size]
-    others = (before(n, -np.inf) for n in (near, far, nearer, farther))
-    for ratio, top, a, b, c, d in zip(ratios, usual, *others):
-        rival = (a if a > b else b) - cost
-        rare = (c if c > d else d) - high_cost
-        rival = rare if rare > rival else rival
-        scores.append((rival if rival > top else top) + ratio)
-    return scores
-
-
-def _bar_lines(ratios: list[float], scores: list[float], size: int) -> np.ndarray:
-    """Returns the likeliest bar lines as indices of beats, by backtracking `_bar_scores`."""
-    costs = {n: cost for *pair, cost in reversed(_BAR_COSTS[size]) for n in pair}
+    back: list[int] = []
+    for t, ratio in enumerate(ratios):
+        best, length = (scores[t - size], size) if t >= size else (0.0, 0)
+        for beats, cost in others:
+            if t >= beats and scores[t - beats] - cost > best:
+                best, length = scores[t - beats] - cost, beats
+        scores.append(best + ratio)
+        back.append(length)
     t = max(range(max(0, len(scores) - size), len(scores)), key=scores.__getitem__)
-    lines = [t]
-    while t >= size or scores[t] > ratios[t]:
-        if t >= size and scores[t - size] + ratios[t] == scores[t]:
-            t -= size
-        else:
-            t -= max((n for n in costs if n <= t), key=lambda n: scores[t - n] - costs[n])
+    score, lines = scores[t], [t]
+    while back[t]:
+        t -= back[t]
         lines.append(t)
-    return np.array(lines[::-1], np.float64)
+    return np.array(lines[::-1], np.float64), score
 
 
 def follow_beats(notes: Notes) -> tuple[np.ndarray, np.ndarray, Bars, float]:

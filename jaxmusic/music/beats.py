@@ -29,7 +29,6 @@ from jaxmusic.music.beat_grid import (
 )
 from jaxmusic.music.notes import Notes
 
-_DEFAULT_QPM = 120.0
 _CLOSEST = 0.02  # seconds between two labelled beats
 
 # The file is trusted if its quarters are as long as beats may be (quarter notes a minute), and
@@ -103,7 +102,6 @@ def align(notes: Notes, labels: BeatLabels | None = None) -> tuple[Notes, Fit]:
     Raises:
       UserError: the labels are not beats: fewer than two, not ascending, or flags missing.
     """
-    notes = _sane_tempos(notes)
     followed = False
     if labels is not None:
         grid, source = _labelled(notes, labels), "labels"
@@ -225,9 +223,3 @@ def _milliseconds(notes: Notes) -> float:
     milliseconds = 60e3 / STEPS_PER_BEAT / notes.tempo_qpm
     milliseconds = np.repeat(milliseconds, _counts(notes, notes.tempo_tick))
     return float((np.abs(steps - np.rint(steps)) * milliseconds).mean())
-
-
-def _sane_tempos(notes: Notes) -> Notes:
-    """Replaces tempos that are not positive numbers by 120, the default."""
-    good = np.isfinite(notes.tempo_qpm) & (notes.tempo_qpm > 0)
-    return notes.replace(tempo_qpm=np.where(good, notes.tempo_qpm, _DEFAULT_QPM))

@@ -22,7 +22,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -119,12 +119,11 @@ def infer(notes: Notes) -> Labels:
         "chord": (line[:-1], np.where(chord == _FITTED, NO_CHORD, transposed(chord, first))),
         "bass": (line[:-1], _inversions(chord, heard.bass)),
     }
-    columns: dict[str, Any] = {}
+    changes = {}
     for name, (tick, value) in found.items():
-        there = np.flatnonzero((np.diff(value, prepend=-1) != 0) & (tick < notes.end))
-        columns[f"{name}_tick"] = tick[there].astype(np.int32)
-        columns[name] = value[there].astype(np.uint8)
-    return Labels(**columns)
+        there = (np.diff(value, prepend=-1) != 0) & (tick < notes.end)
+        changes[name] = zip(tick[there].tolist(), value[there].tolist())
+    return Labels.of_changes(changes)
 
 
 def with_harmony(notes: Notes) -> Notes:

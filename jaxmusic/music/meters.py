@@ -28,19 +28,13 @@ def divide(length: int, steps_per_beat: int, meter: int | None) -> list[tuple[in
     """Divides a length into bars (steps, meter), longest first; one bar if its meter is known."""
     if meter is not None:
         return [(bar_length(meter, steps_per_beat), meter)]
-    quarters = (
-        METERS_BY_NAME[m] for m in ((4, 4), (3, 4), (2, 4), (3, 8), (1, 4), (1, 8), (1, 16))
-    )
-    table = [(bar_length(m, steps_per_beat), m) for m in quarters]
+    sixteenth = steps_per_beat // 4
+    usual = [n * sixteenth for n in (16, 12, 8, 6, 4, 2, 1)]
     exact = {bar_length(m, steps_per_beat): m for m in reversed(range(len(METERS)))}
     parts = []
-    while length >= table[-1][0]:
-        steps, m = (
-            (length, exact[length])
-            if length in exact
-            else next((n, m) for n, m in table if n <= length)
-        )
-        parts.append((steps, m))
+    while length >= sixteenth:
+        steps = length if length in exact else next(n for n in usual if n <= length)
+        parts.append((steps, exact[steps]))
         length -= steps
     return parts
 
@@ -56,25 +50,20 @@ def bar_lines(notes: Notes, total: int, steps_per_beat: int) -> tuple[np.ndarray
     scale = TICKS_PER_BEAT * 4 // 16
     # Bar lines lie on sixteenths, so that every bar is a sum of meters in the table.
     starts = [round(int(t) / scale) * sixteenth for t in notes.meter_tick]
-    lengths, kinds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    bars: list[tuple[int, int]] = []
     position = 0
-    for i, start in enumerate(starts):
-        last = i + 1 == len(starts) or starts[i + 1] >= total
-        stop = total if last else starts[i + 1]
+    for start, following, (_, num, den) in zip(starts, [*starts[1:], total], notes.meters):
+        last = following >= total
+        stop = total if last else following
         if stop <= position:
             continue
-        whole = 4 * steps_per_beat * int(notes.meter_num[i]) // int(notes.meter_den[i])
-        parts = divide(
-            max(whole, sixteenth),
-            steps_per_beat,
-            METERS_BY_NAME.get((int(notes.meter_num[i]), int(notes.meter_den[i]))),
-        )
+        whole = max(4 * steps_per_beat * num // den, sixteenth)
+        parts = divide(whole, steps_per_beat, METERS_BY_NAME.get((num, den)))
         length = sum(n for n, _ in parts)
-        span = stop - max(start, position)
-        count = -(-span // length) if last else span // length
-        rest = [] if last else divide(span - count * length, steps_per_beat, None)
-        lengths.append(np.array([n for n, _ in parts] * count + [n for n, _ in rest], np.int64))
-        kinds.append(np.array([m for _, m in parts] * count + [m for _, m in rest], np.int64))
-        position = max(start, position) + count * length + sum(n for n, _ in rest)
-    bar_step = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
-    return np.concatenate(kinds).astype(np.int16), bar_step.astype(np.int32)
+        position = max(start, position)
+        count = -(-(stop - position) // length) if last else (stop - position) // length
+        rest = [] if last else divide(stop - position - count * length, steps_per_beat, None)
+        bars += parts * count + rest
+        position += count * length + sum(n for n, _ in rest)
+    lengths, kinds = np.array(bars, np.int64).T
+    return kinds.astype(np.int16), np.append(0, np.cumsum(lengths)).astype(np.int32)
