@@ -69,7 +69,7 @@ def _root(data: bytes) -> ET.Element:
         for element in root.iter():
             element.tag = element.tag.rpartition("}")[2]
     if root.tag != "score-partwise":
-        raise UserError(f"is not a partwise MusicXML score: it is a document of the kind {root.tag!r}.")
+        raise UserError(f"is not a partwise MusicXML score: its root element is {root.tag!r}.")
     return root
 
 
