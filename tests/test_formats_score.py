@@ -230,8 +230,7 @@ def test_chord_symbols_are_labels_and_not_notes(tmp_path):
     ("name", "data", "says"),
     [
         ("bad.xml", "", "is not XML"),
-        ("bad.xml", "<html><body/></html>", "not a partwise MusicXML score"),
-        ("bad.xml", "<score-timewise/>", "not a partwise MusicXML score"),
+        ("bad.xml", "<html><body/></html>", "not a MusicXML score"),
         ("bad.xml", "<score-partwise></score-partwise>", "holds no notes"),
         ("bad.xml", "PK\x03\x04 no archive", "broken archive"),
         ("bad.xml", document(measures(note("H4"))), "not MusicXML that can be read"),
@@ -270,9 +269,14 @@ def test_archives(tmp_path):
         score.read_notes(tmp_path / "none.mxl")
 
 
-def test_names_may_be_in_a_namespace(tmp_path):
-    text = document(measures(note("C4", 4))).replace(">", ' xmlns="http://www.musicxml.org/ns">', 1)
-    assert rows(read(tmp_path, text)) == [(0, 60, 4)]
+def test_timewise_scores_and_namespaces(tmp_path):
+    part = '<part id="P0"><attributes><divisions>1</divisions></attributes>' + note("C4", 4)
+    text = (
+        '<score-timewise xmlns="http://www.musicxml.org/ns"><part-list><score-part id="P0"/>'
+        f'</part-list><measure>{part}</part></measure><measure><part id="P0">{note("D4", 4)}'
+        "</part></measure></score-timewise>"
+    )
+    assert rows(read(tmp_path, text)) == [(0, 60, 4), (4, 62, 4)]
 
 
 TUNE = """X:1

@@ -39,10 +39,8 @@ def parse(data: bytes) -> Notes:
     concert = root.find("defaults/concert-score") is not None
     about = {e.get("id"): e for e in root.iter("score-part")}
     try:
-        for index, element in enumerate(root.findall("part")):
-            measures = element.findall("measure")
-            entry = about.get(element.get("id"), ET.Element("score-part"))
-            part = Part(index, entry, tracks, concert)
+        for index, (name, measures) in enumerate(_parts(root)):
+            part = Part(index, about.get(name, ET.Element("score-part")), tracks, concert)
             bars += [Bar() for _ in range(len(measures) - len(bars))]
             for measure, bar in zip(measures, bars):
                 part.read(measure, bar)
@@ -68,8 +66,8 @@ def _root(data: bytes) -> ET.Element:
     if root.tag.startswith("{"):
         for element in root.iter():
             element.tag = element.tag.rpartition("}")[2]
-    if root.tag != "score-partwise":
-        raise UserError(f"is not a partwise MusicXML score: its root element is {root.tag!r}.")
+    if root.tag not in ("score-partwise", "score-timewise"):
+        raise UserError(f"is not a MusicXML score: it is a document of the kind {root.tag!r}.")
     return root
 
 
@@ -95,6 +93,19 @@ def _unzipped(data: bytes) -> bytes:
         raise
     except Exception as error:  # of many kinds, as when it is cut off or encrypted
         raise UserError(f"is a broken archive: {str(error).rstrip('.')}.") from error
+
+
+def _parts(root: ET.Element) -> list[tuple[str | None, list[ET.Element]]]:
+    """(identifier, measures) of each part, whichever way round the document is."""
+    if root.tag == "score-partwise":
+        return [(part.get("id"), part.findall("measure")) for part in root.findall("part")]
+    parts: dict[str | None, list[ET.Element]] = {}
+    for number, measure in enumerate(root.findall("measure")):
+        for part in measure.findall("part"):
+            have = parts.setdefault(part.get("id"), [])
+            have += [ET.Element("measure") for _ in range(number - len(have))]
+            have.append(part)
+    return list(parts.items())
 
 
 def _performed(bars: list[Bar], tracks: list[Track], song: str) -> Notes:
