@@ -62,6 +62,8 @@ def status(run: str | epath.Path, now: float | None = None) -> Figures:
         state = "killed"
     hidden = ("step", "seconds", "time", "goodput")
     parts = goodput.parts(lines[-1]) if lines else {}
+    # A folder that was renamed, or in a bucket the file that is written last.
+    checkpoints, complete = path / runs.CHECKPOINTS, runs.COMMITTED * paths.in_bucket(path)
     found = {
         "run": str(path),
         "state": state,
@@ -84,7 +86,7 @@ def status(run: str | epath.Path, now: float | None = None) -> Figures:
         **{goodput.FIELD + name: seconds for name, seconds in parts.items() if seconds >= 0.05},
         "checkpoints": saved or None,
         "best_checkpoint": runs.best(path),
-        "saved": _saved(path, saved[-1]) if saved else None,
+        "saved": _modified(checkpoints / str(saved[-1]) / complete) if saved else None,
         "starts": since[0]["start"] if since else None,
         **{name: since[0].get(name) for name in ("host", "devices", "device") if since},
     }
@@ -123,12 +125,6 @@ def _left(since: Lines, steps: int) -> float | None:
     lines = [line for line in since if "loss" in line][-PACE:]
     made = lines[-1]["step"] - lines[0]["step"] if lines else 0
     return steps * (lines[-1]["time"] - lines[0]["time"]) / made if made else None
-
-
-def _saved(path: epath.Path, step: int) -> float:
-    """When a checkpoint was finished, in seconds since 1970."""
-    folder = path / runs.CHECKPOINTS / str(step)
-    return _modified(folder / runs.COMMITTED if paths.in_bucket(path) else folder)
 
 
 def _modified(path: epath.Path) -> float:
