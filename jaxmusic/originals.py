@@ -37,7 +37,8 @@ def training_music(model: str | os.PathLike[str], data_dir: str = "") -> list[Co
     Raises:
       UserError: there is no such model, or the dataset is not in the folder.
     """
-    dataset, folder = weights.dataset_of(model)
+    trained = weights.described(model)
+    dataset, folder = trained.dataset, trained.experiment.data.data_dir
     try:
         return copy_index.read(dataset, data_dir or folder)
     except UserError as error:

@@ -86,7 +86,8 @@ def data_of(source: str, model: MusicModel, data_dir: str) -> config.Data:
       UserError: there is no such dataset, or it is another than the model was trained on: what is
         held out of that one may have been trained on.
     """
-    dataset, home = weights.dataset_of(source)
+    trained = weights.described(source)
+    dataset, home = trained.dataset, trained.experiment.data.data_dir
     data = dataclasses.replace(model.experiment.data, dataset=dataset, data_dir=data_dir or home)
     found = _members(data)
     # Of a mixture or a selection the run has kept a hash of more than the records, and a file none.

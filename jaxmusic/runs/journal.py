@@ -34,17 +34,16 @@ class Journal:
       journal.close()
     """
 
-    def __init__(self, path: epath.Path, step: int | None = None):
+    def __init__(self, path: epath.Path, step: int):
         """Opens a journal, or begins it.
 
         Args:
           path: the file.
           step: lines whose "step" is greater are removed, as those steps will be made and written
-            again; None keeps all.
+            again.
         """
         self._path = path
-        kept = [x for x in read(path) if step is None or x.get("step", 0) <= step]
-        self._lines = [_line(x) for x in kept]
+        self._lines = [_line(x) for x in read(path) if x.get("step", 0) <= step]
         self._file = self._uploads = None
         self._upload: concurrent.futures.Future[None] | None = None
         self._uploaded, self._at = -1, -math.inf

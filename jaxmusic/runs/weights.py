@@ -87,14 +87,13 @@ def load(source: str | epath.PathLike, step: int | None = None) -> Saved:
 
 
 def restore_params(
-    source: str | epath.PathLike, like: dict[str, Any], step: int | None = None
+    source: str | epath.PathLike, like: dict[str, Any]
 ) -> tuple[int, dict[str, jax.Array]]:
-    """The weights of a checkpoint or file: the average of the parameters, where a run keeps one.
+    """The weights of a run's latest checkpoint or of a file: the average, where a run keeps one.
 
     Args:
       source: folder of a run, which may be going on, or a safetensors file.
       like: abstract parameters by name, with the shardings that the arrays will have.
-      step: which checkpoint; None for the latest.
 
     Returns:
       The step of the weights, and the weights.
@@ -103,13 +102,16 @@ def restore_params(
       UserError: there are no such weights, or they have other names, shapes or types.
     """
     with _opened(runs.folder(source)) as (_, read):
-        return read(like, step)
+        return read(like, None)
 
 
-def codec_of(source: str | epath.PathLike) -> Codec:
-    """The codec of a run or of a safetensors file."""
+def described(source: str | epath.PathLike) -> runs.Stored:
+    """What a run or a safetensors file says about the model.
+
+    A file tells neither the dataset's version nor its folder; the folder is the usual one then.
+    """
     with _opened(runs.folder(source)) as (stored, _):
-        return stored.codec
+        return stored
 
 
 def export(
@@ -158,15 +160,6 @@ def export(
     with paths.written(target) as local:
         save_file(arrays, local, metadata=header)
     return saved.step
-
-
-def dataset_of(source: str | epath.PathLike) -> tuple[str, str]:
-    """The dataset that a run or a safetensors file was trained on, and the folder that it lay in.
-
-    A file tells neither the dataset's version nor its folder; the folder is the usual one then.
-    """
-    with _opened(runs.folder(source)) as (stored, _):
-        return stored.dataset, stored.experiment.data.data_dir
 
 
 Reader = Callable[[dict[str, Any], int | None], tuple[int, Params]]

@@ -232,7 +232,7 @@ class Session:
 
 def _inherited(source: str, codec: Codec) -> Codec:
     """The codec of the run whose weights are taken, if it has the layout of the one asked for."""
-    found = weights.codec_of(source)
+    found = weights.described(source).codec
     if found.fingerprint != codec.fingerprint:
         theirs = found.config
         raise UserError(
