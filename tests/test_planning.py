@@ -95,33 +95,35 @@ def test_one_collective_with_every_way_to_write_its_groups(shape, op, groups, si
         collectives.collectives(program(line.replace("replica_groups", "groups")), AXES)
 
 
-@pytest.mark.quick
-def test_devices_that_send_to_their_neighbours():
-    line = (
-        "%a = (bf16[16]{0}, bf16[16]{0}, u32[], u32[]) collective-permute-start(%x), "
-        "source_target_pairs={{0,1},{1,2},{2,3},{3,0}}"
-    )
-    (found,) = collectives.collectives(program(line), AXES)
-    assert found[:4] == ("collective-permute", 32 * 4 / 8, 1, ("fsdp",))
+RING = (
+    "%a = (bf16[16]{0}, bf16[16]{0}, u32[], u32[]) collective-permute-start(%x), "
+    "source_target_pairs={{0,1},{1,2},{2,3},{3,0}}"
+)
+PIECES = (
+    "%a = f32[16]{0} all-reduce-start(%x), channel_id=7, replica_groups={{0,4},{1,5}}",
+    "%b = f32[16]{0} all-reduce(%x), channel_id=7, replica_groups={{0,4},{1,5}}",
+    "%c = f32[16]{0} all-reduce-done(%a)",
+)
+SHARES = """%all-reduce-scatter.1 (i: f32[16]) -> f32[4] {
+  %r = f32[16]{0} all-reduce(%i), replica_groups={{0,1,2,3},{4,5,6,7}}
+}
+"""
+FUSED = "%f = f32[4]{0} fusion(%x), kind=kCustom, calls=%all-reduce-scatter.1"
 
 
 @pytest.mark.quick
-def test_what_ends_elsewhere_and_what_is_done_in_pieces_counts_once():
-    start = "%a = f32[16]{0} all-reduce-start(%x), channel_id=7, replica_groups={{0,1}}"
-    piece = "%b = f32[16]{0} all-reduce(%x), channel_id=7, replica_groups={{0,1}}"
-    done = "%c = f32[16]{0} all-reduce-done(%a)"
-    assert len(collectives.collectives(program(start, piece, done), AXES)) == 1
-
-
-@pytest.mark.quick
-def test_a_sum_of_which_each_device_keeps_a_share_is_a_reduce_scatter():
-    text = (
-        "%all-reduce-scatter.1 (i: f32[16]) -> f32[4] {\n"
-        "  %r = f32[16]{0} all-reduce(%i), replica_groups={{0,1,2,3},{4,5,6,7}}\n"
-        "}\n" + program("%f = f32[4]{0} fusion(%x), kind=kCustom, calls=%all-reduce-scatter.1")
-    )
+@pytest.mark.parametrize(
+    ("text", "kind", "size", "axis"),
+    [
+        (program(RING), "collective-permute", 32 * 4 / 8, "fsdp"),
+        (program(*PIECES), "all-reduce", 64, "replica"),
+        (SHARES + program(FUSED), "reduce-scatter", 64 * 3 / 4, "fsdp"),
+    ],
+    ids=["ring", "pieces", "shares"],
+)
+def test_rings_pieces_and_sums_of_which_each_device_keeps_a_share(text, kind, size, axis):
     (found,) = collectives.collectives(text, AXES)
-    assert (found.kind, found.bytes) == ("reduce-scatter", 64 * 3 / 4)
+    assert found[:4] == (kind, size, 1, (axis,))
 
 
 @pytest.mark.quick
