@@ -23,8 +23,10 @@ def experiment(tmp_path_factory):
 
 
 def test_a_stopped_run_goes_on_in_the_middle_of_the_data(experiment, tmp_path, monkeypatch):
+    """And with the masks of dropout that it would have had."""
+    model = dataclasses.replace(experiment.model, dropout=0.3)
+    experiment = dataclasses.replace(experiment, model=model)
     whole = trainer.train(experiment, tmp_path / "whole", progress=False)
-
     with monkeypatch.context() as patch:
         stopping = fakes.interrupted(3, fakes.FAULTS["term"], Loader)
         patch.setattr(session, "Loader", stopping)
