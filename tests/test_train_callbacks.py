@@ -4,10 +4,6 @@ import dataclasses
 import io
 import math
 import os
-import pathlib
-import re
-import signal
-import types
 import wave
 
 import jax
@@ -24,11 +20,10 @@ from jaxmusic.data import starter
 from jaxmusic.evaluate.statistics import STATISTICS
 from jaxmusic.formats import audio
 from jaxmusic.formats.midi import read_notes
-from jaxmusic.runs import experiments, weights
+from jaxmusic.runs import weights
 from jaxmusic.runs.log import read_log
 from jaxmusic.train import callbacks, monitor, samples, trainer
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 SAMPLES = config.Samples(every=2, pieces=2, seconds=6.0, statistics="polyphony pitches")
 
 
@@ -182,20 +177,6 @@ def test_a_callback_of_ones_own_sees_the_weights_that_compose(norm, tmp_path):
     assert lines[-1]["norm"] == pytest.approx(math.sqrt(total), rel=1e-6)
 
 
-def test_the_callback_in_the_documentation_works(tmp_path, monkeypatch):
-    text = (ROOT / "docs" / "watching.md").read_text()
-    code, _ = re.findall(r"```python\n(\"\"\"pop_cpu.*?)```", text, re.DOTALL)
-    (tmp_path / "pop_norm.py").write_text(code)
-    monkeypatch.setattr(callbacks, "CALLBACKS", dict(callbacks.CALLBACKS))
-    experiment = experiments.load_experiment(str(tmp_path / "pop_norm.py"))
-    callbacks.check(experiment)
-    calls = []
-    watch = types.SimpleNamespace(record=lambda step, values: calls.append((step, values)))
-    callback = callbacks.CALLBACKS["norm"](types.SimpleNamespace(monitor=watch))
-    callback(100, {"a": jax.numpy.full(2, 2.0), "b": jax.numpy.ones((1, 1))})
-    assert callback.every == 100 and calls == [(100, {"norm": 3.0})]
-
-
 def test_one_that_fails_is_named_and_the_training_goes_on(norm, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("NORM_FAILS", "1")
     assert trainer.train(norm, tmp_path, progress=True).step == 7
@@ -205,17 +186,6 @@ def test_one_that_fails_is_named_and_the_training_goes_on(norm, tmp_path, monkey
     failed = [x for x in read_log(tmp_path, events=True) if "callback_failed" in x]
     assert [x["step"] for x in failed] == [3, 6, 7]
     assert failed[0]["callback_failed"] == "norm: No space left on device: /full"
-
-
-def test_a_signal_ends_the_run_after_the_callback(norm, tmp_path, monkeypatch):
-    class Stopping(Norm):
-        def __call__(self, step, params):
-            super().__call__(step, params)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setitem(callbacks.CALLBACKS, "norm", Stopping)
-    result = trainer.train(norm, tmp_path, progress=False)
-    assert result.step == 3 and result.signal == signal.SIGTERM
 
 
 @pytest.mark.quick

@@ -16,13 +16,12 @@ import pytest
 import train_fakes as fakes
 from etils import epath
 
-from jaxmusic import cli, config
+from jaxmusic import cli
 from jaxmusic.cluster import peaks
 from jaxmusic.core import locks, settings
-from jaxmusic.core.errors import UserError
 from jaxmusic.runs import experiments, goodput, status
 from jaxmusic.runs.log import read_log
-from jaxmusic.train import monitor, session, trackers, trainer
+from jaxmusic.train import callbacks, session, trackers, trainer
 from jaxmusic.train.meter import Meter
 
 pytestmark = pytest.mark.usefixtures("fake_data")
@@ -137,25 +136,6 @@ def test_the_status_of_a_real_run(crashed, capsys):
         cli.main(["status", str(run), "--json"])
     assert json.loads(capsys.readouterr().out) == found
     assert (run / "tensorboard").is_dir()
-
-
-def test_of_several_processes_one_records_and_all_give_up_together(tmp_path, capsys):
-    experiment = fakes.experiment(
-        **TOY | {"trackers": "tensorboard"}, optimizer=config.Optimizer(patience=2)
-    )
-    watch = monitor.Monitor(epath.Path(tmp_path), experiment, 0, 0.0, 100, record=False)
-    watch.note("nothing")
-    with watch.waiting_for_data():
-        pass
-    watch.step(1, metrics(skipped=1.0))
-    watch.validation(1, monitor.Validation(1.0, 1.0, 1.0))
-    with watch.aside("saving"):
-        pass
-    watch.step(2, metrics(skipped=1.0))
-    with pytest.raises(UserError, match="last 2 updates up to step 2"):
-        watch.step(3, metrics())
-    watch.close()
-    assert not list(tmp_path.iterdir()) and not capsys.readouterr().err
 
 
 @pytest.mark.quick
@@ -403,27 +383,37 @@ def test_durations():
     ]
 
 
-def test_the_tracker_in_the_documentation_works(tmp_path, monkeypatch):
-    """The example as it stands, with a stand-in for the service."""
+def documented(number, folder):
+    """An example of the documentation, as it stands."""
     text = (ROOT / "docs" / "watching.md").read_text()
-    _, code = re.findall(r"```python\n(\"\"\"pop_cpu.*?)```", text, re.DOTALL)
-    (tmp_path / "pop_wandb.py").write_text(code)
+    path = folder / "example.py"
+    path.write_text(re.findall(r"```python\n(\"\"\"pop_cpu.*?)```", text, re.DOTALL)[number])
+    return experiments.load_experiment(str(path))
+
+
+def test_the_tracker_in_the_documentation_works(tmp_path, monkeypatch):
     calls: list = []
-
-    class Run:
-        def log(self, values, step):
-            calls.append((step, values["loss"]))
-
-        def finish(self):
-            calls.append("finished")
-
-    wandb = types.SimpleNamespace(init=lambda **settings: calls.append(settings["name"]) or Run())
+    service = types.SimpleNamespace(
+        log=lambda values, step: calls.append((step, values["loss"])),
+        finish=lambda: calls.append("finished"),
+    )
+    wandb = types.SimpleNamespace(init=lambda **settings: calls.append(settings["name"]) or service)
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     monkeypatch.setattr(trackers, "TRACKERS", dict(trackers.TRACKERS))
-    experiment = experiments.load_experiment(str(tmp_path / "pop_wandb.py"))
+    experiment = documented(1, tmp_path)
     first, second = trackers.chosen(experiment.trackers)
     assert first is trackers.TensorBoard
     tracker = second(epath.Path(tmp_path / "runs" / "pop"), experiment, 0)
     tracker.record(10, {"loss": 2.5})
     tracker.close()
     assert calls == ["pop", (10, 2.5), "finished"]
+
+
+def test_the_callback_in_the_documentation_works(tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks, "CALLBACKS", dict(callbacks.CALLBACKS))
+    callbacks.check(documented(0, tmp_path))
+    calls = []
+    watch = types.SimpleNamespace(record=lambda step, values: calls.append((step, values)))
+    callback = callbacks.CALLBACKS["norm"](types.SimpleNamespace(monitor=watch))
+    callback(100, {"a": jax.numpy.full(2, 2.0), "b": jax.numpy.ones((1, 1))})
+    assert callback.every == 100 and calls == [(100, {"norm": 3.0})]

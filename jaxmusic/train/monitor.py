@@ -56,9 +56,9 @@ class Monitor:
         seconds: float,
         vocab_size: int,
         *,
-        began: float | None = None,
-        progress: bool = True,
-        record: bool = True,
+        began: float,
+        progress: bool,
+        record: bool,
     ):
         """Opens the log of a run.
 
@@ -68,11 +68,10 @@ class Monitor:
           step: steps made so far; what the log says about later ones is removed.
           seconds: time that the run has taken so far.
           vocab_size: tokens of the codec, for the FLOPs of a step.
-          began: when this process started to work on the run, in seconds since 1970; None for now.
+          began: when this process started to work on the run, in seconds since 1970.
           progress: whether to show anything.
           record: whether to write anything: False in all processes of a run but one.
         """
-        began = time.time() if began is None else began
         self._progress = progress and record
         # A run that is finished has nothing to add.
         record = record and step < experiment.steps
@@ -87,7 +86,7 @@ class Monitor:
         self._log = journal.Journal(run / LOG, step) if record else None
         wanted = trackers.chosen(experiment.trackers) if record else []
         self._trackers = [make(run, experiment, step) for make in wanted]
-        self._media = [t for t in self._trackers if isinstance(t, trackers.ShowsMedia)]
+        self._media = [t.media for t in self._trackers if hasattr(t, "media")]
         self._profiler = profiling.Profiler(run, experiment.profile if record else "")
         self._live = sys.stderr.isatty()
         self._bar = tqdm(
@@ -238,8 +237,8 @@ class Monitor:
 
     def media(self, step: int, name: str, suffix: str, data: bytes) -> None:
         """Hands a picture (.png) or sound (.wav) to the trackers that take them."""
-        for tracker in self._media:
-            tracker.media(step, name, suffix, data)
+        for take in self._media:
+            take(step, name, suffix, data)
 
     def close(self) -> None:
         """Writes how the process ends, and closes everything."""

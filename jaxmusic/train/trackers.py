@@ -1,8 +1,9 @@
 """Trackers: what the figures of a run are written to.
 
 A tracker is a class with `record` and `close`, made from the run's folder, its experiment and the
-steps made so far; if it has `media`, it is given pictures and sound as well. Which ones there are
-besides the log, `config.Experiment.trackers` names. Another one joins by its entry in `TRACKERS`.
+steps made so far. If it has `media(step, name, suffix, data)` as well, that takes pictures (suffix
+.png) and sound (.wav). Which ones there are besides the log, `config.Experiment.trackers` names.
+Another one joins by its entry in `TRACKERS`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import io
 import struct
 import wave
 from collections.abc import Callable, Mapping
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from etils import epath
 
@@ -30,14 +31,6 @@ class Tracker(Protocol):
 
     def close(self) -> None:
         """Writes what is left; nothing is recorded afterwards."""
-
-
-@runtime_checkable
-class ShowsMedia(Protocol):
-    """What a tracker does besides, if it can."""
-
-    def media(self, step: int, name: str, suffix: str, data: bytes) -> None:
-        """Takes a file of a step: a picture (suffix .png) or sound (.wav)."""
 
 
 class TensorBoard:
