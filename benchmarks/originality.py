@@ -19,8 +19,9 @@ from benchmarks import runner
 from benchmarks.runner import Goal, Result, Table
 from jaxmusic import config
 from jaxmusic.data.catalog import open_dataset
+from jaxmusic.data.pieces import Stored
 from jaxmusic.evaluate import copy_index
-from jaxmusic.evaluate.copy_index import CopyIndex, Stored
+from jaxmusic.evaluate.copy_index import CopyIndex
 from jaxmusic.evaluate.originality import COPIED, Match, find
 from jaxmusic.music.notes import Notes, make_notes
 

@@ -68,7 +68,11 @@ def prepare(
         if dataset:
             here = dataclasses.replace(config, data_dir=os.fspath(_workshop(config)))
             files = datasets.files_of(dataset, here, progress)
-        files, unknown = _labelled(files, config)
+        if config.style_from_folders:
+            files = dataset_labels.from_folders(files)
+        unknown = 0
+        if config.labels:
+            files, unknown = dataset_labels.from_csv(config.labels, files)
         fingerprint = _fingerprint(config, files)
         if (same := _prepared(config, fingerprint)) is not None:
             return same
@@ -130,16 +134,6 @@ def _announce(dataset: str, progress: bool) -> None:
             dataset,
             known.licence,
         )
-
-
-def _labelled(files: list[MusicFile], config: Prepare) -> tuple[list[MusicFile], int]:
-    """Files with the labels that options give, and the number of labels for no file."""
-    unknown = 0
-    if config.style_from_folders:
-        files = dataset_labels.from_folders(files)
-    if config.labels:
-        files, unknown = dataset_labels.from_csv(config.labels, files)
-    return files, unknown
 
 
 def _fingerprint(config: Prepare, inputs: Iterable[object]) -> str:

@@ -32,28 +32,27 @@ _TUNES = {
 }
 
 
-def unlabelled(root: pathlib.Path) -> Labeller:
-    """Nothing is known, as of Lakh."""
-    del root
-    return lambda file: file.known
+def _by_file(known: Labeller) -> LabelReader:
+    """Reads labels for which a file and those beside it are enough."""
+    return lambda root: known
 
 
-def pop909(root: pathlib.Path) -> Labeller:
+unlabelled = _by_file(lambda file: file.known)
+"""Nothing is known, as of Lakh."""
+
+
+@_by_file
+def pop909(file: MusicFile) -> Known:
     """Roles, beats, chords and keys from the files of each song; all songs are pop.
 
     Songs get no names: some of the numbered folders hold the same song, which is for its notes to
     tell.
     """
-    del root
-
-    def known(file: MusicFile) -> Known:
-        # beat_audio.txt and chord_audio.txt belong to the recording and do not fit the MIDI.
-        names = ("beat_midi.txt", "chord_midi.txt", "key_audio.txt")
-        beside = (pathlib.Path(file.path).with_name(name) for name in names)
-        beats, chords, keys = (str(p) if p.exists() else "" for p in beside)
-        return Known(("pop",), beats=beats, chords=chords, keys=keys, roles=_POP909_ROLES)
-
-    return known
+    # beat_audio.txt and chord_audio.txt belong to the recording and do not fit the MIDI.
+    names = ("beat_midi.txt", "chord_midi.txt", "key_audio.txt")
+    beside = (pathlib.Path(file.path).with_name(name) for name in names)
+    beats, chords, keys = (str(p) if p.exists() else "" for p in beside)
+    return Known(("pop",), beats=beats, chords=chords, keys=keys, roles=_POP909_ROLES)
 
 
 def groove(root: pathlib.Path) -> Labeller:
@@ -68,45 +67,39 @@ def groove(root: pathlib.Path) -> Labeller:
 
 def maestro(root: pathlib.Path) -> Labeller:
     """The official split from the table maestro-v*.csv; the music is classical."""
+    return _by_table(
+        root,
+        "maestro-v*.csv",
+        ("midi_filename", "split"),
+        lambda row: Known(("classical",), split=row["split"]),
+    )
 
-    def known(row: dict[str, str]) -> Known:
-        return Known(("classical",), split=row["split"])
 
-    return _by_table(root, "maestro-v*.csv", ("midi_filename", "split"), known)
-
-
-def jsb_chorales(root: pathlib.Path) -> Labeller:
+@_by_file
+def jsb_chorales(file: MusicFile) -> Known:
     """The official split from the folders; the music is baroque, and hymns."""
-    del root
-
-    def known(file: MusicFile) -> Known:
-        split = _JSB_SPLITS[file.name.split("/")[0]]
-        return Known(("baroque", "hymn"), split=split, ticks_per_beat=_JSB_TICKS)
-
-    return known
+    split = _JSB_SPLITS[file.name.split("/")[0]]
+    return Known(("baroque", "hymn"), split=split, ticks_per_beat=_JSB_TICKS)
 
 
-def nottingham(root: pathlib.Path) -> Labeller:
+@_by_file
+def nottingham(file: MusicFile) -> Known:
     """Folk, and the kind of tune, which the names of the files say (reelsa-c17.mid)."""
-    del root
-
-    def known(file: MusicFile) -> Known:
-        kind = re.split(r"\d", file.name)[0]
-        kind = "reels" if kind.startswith("reels") else kind.removesuffix(".mid")
-        return Known(("folk", _TUNES.get(kind, kind)))
-
-    return known
+    kind = re.split(r"\d", file.name)[0]
+    kind = "reels" if kind.startswith("reels") else kind.removesuffix(".mid")
+    return Known(("folk", _TUNES.get(kind, kind)))
 
 
 def mutopia(root: pathlib.Path) -> Labeller:
     """Style from metadata.csv (columns file and genre) where there is one."""
     if not any(root.rglob("metadata.csv")):
         return unlabelled(root)
-
-    def known(row: dict[str, str]) -> Known:
-        return Known(_styles(row["genre"].replace("/", ";")))
-
-    return _by_table(root, "metadata.csv", ("file", "genre"), known)
+    return _by_table(
+        root,
+        "metadata.csv",
+        ("file", "genre"),
+        lambda row: Known(_styles(row["genre"].replace("/", ";"))),
+    )
 
 
 def from_folders(files: Sequence[MusicFile]) -> list[MusicFile]:

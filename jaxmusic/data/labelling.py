@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -30,23 +31,21 @@ def labelled(notes: Notes, known: Known) -> Notes:
         return notes
     if known.ticks_per_beat:
         notes = notes.replace(ticks_per_beat=known.ticks_per_beat)
-    styles = tuple(dict.fromkeys((*notes.labels.styles, *known.styles)))
-    labels = dataclasses.replace(notes.labels, styles=styles, song=known.song or notes.labels.song)
+    labels: dict[str, Any] = {
+        "styles": tuple(dict.fromkeys((*notes.labels.styles, *known.styles))),
+        "song": known.song or notes.labels.song,
+    }
     if known.chords:
-        seconds, chord, bass = read_chords(known.chords)
-        tick = _ticks(notes, seconds)
-        labels = dataclasses.replace(
-            labels, chord_tick=tick, chord=chord, bass_tick=tick, bass=bass
-        )
+        seconds, labels["chord"], labels["bass"] = read_chords(known.chords)
+        labels["chord_tick"] = labels["bass_tick"] = _ticks(notes, seconds)
     if known.keys:
-        seconds, key = read_keys(known.keys)
+        seconds, labels["key"] = read_keys(known.keys)
+        labels["key_tick"] = _ticks(notes, seconds)
         # The first key holds from the start, though it was heard only where music begins.
-        tick = _ticks(notes, seconds)
-        tick[:1] = 0
-        labels = dataclasses.replace(labels, key_tick=tick, key=key)
+        labels["key_tick"][:1] = 0
     if len(known.roles) == len(notes.program):
-        labels = dataclasses.replace(labels, role=np.array(known.roles, np.int8))
-    return notes.replace(labels=labels)
+        labels["role"] = np.array(known.roles, np.int8)
+    return notes.replace(labels=dataclasses.replace(notes.labels, **labels))
 
 
 def align(notes: Notes, known: Known) -> tuple[Notes, beats.Fit, bool]:

@@ -15,40 +15,51 @@ MEMORY = 2**29
 """Bytes of pieces that one split keeps, about."""
 
 
-class Pieces:
-    """Random access to the quantised pieces of a split; safe to use from several threads.
+class Stored:
+    """The pieces of a split, read on demand."""
 
-    Attributes:
-      room: number of pieces that are kept.
-    """
-
-    def __init__(self, folder: epath.Path, split: str, codec: Codec, memory: int = MEMORY):
-        """Opens a split of the dataset in a folder; keeps about `memory` bytes of pieces."""
+    def __init__(self, folder: epath.Path, split: str):
+        """Opens a split of the dataset in a folder."""
         import tensorflow_datasets as tfds
 
         builder = tfds.builder_from_directory(folder)
         self._source: Any = builder.as_data_source(split)
-        self._codec = codec
-        # Notes take as much memory as their record, and when quantised as much again.
-        about = builder.info.splits[split]
-        self.room = max(memory * about.num_examples // max(2 * about.num_bytes, 1), 1)
-        self._notes = functools.lru_cache(self.room)(self._read)
-        self._pieces = functools.lru_cache(self.room)(self._quantised)
+        self.bytes: int = builder.info.splits[split].num_bytes
 
     def __len__(self) -> int:
         """Number of pieces."""
         return len(self._source)
 
-    def notes(self, index: int) -> Notes:
-        """The notes of a piece, as they are stored."""
-        return self._notes(index)
+    def __getitem__(self, number: int, /) -> Notes:
+        """The notes of a piece."""
+        return record.from_bytes(self._source.data_source[number])
+
+    def name(self, number: int) -> str:
+        """The file of a piece."""
+        path = self._source[number]["path"]
+        return path.decode() if isinstance(path, bytes) else str(path)
+
+
+class Pieces:
+    """Random access to the quantised pieces of a split; safe to use from several threads.
+
+    Attributes:
+      room: number of pieces that are kept.
+      notes: gives the notes of a piece, as they are stored, by its number.
+    """
+
+    def __init__(self, folder: epath.Path, split: str, codec: Codec, memory: int = MEMORY):
+        """Opens a split of the dataset in a folder; keeps about `memory` bytes of pieces."""
+        self._stored = stored = Stored(folder, split)
+        # Notes take as much memory as their record, and when quantised as much again.
+        self.room = max(memory * len(stored) // max(2 * stored.bytes, 1), 1)
+        self.notes = functools.lru_cache(self.room)(stored.__getitem__)
+        self._quantised = functools.lru_cache(self.room)(lambda i: codec.quantise(stored[i])[0])
+
+    def __len__(self) -> int:
+        """Number of pieces."""
+        return len(self._stored)
 
     def __getitem__(self, index: int) -> Any:
         """A piece, quantised by the codec."""
-        return self._pieces(index)
-
-    def _read(self, index: int) -> Notes:
-        return record.from_bytes(self._source.data_source[index])
-
-    def _quantised(self, index: int) -> Any:
-        return self._codec.quantise(self._read(index))[0]
+        return self._quantised(index)

@@ -119,13 +119,16 @@ class Index:
         Args:
           alike: int64 [P, 2], pairs i < j of pieces that count as one song.
         """
-        known = np.sort(_pair(alike[:, 0], alike[:, 1]))
+        # No pair is the largest number, so that a search never leaves the array.
+        known = np.sort(np.append(_pair(alike[:, 0], alike[:, 1]), _ALL))
         for part in self._parts:
             is_new = np.ones(len(part.row), bool)  # a song among the rows of its hash
             for distance in range(1, NEIGHBOURS + 1):
                 a, b = part.piece[:-distance], part.piece[distance:]
                 same = part.number[distance:] == part.number[:-distance]
-                same[same] = (a[same] == b[same]) | _are_in(_pair(a[same], b[same]), known)
+                pair = _pair(a[same], b[same])
+                is_known = known[np.searchsorted(known, pair)] == pair
+                same[same] = (a[same] == b[same]) | is_known
                 is_new[distance:] &= ~same
             songs = np.bincount(part.number, is_new)[part.number]
             self.weight[part.row] = np.minimum(1, RARE / songs)
@@ -189,13 +192,6 @@ def _pair(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Pairs of pieces as one number, the lower piece in the upper bits."""
     low, high = np.minimum(a, b).astype(np.uint64), np.maximum(a, b).astype(np.uint64)
     return (low << np.uint64(32)) | high
-
-
-def _are_in(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Whether each of x is in y, which ascends."""
-    if not len(y):
-        return np.zeros(len(x), bool)
-    return y[np.minimum(np.searchsorted(y, x), len(y) - 1)] == x
 
 
 def mixed(x: np.ndarray) -> np.ndarray:

@@ -13,16 +13,17 @@ import os
 import shutil
 import uuid
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from etils import epath
 from tqdm.auto import tqdm
 
 from jaxmusic.core.errors import UserError
-from jaxmusic.data import mixture, record
+from jaxmusic.data import mixture
 from jaxmusic.data.catalog import open_dataset
 from jaxmusic.data.lines import Lines, runs
+from jaxmusic.data.pieces import Stored
 from jaxmusic.evaluate.surprise import Counts, grams
 from jaxmusic.music.notes import Notes
 
@@ -63,29 +64,6 @@ class Pieces(Protocol):
 
     def __getitem__(self, number: int, /) -> Notes:
         """The notes of a piece."""
-
-
-class Stored:
-    """The pieces of a split, read on demand."""
-
-    def __init__(self, folder: epath.Path, split: str):
-        """Opens a split of the dataset in a folder."""
-        import tensorflow_datasets as tfds
-
-        self._source: Any = tfds.builder_from_directory(folder).as_data_source(split)
-
-    def __len__(self) -> int:
-        """Number of pieces."""
-        return len(self._source)
-
-    def __getitem__(self, number: int, /) -> Notes:
-        """The notes of a piece."""
-        return record.from_bytes(self._source.data_source[number])
-
-    def name(self, number: int) -> str:
-        """Returns the file of a piece."""
-        path = self._source[number]["path"]
-        return path.decode() if isinstance(path, bytes) else str(path)
 
 
 class CopyIndex:

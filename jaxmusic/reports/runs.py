@@ -14,7 +14,7 @@ from jaxmusic.core import settings
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import facts, mixture, selection
 from jaxmusic.data.catalog import Dataset, open_dataset
-from jaxmusic.evaluate.copy_index import Stored
+from jaxmusic.data.pieces import Stored
 from jaxmusic.model import MusicModel
 from jaxmusic.models import base
 from jaxmusic.music.notes import Notes
