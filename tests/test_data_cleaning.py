@@ -10,7 +10,6 @@ from jaxmusic.config import Prepare
 from jaxmusic.data import cleaning
 from jaxmusic.data.builder import prepare_pieces
 from jaxmusic.formats import midi
-from jaxmusic.music.beats import Fit
 from jaxmusic.music.notes import make_notes
 
 RULES = Prepare()
@@ -45,29 +44,16 @@ def line(count=64, step=240, duration=240, pitches=(60, 62), drum=False, tracks=
         (line(pitches=(36, 38), drum=True), {"need_drums": True}, None),
         (line(0), {}, "holds no notes"),
         (line(40, step=120_000, duration=9), {"max_note_seconds": 9e9}, "longer than 3600 s"),
+        # A pitch of a drum is another than that of a tone.
+        (
+            make_notes([0, 9], [9, 9], [60, 60], [80, 80], [0, 1], [0, 0], [False, True]),
+            {"min_notes": 1, "min_seconds": 0},
+            None,
+        ),
     ],
 )
 def test_each_rule_at_its_threshold(notes, change, reason):
     assert cleaning.reject(notes, dataclasses.replace(RULES, **change)) == reason
-
-
-def test_a_pitch_of_a_drum_is_another_than_that_of_a_tone():
-    notes = make_notes([0, 9], [9, 9], [60, 60], [80, 80], [0, 1], [0, 0], [False, True])
-    rules = dataclasses.replace(RULES, min_notes=1, min_seconds=0)
-    assert cleaning.reject(notes, rules) is None
-
-
-@pytest.mark.parametrize(("error", "off"), [(0.2, False), (0.201, True)])
-def test_notes_off_any_grid(error, off):
-    assert cleaning.is_off_grid(Fit("file", 1.0, 1.0, error), RULES) == off
-
-
-def test_empty_tracks_are_taken_out():
-    notes = line(tracks=1)
-    less, count = cleaning.without_empty_tracks(notes, RULES)
-    assert count == 3 and len(less.program) == len(less.drum) == 1
-    assert np.array_equal(less.pitch, notes.pitch)
-    assert cleaning.without_empty_tracks(less, RULES) == (less, 0)
 
 
 def test_tracks_of_few_notes_are_taken_out_where_that_is_wanted():
@@ -79,6 +65,7 @@ def test_tracks_of_few_notes_are_taken_out_where_that_is_wanted():
     )
     assert count == 2 and less.program.tolist() == [3]
     assert less.pitch.tolist() == [61, 63] and less.track.tolist() == [0, 0]
+    assert cleaning.without_empty_tracks(less, RULES) == (less, 0)
 
 
 def test_every_rule_is_counted_in_the_summary(tmp_path):

@@ -9,7 +9,7 @@ from data_music import columns, same
 
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.registry import make_codec
-from jaxmusic.config import Codec, Data, Prepare
+from jaxmusic.config import Codec, Data, Prepare, Tasks
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import catalog
 from jaxmusic.data.builder import prepare, prepare_pieces
@@ -26,11 +26,6 @@ def data(tmp_path_factory):
         tunes, Prepare(name="tunes", data_dir=folder, validation=0.3), 24, progress=False
     )
     return Data(dataset="tunes", data_dir=folder, context=CONTEXT, batch=BATCH)
-
-
-@pytest.fixture(scope="module")
-def train(data):
-    return Loader(data, MetricalCodec(), "train", seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +68,13 @@ def test_rows_hold_parts_one_after_the_other(data, kind):
     assert onsets == notes_of(train) > 0
 
 
-def test_a_batch_is_a_function_of_step_and_seed(data, train):
-    again = Loader(data, MetricalCodec(), "train", seed=5)
+def test_a_batch_is_a_function_of_step_and_seed(data):
+    train, again, other = (Loader(data, MetricalCodec(), seed=seed) for seed in (5, 5, 6))
     far = train.rows_per_epoch() * 7 // BATCH
     for step in (far, 0, 2):
         assert same(train.batch(step), again.batch(step))
     assert not same(train.batch(0), train.batch(1))
-    assert not same(train.batch(0), Loader(data, MetricalCodec(), "train", seed=6).batch(0))
+    assert not same(train.batch(0), other.batch(0))
 
 
 def test_an_epoch_holds_every_note_once(data):
@@ -134,13 +129,6 @@ def test_bars_longer_than_the_context_are_cut_and_said(data, caplog):
     assert batch.events.token.shape == (BATCH, 40) and batch.weight.sum() > 0
 
 
-def test_styles_of_the_dataset_are_added_to_the_codec(train):
-    assert train.styles == ("odd one", "waltz")
-    assert "odd one" in train.codec.styles
-    assert train.dataset == "tunes:2.0.0" and len(train.manifest) == 64
-    assert train.notes == notes_of(train)
-
-
 def test_another_resolution_is_measured_once(data):
     codec = MetricalCodec(Codec(steps_per_beat=24, velocities=16))
     loader = Loader(data, codec, "train")
@@ -156,16 +144,34 @@ def test_another_resolution_is_measured_once(data):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"dataset": ""}, "Name a prepared dataset"),
+        ({"dataset": "a=0"}, "Give a a weight above 0, as in a=2, instead of '0'"),
+        ({"dataset": "a=-1 b=1"}, "Give a a weight above 0"),
+        ({"dataset": "a b=x"}, "Give b a weight above 0"),
+        ({"dataset": "a=1 a=2"}, "Name a once"),
         ({"dataset": "none_such"}, r"There is no dataset 'none_such' .*\(tunes\)"),
         ({"dataset": "tunes:3.0.0"}, "There is no version 3.0.0 .* it has 2.0.0"),
         ({"dataset": "Tunes!"}, "cannot be called"),
         ({"context": 1}, "context must be 2 or more"),
         ({"batch": 0}, "batch 1 or more"),
+        ({"drop_tracks": 1.0}, "drop_tracks to less than 1"),
+        ({"drop_controls": 1.5}, "drop_controls to at most 1"),
+        ({"tempo_scale": -0.1}, "to 0 or more"),
+        ({"transpose": -1}, "to 0 or more"),
+        ({"normalise": True}, "Set data.transpose to 0 with data.normalise"),
+        ({"tasks": Tasks(0.5, 0.3, 0.2, 0.1)}, "at most 1 together, not to 1.1"),
+        ({"tasks": Tasks(infill=-0.1)}, "to 0 or more"),
     ],
 )
 def test_what_cannot_be_opened_is_said(data, change, words):
     with pytest.raises(UserError, match=words):
         Loader(dataclasses.replace(data, **change), MetricalCodec())
+
+
+def test_tasks_want_a_codec_with_bars(data):
+    tasks = dataclasses.replace(data, tasks=Tasks(vary=0.1))
+    with pytest.raises(UserError, match=r"data\.tasks to 0 with the performance codec"):
+        Loader(tasks, make_codec(Codec(kind="performance")))
 
 
 def test_missing_splits_and_other_formats(data, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmusic.data.packing import Sizes, best_fit, plan
+from jaxmusic.data.packing import Sizes, plan
 
 PIECES = st.lists(
     st.lists(st.integers(1, 60), min_size=1, max_size=40).map(lambda bars: [7, *bars]),
@@ -72,11 +72,6 @@ def test_cuts_differ_by_epoch_and_short_pieces_stay_whole():
     # Without random cuts every part but the last is as long as it can be: 19 bars of 20 and 5.
     assert (evaluation.stop - evaluation.start)[~whole].max() == 19
     assert sorted((evaluation.stop - evaluation.start)[~whole].tolist()) == [5, 19, 19, 19, 19, 19]
-
-
-def test_best_fit_takes_the_fullest_row_with_room():
-    # 7 opens row 0, 6 row 1; 3 goes where it fits best (row 0), 4 fills row 1, 1 opens a new one.
-    assert best_fit(np.array([7, 6, 3, 4, 1]), 10).tolist() == [0, 1, 0, 1, 2]
 
 
 def test_no_pieces_make_no_rows():

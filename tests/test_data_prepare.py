@@ -301,13 +301,3 @@ def test_odd_files_are_read_or_skipped_with_a_reason(music, options):
     assert summary.pieces >= 25
     assert "the parser crashed" not in summary.skipped
     assert "cannot be processed" not in summary.skipped
-
-
-def test_versions_of_pop909_songs_are_found(music, options):
-    numbers = ("017", "018", "101", "103", "262", "805", "492", "666", "100", "200", "300")
-    files = [str(music / "pop909" / "POP909" / n / f"{n}.mid") for n in numbers]
-    summary = prepare(files, options, progress=False)
-    assert (summary.pieces, summary.songs) == (11, 7)
-    song = {name[:3]: p.notes.labels.song for name, p in data_music.stored(summary).items()}
-    for a, b in (("017", "018"), ("101", "103"), ("262", "805"), ("492", "666")):
-        assert song[a] == song[b]

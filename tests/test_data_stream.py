@@ -13,7 +13,6 @@ from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.config import Codec, Data, Prepare, Tasks
-from jaxmusic.core.errors import UserError
 from jaxmusic.data import facts
 from jaxmusic.data.builder import prepare_pieces
 from jaxmusic.data.loader import Loader
@@ -140,8 +139,6 @@ def test_pieces_move_to_c_major_and_a_minor(folder, caplog):
         assert up == ({semitones_to_c(key)} if key >= 0 else {0})
         assert set(part.key.tolist()) == {-1 if key < 0 else 21 if key >= 12 else 0}
         assert np.array_equal(part.pitch[part.slot == 15], same.pitch[same.slot == 15])
-    with pytest.raises(UserError, match=r"Set data.transpose to 0 with data.normalise"):
-        load(folder, normalise=True)
 
 
 def test_tempo_and_loudness_are_scaled_piece_by_piece(folder):
@@ -228,17 +225,3 @@ def test_rows_of_plans_that_are_longer_or_shorter_than_the_first(folder):
     batch = odd.batch(1)
     for j in range(odd.data.batch):
         assert np.array_equal(batch.events.token[j], loader.row(odd.data.batch + j).events.token)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"drop_tracks": 1.0}, "drop_tracks to less than 1"),
-        ({"drop_controls": 1.5}, "drop_controls to at most 1"),
-        ({"tempo_scale": -0.1}, "to 0 or more"),
-        ({"transpose": -1}, "to 0 or more"),
-    ],
-)
-def test_settings_that_make_no_sense(folder, change, words):
-    with pytest.raises(UserError, match=words):
-        load(folder, **change)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import test_data_stream as streams
 from data_music import same
-from etils import epath
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,8 +16,7 @@ from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.config import Codec, Data, Prepare, Tasks
-from jaxmusic.core.errors import UserError
-from jaxmusic.data import builder, measuring, starter, tasks
+from jaxmusic.data import builder, starter, tasks
 from jaxmusic.data.loader import Loader
 from jaxmusic.music.controls import names
 from jaxmusic.music.notes import make_notes
@@ -227,19 +225,6 @@ def test_tasks_are_drawn_anew_in_every_epoch(folder):
     assert names[0] and names[1] and names[0] != names[1]
 
 
-@pytest.mark.parametrize(
-    ("chances", "kind", "words"),
-    [
-        (Tasks(0.5, 0.3, 0.2, 0.1), "metrical", "at most 1 together, not to 1.1"),
-        (Tasks(infill=-0.1), "fused", "to 0 or more"),
-        (Tasks(vary=0.1), "performance", r"data\.tasks to 0 with the performance codec"),
-    ],
-)
-def test_chances_that_make_no_sense(folder, chances, kind, words):
-    with pytest.raises(UserError, match=words):
-        load(folder, codec=make_codec(Codec(kind=kind)), tasks=chances)
-
-
 def test_controls_are_those_that_pieces_have(folder, tmp_path):
     assert load(folder).controls() == CONTROLS
     assert load(folder, drop_controls=1.0).controls() == ()
@@ -262,19 +247,6 @@ def test_controls_are_those_that_pieces_have(folder, tmp_path):
     assert controls("bare") == found
     assert controls("bare=9 known=1") == CONTROLS
     assert controls("bare=99 known=1") == found
-
-
-def test_facts_of_older_datasets_are_found_anew(tmp_path, monkeypatch):
-    options = Prepare(name="old", data_dir=str(tmp_path), validation=0.0, test=0.0, harmony=False)
-    builder.prepare_pieces(streams.TUNES[:6], options, progress=False)
-    (kept,) = tmp_path.glob("old/notes/*/facts/*-train.npz")
-    now = kept.read_bytes()
-    kept.unlink()
-    kept.with_name("1-train.npz").write_bytes(now[:100])
-    data = Data(dataset="old", data_dir=str(tmp_path), context=256, batch=2)
-    assert Loader(data, MetricalCodec()).controls() == CONTROLS
-    index = measuring.kept(epath.Path(kept), measuring.Index, lambda: pytest.fail("not kept"))
-    assert index.states("chords").all() and index.states("sections").all() and index.style.any()
 
 
 def test_a_model_learns_all_tasks_and_says_what_it_was_trained_for(tmp_path):
