@@ -152,6 +152,21 @@ def test_what_a_killed_download_left_is_cleared_away(server, tmp_path):
     assert not any("unpacking" in name or "tmp" in name for name in names)
 
 
+def test_a_full_disk_while_unpacking_leaves_nothing(server, options, tmp_path, monkeypatch):
+    folder, url = server
+    packed(chorales(tmp_path / "music", 1), folder / "a.zip")
+    at(monkeypatch, "jsb_chorales", Archive(f"{url}/a.zip"))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="Free some space"):
+        patch.setattr(zipfile.ZipFile, "extract", full)
+        prepare(["jsb_chorales"], options, progress=False)
+    (folder / "a.zip").unlink()  # the archive was whole and is kept
+    assert prepare(["jsb_chorales"], options, progress=False).pieces == 1
+
+
 def test_two_downloads_at_once(tmp_path):
     home = tmp_path / "downloads" / "x"
     home.mkdir(parents=True)
