@@ -18,7 +18,7 @@ import jaxmusic
 from benchmarks import runner
 from benchmarks.runner import Goal, Result, Table
 from jaxmusic import config
-from jaxmusic.data.facts import DRUMS
+from jaxmusic.data.metadata import DRUMS
 from jaxmusic.evaluate import control
 from jaxmusic.evaluate.control import FIGURES, ControlRequest
 from jaxmusic.formats.instruments import GM_PROGRAMS

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.core.errors import UserError
-from jaxmusic.data.facts import main_key
+from jaxmusic.data.metadata import main_key
 from jaxmusic.evaluate.scoring import Score, Scorer
 from jaxmusic.formats import files
 from jaxmusic.formats import sequence as sequences

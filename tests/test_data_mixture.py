@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.config import Data, Prepare
 from jaxmusic.core.errors import UserError
-from jaxmusic.data import catalog, facts, mixture
+from jaxmusic.data import catalog, metadata, mixture
 from jaxmusic.data.builder import prepare_pieces
 from jaxmusic.data.loader import Loader
 from jaxmusic.data.mixture import Member, Mixture, block
@@ -217,7 +217,7 @@ def test_a_selection_is_kept_beside_the_shards_and_copies_nothing(folder):
     found = catalog.open_dataset("b", folder)
     before = {p.name for p in found.path.iterdir()} | {"facts"}
     load(folder, "b", where="tempo=1..500")
-    kept = found.path / "facts" / f"{facts.VERSION}-train.npz"
+    kept = found.path / "facts" / f"{metadata.VERSION}-train.npz"
     stamp = kept.stat().mtime
     assert load(folder, "b", where="tempo=100..110").pieces < found.splits["train"]
     assert kept.stat().mtime == stamp

@@ -17,7 +17,7 @@ from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.config import Prepare
 from jaxmusic.core import locks
 from jaxmusic.core.errors import UserError
-from jaxmusic.data import assembly, catalog, measuring, workers
+from jaxmusic.data import assembly, cached_statistics, catalog, workers
 from jaxmusic.data.builder import prepare, prepare_pieces
 from jaxmusic.data.packing import Sizes
 from jaxmusic.data.sources import find
@@ -74,8 +74,8 @@ def test_files_become_a_dataset(midi, options):
     values = json.loads((folder / "summary.json").read_text())
     assert values["pieces"] == 6 and "path" not in values
     # The sizes of the default codec are measured on the way.
-    file = measuring.sizes_file(folder, "train", codec.fingerprint)
-    sizes = measuring.kept(file, Sizes, lambda: pytest.fail("not kept"))
+    file = cached_statistics.sizes_file(folder, "train", codec.fingerprint)
+    sizes = cached_statistics.kept(file, Sizes, lambda: pytest.fail("not kept"))
     mine = [codec.sizes(p) for p, s in zip(pieces, found.values()) if s.split == "train"]
     assert all(map(np.array_equal, sizes, Sizes.of(mine)))
 

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmusic.core.errors import UserError
-from jaxmusic.data.facts import DRUMS, Facts, Index, facts
+from jaxmusic.data.metadata import DRUMS, Metadata, MetadataTable, describe
 from jaxmusic.data.selection import parse
 from jaxmusic.music.notes import Labels, make_notes
 
-WALTZ = Facts(
+WALTZ = Metadata(
     tempo=90.0,
     bars=32,
     seconds=64.0,
@@ -24,7 +24,7 @@ WALTZ = Facts(
     styles=("waltz", "odd one"),
     controls=frozenset({"styles", "key", "chords"}),
 )
-ROCK = Facts(
+ROCK = Metadata(
     tempo=140.2,
     bars=80,
     seconds=137.0,
@@ -37,7 +37,7 @@ ROCK = Facts(
     styles=("rock",),
     controls=frozenset({"styles", "key", "chords", "sections"}),
 )
-PLAIN = Facts(
+PLAIN = Metadata(
     tempo=120.0,
     bars=8,
     seconds=16.0,
@@ -50,7 +50,7 @@ PLAIN = Facts(
     styles=(),
     controls=frozenset(),
 )
-INDEX = Index.of([WALTZ, ROCK, PLAIN])
+INDEX = MetadataTable.of([WALTZ, ROCK, PLAIN])
 
 
 def labels(keys):
@@ -143,7 +143,7 @@ def test_facts_of_a_piece():
         end=14 * 480,
         labels=labels([(0, 5), (480, 21), (8 * 480, 7)]),
     )
-    found = facts(notes)
+    found = describe(notes)
     assert found.seconds == pytest.approx(10.0)
     assert found.tempo == pytest.approx(84.0)
     assert (found.bars, found.notes, found.tracks) == (4, 4, 3)
@@ -155,8 +155,8 @@ def test_facts_of_a_piece():
 @settings(max_examples=60, deadline=None)
 @given(st.lists(strategies.notes(), min_size=1, max_size=6))
 def test_an_index_holds_the_facts_of_each_piece(pieces):
-    found = [facts(notes) for notes in pieces]
-    index = Index.of(found)
+    found = [describe(notes) for notes in pieces]
+    index = MetadataTable.of(found)
     for i, f in enumerate(found):
         for name in ("tempo", "bars", "seconds", "notes", "tracks", "density"):
             assert index.column(name)[i] == getattr(f, name)

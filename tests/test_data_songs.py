@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import dedup
-from jaxmusic.data import similarity, songs
+from jaxmusic.data import near_duplicates, songs
 from jaxmusic.data.songs import LEFT_OUT, assign
 from jaxmusic.formats.midi import read_notes
 from jaxmusic.music import beats
@@ -188,15 +188,15 @@ def test_what_is_found_does_not_depend_on_the_size_of_batches(monkeypatch):
     contents = [str(i) for i in range(300)]
     whole = songs.group(contents, signatures, [""] * 300)
     assert whole == [str(i) for i in source]
-    monkeypatch.setattr(similarity, "_BATCH", 2000)
-    assert len(similarity.Index(signatures, songs.SIZE)._parts) > 20
+    monkeypatch.setattr(near_duplicates, "_BATCH", 2000)
+    assert len(near_duplicates.HashIndex(signatures, songs.SIZE)._parts) > 20
     assert songs.group(contents, signatures, [""] * 300) == whole
 
 
 def test_common_hashes_lose_weight_by_songs_and_not_by_pieces():
     numbers = np.arange(100, dtype=np.uint64) << np.uint64(40)
     pieces = [np.sort(np.append(numbers[10 * i : 10 * i + 10], numbers[90:])) for i in range(6)]
-    index = similarity.Index(pieces, songs.SIZE)
+    index = near_duplicates.HashIndex(pieces, songs.SIZE)
     alike = np.array([[0, 1], [1, 2]])  # and so one song in the list of those that share a hash
     index.weigh(alike)
     assert index.weight.reshape(6, 20).tolist() == [[1.0] * 10 + [0.5] * 10] * 6

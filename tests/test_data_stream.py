@@ -13,7 +13,7 @@ from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.config import Codec, Data, Prepare, Tasks
-from jaxmusic.data import facts
+from jaxmusic.data import metadata
 from jaxmusic.data.builder import prepare_pieces
 from jaxmusic.data.loader import Loader
 from jaxmusic.music.meters import TEMPOS
@@ -134,7 +134,7 @@ def test_pieces_move_to_c_major_and_a_minor(folder, caplog):
     assert caplog.text.count("no key label") == 1
     for part, i in parts(loader, range(loader.rows_per_epoch())):
         same = unchanged(part, i)
-        key = facts.main_key(TUNES[i])
+        key = metadata.main_key(TUNES[i])
         up = set((part.pitch.astype(int) - same.pitch)[part.slot != DRUM_SLOT].tolist())
         assert up == ({semitones_to_c(key)} if key >= 0 else {0})
         assert set(part.key.tolist()) == {-1 if key < 0 else 21 if key >= 12 else 0}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxmusic.data.facts import DRUMS
+from jaxmusic.data.metadata import DRUMS
 from jaxmusic.evaluate import adherence
 from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, PITCH_NAMES, make_notes
 

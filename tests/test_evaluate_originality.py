@@ -9,7 +9,7 @@ import pytest
 
 from jaxmusic.core.errors import UserError
 from jaxmusic.data.catalog import open_dataset
-from jaxmusic.data.lines import Lines
+from jaxmusic.data.melodic_lines import MelodicLines
 from jaxmusic.evaluate import copy_index, originality, surprise
 from jaxmusic.evaluate.passages import passages
 from jaxmusic.music.notes import make_notes
@@ -109,7 +109,7 @@ def test_what_all_music_shares_is_no_copy():
 
     training = [copy_index.build([piece(s) for s in range(10)], progress=False)]
     match = originality.find(training, piece(50))
-    long = max(len(p.partners) for p in passages(training[0], Lines.of(piece(50))))
+    long = max(len(p.partners) for p in passages(training[0], MelodicLines.of(piece(50))))
     assert long > 100 and 0 < match.telling < originality.COPIED / 2
 
 
@@ -135,7 +135,7 @@ def test_pieces_without_lines_share_nothing(tunes, training):
 def test_the_longest_is_that_of_the_definition(tunes, training):
     """Every pair of a note and its partner lies on the one line that `Way` says."""
     piece = planted(data_music.tune(100), tunes[3], 8, up=2, stretch=1.1)
-    lines, index = Lines.of(piece), training[0]
+    lines, index = MelodicLines.of(piece), training[0]
     found = max(passages(index, lines), key=lambda p: len(p.partners))
     way = found.way
     steps, pitches = (getattr(index.columns, n)[found.partners] for n in ("step", "pitch"))
@@ -150,7 +150,7 @@ def test_surprise_is_that_of_a_markov_model():
     notes = make_notes(
         np.arange(400) * 240, [240] * 400, rng.integers(60, 63, 400), [90] * 400, [0] * 400
     )
-    lines = Lines.of(notes)
+    lines = MelodicLines.of(notes)
     found = surprise.grams(lines)
     music, nothing = surprise.Counts.of(found), surprise.Counts.of(found[:, :0])
     bits = surprise.bits(found, music, nothing)

@@ -21,10 +21,10 @@ from tqdm.auto import tqdm
 
 from jaxmusic.config import Data, Prepare
 from jaxmusic.core.errors import UserError
-from jaxmusic.data import catalog, cleaning, measuring, record, songs
+from jaxmusic.data import cached_statistics, catalog, cleaning, record, songs
 from jaxmusic.data.cleaning import Reason, Skipped
 from jaxmusic.data.examine import Kept, default_codec
-from jaxmusic.data.facts import Facts, Index
+from jaxmusic.data.metadata import Metadata, MetadataTable
 from jaxmusic.data.packing import Sizes, plan
 from jaxmusic.data.pieces import Pieces
 from jaxmusic.data.songs import SPLITS
@@ -101,7 +101,7 @@ class Assembly:
         self.signatures.append(kept.signature)
         self.names.append(kept.song)
         self.official.append(kept.split)
-        self.notes.append(kept.facts.notes)
+        self.notes.append(kept.metadata.notes)
         self.hash.update(kept.digest)
 
     def _skip(self, name: str, skip: Skipped) -> None:
@@ -143,7 +143,7 @@ class Assembly:
         """Writes the pieces of each split, and beside the shards what is measured of them."""
         s = self.summary
         sizes: dict[str, list[np.ndarray]] = {name: [] for name in members}
-        about: dict[str, list[Facts]] = {name: [] for name in members}
+        about: dict[str, list[Metadata]] = {name: [] for name in members}
         total = sum(s.splits.values())
         bar = tqdm(desc="writing pieces", total=total, disable=not progress, unit=" pieces")
 
@@ -152,7 +152,7 @@ class Assembly:
                 self.spool.seek(self.offsets[i])
                 kept: Kept = pickle.load(self.spool)
                 sizes[name].append(kept.sizes)
-                about[name].append(kept.facts)
+                about[name].append(kept.metadata)
                 s.count(kept, off_grid=cleaning.is_off_grid(kept.fit, self.config))
                 yield kept.example | {"song": song[i]}
                 bar.update()
@@ -165,8 +165,12 @@ class Assembly:
         for name, rows in members.items():
             self._read_back(shards, name, rows)
             tokens = Sizes.of(sizes[name])
-            measuring.save(measuring.sizes_file(shards, name, codec.fingerprint), tokens)
-            measuring.save(measuring.facts_file(shards, name), Index.of(about[name]))
+            cached_statistics.save(
+                cached_statistics.sizes_file(shards, name, codec.fingerprint), tokens
+            )
+            cached_statistics.save(
+                cached_statistics.facts_file(shards, name), MetadataTable.of(about[name])
+            )
             if name == "train":
                 s.fill = plan(tokens, Data.context, epoch=0).fill(Data.context)
         return shards

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.config import Prepare
-from jaxmusic.data import cleaning, facts, labelling, record, selection, songs
+from jaxmusic.data import cleaning, labelling, metadata, record, selection, songs
 from jaxmusic.data.cleaning import Reason, Skipped, skipping
 from jaxmusic.data.sources import MusicFile
 from jaxmusic.music import beats, harmony
@@ -30,7 +30,7 @@ class Kept(NamedTuple):
       signature: hashes by which versions of a song are known.
       song: name of its song where that is known, else empty.
       sizes: int32 [B + 1], the default codec's sizes.
-      facts: what a selection goes by.
+      metadata: what a selection goes by.
       tokens: its tokens in the default codec.
       losses: what the default codec's grid changes in it.
       fit: how it lies on its grid.
@@ -45,7 +45,7 @@ class Kept(NamedTuple):
     signature: np.ndarray
     song: str
     sizes: np.ndarray
-    facts: facts.Facts
+    metadata: metadata.Metadata
     tokens: int
     losses: Losses
     fit: beats.Fit
@@ -111,7 +111,7 @@ def _kept(notes: Notes, fit: beats.Fit, name: str, config: Prepare) -> Kept:
         notes = notes.replace(labels=labels)
     if config.harmony:
         notes = harmony.with_harmony(notes)
-    about = facts.facts(notes)
+    about = metadata.describe(notes)
     if not _where(config.where).matches(about):
         raise Skipped(Reason.NOT_SELECTED, f"does not match {config.where}")
     codec = default_codec(config)
@@ -127,7 +127,7 @@ def _kept(notes: Notes, fit: beats.Fit, name: str, config: Prepare) -> Kept:
         signature=songs.signature(notes),
         song=labels.song,
         sizes=sizes,
-        facts=about,
+        metadata=about,
         # Of a whole piece the sizes of bars are exact, and the end is a token more.
         tokens=len(codec.header(piece)) + int(sizes[1:].sum()) + 1,
         losses=losses,

@@ -27,13 +27,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from jaxmusic.core.errors import UserError
-from jaxmusic.data.facts import DRUMS, NUMBERS, Facts, Index
+from jaxmusic.data.metadata import DRUMS, NUMBERS, Metadata, MetadataTable
 from jaxmusic.formats.instruments import GM_FAMILIES, GM_PROGRAMS
 from jaxmusic.formats.symbols import pitch_class
 from jaxmusic.music.notes import PITCH_NAMES
 
 FIELDS = ("style", *NUMBERS, "meter", "key", "has")
-Test = Callable[[Index], np.ndarray]
+Test = Callable[[MetadataTable], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,16 +50,16 @@ class Where:
     tests: tuple[Test, ...] = ()
     styles: tuple[str, ...] = ()
 
-    def select(self, index: Index) -> np.ndarray:
+    def select(self, index: MetadataTable) -> np.ndarray:
         """Bool [P]: the pieces of an index that match."""
         found = np.ones(len(index), bool)
         for test in self.tests:
             found &= test(index)
         return found
 
-    def matches(self, facts: Facts) -> bool:
+    def matches(self, piece: Metadata) -> bool:
         """Whether one piece matches."""
-        return not self.tests or bool(self.select(Index.of([facts]))[0])
+        return not self.tests or bool(self.select(MetadataTable.of([piece]))[0])
 
     def check_styles(self, styles: Sequence[str]) -> None:
         """Raises UserError if it asks for a style that is not among those of a dataset."""

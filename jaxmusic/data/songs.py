@@ -5,7 +5,7 @@ or some notes missing, the melody with another accompaniment) are known by runs 
 intervals, which no transposition, tempo or meter changes. Runs are taken from each track for
 itself, so that it is found in any arrangement. A piece keeps the smallest of their hashes, a
 bottom-k sketch, which tells how much of one piece another contains (Broder, 1997); see
-`jaxmusic.data.similarity` for how pieces that share much are found among many.
+`jaxmusic.data.near_duplicates` for how pieces that share much are found among many.
 
 Pieces of drums alone are known as copies only: one bar of the same beat says nothing.
 """
@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxmusic.data.lines import RUN, Lines, runs, steps
-from jaxmusic.data.similarity import ALIKE, MELODY, UNCLEAR, VERSIONS, Index
+from jaxmusic.data.melodic_lines import RUN, MelodicLines, runs, steps
+from jaxmusic.data.near_duplicates import ALIKE, MELODY, UNCLEAR, VERSIONS, HashIndex
 from jaxmusic.music.notes import Notes
 
 SPLITS = ("train", "validation", "test")
@@ -55,7 +55,7 @@ def signature(notes: Notes) -> np.ndarray:
     The last bit of a hash says whether the track is the melody: the highest track on average of
     those that have one voice.
     """
-    lines = Lines.of(notes)
+    lines = MelodicLines.of(notes)
     start, hashes = runs(lines)
     if not len(start):
         return hashes
@@ -65,7 +65,7 @@ def signature(notes: Notes) -> np.ndarray:
     return hashes[last][:SIZE]
 
 
-def _melody(notes: Notes, lines: Lines) -> int:
+def _melody(notes: Notes, lines: MelodicLines) -> int:
     """Number of the track that is the melody, -1 if none is."""
     pitched = ~notes.is_drum
     track, pitch = notes.track[pitched], notes.pitch[pitched]
@@ -91,7 +91,7 @@ def group(
       The first known name, or the content hash of the song's first piece.
     """
     songs = _Songs(names)
-    index = Index(signatures, SIZE)
+    index = HashIndex(signatures, SIZE)
     pairs = index.pairs()
     sight = np.array([index.first_sight(i, j) for i, j in pairs.tolist()], np.int8)
     for i, j in pairs[sight == VERSIONS].tolist():

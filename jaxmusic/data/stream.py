@@ -16,10 +16,10 @@ from jaxmusic.codecs.base import Codec
 from jaxmusic.config import Data
 from jaxmusic.core.errors import UserError
 from jaxmusic.core.events import Batch, pack
-from jaxmusic.data import augmentation, measuring, tasks
+from jaxmusic.data import augmentation, cached_statistics, tasks
 from jaxmusic.data.augmentation import UNCHANGED, Change, generator
 from jaxmusic.data.catalog import Dataset
-from jaxmusic.data.facts import Index, facts
+from jaxmusic.data.metadata import MetadataTable, describe
 from jaxmusic.data.packing import Rows, Sizes, plan
 from jaxmusic.data.parts import Part, cut, cut_as_task, fit
 from jaxmusic.data.pieces import Pieces
@@ -87,8 +87,8 @@ class Stream:
         self._data, self._codec, self._seed, self._split = data, codec, seed, split
         self._folder = found.path
         self._pieces = Pieces(found.path, split, codec, memory)
-        kept = measuring.sizes_file(found.path, split, codec.fingerprint)
-        sizes = measuring.kept(kept, Sizes, self._measure)
+        kept = cached_statistics.sizes_file(found.path, split, codec.fingerprint)
+        sizes = cached_statistics.kept(kept, Sizes, self._measure)
         self._chosen = np.arange(len(self._pieces))
         self._shift = np.zeros(len(self._pieces), np.int64)
         if where.tests or data.normalise:
@@ -227,7 +227,7 @@ class Stream:
                     parts.append(part)
                     room -= len(part.tokens)
 
-    def _select(self, index: Index, where: Where) -> None:
+    def _select(self, index: MetadataTable, where: Where) -> None:
         """Keeps the pieces that match."""
         chosen = where.select(index)
         if not chosen.any():
@@ -257,15 +257,17 @@ class Stream:
         """Share of the pieces that have one of `jaxmusic.codecs.layout.CONTROLS`."""
         return float(self._index().states(control)[self._chosen].mean())
 
-    def _index(self) -> Index:
-        kept = measuring.facts_file(self._folder, self._split)
-        return measuring.kept(kept, Index, self._facts)
+    def _index(self) -> MetadataTable:
+        kept = cached_statistics.facts_file(self._folder, self._split)
+        return cached_statistics.kept(kept, MetadataTable, self._facts)
 
     def _measure(self) -> Sizes:
         return Sizes.of(self._codec.sizes(self._pieces[i]) for i in self._each("measuring pieces"))
 
-    def _facts(self) -> Index:
-        return Index.of(facts(self._pieces.notes(i)) for i in self._each("indexing pieces"))
+    def _facts(self) -> MetadataTable:
+        return MetadataTable.of(
+            describe(self._pieces.notes(i)) for i in self._each("indexing pieces")
+        )
 
     def _each(self, what: str) -> Any:
         return tqdm(range(len(self._pieces)), what, unit=" pieces", delay=1)

@@ -78,9 +78,9 @@ class Summary:
     def count(self, kept: Kept, off_grid: bool) -> None:
         """Counts a piece."""
         self.pieces += 1
-        self.notes += kept.facts.notes
+        self.notes += kept.metadata.notes
         self.tokens += kept.tokens
-        self.hours += kept.facts.seconds / 3600
+        self.hours += kept.metadata.seconds / 3600
         self.losses = self.losses + kept.losses
         self.off_grid += off_grid
         self.refused += kept.refused
@@ -89,7 +89,7 @@ class Summary:
         self.error_ms += (fit.error_ms - self.error_ms) / self.pieces
         self.file_error_ms += (fit.file_error_ms - self.file_error_ms) / self.pieces
         self.grids[fit.source] = self.grids.get(fit.source, 0) + 1
-        self.styles = sorted({*self.styles, *kept.facts.styles})
+        self.styles = sorted({*self.styles, *kept.metadata.styles})
 
     def to_json(self) -> str:
         """As JSON, for the dataset's folder."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from jaxmusic.data import facts
+from jaxmusic.data import metadata
 from jaxmusic.music import harmony
 from jaxmusic.music.controls import DENSITY_EDGES
 from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, Notes, check_aligned
@@ -60,14 +60,14 @@ def instruments(notes: Notes, asked: Iterable[frozenset[int]]) -> tuple[int, int
     Args:
       notes: the piece.
       asked: for each request the programs that fulfil it: one for an instrument, eight for a
-        family; `jaxmusic.data.facts.DRUMS` stands for drums.
+        family; `jaxmusic.data.metadata.DRUMS` stands for drums.
 
     Returns:
       How many that were asked for are silent, and how many other programs sound (drums as one).
     """
     requests = list(asked)
     sounding = np.unique(notes.track)
-    heard = {facts.DRUMS if notes.drum[t] else int(notes.program[t]) for t in sounding}
+    heard = {metadata.DRUMS if notes.drum[t] else int(notes.program[t]) for t in sounding}
     missing = sum(not (request & heard) for request in requests)
     return missing, len(heard.difference(*requests))
 
@@ -75,7 +75,7 @@ def instruments(notes: Notes, asked: Iterable[frozenset[int]]) -> tuple[int, int
 def main_key(notes: Notes) -> int | None:
     """Returns the inferred key (tonic + 12 if minor) that lasts longest; labels are ignored."""
     found = harmony.infer(notes)
-    return facts.main_key(notes.replace(labels=found)) if len(found.key) else None
+    return metadata.main_key(notes.replace(labels=found)) if len(found.key) else None
 
 
 def key_score(asked: int, found: int) -> float:

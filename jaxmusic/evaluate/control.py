@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmusic.data import facts
+from jaxmusic.data import metadata
 from jaxmusic.evaluate import adherence
 from jaxmusic.formats.instruments import GM_PROGRAMS
 from jaxmusic.formats.symbols import chord_symbol
@@ -73,14 +73,14 @@ def meter(num: int, den: int) -> ControlRequest:
 
 
 def instruments(programs: Iterable[int]) -> ControlRequest:
-    """Asks for General MIDI programs, and `jaxmusic.data.facts.DRUMS` for drums, and no others.
+    """Asks for General MIDI programs, and `jaxmusic.data.metadata.DRUMS` for drums, and no others.
 
     A repeated program asks for several instruments, as in a song with a track for each hand, which
     a model trained on such songs plays differently from one.
     """
     count = collections.Counter(programs)
     names = [
-        "drums" if p == facts.DRUMS else f"{n} {GM_PROGRAMS[p]}" if n > 1 else GM_PROGRAMS[p]
+        "drums" if p == metadata.DRUMS else f"{n} {GM_PROGRAMS[p]}" if n > 1 else GM_PROGRAMS[p]
         for p, n in sorted(count.items())
     ]
     return ControlRequest(
@@ -114,9 +114,9 @@ def of_song(notes: Notes) -> dict[str, ControlRequest]:
     Args:
       notes: an aligned song (`jaxmusic.music.beats.align`) that has notes.
     """
-    known, (piece, _) = facts.facts(notes), quantise(notes)
+    known, (piece, _) = metadata.describe(notes), quantise(notes)
     played = piece.programs[:PITCHED_SLOTS]
-    programs = [int(p) for p in played if p >= 0] + [facts.DRUMS] * bool(notes.is_drum.any())
+    programs = [int(p) for p in played if p >= 0] + [metadata.DRUMS] * bool(notes.is_drum.any())
     requests = {
         "tempo": number("tempo", known.tempo),
         "meter": meter(*known.meter),
@@ -145,7 +145,7 @@ def finder(control: str, songs: Sequence[Notes]) -> list[float | None]:
       control: ``key`` or ``chords``.
       songs: aligned songs of one dataset.
     """
-    truth = facts.main_key if control == "key" else lambda notes: quantise(notes)[0].chord
+    truth = metadata.main_key if control == "key" else lambda notes: quantise(notes)[0].chord
     pairs = [(notes, truth(notes)) for notes in _annotated(control, songs)]
     return [figure.over(pairs)[0] for figure in FIGURES[control]]
 

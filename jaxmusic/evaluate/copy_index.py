@@ -1,8 +1,8 @@
 """An index over training music for finding copied passages.
 
-It holds the lines of all pieces (see `jaxmusic.data.lines`), the sorted hashes of their runs, and
-counts for the surprise of passages (`jaxmusic.evaluate.surprise`): about 27 bytes per onset of a
-line, memory-mapped, and some 230 bytes of memory per onset while it is built. It is kept beside the
+It holds the lines of all pieces (see `jaxmusic.data.melodic_lines`), the sorted hashes of their
+runs, and counts for the surprise of passages (`jaxmusic.evaluate.surprise`): about 27 bytes per
+onset of a line, memory-mapped, and some 230 bytes of memory per onset while it is built. It is kept beside the
 shards of its dataset, like other cached statistics.
 """
 
@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import mixture
 from jaxmusic.data.catalog import open_dataset
-from jaxmusic.data.lines import Lines, runs
+from jaxmusic.data.melodic_lines import MelodicLines, runs
 from jaxmusic.data.pieces import Stored
 from jaxmusic.evaluate.surprise import Counts, grams
 from jaxmusic.music.notes import Notes
@@ -88,13 +88,15 @@ class CopyIndex:
         """Returns the numbers of the pieces of onsets of lines."""
         return np.searchsorted(self.columns.first, place, side="right") - 1
 
-    def lines(self, pieces: Sequence[int]) -> Lines:
+    def lines(self, pieces: Sequence[int]) -> MelodicLines:
         """Returns the lines of some pieces, with distinct tracks."""
         rows = [slice(*self.columns.first[i : i + 2]) for i in pieces]
         c = self.columns
         track = [c.track[r].astype(np.int64) + n * _APART for n, r in enumerate(rows)]
         step, pitch = ([x[r].astype(np.int64) for r in rows] for x in (c.step, c.pitch))
-        return Lines(*(np.concatenate([np.zeros(0, np.int64), *x]) for x in (track, step, pitch)))
+        return MelodicLines(
+            *(np.concatenate([np.zeros(0, np.int64), *x]) for x in (track, step, pitch))
+        )
 
     def versions(self, piece: int) -> Counts:
         """Counts the grams of all versions of the song of a piece."""
@@ -113,7 +115,7 @@ def build(pieces: Pieces, progress: bool = True) -> CopyIndex:
     numbers = range(len(pieces))
     for i in tqdm(numbers, "indexing music", unit=" pieces", delay=2, disable=not progress):
         notes = pieces[i]
-        found = Lines.of(notes)
+        found = MelodicLines.of(notes)
         track = found.track.astype(np.int16)
         lines.append((track, found.step.astype(np.int32), found.pitch.astype(np.uint8)))
         songs.append(notes.labels.song or f"\n{i}")  # no song has this name
@@ -123,7 +125,7 @@ def build(pieces: Pieces, progress: bool = True) -> CopyIndex:
     empty = (np.zeros(0, np.int16), np.zeros(0, np.int32), np.zeros(0, np.uint8))
     track, step, pitch = (np.concatenate(x) for x in zip(empty, *lines))
     number = np.repeat(np.arange(len(pieces), dtype=np.int64) * _APART, np.diff(first))
-    whole = Lines(number + track, step.astype(np.int64), pitch.astype(np.int64))
+    whole = MelodicLines(number + track, step.astype(np.int64), pitch.astype(np.int64))
     place, hashes = runs(whole)
     order = np.argsort(hashes, kind="stable")
     return CopyIndex(

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxmusic.data.lines import Lines
+from jaxmusic.data.melodic_lines import MelodicLines
 from jaxmusic.evaluate import surprise
 from jaxmusic.evaluate.copy_index import CopyIndex
 from jaxmusic.evaluate.passages import Passage, Way, passages
@@ -132,7 +132,7 @@ def find(training: Sequence[CopyIndex], notes: Notes) -> Match:
       A match, without notes if nothing is shared, as for pieces of drums alone or of fewer than
       nine onsets in every track.
     """
-    lines = Lines.of(notes)
+    lines = MelodicLines.of(notes)
     best, inside = Match(), np.zeros(len(notes), bool)
     for index in training:
         for passage, telling in _told(index, passages(index, lines)):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmusic.data.lines import RUN, Lines, runs
+from jaxmusic.data.melodic_lines import RUN, MelodicLines, runs
 from jaxmusic.evaluate.copy_index import CopyIndex
 
 MISS = 2.0
@@ -63,7 +63,7 @@ Seed = tuple[list[int], list[int]]
 """Equal intervals: first and last onset in the piece's lines, and in the index."""
 
 
-def passages(index: CopyIndex, lines: Lines) -> list[Passage]:
+def passages(index: CopyIndex, lines: MelodicLines) -> list[Passage]:
     """Finds passages that lines share with the music of an index, from the likeliest seeds."""
     found: list[Passage] = []
     for seed in _seeds(index, lines):
@@ -75,7 +75,7 @@ def passages(index: CopyIndex, lines: Lines) -> list[Passage]:
     return found
 
 
-def _seeds(index: CopyIndex, lines: Lines) -> list[Seed]:
+def _seeds(index: CopyIndex, lines: MelodicLines) -> list[Seed]:
     """Returns equal stretches of intervals, those with the rarest runs first."""
     start, hashes = runs(lines)
     c = index.columns
@@ -127,7 +127,7 @@ def _pieces_per_run(mine: np.ndarray, piece: np.ndarray) -> np.ndarray:
     return count[np.searchsorted(run, pair >> 31)][inverse]
 
 
-def _extend(index: CopyIndex, lines: Lines, seed: Seed) -> Passage | None:
+def _extend(index: CopyIndex, lines: MelodicLines, seed: Seed) -> Passage | None:
     """Extends a seed to a passage; None if the rhythm differs."""
     piece = int(index.piece(np.array(seed[1][0])))
     base = int(index.columns.first[piece])
@@ -163,7 +163,7 @@ def _extend(index: CopyIndex, lines: Lines, seed: Seed) -> Passage | None:
     return Passage(way, mine.start + start, mine.start + stop, base + theirs.start + partners)
 
 
-def _one_track(lines: Lines, onset: int) -> slice:
+def _one_track(lines: MelodicLines, onset: int) -> slice:
     """Returns the onsets of the track of an onset."""
     low, high = (
         np.searchsorted(lines.track, lines.track[onset], side=s) for s in ("left", "right")

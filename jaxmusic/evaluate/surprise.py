@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmusic.data.lines import Lines
-from jaxmusic.data.similarity import mixed
+from jaxmusic.data.melodic_lines import MelodicLines
+from jaxmusic.data.near_duplicates import mixed
 
 ORDER = 3
 """Order of the model: events of context."""
@@ -31,7 +31,7 @@ LONGEST = 96
 """Longest distinct time between two onsets in steps, two bars of 4/4."""
 
 
-def grams(lines: Lines) -> np.ndarray:
+def grams(lines: MelodicLines) -> np.ndarray:
     """Computes hashes of the last 1 to `ORDER` + 1 events up to each note: uint64 [ORDER + 1, M].
 
     0 if the line has fewer events before it; its first two notes have none.

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from jaxmusic import config
 from jaxmusic.core import settings
 from jaxmusic.core.errors import UserError
-from jaxmusic.data import facts, mixture, selection
+from jaxmusic.data import metadata, mixture, selection
 from jaxmusic.data.catalog import Dataset, open_dataset
 from jaxmusic.data.pieces import Stored
 from jaxmusic.model import MusicModel
@@ -121,7 +121,7 @@ def pieces(data: config.Data, split: str, most: int, seed: int, progress: bool) 
                 break
             pieces, number = places[i]
             notes = pieces[number]
-            if where.matches(facts.facts(notes)):
+            if where.matches(metadata.describe(notes)):
                 taken[i] = pieces.name(number), notes
                 bar.update()
     return [taken[i] for i in sorted(taken)]

@@ -1,4 +1,4 @@
-"""Facts about a piece that a selection goes by, and the index of them that a dataset keeps."""
+"""Metadata about a piece that a selection goes by, and the index of them that a dataset keeps."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _NOTHING = np.zeros(0, np.int8)
 DRUMS = 128
 """Stands for drums among programs."""
 NUMBERS = ("tempo", "bars", "seconds", "notes", "tracks", "density")
-"""Facts that are numbers, in the order of `Index.number`."""
+"""Metadata that are numbers, in the order of `MetadataTable.number`."""
 
 
-class Facts(NamedTuple):
+class Metadata(NamedTuple):
     """What is known about a piece as a whole.
 
     Attributes:
@@ -49,8 +49,8 @@ class Facts(NamedTuple):
     controls: frozenset[str]
 
 
-def facts(notes: Notes) -> Facts:
-    """The facts of an aligned piece."""
+def describe(notes: Notes) -> Metadata:
+    """Describes an aligned piece."""
     end = max(notes.end, 1)
     seconds = max(float(notes.seconds(end)), 1e-3)
     quarters = end / notes.ticks_per_beat
@@ -60,7 +60,7 @@ def facts(notes: Notes) -> Facts:
     spans = _spans(notes.meter_tick, end)
     bar = notes.ticks_per_beat * 4 * meters[:, 0] / np.maximum(meters[:, 1], 1)
     meter = _longest(meters[:, 0] << 8 | meters[:, 1], spans)
-    return Facts(
+    return Metadata(
         # Rounded, or 108 would not be in 90..108.
         tempo=round(60 * quarters / seconds, 3),
         bars=int(np.ceil(spans / np.maximum(bar, 1) - 1e-9).sum()),
@@ -96,8 +96,8 @@ def main_key(notes: Notes) -> int:
     return _longest(labels.key, _spans(labels.key_tick, notes.end)) if len(labels.key) else -1
 
 
-class Index(NamedTuple):
-    """The facts of P pieces as columns, in which a selection takes no time.
+class MetadataTable(NamedTuple):
+    """Metadata of P pieces as columns, in which a selection takes no time.
 
     Attributes:
       number: float64 [P, 6], see `NUMBERS`.
@@ -118,8 +118,8 @@ class Index(NamedTuple):
     known: np.ndarray
 
     @classmethod
-    def of(cls, pieces: Iterable[Facts]) -> Index:
-        """Gathers the facts of pieces."""
+    def of(cls, pieces: Iterable[Metadata]) -> MetadataTable:
+        """Gathers the metadata of pieces."""
         found = list(pieces)
         styles = sorted({style for f in found for style in f.styles})
         column = {name: i for i, name in enumerate(styles)}

@@ -58,7 +58,7 @@ class _Shared(NamedTuple):
     number: np.ndarray
 
 
-class Index:
+class HashIndex:
     """The hashes of many pieces.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Lines: the highest notes of each track, and the runs of melodic intervals in them.
+"""MelodicLines: the highest notes of each track, and the runs of melodic intervals in them.
 
 No transposition, tempo or meter changes a run of intervals. Versions of a song are told by them
 (`jaxmusic.data.songs`), and copies of a passage are found by them.
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmusic.data.similarity import mixed
+from jaxmusic.data.near_duplicates import mixed
 from jaxmusic.music.notes import TICKS_PER_BEAT, Notes
 
 RUN = 7
@@ -22,7 +22,7 @@ DIFFERENT = 3
 _POWERS = np.uint64(257) ** np.arange(RUN, dtype=np.uint64)
 
 
-class Lines(NamedTuple):
+class MelodicLines(NamedTuple):
     """The highest pitch at every onset of every pitched track, by track and then by time.
 
     Attributes:
@@ -36,7 +36,7 @@ class Lines(NamedTuple):
     pitch: np.ndarray
 
     @classmethod
-    def of(cls, notes: Notes) -> Lines:
+    def of(cls, notes: Notes) -> MelodicLines:
         """The lines of an aligned piece."""
         pitched = ~notes.is_drum
         track = notes.track[pitched].astype(np.int64)
@@ -50,7 +50,7 @@ class Lines(NamedTuple):
         return cls(track[first], step[first], np.maximum.reduceat(pitch, first))
 
 
-def runs(lines: Lines) -> tuple[np.ndarray, np.ndarray]:
+def runs(lines: MelodicLines) -> tuple[np.ndarray, np.ndarray]:
     """Runs of `RUN` intervals within one track, `DIFFERENT` of them different.
 
     Returns:

@@ -1,7 +1,7 @@
 """What is measured once of a dataset's pieces and kept beside the shards.
 
-The token counts of bars (``sizes/``, for each codec and split) and the facts that a selection goes
-by (``facts/``, for each split).
+The token counts of bars (``sizes/``, for each codec and split) and the metadata by which pieces are
+selected (``facts/``, for each split).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import TypeVar
 import numpy as np
 from etils import epath
 
-from jaxmusic.data import facts
-from jaxmusic.data.facts import Index
+from jaxmusic.data import metadata
+from jaxmusic.data.metadata import MetadataTable
 from jaxmusic.data.packing import Sizes
 
-T = TypeVar("T", Sizes, Index)
+T = TypeVar("T", Sizes, MetadataTable)
 
 
 def sizes_file(folder: epath.Path, split: str, fingerprint: str) -> epath.Path:
@@ -29,7 +29,7 @@ def sizes_file(folder: epath.Path, split: str, fingerprint: str) -> epath.Path:
 
 def facts_file(folder: epath.Path, split: str) -> epath.Path:
     """Where the index of a split is kept."""
-    return folder / "facts" / f"{facts.VERSION}-{split}.npz"
+    return folder / "facts" / f"{metadata.VERSION}-{split}.npz"
 
 
 def kept(path: epath.Path, kind: type[T], measure: Callable[[], T]) -> T:
@@ -48,7 +48,7 @@ def kept(path: epath.Path, kind: type[T], measure: Callable[[], T]) -> T:
     return found
 
 
-def save(path: epath.Path, arrays: Sizes | Index) -> None:
+def save(path: epath.Path, arrays: Sizes | MetadataTable) -> None:
     """Writes beside and renames, so that no reader finds half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.parent / f".{path.name}.{uuid.uuid4().hex}"
