@@ -2,8 +2,8 @@
 
 It holds the lines of all pieces (see `jaxmusic.data.melodic_lines`), the sorted hashes of their
 runs, and counts for the surprise of passages (`jaxmusic.evaluate.surprise`): about 27 bytes per
-onset of a line, memory-mapped, and some 230 bytes of memory per onset while it is built. It is kept beside the
-shards of its dataset, like other cached statistics.
+onset of a line, memory-mapped, and some 230 bytes of memory per onset while it is built. It is kept
+beside the shards of its dataset, like other cached statistics.
 """
 
 from __future__ import annotations
