@@ -117,8 +117,8 @@ def check_refilled(notes, seed, tasks=("infill", "accompany", "harmonise", "vary
         assert rows(only(done.notes, ~done.written)) == rows(only(notes, kept))
         for name in ("tempo_tick", "tempo_qpm", "meter_tick", "ticks_per_beat"):
             assert np.array_equal(getattr(done.notes, name), getattr(notes, name))
-        # No more is written than was there, and what is written stands where it was missing.
-        assert len(done.notes) <= len(notes)
+        # No more is written than was missing on the grid, which moves some notes over a bar line.
+        assert done.written.sum() <= (~given.notes(source.piece)).sum()
 
 
 @settings(max_examples=60, deadline=None)
