@@ -6,19 +6,19 @@ import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
-from jaxmusic.core.errors import UserError
 from jaxmusic.data.metadata import main_key
 from jaxmusic.evaluate.scoring import Score, Scorer
 from jaxmusic.formats import files
 from jaxmusic.formats import sequence as sequences
-from jaxmusic.generate import tasks
+from jaxmusic.generate import keywords, tasks
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.composition import Composition, Progress
 from jaxmusic.generate.streaming import Bar
@@ -31,7 +31,7 @@ from jaxmusic.runs import weights
 if TYPE_CHECKING:
     from note_seq import NoteSequence
 
-    Music: TypeAlias = NoteSequence | str | os.PathLike[str]
+    from jaxmusic.formats.files import Music
 
 
 class MusicModel:
@@ -62,12 +62,26 @@ class MusicModel:
         self._composer = Composer(shape, params, codec, data.context)
         self._capabilities = Capabilities(codec, styles, self.controls, data)
 
+    def __repr__(self) -> str:
+        """Says what it is in a few lines."""
+        data, model = self.experiment.data, self.experiment.model
+        tasks_ = [name for name, chance in vars(data.tasks).items() if chance]
+        return (
+            f"MusicModel: {model.KIND} of {sum(map(np.size, self.params.values())):,} parameters, "
+            f"step {self.step}, context {data.context}\n"
+            f"  codec     {self.codec.config.kind}, {self.codec.vocab_size:,} tokens\n"
+            f"  styles    {', '.join(self.styles) or 'none'}\n"
+            f"  controls  {', '.join(self.controls) or 'none'}\n"
+            f"  tasks     {', '.join(['generate', 'continue', *tasks_])}"
+        )
+
+    @keywords.shown(config.Options)
     def generate(
         self,
         style: str | None = None,
         duration: float | str | None = None,
         seed: int | None = None,
-        **options: Any,
+        **options: Unpack[config.Options],
     ) -> NoteSequence:
         """Composes a piece.
 
@@ -77,30 +91,30 @@ class MusicModel:
           style: one of `styles` or a mix with weights, None to leave it to the model.
           duration: exact length: seconds, 3:00 or 90 bars; None for 3:00.
           seed: the same seed gives the same piece on the same device.
-          **options: `sampling` (a `config.Sampling`), `controls` (a `config.Controls`, all that is
-            asked for), and fields of `config.Controls`, which count before those of `controls`.
+          **options: fields of `config.Controls` and `config.Sampling`, and `controls` and
+            `sampling` themselves, over which the fields take precedence. Instruments, chords and
+            form may be lists.
 
         Raises:
-          UserError: what is asked for is not possible, or the model does not know it.
+          UserError: a request is impossible or of the wrong type, or the model does not support it.
         """
         return sequences.to_sequence(self.compose(style, duration, seed, **options)[0].notes)
 
+    @keywords.shown(config.Options)
     def compose(
         self,
         style: str | None = None,
         duration: float | str | None = None,
         seed: int | None = None,
         count: int = 1,
-        sampling: config.Sampling = config.Sampling(),  # noqa: B008
         progress: bool | Progress = False,
-        controls: config.Controls = config.Controls(),  # noqa: B008
         rank: Callable[[Composition], float] | None = None,
-        **wishes: Any,
+        **options: Unpack[config.Options],
     ) -> list[Composition]:
         """Composes several pieces side by side, as notes; see `generate`.
 
         Args:
-          style, duration, sampling, controls, **wishes: as in `generate`.
+          style, duration, **options: as in `generate`.
           seed: piece i is the same whatever the count, up to rounding.
           count: number of pieces.
           progress: True shows a progress bar; a function is called with (bars finished, bars in
@@ -108,30 +122,33 @@ class MusicModel:
           rank: of `sampling.best_of` candidates for each piece the one is kept for which this is
             greatest; None keeps the one that the model finds likeliest.
         """
-        asked = _asked(controls, wishes, style=style, duration=duration, seed=seed)
+        asked, sampling = keywords.read(options, style=style, duration=duration, seed=seed)
         planner = self._composer.planner(self._capabilities.read(asked))
         with _progress(self.codec.UNIT, progress) as show:
-            return self._composer.compose(planner, asked.seed, count, sampling, show, rank)
+            made = self._composer.compose(planner, asked.seed or 0, count, sampling, show, rank)
+        return [dataclasses.replace(piece, seed=asked.seed) for piece in made]
 
+    @keywords.shown(config.Options)
     def stream(
         self,
         style: str | None = None,
         duration: float | str | None = None,
         seed: int | None = None,
-        sampling: config.Sampling = config.Sampling(),  # noqa: B008
-        controls: config.Controls = config.Controls(),  # noqa: B008
-        **wishes: Any,
+        **options: Unpack[config.Options],
     ) -> Iterator[Bar]:
         """Composes a piece and yields its bars while those to come are still being sampled.
 
         Arguments are those of `generate`; all bars together are the piece that it returns, see
         `jaxmusic.generate.streaming.join`.
         """
-        asked = _asked(controls, wishes, style=style, duration=duration, seed=seed)
+        asked, sampling = keywords.read(options, style=style, duration=duration, seed=seed)
         planner = self._composer.planner(self._capabilities.read(asked))
-        return self._composer.stream(planner, asked.seed, sampling)
+        return self._composer.stream(planner, asked.seed or 0, sampling)
 
-    def continue_piece(self, music: Music, bars: int = 0, **options: Any) -> NoteSequence:
+    @keywords.shown(config.ContinueOptions)
+    def continue_piece(
+        self, music: Music, bars: int = 0, **options: Unpack[config.ContinueOptions]
+    ) -> NoteSequence:
         """Continues a piece.
 
         What is given comes back untouched, note for note, here and in all that follows.
@@ -139,17 +156,21 @@ class MusicModel:
         >>> model.continue_piece("song.mid", bars=8, duration="3:00", seed=1)
 
         Args:
-          music: a NoteSequence or the path of a file.
+          music: a piece, see `jaxmusic.formats.files.notes_of`.
           bars: how many of its bars are the prompt; 0 for all.
-          **options: `sampling` and `controls` or fields of `config.Controls`; the duration is that
-            of the whole, and chords and form are those of the new bars.
+          **options: as in `generate`; the duration is that of the whole, and chords and form are
+            those of the new bars.
 
         Raises:
-          UserError: what is asked for is not possible, or the model was not trained for it.
+          UserError: a request is impossible or of the wrong type, or the model was not trained for
+            it.
         """
         return self._do("continue", music, bars, options)
 
-    def infill(self, music: Music, bars: str, **options: Any) -> NoteSequence:
+    @keywords.shown(config.EditOptions)
+    def infill(
+        self, music: Music, bars: str, **options: Unpack[config.EditOptions]
+    ) -> NoteSequence:
         """Rewrites some bars of a piece so that they fit between the others.
 
         >>> model.infill("song.mid", "9-16", seed=1)
@@ -159,17 +180,24 @@ class MusicModel:
         """
         return self._do("infill", music, bars, options)
 
-    def accompany(self, music: Music, instruments: str, **options: Any) -> NoteSequence:
+    @keywords.shown(config.AccompanyOptions)
+    def accompany(
+        self,
+        music: Music,
+        instruments: str | Sequence[str],
+        **options: Unpack[config.AccompanyOptions],
+    ) -> NoteSequence:
         """Adds instruments to a piece.
 
-        >>> model.accompany("melody.mid", "bass, drums", chords="C G Am F", seed=1)
+        >>> model.accompany("melody.mid", ["bass", "drums"], chords="C G Am F", seed=1)
 
         `instruments` are names of General MIDI instruments, families or drums. The rest is as in
         `infill`.
         """
         return self._do("accompany", music, "", options | {"instruments": instruments})
 
-    def harmonise(self, music: Music, **options: Any) -> NoteSequence:
+    @keywords.shown(config.HarmoniseOptions)
+    def harmonise(self, music: Music, **options: Unpack[config.HarmoniseOptions]) -> NoteSequence:
         """Finds chords for a melody, and writes parts that play them.
 
         >>> model.harmonise("melody.mid", instruments="piano, bass", seed=1)
@@ -178,7 +206,8 @@ class MusicModel:
         """
         return self._do("harmonise", music, "", options)
 
-    def vary(self, music: Music, keep: str, **options: Any) -> NoteSequence:
+    @keywords.shown(config.EditOptions)
+    def vary(self, music: Music, keep: str, **options: Unpack[config.EditOptions]) -> NoteSequence:
         """Rewrites all bars of a piece over the same chords, except some that are kept.
 
         >>> model.vary("song.mid", keep="1-4,9-12", seed=1)
@@ -187,33 +216,31 @@ class MusicModel:
         """
         return self._do("vary", music, keep, options)
 
+    @keywords.shown(config.ContinueOptions)
     def perform(
         self,
         task: str,
-        music: Music | Notes,
+        music: Music,
         bars: str | int = "",
         count: int = 1,
-        sampling: config.Sampling = config.Sampling(),  # noqa: B008
         progress: bool | Progress = False,
-        controls: config.Controls = config.Controls(),  # noqa: B008
-        **wishes: Any,
+        **options: Unpack[config.ContinueOptions],
     ) -> list[Composition]:
         """Does a task with a piece, several times, as notes in the ticks of the piece.
 
         Args:
           task: continue, infill, accompany, harmonise or vary; see the methods of these names.
-          music: a NoteSequence, the path of a file, or notes.
+          music: a piece, see `jaxmusic.formats.files.notes_of`.
           bars: of continue how many are the prompt, of infill which are written, of vary which are
             kept.
           count: number of pieces.
-          sampling: how tokens are drawn.
           progress: as in `compose`.
-          controls, **wishes: as in `generate`.
+          **options: as in the method of the task.
         """
-        asked = _asked(controls, wishes)
-        notes = _notes(music)
+        asked, sampling = keywords.read(options)
+        notes = files.notes_of(music)
         with _progress("bars", progress) as show:
-            return tasks.perform(
+            made = tasks.perform(
                 self._composer,
                 self._capabilities,
                 task,
@@ -224,6 +251,7 @@ class MusicModel:
                 sampling=sampling,
                 progress=show,
             )
+        return [dataclasses.replace(piece, seed=asked.seed) for piece in made]
 
     def _do(self, task: str, music: Music, bars: str | int, options: Any) -> NoteSequence:
         return sequences.to_sequence(self.perform(task, music, bars, **options)[0].notes)
@@ -247,16 +275,18 @@ class MusicModel:
         known = tuple(style for style in piece.styles if style in self.styles)
         return dataclasses.replace(piece, styles=known), semitones
 
-    def score(self, sequence: NoteSequence) -> Score:
-        """How surprising a piece is: its negative log-likelihood under the model.
+    def score(self, music: Music) -> Score:
+        """Computes how surprising a piece is: its negative log-likelihood under the model.
 
-        The piece is put on its beat grid and quantised first, see `quantise`. What is longer than
-        the model's context is read in windows, see `jaxmusic.evaluate.windows`.
+        `music` is a piece, see `jaxmusic.formats.files.notes_of`. It is put on its beat grid and
+        quantised first, see `quantise`. What is longer than the model's context is read in
+        windows, see `jaxmusic.evaluate.windows`.
         """
-        notes, _ = beats.align(sequences.from_sequence(sequence))
+        given = files.notes_of(music)
+        notes, _ = beats.align(given)
         piece, semitones = self.quantise(notes)
         found = self.scorer.score(piece)
-        return Score(found.bits, found.notes, float(notes.seconds(notes.end)), semitones)
+        return Score(found.bits, found.notes, float(given.seconds(given.end)), semitones)
 
 
 def load(path: str | os.PathLike[str], step: int | None = None) -> MusicModel:
@@ -271,25 +301,6 @@ def load(path: str | os.PathLike[str], step: int | None = None) -> MusicModel:
       UserError: there is no such run or file, or the run has no finished checkpoint.
     """
     return MusicModel(**weights.load(path, step)._asdict())
-
-
-def _asked(controls: config.Controls, wishes: dict[str, Any], **named: Any) -> config.Controls:
-    """Controls with those that are named; raises UserError for one that there is not."""
-    known = [field.name for field in dataclasses.fields(controls)]
-    for name in wishes:
-        if name not in known:
-            raise UserError(f"there is no control {name!r}: choose from {', '.join(known)}")
-    given = wishes | {name: value for name, value in named.items() if value is not None}
-    return dataclasses.replace(controls, **given)
-
-
-def _notes(music: Music | Notes) -> Notes:
-    """The notes of a sequence or file, in its own ticks."""
-    if isinstance(music, Notes):
-        return music
-    if isinstance(music, str | os.PathLike):
-        return files.read_notes(music)
-    return sequences.from_sequence(music)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from etils import epath
 
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.data.pieces import Pieces
-from jaxmusic.formats.midi import write_midi
+from jaxmusic.formats.midi_writing import write_midi
 from jaxmusic.music.notes import Labels, make_notes
 
 BAR = 1920

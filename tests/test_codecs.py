@@ -30,7 +30,7 @@ from jaxmusic import config
 from jaxmusic.codecs.layout import DEFAULT_STYLES
 from jaxmusic.codecs.registry import make_codec, read_codec
 from jaxmusic.core.errors import UserError
-from jaxmusic.formats.midi import midi_bytes
+from jaxmusic.formats.midi_writing import midi_bytes
 
 pytestmark = pytest.mark.parametrize("kind", KINDS)
 

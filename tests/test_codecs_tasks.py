@@ -18,7 +18,7 @@ from jaxmusic.codecs.metrical.task_grammar import hole
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.codecs.tasks import Given, Holes, holes
 from jaxmusic.core.errors import UserError
-from jaxmusic.formats.midi import midi_bytes
+from jaxmusic.formats.midi_writing import midi_bytes
 from jaxmusic.music.controls import names
 from jaxmusic.music.meters import METERS_BY_NAME, bar_length
 from jaxmusic.music.piece import Piece

@@ -28,7 +28,7 @@ from jaxmusic.data import catalog, dataset_labels, datasets, downloading, tfds_b
 from jaxmusic.data.builder import prepare
 from jaxmusic.data.downloading import Archive
 from jaxmusic.data.sources import NOTHING, MusicFile, find
-from jaxmusic.formats.midi import write_midi
+from jaxmusic.formats.midi_writing import write_midi
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from jaxmusic.data.builder import prepare, prepare_pieces
 from jaxmusic.data.packing import Sizes
 from jaxmusic.data.sources import find
 from jaxmusic.formats import files
-from jaxmusic.formats.midi import write_midi
+from jaxmusic.formats.midi_writing import write_midi
 from jaxmusic.music.grid import quantise
 from jaxmusic.music.notes import make_notes
 from jaxmusic.music.piece import Losses

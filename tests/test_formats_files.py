@@ -17,6 +17,8 @@ def test_midi_there_and_back(tmp_path, kind):
     for name, music in (("a.mid", NOTES), ("b.MIDI", to_sequence(NOTES))):
         files.write(music, kind(str(tmp_path / name)))
         again = files.read(kind(str(tmp_path / name)))
+        assert [info.name for info in again.instrument_infos] == ["Electric Piano 1"]
+        del again.instrument_infos[:]
         assert again == to_sequence(NOTES)
         assert from_sequence(again).program.tolist() == [4]
 
@@ -70,3 +72,16 @@ def test_unknown_suffixes_name_the_known(tmp_path):
     with pytest.raises(UserError, match=r"\.mid, .*\.mxl, .*\.wav, \.png, \.svg or \.pdf\."):
         files.write(NOTES, tmp_path / "a.mp3")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.quick
+def test_a_given_file_is_not_replaced_by_accident(tmp_path):
+    files.write(NOTES, tmp_path / "a.mid")
+    before = (tmp_path / "a.mid").read_bytes()
+    (tmp_path / "link.mid").symlink_to(tmp_path / "a.mid")
+    for name in ("a.mid", "link.mid"):
+        with pytest.raises(UserError, match="--force"):
+            files.convert(tmp_path / name, tmp_path / "a.mid")
+    assert (tmp_path / "a.mid").read_bytes() == before
+    files.convert(tmp_path / "a.mid", tmp_path / "a.mid", force=True)
+    assert files.read(tmp_path / "a.mid").notes

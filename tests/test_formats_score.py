@@ -387,3 +387,68 @@ def test_tunes_are_those_of_the_midi_files(music):
         onset = midi.onset[melody] * 480 / midi.ticks_per_beat
         assert midi.pitch[melody].tolist() == tune.pitch.tolist()
         np.testing.assert_allclose(onset - onset[0], tune.onset - tune.onset[0], atol=3)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    ["K:none\n", "K:C\n", "K:C\nCDEF|\nK: clef=treble\n"],
+    ids=["no key", "key", "clef alone"],
+)
+def test_a_field_that_names_no_key_loses_nothing(tmp_path, fields):
+    tune = f'X:1\nT:t\nM:4/4\nL:1/4\n{fields}"G"CDEF|"Am"CDEF|\n'
+    notes = read(tmp_path, tune.encode(), "a.abc")
+    bars = 2 + fields.count("|")
+    assert len(notes) == 4 * bars and notes.end == bars * 4 * 480
+    assert notes.meters == [(0, 4, 4)] or list(notes.meters) == [(0, 4, 4)]
+    assert notes.labels.chord.tolist() == [7, 21]
+    assert notes.labels.chord_tick.tolist() == [(bars - 2) * 1920, (bars - 1) * 1920]
+
+
+@pytest.mark.parametrize(
+    "fields, quarters",
+    [("L:1/8\nQ:240", 120), ("L:1/4\nQ:90", 90), ("M:2/4\nQ:240", 60), ("Q:1/4=90", 90)],
+)
+def test_an_old_tempo_counts_notes_of_the_unit_length(tmp_path, fields, quarters):
+    notes = read(tmp_path, f"X:1\nT:t\n{fields}\nK:C\nCDEF|\n".encode(), "a.abc")
+    assert notes.tempo_qpm.tolist() == pytest.approx([quarters], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        "<container",
+        "",
+        '<container><rootfile full-path="none.xml"/></container>',
+        '<container><rootfile full-path="page.pdf" media-type="application/pdf"/>'
+        '<rootfile full-path="score.xml"/></container>',
+        "<container>" + " " * 2**21 + "</container>",
+    ],
+    ids=["broken", "empty", "another file", "page first", "huge"],
+)
+def test_a_container_that_names_no_score_is_passed_over(tmp_path, container):
+    with zipfile.ZipFile(tmp_path / "a.mxl", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("META-INF/container.xml", container)
+        archive.writestr("page.pdf", "%PDF")
+        archive.writestr("score.xml", document(measures(note("C4", 4))))
+    assert rows(score.read_notes(tmp_path / "a.mxl")) == [(0, 60, 4)]
+
+
+def test_a_document_of_too_many_tags_is_refused_at_once(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.mxl", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.xml", "<score-partwise>" + "<a/>" * 10_000_000 + "</score-partwise>")
+    with pytest.raises(UserError, match="tags"):
+        score.read_notes(tmp_path / "a.mxl")
+
+
+def test_signs_for_bars_again_are_played(tmp_path):
+    def sign(kind, bars=""):
+        style = f'<measure-repeat type="{kind}">{bars}</measure-repeat>'
+        return f"<attributes><measure-style>{style}</measure-style></attributes>"
+
+    def pitches(*bars):
+        return read(tmp_path, document(measures(*bars)).encode()).pitch.tolist()
+
+    c, d, e = (note(name, 4) for name in ("C4", "D4", "E4"))
+    assert pitches(c, sign("start", 1), "", sign("stop") + d) == [60, 60, 60, 62]
+    assert pitches(c, d, sign("start", 2), "", sign("stop") + e) == [60, 62, 60, 62, 64]
+    assert pitches(c, sign("start", 1) + d, sign("stop")) == [60, 62]  # written out after all

@@ -21,7 +21,7 @@ from jaxmusic.codecs.performance.codec import PerformanceCodec
 from jaxmusic.codecs.performance.grammar import PerformanceGrammar
 from jaxmusic.codecs.registry import CODECS
 from jaxmusic.core.errors import UserError
-from jaxmusic.formats.midi import write_midi
+from jaxmusic.formats.midi_writing import write_midi
 from jaxmusic.generate import decoding, streaming
 from jaxmusic.generate.controls import Request
 from jaxmusic.generate.length import check_duration

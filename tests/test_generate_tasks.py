@@ -4,11 +4,13 @@ import collections
 import dataclasses
 
 import data_music
+import mido
 import numpy as np
 import pytest
 import toys
 from hypothesis import given as with_
 from hypothesis import settings
+from midi_events import events
 from strategies import notes as random_notes
 
 import jaxmusic
@@ -17,7 +19,7 @@ from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.metrical.grammar import Grammar
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import starter
-from jaxmusic.formats import files
+from jaxmusic.formats import files, midi_writing
 from jaxmusic.formats import sequence as sequences
 from jaxmusic.generate import infilling, splice, tasks
 from jaxmusic.generate.composition import Composition
@@ -196,7 +198,7 @@ def test_further_instruments_take_their_places():
 
 @pytest.mark.parametrize("duration, bars", ((30.0, 4), ("0:17.3", 3), ("12 bars", 3), (41, 3)))
 def test_continue_keeps_the_prompt_and_lasts_as_long_as_asked(model, song, duration, bars):
-    (done,) = model.perform("continue", song, bars, style="pop", duration=duration)
+    (done,) = model.perform("continue", song, bars, style="pop", duration=duration, seed=0)
     out, line = done.notes, bars * 4 * 480
     assert rows(only(out, out.onset < line)) == rows(only(song, bars_of(song) <= bars))
     assert np.array_equal(done.written, out.onset >= line) and done.written.any()
@@ -212,11 +214,11 @@ def test_continue_keeps_the_prompt_and_lasts_as_long_as_asked(model, song, durat
 
 
 def test_infill_writes_in_its_bars_alone(model, song):
-    (done,) = model.perform("infill", song, "3-4", style="pop")
+    (done,) = model.perform("infill", song, "3-4", style="pop", seed=0)
     inside = np.isin(bars_of(done.notes), (3, 4))
     assert inside.any()
     assert rows(only(done.notes, ~inside)) == rows(only(song, ~np.isin(bars_of(song), (3, 4))))
-    (again,) = model.perform("infill", song, "3-4", style="pop")
+    (again,) = model.perform("infill", song, "3-4", style="pop", seed=0)
     assert rows(again.notes) == rows(done.notes)
     (other,) = model.perform("infill", song, "3-4", style="pop", seed=1)
     assert rows(other.notes) != rows(done.notes)
@@ -224,7 +226,7 @@ def test_infill_writes_in_its_bars_alone(model, song):
 
 def test_accompany_adds_the_instruments_asked_for(model, song):
     lead = melody(song)
-    (done,) = model.perform("accompany", lead, instruments="bass, drums", chords="C G Am F")
+    (done,) = model.perform("accompany", lead, instruments="bass, drums", chords="C G Am F", seed=0)
     assert rows(done.notes) >= rows(lead)
     added = rows(done.notes) - rows(lead)
     assert {(program, drum) for *_, program, drum in added} == {(33, False), (0, True)}
@@ -234,17 +236,19 @@ def test_instruments_join_a_piece_that_ends_on_a_bar_line(model):
     """What is given ends where others would enter, and what is to be written begins with a bar."""
     bar = 4 * 480
     lead = make_notes([0, 480, bar], [480, 480, bar], [60, 64, 60], [80] * 3, [0] * 3)
-    (done,) = model.perform("accompany", lead, instruments="bass, drums")
+    (done,) = model.perform("accompany", lead, instruments="bass, drums", seed=0)
     assert rows(done.notes) > rows(lead)
     assert set(zip(done.notes.program, done.notes.drum)) == {(0, False), (33, False), (0, True)}
 
 
 def test_controls_hold_in_what_is_written(model, song):
-    (done,) = model.perform("accompany", melody(song), instruments="bass", key="C", strict=True)
+    (done,) = model.perform(
+        "accompany", melody(song), instruments="bass", key="C", strict=True, seed=0
+    )
     bass = only(done.notes, done.notes.program[done.notes.track] == 33)
     assert len(bass) and set((bass.pitch % 12).tolist()) <= {0, 2, 4, 5, 7, 9, 11}
     (done,) = model.perform(
-        "continue", song, 3, form="chorus4", chords="C G", instruments="trumpet"
+        "continue", song, 3, form="chorus4", chords="C G", instruments="trumpet", seed=0
     )
     notes, line = done.notes, 3 * 4 * 480
     assert notes.end == 7 * 4 * 480 and done.bars == 7
@@ -259,13 +263,13 @@ def test_controls_hold_in_what_is_written(model, song):
 def test_harmonise_writes_chords_and_a_part_that_plays_them(model, song):
     labels = dataclasses.replace(song.labels, **dict.fromkeys(("chord_tick", "chord"), NONE))
     bare = melody(song).replace(labels=labels)
-    (done,) = model.perform("harmonise", bare)
+    (done,) = model.perform("harmonise", bare, seed=0)
     assert rows(done.notes) >= rows(bare)
     assert {program for *_, program, _ in rows(done.notes) - rows(bare)} == {0}
 
 
 def test_vary_keeps_what_is_to_be_kept(model, song):
-    (done,) = model.perform("vary", song, "1-12,15")
+    (done,) = model.perform("vary", song, "1-12,15", seed=0)
     written, was = (np.isin(bars_of(n), (13, 14, 16)) for n in (done.notes, song))
     assert rows(only(done.notes, ~written)) == rows(only(song, ~was))
     assert written.any()
@@ -274,11 +278,40 @@ def test_vary_keeps_what_is_to_be_kept(model, song):
 def test_sequences_and_files_are_given_and_come_back(model, song, tmp_path):
     files.write(song, tmp_path / "song.mid")
     read = files.read_notes(tmp_path / "song.mid")
-    done = sequences.from_sequence(model.infill(tmp_path / "song.mid", "16"))
-    same = sequences.from_sequence(model.infill(sequences.to_sequence(read), "16"))
+    done = sequences.from_sequence(model.infill(tmp_path / "song.mid", "16", seed=0))
+    same = sequences.from_sequence(model.infill(sequences.to_sequence(read), "16", seed=0))
     assert rows(done) == rows(same)
     early = np.isin(bars_of(read), 16, invert=True)
     assert rows(done) >= rows(only(read, early))
+
+
+@pytest.mark.parametrize(
+    "task, bars, options",
+    [
+        ("continue", 0, {"duration": "20 bars"}),
+        ("infill", "3-4", {}),
+        ("accompany", "", {"instruments": "flute"}),
+        ("harmonise", "", {"instruments": "organ"}),
+        ("vary", "1-12", {}),
+    ],
+)
+def test_all_that_a_file_says_comes_back(model, song, tmp_path, task, bars, options):
+    files.write(melody(song) if task == "harmonise" else song, tmp_path / "song.mid")
+    file = mido.MidiFile(tmp_path / "song.mid")
+    for number, track in enumerate(file.tracks[1:]):
+        channel = next(m.channel for m in track if not m.is_meta)
+        track[0].name = f"My part {number}"
+        for control, value in ((7, 90), (64, 127)):
+            message = {"control": control, "value": value, "channel": channel}
+            track.insert(1, mido.Message("control_change", **message))
+        track.insert(1, mido.Message("pitchwheel", channel=channel, pitch=100 * number))
+        track.insert(1, mido.MetaMessage("lyrics", text="la"))
+    file.save(tmp_path / "mine.mid")
+    (done,) = model.perform(task, tmp_path / "mine.mid", bars, seed=0, **options)
+    given, out = (tmp_path / "mine.mid").read_bytes(), midi_writing.midi_bytes(done.notes)
+    kinds = ("track_name", "control_change", "pitchwheel", "lyrics")
+    assert sum(events(given, kinds).values()) > 4
+    assert events(out, kinds) >= events(given, kinds)
 
 
 REFUSED = (
@@ -296,7 +329,7 @@ REFUSED = (
     ("not both", "continue", 8, {"duration": 60, "form": "verse8"}),
     ("leave tempo out", "infill", "3", {"tempo": 100}),
     ("leave instruments out", "vary", "3", {"instruments": "piano"}),
-    ("no control 'tempoo'", "vary", "3", {"tempoo": 100}),
+    ("'tempoo'", "vary", "3", {"tempoo": 100}),
     ("no task", "transcribe", "", {}),
     ("count", "infill", "3", {"count": 0}),
 )

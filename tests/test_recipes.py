@@ -15,7 +15,7 @@ from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.data import builder, datasets
 from jaxmusic.data.sources import Known
 from jaxmusic.evaluate import statistics
-from jaxmusic.formats.midi import write_midi
+from jaxmusic.formats.midi_writing import write_midi
 from jaxmusic.generate import composer
 from jaxmusic.music import grid
 

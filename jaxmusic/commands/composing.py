@@ -136,12 +136,16 @@ def _command(task: str, row: Task) -> Callable[..., None]:
         from jaxmusic import model as models
         from jaxmusic import originals
         from jaxmusic.formats import files
+        from jaxmusic.generate import keywords
         from jaxmusic.train.compilation import keep_compiled
 
         paths = _targets(output)
+        asked, _ = keywords.read({"controls": controls, "sampling": sampling})
         piece: dict[str, Any] = {}
         if row.given:
-            piece = {"task": task, "music": files.read_notes(song), "bars": bars}
+            for path in paths:
+                files.check_kept(song, path, output.force)
+            piece = {"task": task, "music": files.notes_of(song), "bars": bars}
         keep_compiled()
         if limit := output.originality:
             originals.check(limit)
@@ -151,16 +155,19 @@ def _command(task: str, row: Task) -> Callable[..., None]:
         def draw(seed: int) -> list[Composition]:
             return (music.perform if row.given else music.compose)(
                 **piece,
-                controls=dataclasses.replace(controls, seed=seed),
+                controls=dataclasses.replace(asked, seed=seed),
                 count=output.count,
                 sampling=sampling,
                 progress=True,
             )
 
+        seed = asked.seed or 0
+        if controls.seed is None:
+            print(f"seed {seed}")
         if not limit:
-            _write(draw(controls.seed), paths)
+            _write(draw(seed), paths)
             return
-        pieces = originals.compose(draw, training, limit, controls.seed, said=_say)
+        pieces = originals.compose(draw, training, limit, seed, said=_say)
         _write(pieces, paths)
         if missing := [str(number) for number, piece in enumerate(pieces, 1) if piece is None]:
             raise UserError(

@@ -44,6 +44,7 @@ def convert(
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")],
     target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
     /,
+    force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
     """Converts a piece from one format into another, chosen by suffix.
 
@@ -58,9 +59,10 @@ def convert(
     Args:
       source: file to read; book.abc#3 is the third tune of a book.
       target: file to write.
+      force: replace IN if OUT is the same file.
     """
     from jaxmusic.formats import files
 
     target = os.path.expanduser(target)
-    files.convert(os.path.expanduser(source), target)
+    files.convert(os.path.expanduser(source), target, force)
     print(f"wrote {target}")

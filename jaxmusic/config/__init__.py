@@ -3,6 +3,14 @@
 from jaxmusic.config.composing import Controls, Evaluation, Output, Sampling
 from jaxmusic.config.models import LSTM, Model, Transformer
 from jaxmusic.config.objectives import Adapter, CrossEntropy, Full, Objective
+from jaxmusic.config.options import (
+    AccompanyOptions,
+    ContinueOptions,
+    EditOptions,
+    HarmoniseOptions,
+    Options,
+    SamplingOptions,
+)
 from jaxmusic.config.preparing import Prepare
 from jaxmusic.config.training import (
     Codec,
@@ -17,23 +25,29 @@ from jaxmusic.config.training import (
 
 __all__ = [
     "LSTM",
+    "AccompanyOptions",
     "Adapter",
     "Codec",
+    "ContinueOptions",
     "Controls",
     "CrossEntropy",
     "Data",
+    "EditOptions",
     "Evaluation",
     "Experiment",
     "Full",
+    "HarmoniseOptions",
     "Hosts",
     "Mesh",
     "Model",
     "Objective",
     "Optimizer",
+    "Options",
     "Output",
     "Prepare",
     "Samples",
     "Sampling",
+    "SamplingOptions",
     "Tasks",
     "Transformer",
 ]

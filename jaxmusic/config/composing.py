@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from jaxmusic.config.fields import listed
+
 
 @dataclasses.dataclass(frozen=True)
 class Controls:
@@ -21,18 +23,18 @@ class Controls:
     """Meter, such as 4/4, 3/4 or 6/8."""
     density: float = 0.0
     """Notes per quarter note of all instruments together; 0 leaves it to the model."""
-    instruments: str = ""
+    instruments: str = listed(", ")
     """General MIDI instruments or families and drums, separated by commas: piano, 2 violins,
     drums. No others play. "no drums" alone leaves out only the drums. A role may follow: flute as
     melody, piano as chords."""
-    chords: str = ""
+    chords: str = listed(" ")
     """Progression, repeated to the end, with one bar per chord: C G/B Am F. Between bar lines a
     bar holds one chord or two: C | G Am | F. N.C. means no chord; without a slash the model chooses
     the bass."""
-    form: str = ""
+    form: str = listed(" ")
     """Sections, or letters of phrases that return, each with its number of bars: intro4 verse8
     chorus8 outro4, or intro4 A8 B8 A8 outro4."""
-    energy: str = ""
+    energy: str = listed(" ")
     """Energy of each section of the form, from 1 (calm) to 8 (full): 2 4 7 3."""
     guidance: float = 1.0
     """Strength of style, key, density, roles, chords, form and energy: 1 samples as trained;
@@ -42,8 +44,9 @@ class Controls:
     ending: bool = True
     """End the piece with the tonic chord, held to the end; otherwise the model chooses the
     ending."""
-    seed: int = 0
-    """Random seed; the same seed gives the same piece on the same device."""
+    seed: int | None = None
+    """Random seed; the same seed gives the same piece on the same device. None draws a fresh one,
+    which is printed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +108,8 @@ class Output:
 
     out: str = "song.mid"
     """MIDI or MusicXML file to write; with several pieces, song-1.mid, song-2.mid and so on."""
+    force: bool = False
+    """Replace the given piece if the output is the same file."""
     count: int = 1
     """Pieces to compose."""
     wav: str = ""

@@ -22,3 +22,8 @@ def resumable_group(factory: Any) -> Any:
 def local(default: Any) -> Any:
     """Declares a `resumable` setting that may differ between the hosts of a run."""
     return dataclasses.field(default=default, metadata={"resumable": True, "local": True})
+
+
+def listed(separator: str) -> Any:
+    """Declares a text, empty by default, that may also be given as a list of its parts."""
+    return dataclasses.field(default="", metadata={"separator": separator})

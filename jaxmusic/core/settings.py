@@ -6,8 +6,10 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
+
+from jaxmusic.core.errors import UserError
 
 T = TypeVar("T")
 
@@ -60,6 +62,42 @@ def members(hint: Any) -> dict[str, Any]:
     return {cls.KIND: cls for cls in kinds if hasattr(cls, "KIND")}
 
 
+def replaced(config: T, values: Mapping[str, Any]) -> T:
+    """Returns a dataclass with other values for some fields.
+
+    Integers become floats where a field takes these, and lists of a field that is declared as
+    `jaxmusic.config.fields.listed` become text.
+
+    Raises:
+      UserError: a field takes no value of that type.
+    """
+    hints, changed = typing.get_type_hints(type(config)), {}
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        if field.name not in values:
+            continue
+        value, hint = values[field.name], hints[field.name]
+        if (separator := field.metadata.get("separator")) and isinstance(value, list | tuple):
+            value = separator.join(map(str, value))
+        try:
+            changed[field.name] = _of_type(hint, value)
+        except TypeError as error:
+            raise UserError(f"{field.name} must be {error}, not {value!r}") from None
+    return dataclasses.replace(config, **changed)  # type: ignore[type-var]
+
+
+def _of_type(hint: Any, value: Any) -> Any:
+    """Returns a value as one of the types of a hint; raises TypeError, which names these."""
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if getattr(value, "ndim", None) == 0:  # a number of NumPy's
+        value = value.item()
+    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) not in kinds:
+        names = [kind.__name__ for kind in kinds if kind is not types.NoneType]
+        raise TypeError(" or ".join(names))
+    return value
+
+
 def _build(cls: Any, values: Any, where: str) -> Any:
     if not isinstance(values, dict):
         raise ValueError(f"{where or cls.__name__} must be an object, not {values!r}")
@@ -80,10 +118,8 @@ def _build(cls: Any, values: Any, where: str) -> Any:
         if dataclasses.is_dataclass(hint) or members(hint):
             out[name] = _build(hint, value, f"{where}{name}.")
         else:
-            kinds_of = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-            if float in kinds_of and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
-            if type(value) not in kinds_of:
-                raise ValueError(f"{where}{name} must be {hint}, not {value!r}")
-            out[name] = value
+            try:
+                out[name] = _of_type(hint, value)
+            except TypeError as error:
+                raise ValueError(f"{where}{name} must be {error}, not {value!r}") from None
     return cls(**out)

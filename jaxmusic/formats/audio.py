@@ -12,7 +12,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from jaxmusic.core.errors import UserError
-from jaxmusic.formats.midi import midi_bytes
+from jaxmusic.formats.midi_writing import midi_bytes
 from jaxmusic.music.notes import Notes
 
 RATE = 44_100

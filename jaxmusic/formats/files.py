@@ -3,39 +3,55 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
+import pathlib
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from etils import epath
 
 from jaxmusic.core.errors import UserError
-from jaxmusic.formats import audio, midi, picture, sequence
+from jaxmusic.formats import audio, midi, midi_writing, picture, sequence
 from jaxmusic.formats.saving import save
 from jaxmusic.formats.scores import score, writing
 from jaxmusic.music import beats
 from jaxmusic.music.notes import Notes
 
 if TYPE_CHECKING:
+    import pretty_midi
+    import symusic.core
     from note_seq import NoteSequence
 
-_MIDI = (".mid", ".midi", ".kar")
+    class Composed(Protocol):
+        """A `jaxmusic.Composition`."""
+
+        @property
+        def notes(self) -> Notes:
+            """The piece."""
+
+    Parsed: TypeAlias = symusic.core.ScoreTick | pretty_midi.PrettyMIDI
+    Music: TypeAlias = str | os.PathLike[str] | NoteSequence | Notes | Composed | Parsed
+    """Whatever people have a piece in."""
+
+_MIDI = (".mid", ".midi", ".kar", ".rmi")
 READABLE = (*_MIDI, *score.SUFFIXES)
 WRITABLE_SCORES = (".musicxml", ".mxl", ".xml")
 _ENCODERS: dict[str, Callable[[Notes], bytes]] = {
-    **dict.fromkeys((".mid", ".midi"), midi.midi_bytes),
+    **dict.fromkeys((".mid", ".midi"), midi_writing.midi_bytes),
     **{suffix: functools.partial(writing.encoded, suffix=suffix) for suffix in WRITABLE_SCORES},
     ".wav": audio.encoded,
     **{s: functools.partial(picture.encoded, suffix=s) for s in (".png", ".svg", ".pdf")},
 }
 
 
-def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
+def read_notes(path: str | os.PathLike[str], sustain: bool = False, details: bool = False) -> Notes:
     """Reads a MIDI file or a score, local or remote, in its own ticks.
 
     Args:
       path: its suffix says what it is. ``book.abc#3`` is the third tune of a book of tunes.
       sustain: lengthen the notes of a MIDI file by the sustain pedal.
+      details: keep all else that a MIDI file says, see `Notes`.
 
     Raises:
       UserError: the suffix is none of `READABLE`, or the file cannot be read, holds no notes, or
@@ -44,7 +60,37 @@ def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
     suffix = epath.Path(score.without_tune(path)).suffix.lower()
     if suffix not in READABLE:
         raise UserError(f"{path} cannot be read: give a file that ends in {_or(READABLE)}.")
-    return midi.read_notes(path, sustain) if suffix in _MIDI else score.read_notes(path)
+    return midi.read_notes(path, sustain, details) if suffix in _MIDI else score.read_notes(path)
+
+
+def notes_of(music: Music) -> Notes:
+    """Reads a piece from whatever holds it, in its own ticks.
+
+    Args:
+      music: the path of a file, a `NoteSequence`, `Notes`, a `Composition`, a `symusic.Score` or a
+        `pretty_midi.PrettyMIDI`.
+
+    Raises:
+      UserError: it is none of these, or holds no piece that can be read.
+    """
+    if isinstance(music, str | os.PathLike):
+        return read_notes(music, details=True)
+    if isinstance(music, Notes):
+        return music
+    if isinstance(held := getattr(music, "notes", None), Notes):
+        return held
+    kind, some = type(music), cast(Any, music)
+    if kind.__module__.startswith("symusic") and kind.__name__.startswith("Score"):
+        return midi.from_bytes(some.to("tick").dumps_midi(), "The score of symusic", details=True)
+    if kind.__name__ == "PrettyMIDI":
+        some.write(file := io.BytesIO())
+        return midi.from_bytes(file.getvalue(), "The piece of pretty_midi", details=True)
+    if isinstance(music, sequence.sequence_class()):
+        return sequence.from_sequence(music)
+    raise UserError(
+        f"Give the path of a file, a NoteSequence, Composition, symusic.Score or "
+        f"pretty_midi.PrettyMIDI, not {music!r:.80}."
+    )
 
 
 def read(path: str | os.PathLike[str]) -> NoteSequence:
@@ -53,38 +99,64 @@ def read(path: str | os.PathLike[str]) -> NoteSequence:
     Raises:
       UserError: as `read_notes` does.
     """
-    return sequence.to_sequence(read_notes(path))
+    return sequence.to_sequence(read_notes(path, details=True))
 
 
-def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+def check_kept(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], force: bool = False
+) -> None:
+    """Raises UserError if writing to a file would replace the one that is given.
+
+    Args:
+      source: the given file, perhaps with the number of a tune.
+      target: the file to write.
+      force: allow it.
+    """
+    given, written = pathlib.Path(score.without_tune(source)), pathlib.Path(target)
+    if not force and given.exists() and written.exists() and given.samefile(written):
+        raise UserError(
+            f"{target} is the file that is given: choose another name, or add --force to replace "
+            "it."
+        )
+
+
+def convert(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], force: bool = False
+) -> None:
     """Reads a piece from one file and writes it to another, each by its suffix.
 
     From MIDI to a score the piece is put on the beats and bars of its music first, see
     `jaxmusic.music.beats.align`, because played notes make no readable score on a file's own bars.
 
+    Args:
+      source: file to read.
+      target: file to write.
+      force: replace the source if the target is the same file.
+
     Raises:
-      UserError: one cannot be read or the other cannot be written.
+      UserError: one cannot be read or the other cannot be written, or both are the same.
     """
     read, written = (epath.Path(path).suffix.lower() for path in (source, target))
     _encoder(target)
-    notes = read_notes(source)
+    check_kept(source, target, force)
+    notes = read_notes(source, details=True)
     if read in _MIDI and written in WRITABLE_SCORES:
         notes, _ = beats.align(notes)
     write(notes, target)
 
 
-def write(music: NoteSequence | Notes, path: str | os.PathLike[str]) -> None:
+def write(music: Music, path: str | os.PathLike[str]) -> None:
     """Writes a piece by the suffix of the path: MIDI, MusicXML, sound (.wav) or a piano roll.
 
     Args:
-      music: the piece.
+      music: the piece, see `notes_of`.
       path: local or remote; its folder is made where there is none.
 
     Raises:
       UserError: the suffix is unknown, or the path cannot be written to.
     """
     encode = _encoder(path)
-    save(path, encode(music if isinstance(music, Notes) else sequence.from_sequence(music)))
+    save(path, encode(notes_of(music)))
 
 
 def _encoder(path: str | os.PathLike[str]) -> Callable[[Notes], bytes]:

@@ -1,11 +1,11 @@
-"""Standard MIDI files: read through symusic, written to the tick by the few lines below.
+"""Reading of Standard MIDI files, through symusic.
 
 The format is the MIDI Manufacturers Association's Standard MIDI Files 1.0.
 """
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -13,26 +13,22 @@ from typing import Any
 import numpy as np
 
 from jaxmusic.core.errors import NoNotes, UserError
-from jaxmusic.formats.saving import load, save
+from jaxmusic.formats import smf
+from jaxmusic.formats.saving import load
 from jaxmusic.formats.symbols import (
     chord_changes,
-    chord_symbols,
     fifths_key,
-    key_fifths,
-    phrase_mark,
     read_phrase,
     read_symbol,
 )
+from jaxmusic.music.details import Details
 from jaxmusic.music.notes import SECTIONS, Labels, Notes, make_notes
 
-_DRUM_CHANNEL = 9
-_PITCHED_CHANNELS = [c for c in range(16) if c != _DRUM_CHANNEL]
-_VOLUME = 7
-_OURS, _STYLE, _END = "[jaxmusic]", "style ", "end"
+OURS, STYLE, END = "[jaxmusic]", "style ", "end"
 """Markers of the files that we write; all but the first are written in brackets."""
 
 
-def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
+def read_notes(path: str | os.PathLike[str], sustain: bool = False, details: bool = False) -> Notes:
     """Reads a MIDI file as it stands, in its own ticks.
 
     Each (track, channel, program) of the file is a track; channel 10 is drums. Tempos not above
@@ -45,6 +41,7 @@ def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
       path: local or remote path.
       sustain: lengthen each note to the release of the sustain pedal of its track, but not
         past the next onset of its pitch.
+      details: keep all other messages as `Notes.details`, which takes some ten times as long.
 
     Returns:
       The notes. Their end is the end of the last note, because where files put their
@@ -55,11 +52,16 @@ def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
     Raises:
       UserError: the file cannot be read or holds no notes.
     """
-    data, frame_rate = _beats_for_frames(load(path))
-    import symusic
+    return from_bytes(load(path), path, sustain, details)
 
+
+def from_bytes(
+    data: bytes, path: str | os.PathLike[str], sustain: bool = False, details: bool = False
+) -> Notes:
+    """Reads the contents of a MIDI file, see `read_notes`; errors name the path."""
+    data, frame_rate = _beats_for_frames(data)
     try:
-        score: Any = symusic.Score.from_midi(data)
+        score, messages = _parsed(data, details)
     except (RuntimeError, ValueError, IndexError, MemoryError, OverflowError) as error:
         raise UserError(f"{path} is not a MIDI file that can be read: {_reason(error)}.") from error
     if score.tpq < 1:
@@ -79,7 +81,7 @@ def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
             f"{path} is not a MIDI file that can be read: it is longer than ticks can be counted."
         )
     labels, end = _labels(score)
-    return make_notes(
+    read = make_notes(
         onset,
         duration,
         pitch,
@@ -92,6 +94,50 @@ def read_notes(path: str | os.PathLike[str], sustain: bool = False) -> Notes:
         end=end,
         ticks_per_beat=score.tpq,
         labels=labels,
+    )
+    if details and messages:
+        return read.replace(details=_details(messages, tracks, ours=end > 0))
+    return read
+
+
+def _parsed(data: bytes, details: bool) -> tuple[Any, smf.Parsed | None]:
+    """Reads a file with symusic, which misreads or refuses some that `smf` restates for it.
+
+    Returns symusic's score, and the messages if the file was restated.
+    """
+    import symusic
+
+    def restated() -> tuple[Any, smf.Parsed]:
+        parsed = smf.parse(data)
+        if not parsed.parts:
+            raise ValueError("it holds no notes")
+        return symusic.Score.from_midi(parsed.notes), parsed
+
+    if details or smf.suspicious(data):
+        with contextlib.suppress(RuntimeError, ValueError):
+            return restated()
+    try:
+        return symusic.Score.from_midi(data), None
+    except (RuntimeError, ValueError):
+        with contextlib.suppress(RuntimeError, ValueError):
+            return restated()
+        raise
+
+
+def _details(parsed: smf.Parsed, tracks: Sequence[Any], ours: bool) -> Details:
+    """What the file says besides notes; a file of ours says the rest by its labels."""
+    rest = [
+        (chunk, m)
+        for chunk, m in parsed.rest
+        if not (ours and m.status == smf.META and m.data[0] in (smf.MARKER, smf.KEY))
+    ]
+    return Details(
+        part=np.array([int(track.name) for track in tracks], np.int16),
+        chunk=np.array([part.chunk for part in parsed.parts], np.int16),
+        channel=np.array([part.channel for part in parsed.parts], np.int16),
+        tick=np.array([m.tick for _, m in rest], np.int32),
+        at=np.array([chunk for chunk, _ in rest], np.int16),
+        message=tuple(bytes([m.status]) + m.data for _, m in rest),
     )
 
 
@@ -175,7 +221,7 @@ def meters(score: Any) -> tuple[tuple[int, int, int], ...]:
 def _labels(score: Any) -> tuple[Labels, int]:
     """Labels and end of a file whose first marker says that we wrote it; else none and 0."""
     markers = [(marker.time, marker.text) for marker in score.markers]
-    if (0, _OURS) not in markers:
+    if (0, OURS) not in markers:
         return Labels(), 0
     styles, chords, end = [], [], 0
     changes: dict[str, list[tuple[int, int]]] = {"key": [], "section": [], "phrase": []}
@@ -187,129 +233,10 @@ def _labels(score: Any) -> tuple[Labels, int]:
             changes["section"].append((tick, SECTIONS.index(name)))
         elif (phrase := read_phrase(name)) is not None:
             changes["phrase"].append((tick, phrase))
-        elif name.startswith(_STYLE):
-            styles.append(name.removeprefix(_STYLE))
-        elif name == _END:
+        elif name.startswith(STYLE):
+            styles.append(name.removeprefix(STYLE))
+        elif name == END:
             end = tick
         elif (chord := read_symbol(text)) is not None:
             chords.append((tick, *chord))
     return Labels.of_changes(changes | chord_changes(chords), styles=tuple(styles)), end
-
-
-def write_midi(notes: Notes, path: str | os.PathLike[str]) -> None:
-    """Writes a MIDI file, see `midi_bytes`; folders that are missing are made.
-
-    Raises:
-      UserError: the path cannot be written to.
-    """
-    save(path, midi_bytes(notes))
-
-
-def midi_bytes(notes: Notes, volume: int | None = None) -> bytes:
-    """A type 1 MIDI file whose end-of-track stands exactly at ``notes.end``.
-
-    The first track conducts: tempos (to the microsecond per quarter note), meters, key signatures,
-    and markers: ``[jaxmusic]``, styles (``[style pop]``), sections (``[verse]``) and chords
-    (``Am7``) where the labels know them, and ``[end]``. Each track of the notes follows with its
-    program; drums are on channel 10. Ticks are written as they are.
-
-    Args:
-      notes: the piece.
-      volume: volume of each channel, 0-127 (controller 7), where it is not left to the player.
-    """
-    tracks = [_conductor(notes)]
-    channels, shared = _channels(notes)
-    for index, channel in enumerate(channels):
-        tracks.append(_part(notes, index, channel, channel in shared))
-        if volume is not None:
-            tracks[-1].insert(0, (0, 0, bytes([0xB0 | channel, _VOLUME, volume])))
-    numbers = ((6, 4), (1, 2), (len(tracks), 2), (notes.ticks_per_beat, 2))
-    head = b"MThd" + b"".join(number.to_bytes(size, "big") for number, size in numbers)
-    return head + b"".join(_chunk(events, notes.end) for events in tracks)
-
-
-Event = tuple[int, int, bytes]
-"""Tick, rank among the events of one tick, bytes."""
-
-
-def _conductor(notes: Notes) -> list[Event]:
-    labels = notes.labels
-    marks = [(0, _OURS), *((0, f"[{_STYLE}{style}]") for style in labels.styles)]
-    marks += [(t, f"[{SECTIONS[section]}]") for t, section in labels.changes("section")]
-    marks += [(t, f"[{phrase_mark(phrase)}]") for t, phrase in labels.changes("phrase")]
-    events = [(tick, 1, _marker(text)) for tick, text in marks]
-    events.append((notes.end, 3, _marker(f"[{_END}]")))
-    for tick, qpm in notes.tempos:
-        microseconds = min(max(round(60e6 / qpm), 1), 2**24 - 1)
-        events.append((tick, 0, _meta(0x51, microseconds.to_bytes(3, "big"))))
-    for tick, num, den in notes.meters:
-        # 24 MIDI clocks to a metronome click, eight 32nds to a quarter: what every program writes.
-        events.append((tick, 0, _meta(0x58, bytes([num, den.bit_length() - 1, 24, 8]))))
-    for tick, key in labels.changes("key"):
-        fifths, minor = key_fifths(key)
-        events.append((tick, 0, _meta(0x59, bytes([fifths % 256, minor]))))
-    ticks, symbols = chord_symbols(labels)
-    events += [(tick, 2, _marker(symbol)) for tick, symbol in zip(ticks.tolist(), symbols)]
-    return events
-
-
-def _channels(notes: Notes) -> tuple[list[int], set[int]]:
-    """Channel of each track, and those channels that carry more than one program.
-
-    There are 15 channels for pitched tracks. Those that come after join a track of their own
-    program where there is one.
-    """
-    channels: list[int] = []
-    programs: dict[int, set[int]] = {}
-    following = itertools.cycle(_PITCHED_CHANNELS)
-    for drum, program in zip(notes.drum.tolist(), notes.program.tolist()):
-        full = programs.keys() >= set(_PITCHED_CHANNELS)
-        same = [c for c in _PITCHED_CHANNELS if full and program in programs[c]]
-        channel = _DRUM_CHANNEL if drum else same[0] if same else next(following)
-        programs.setdefault(channel, set()).add(program)
-        channels.append(channel)
-    return channels, {c for c, held in programs.items() if len(held) > 1}
-
-
-def _part(notes: Notes, index: int, channel: int, shared: bool) -> list[Event]:
-    """Events of one track; on a shared channel the program is restated before each note."""
-    program = bytes([0xC0 | channel, int(notes.program[index])])
-    events: list[Event] = [(0, 0, program)]
-    mine = notes.track == index
-    columns = (notes.onset, notes.duration, notes.pitch, notes.velocity)
-    for onset, duration, pitch, velocity in zip(*(column[mine].tolist() for column in columns)):
-        # At one tick notes end before notes begin, or a repeated note would be cut at once.
-        if shared:
-            events.append((onset, 2, program))
-        events.append((onset, 2, bytes([0x90 | channel, pitch, velocity])))
-        events.append((onset + duration, 1, bytes([0x80 | channel, pitch, 0])))
-    return events
-
-
-def _marker(text: str) -> bytes:
-    return _meta(0x06, text.encode())
-
-
-def _meta(kind: int, data: bytes) -> bytes:
-    return bytes([0xFF, kind]) + _variable_length(len(data)) + data
-
-
-def _chunk(events: list[Event], end: int) -> bytes:
-    """A track chunk: events in order of time, then end-of-track at tick `end`."""
-    out, now = [], 0
-    for tick, _, data in sorted(events, key=lambda event: event[:2]):
-        if tick > end:  # a tempo, say, that no longer matters; notes all end in time
-            break
-        out += [_variable_length(tick - now), data]
-        now = tick
-    out += [_variable_length(end - now), _meta(0x2F, b"")]
-    body = b"".join(out)
-    return b"MTrk" + len(body).to_bytes(4, "big") + body
-
-
-def _variable_length(number: int) -> bytes:
-    """Seven bits a byte, the highest first, all but the last with their top bit set."""
-    out = bytearray([number & 127])
-    while number := number >> 7:
-        out.insert(0, 128 | number & 127)
-    return bytes(out)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxmusic.core.errors import UserError
+from jaxmusic.formats import sequence_details
 from jaxmusic.formats.midi import believable_meter, believable_tempo
 from jaxmusic.formats.symbols import (
     chord_changes,
@@ -53,9 +54,10 @@ def sequence_class() -> type[NoteSequence]:
 def to_sequence(notes: Notes) -> NoteSequence:
     """Notes as a NoteSequence in seconds.
 
-    Its ticks_per_quarter are those of the notes, instruments are the indices of tracks, and
-    total_time is the piece's end. Key signatures, chord symbols, sections (by their index into
-    `jaxmusic.music.notes.SECTIONS`), styles (as genres) and song (as title) come from the labels.
+    Its ticks_per_quarter are those of the notes, instruments are the indices of tracks (of parts,
+    if the notes have details), and total_time is the piece's end. Key signatures, chord symbols,
+    sections (by their index into `jaxmusic.music.notes.SECTIONS`), styles (as genres) and song (as
+    title) come from the labels.
     """
     sequence: Any = sequence_class()()
     labels = notes.labels
@@ -77,6 +79,8 @@ def to_sequence(notes: Notes) -> NoteSequence:
         sequence.section_annotations.add(time=time, section_id=section)
     sequence.sequence_metadata.genre.extend(labels.styles)
     sequence.sequence_metadata.title = labels.song
+    sequence_details.add(sequence, notes)
+    instruments = sequence_details.instruments(notes)
     for start, end, pitch, velocity, track in zip(
         _at(notes, notes.onset),
         _at(notes, notes.onset + notes.duration),
@@ -89,7 +93,7 @@ def to_sequence(notes: Notes) -> NoteSequence:
             end_time=end,
             pitch=pitch,
             velocity=velocity,
-            instrument=track,
+            instrument=instruments[track],
             program=int(notes.program[track]),
             is_drum=bool(notes.drum[track]),
         )
@@ -107,7 +111,8 @@ def from_sequence(sequence: NoteSequence) -> Notes:
     ticks_per_quarter ticks, 480 where the sequence does not say; a rounded tempo change moves
     nothing that follows it by more than that. Without a tempo it is 120 quarter notes per minute.
     Chords without a number, see `music.notes.NO_CHORD`, and sections without a name are left
-    out, and so are the tempos and meters that `read_notes` leaves out.
+    out, and so are the tempos and meters that `read_notes` leaves out. Keys are labels, unless the
+    sequence comes from a MIDI file, whose key is often C major whatever sounds.
 
     Raises:
       UserError: a time is negative or not finite, or a pitch, velocity or program out of range.
@@ -139,7 +144,7 @@ def from_sequence(sequence: NoteSequence) -> Notes:
         end=int(ticks([sequence.total_time])[0]),
         ticks_per_beat=ticks_per_beat,
         labels=_labels(sequence, ticks),
-    )
+    ).replace(details=sequence_details.read(sequence, keys, ticks))
 
 
 def _check(sequence: Any) -> None:
@@ -154,6 +159,7 @@ def _check(sequence: Any) -> None:
             )
     for field in ("tempos", "time_signatures", "key_signatures", "text_annotations"):
         times += [event.time for event in getattr(sequence, field)]
+    times += [event.time for event in (*sequence.control_changes, *sequence.pitch_bends)]
     wrong = [time for time in times if not (math.isfinite(time) and time >= 0)]
     if wrong:
         raise UserError(f"A time in the sequence is {wrong[0]}: give seconds from 0 on.")
@@ -196,8 +202,9 @@ def _labels(sequence: Any, ticks: Any) -> Labels:
         if kind == sequence.TextAnnotation.CHORD_SYMBOL
         and (symbol := read_symbol(text)) is not None
     )
+    keys = () if sequence_details.unbelieved(sequence) else sequence.key_signatures
     changes = {
-        "key": timed((k.time, k.key + 12 * (k.mode == 1)) for k in sequence.key_signatures),
+        "key": timed((k.time, k.key + 12 * (k.mode == 1)) for k in keys),
         "section": timed(
             (s.time, s.section_id)
             for s in sequence.section_annotations

@@ -16,7 +16,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called with (bars finished, bars in all) while composing."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Composition:
     """Notes of exactly the duration that was asked for, and how they were made.
 
@@ -27,6 +27,7 @@ class Composition:
       bits_per_note: surprise of its drawn tokens to the model at temperature 1, among those that
         could follow, in bits for each note; under guidance, to all branches together.
       written: bool [N], which of the notes are new where a piece was given; None for all of them.
+      seed: random seed of the pieces that were composed together.
       nats: float32 [N], surprise of the tokens of each note in nats; None where a piece was given.
     """
 
@@ -36,6 +37,16 @@ class Composition:
     bits_per_note: float = 0.0
     written: np.ndarray | None = None
     nats: np.ndarray | None = None
+    seed: int | None = None
+
+    def __repr__(self) -> str:
+        """Says what it is in a line."""
+        tracks, seconds = len(np.unique(self.notes.track)), self.notes.seconds(self.notes.end)
+        minutes, rest = divmod(round(float(seconds), 1), 60)
+        return (
+            f"Composition({int(minutes)}:{rest:04.1f}, {len(self.notes)} notes in {tracks} tracks, "
+            f"{self.bars} bars, {self.bits_per_note:.2f} bits per note, seed {self.seed})"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Returns the piece as an object for JSON; times are in seconds.

@@ -163,6 +163,8 @@ class ContinuingPlanner(Planner):
         slots = np.flatnonzero(piece.programs >= 0)
         whole = merge(self.source, self.kept, written, slots, self.tick + length)
         changes: dict[str, Any] = {}
+        if given := self.source.notes.details:
+            changes["details"] = given.until(self.tick)
         num, den = meters.METERS[self.meter]
         # Ticks may be too coarse for a last bar that is short.
         tempo = self.tempo * length / unit / self._quarters()

@@ -150,7 +150,7 @@ def perform(
         planner = ContinuingPlanner(
             composer.grammar, composer.context, request, source, int(bars or 0), drop
         )
-        found = composer.compose(planner, asked.seed, count, sampling, progress)
+        found = composer.compose(planner, asked.seed or 0, count, sampling, progress)
         return [
             dataclasses.replace(c, written=splice.added(c.notes, source, planner.kept))
             for c in found
@@ -171,7 +171,7 @@ def perform(
             drop,
             request,
             joining,
-            seed=int(np.random.SeedSequence((asked.seed, number)).generate_state(1)[0]),
+            seed=int(np.random.SeedSequence((asked.seed or 0, number)).generate_state(1)[0]),
             sampling=sampling,
             progress=infilling.after(progress, number * bars_each, count * bars_each),
         )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxmusic.core.errors import UserError
+from jaxmusic.music.details import Details
 
 TICKS_PER_BEAT = 480
 """Ticks per quarter note of every aligned piece: divisible by 12, 24 and 32 steps."""
@@ -128,6 +129,7 @@ class Notes:
       end: length of the piece in ticks, at least the end of the last note.
       ticks_per_beat: ticks per quarter note.
       labels: style, song, key, chords, sections where known.
+      details: what else a given file says, in the same ticks; None where there is nothing.
     """
 
     onset: np.ndarray
@@ -145,6 +147,7 @@ class Notes:
     end: int
     ticks_per_beat: int = TICKS_PER_BEAT
     labels: Labels = dataclasses.field(default_factory=Labels)
+    details: Details | None = None
 
     def __len__(self) -> int:
         """Number of notes."""
@@ -184,7 +187,7 @@ class Notes:
         columns = ("onset", "duration", "pitch", "velocity", "track")
         kept = {name: getattr(self, name)[rows] for name in columns}
         kept["duration"] = np.minimum(kept["duration"], end - kept["onset"])
-        return self.replace(**kept, end=end)
+        return self.replace(**kept, end=end, details=self.details and self.details.until(end))
 
 
 def check_aligned(notes: Notes) -> None:

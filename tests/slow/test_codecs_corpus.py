@@ -8,7 +8,8 @@ from codec_walks import check_lossless
 from jaxmusic import config
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.core.errors import UserError
-from jaxmusic.formats.midi import read_notes, write_midi
+from jaxmusic.formats.midi import read_notes
+from jaxmusic.formats.midi_writing import write_midi
 from jaxmusic.music import beats
 
 SETS = """

@@ -116,8 +116,11 @@ def _plain(tune: str, marks: bool) -> str:
             # Clefs and the like stay: abc2midi transposes by them.
             out.append(line)
             out += [] if body else [_PLAIN]
-            out += [_key(field[2])] if marks else []
+            # A field that names no key leaves none, and an empty line would end the tune.
+            out += [mark for mark in (_key(field[2]),) if marks and mark]
             body = True
+        elif field and field[1] == "Q" and field[2].strip().isdigit():
+            out.append(f"Q:{_unit(tune)}={field[2].strip()}")
         elif field and field[1] == "V" and body:
             out += [line, _PLAIN]
         elif field:
@@ -126,6 +129,14 @@ def _plain(tune: str, marks: bool) -> str:
         elif body:
             out.append(_music(line, marks))
     return "\n".join(out) + "\n"
+
+
+def _unit(tune: str) -> str:
+    """The length of a note without a number: field L, or by the meter."""
+    if found := re.search(r"^L:\s*(\d+/\d+)", tune, re.M):
+        return found[1]
+    meter = re.search(r"^M:\s*(\d+)/(\d+)", tune, re.M)
+    return "1/16" if meter and int(meter[1]) / max(int(meter[2]), 1) < 0.75 else "1/8"
 
 
 def _uncommented(line: str) -> str:

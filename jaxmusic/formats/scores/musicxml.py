@@ -10,6 +10,7 @@ import collections
 import io
 import xml.etree.ElementTree as ET
 import zipfile
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -20,7 +21,12 @@ from jaxmusic.formats.scores.words import labels, song_title
 from jaxmusic.formats.symbols import changed
 from jaxmusic.music.notes import Notes, make_notes
 
-_MOST_BYTES = 2**28
+_MOST_BYTES, _MOST_TAGS = 2**28, 10_000_000
+"""Limits of a document: the parser needs some 100 bytes of memory for a tag."""
+_LARGEST_CONTAINER = 2**20
+_CONTAINER, _DOCUMENTS = "META-INF/container.xml", (".xml", ".musicxml")
+_MEDIA = "application/vnd.recordare.musicxml"
+"""Media type of scores, which begins that of compressed ones too."""
 _LATEST = 2**31 - 1
 _ROUNDING = 4  # ticks that a bar may be off its meter because its durations were rounded
 Waiting = dict[tuple[int, int], list[tuple[int, str, list[int]]]]
@@ -59,6 +65,8 @@ def parse(data: bytes) -> Notes:
 def _root(data: bytes) -> ET.Element:
     if data[:2] == b"PK":
         data = _unzipped(data)
+    if data.count(b"<") > _MOST_TAGS:
+        raise UserError(f"has more than {_MOST_TAGS:,} tags: leave it out.")
     try:
         root = ET.fromstring(data)
     except (ET.ParseError, LookupError, ValueError) as error:
@@ -72,27 +80,33 @@ def _root(data: bytes) -> ET.Element:
 
 
 def _unzipped(data: bytes) -> bytes:
-    """The score in a compressed file: the one that its container names, else the first one."""
-    container = "META-INF/container.xml"
+    """Returns the score in a compressed file: what its container names, else the first document."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            have = archive.namelist()
-            names = [
-                n for n in have if n.lower().endswith((".xml", ".musicxml")) and n != container
-            ]
-            if container in have:
-                files = ET.fromstring(archive.read(container)).iter()
-                named = [path for e in files if (path := e.get("full-path")) in have]
-                names = [str(path) for path in named] or names
+            have = {info.filename: info for info in archive.infolist()}
+            names = [n for n in have if n != _CONTAINER and n.lower().endswith(_DOCUMENTS)]
+            names = [*_named(archive, have), *names]
             if not names:
                 raise UserError("is an archive without a score: save it as MusicXML again.")
-            if archive.getinfo(names[0]).file_size > _MOST_BYTES:
+            if have[names[0]].file_size > _MOST_BYTES:
                 raise UserError("unpacks to more than 256 MB: leave it out.")
             return archive.read(names[0])
     except UserError:
         raise
     except Exception as error:  # of many kinds, as when it is cut off or encrypted
         raise UserError(f"is a broken archive: {str(error).rstrip('.')}.") from error
+
+
+def _named(archive: zipfile.ZipFile, have: Mapping[str, zipfile.ZipInfo]) -> list[str]:
+    """Returns the scores that a container names; a broken or huge one is as good as none."""
+    if _CONTAINER not in have or have[_CONTAINER].file_size > _LARGEST_CONTAINER:
+        return []
+    try:
+        files = list(ET.fromstring(archive.read(_CONTAINER)).iter())
+    except (ET.ParseError, LookupError, ValueError):
+        return []
+    named = [(str(e.get("full-path")), e.get("media-type") or _MEDIA) for e in files]
+    return [path for path, media in named if path in have and media.startswith(_MEDIA)]
 
 
 def _parts(root: ET.Element) -> list[tuple[str | None, list[ET.Element]]]:

@@ -103,6 +103,8 @@ class Part:
         for element in about.findall("midi-instrument"):
             self._instrument(element)
         self._first = next(iter([*self._names, *self._program, *self._drums]), None)
+        self._repeated = 0
+        self._played: list[tuple[int, list[Row]]] = []
 
     def read(self, measure: ET.Element, bar: Bar) -> None:
         """Adds this part's share to a bar."""
@@ -133,13 +135,18 @@ class Part:
             elif tag == "barline":
                 _barline(element, bar)
             longest = max(longest, now)
-        bar.length = max(bar.length, to_ticks(longest))
         loud.sort(key=lambda mark: mark[0])
+        length, rows = to_ticks(longest), list[Row]()
         for row, percent in notes:
             velocity = next(v for tick, v in reversed(loud) if tick <= row.tick)
             if percent is not None:
                 velocity = round(percent * FORTE / 100)
-            bar.rows.append(row._replace(velocity=min(max(velocity, 1), 127)))
+            rows.append(row._replace(velocity=min(max(velocity, 1), 127)))
+        if not rows and 0 < self._repeated <= len(self._played):
+            length, rows = self._played[-self._repeated]
+        self._played.append((length, rows))
+        bar.length = max(bar.length, length)
+        bar.rows += rows
         self._velocity = loud[-1][1]
 
     def _duration(self, element: ET.Element) -> float:
@@ -208,6 +215,10 @@ class Part:
             octaves -= transpose.find("double") is not None
             semitones = round(float(transpose.findtext("chromatic") or 0))
             self._transpose[transpose.get("number", "")] = semitones + 12 * octaves
+        for repeat in element.findall("measure-style/measure-repeat"):
+            # The sign for one bar again, or for several.
+            again = repeat.get("type") == "start"
+            self._repeated = int((repeat.text or "").strip() or 1) if again else 0
         for time in element.findall("time")[:1]:
             bar.meters += [meter] if (meter := _meter(time)) else []
         for key in element.findall("key")[:1]:

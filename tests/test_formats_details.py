@@ -1,0 +1,124 @@
+"""What a given file says besides notes comes back: names, controllers, bends, texts, programs."""
+
+import io
+import random
+
+import mido
+import numpy as np
+import pytest
+from midi_events import events
+
+from jaxmusic.formats import files, midi, midi_writing
+from jaxmusic.formats import sequence as sequences
+from jaxmusic.music.details import Details
+
+TEXTS = {"lyrics", "marker", "text", "copyright"}
+HELD = {"note_on", "control_change", "pitchwheel", "set_tempo", "time_signature", "key_signature"}
+"""What a NoteSequence holds exactly."""
+
+
+@pytest.fixture
+def given(tmp_path):
+    """A file that says a bit of everything."""
+    conductor = mido.MidiTrack(
+        [
+            mido.MetaMessage("track_name", name="Title"),
+            mido.MetaMessage("copyright", text="2026 Somebody"),
+            mido.MetaMessage("set_tempo", tempo=600_000),
+            mido.MetaMessage("time_signature", numerator=3, denominator=4),
+            mido.MetaMessage("key_signature", key="Eb"),
+            mido.MetaMessage("marker", text="Verse 1", time=960),
+            mido.MetaMessage("set_tempo", tempo=500_000, time=480),
+        ]
+    )
+    lead = mido.MidiTrack([mido.MetaMessage("track_name", name="Lead Voice")])
+    lead.append(mido.Message("program_change", channel=3, program=53))
+    lead.append(mido.Message("control_change", channel=3, control=7, value=90))
+    for i, word in enumerate(("shine", "on", "you")):
+        lead.append(mido.MetaMessage("lyrics", text=word))
+        lead.append(mido.Message("pitchwheel", channel=3, pitch=512 * i))
+        lead.append(mido.Message("note_on", channel=3, note=60 + i, velocity=80))
+        lead.append(mido.Message("note_off", channel=3, note=60 + i, time=480))
+    lead.append(mido.Message("program_change", channel=3, program=73))
+    lead.append(mido.Message("note_on", channel=3, note=70, velocity=80))
+    lead.append(mido.Message("note_off", channel=3, note=70, time=480))
+    piano = mido.MidiTrack([mido.MetaMessage("track_name", name="Grand")])
+    piano.append(mido.Message("control_change", channel=0, control=64, value=127))
+    piano.append(mido.Message("note_on", channel=0, note=40, velocity=70))
+    piano.append(mido.Message("note_off", channel=0, note=40, time=1900))
+    piano.append(mido.Message("control_change", channel=0, control=64, value=0, time=20))
+    path = tmp_path / "given.mid"
+    mido.MidiFile(ticks_per_beat=480, tracks=[conductor, lead, piano]).save(path)
+    return path
+
+
+def test_a_file_comes_back(given, tmp_path):
+    files.convert(given, tmp_path / "again.mid")
+    assert events((tmp_path / "again.mid").read_bytes()) == events(given.read_bytes())
+    channels = [
+        {m.channel for m in track if not m.is_meta}
+        for track in mido.MidiFile(tmp_path / "again.mid").tracks
+    ]
+    assert channels == [set(), {3}, {0}]
+
+
+def test_a_sequence_holds_it_too(given, tmp_path):
+    sequence = files.read(given)
+    assert {info.name for info in sequence.instrument_infos} == {"Lead Voice", "Grand"}
+    assert sequence.sequence_metadata.title == "Title"
+    files.write(sequence, tmp_path / "again.mid")
+    was, now = (events(path.read_bytes()) for path in (given, tmp_path / "again.mid"))
+    for kind in HELD:
+        assert {e for e in was if e[0] == kind} == {e for e in now if e[0] == kind}
+    texts = [sorted(v for (kind, _, v) in found if kind in TEXTS) for found in (was, now)]
+    assert texts[0] == texts[1]
+    # A key that a MIDI file states is kept, and no label.
+    assert not len(sequences.from_sequence(sequence).labels.key)
+
+
+def test_new_tracks_have_names(given):
+    notes = midi.read_notes(given, details=True)
+    count = len(notes.program)
+    more = notes.replace(
+        program=np.append(notes.program, [33, 0]).astype(np.uint8),
+        drum=np.append(notes.drum, [False, True]),
+    )
+    tracks = mido.MidiFile(file=io.BytesIO(midi_writing.midi_bytes(more))).tracks
+    assert [t.name for t in tracks] == ["Title", "Lead Voice", "Grand", "Fingered Bass", "Drums"]
+    assert count == 3  # the voice has two programs
+    used = {m.channel for t in tracks[3:] for m in t if not m.is_meta}
+    assert 9 in used and not used & {0, 3}
+
+
+def test_pedals_and_bends_do_not_hang_where_a_piece_is_cut():
+    details = Details(
+        part=np.zeros(1, np.int16),
+        chunk=np.ones(1, np.int16),
+        channel=np.zeros(1, np.int16),
+        tick=np.array([0, 10, 20, 30, 90], np.int32),
+        at=np.ones(5, np.int16),
+        message=(b"\xb0\x40\x7f", b"\xe0\0\x50", b"\xb0\x42\x7f", b"\xb0\x42\0", b"\xb0\x40\0"),
+    )
+    cut = details.until(50)
+    assert cut.tick.tolist() == [0, 10, 20, 30, 50, 50]
+    assert set(cut.message[4:]) == {b"\xb0\x40\0", b"\xe0\0\x40"}
+    assert details.until(91).message == (*details.message, b"\xe0\0\x40")
+
+
+def test_real_files_come_back(music):
+    sets = ("pop909", "multitrack_pop", "freedoom", "groove", "odd", "mutopia", "piano_midi_de")
+    some = random.Random(0)
+    kept = 0
+    for name in sets:
+        paths = sorted(p for p in (music / name).rglob("*.mid"))
+        for path in some.sample(paths, min(5, len(paths))):
+            data = path.read_bytes()
+            try:
+                was, notes = events(data), midi.read_notes(path, details=True)
+            except Exception:  # one of the two readers refuses it
+                continue
+            lost = was - events(midi_writing.midi_bytes(notes))
+            assert not {e for e in lost if e[0] not in ("control_change", "program_change")}, path
+            assert sum(lost.values()) <= 1, (path, lost)  # of illegal values
+            kept += 1
+    assert kept > 25
