@@ -146,7 +146,7 @@ def test_tensorboard_gets_pictures_and_sound(watched):
 
 
 class Norm:
-    """A callback of one's own; it fails where it is told to."""
+    """A custom callback, which fails if NORM_FAILS is set."""
 
     every = 3
 

@@ -156,7 +156,7 @@ def test_a_run_starts_from_a_file_as_from_the_run(made, exported, tmp_path, caps
         losses.append([line["loss"] for line in read_log(tmp_path / name)])
     assert losses[0] == losses[1]
     assert losses[0][0] < [x["loss"] for x in read_log(made) if "loss" in x][2]
-    # A run that has begun goes on from its own checkpoint.
+    # A started run resumes from its own checkpoint.
     trainer.train(experiment, tmp_path / "file", progress=True)
     assert "finished at step 6" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"init_from in place of .*weights alone"):

@@ -60,7 +60,7 @@ def split(data: bytes) -> File:
     start = data.find(b"MThd", 0, 64) if data[:4] == b"RIFF" else 0
     if data[start : start + 4] != b"MThd" or len(data) < start + 14:
         raise ValueError("it does not begin with a MIDI header")
-    header = data[start + 8 :]
+    header = data[start + 8 : start + 14]
     at = start + 8 + int.from_bytes(data[start + 4 : start + 8], "big")
     tracks = []
     while at + 8 <= len(data):
@@ -108,8 +108,8 @@ def messages(body: bytes) -> list[Message]:
     """Reads the messages of a track chunk up to its end-of-track.
 
     Channel messages with data bytes above 127 and messages of wires (0xF1 to 0xF6, 0xF8 to 0xFE)
-    are left out, as players do. The status goes on running over other messages, which the format
-    forbids and files rely on.
+    are left out, as players do. Running status survives other messages: the format forbids that,
+    and files rely on it.
 
     Raises:
       ValueError: the chunk ends inside of a message, or data stand where a status belongs.

@@ -6,10 +6,8 @@ import dataclasses
 
 import numpy as np
 
-SUSTAIN, RESET = 64, 121
-"""Controllers: the sustain pedal, and the one that resets all others."""
 _PEDALS = (64, 65, 66, 67, 68, 69)
-"""Switches that would hold whatever comes after them."""
+"""Controllers that are switches and would hold whatever comes after them."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,22 +36,20 @@ class Details:
     def until(self, end: int) -> Details:
         """Drops the messages from a tick on; pedals that are down then are released there."""
         kept = int(np.searchsorted(self.tick, end))
-        held: dict[tuple[int, bytes], bytes] = {}
+        held: dict[tuple[int, bytes], bool] = {}
         for at, message in zip(self.at[:kept].tolist(), self.message):
             kind = message[0] >> 4
             if kind == 0xE:
-                held[at, message[:1]] = b"\0\x40"
+                released = message[:1] + b"\0\x40"
             elif kind == 0xB and message[1] in _PEDALS:
-                held[at, message[:2]] = b"\0"
+                released = message[:2] + b"\0"
             else:
                 continue
-            first = message[:1] if kind == 0xE else message[:2]
-            if message[len(first) :] == held[at, first]:
-                del held[at, first]
-        added = [(at, first + rest) for (at, first), rest in held.items()]
+            held[at, released] = message != released
+        added = [place for place, down in held.items() if down]
         return dataclasses.replace(
             self,
             tick=np.append(self.tick[:kept], np.full(len(added), end, np.int32)),
             at=np.append(self.at[:kept], np.array([at for at, _ in added], np.int16)),
-            message=(*self.message[:kept], *(message for _, message in added)),
+            message=(*self.message[:kept], *(released for _, released in added)),
         )

@@ -136,7 +136,7 @@ class Work:
         return state + gathered + moved
 
     def memory(self, available: float) -> Memory:
-        """Estimates the memory of a step on a chip that has so many bytes for a program.
+        """Estimates the memory of a step on a chip with `available` bytes for a program.
 
         Temporaries are gradients in float32, the matrices of two layers gathered, what the layers
         keep for the backward pass, the activations of one layer with their gradients, and logits

@@ -72,8 +72,8 @@ def read(codec: MetricalLayout, tokens: np.ndarray) -> tuple[Piece, int]:
             resets = np.concatenate([np.zeros(0, int), *(begun[k] for k in control.under)])
             found = _timeline(control, places, value[at], scale * bars, resets)
             controls[control.kind] = found
-            # A section that is stated twice goes on. A chord begins again: in a task stream one
-            # that is written may equal the one before it, and has a bass of its own.
+            # Restating a section changes nothing. A restated chord begins again: in a task stream
+            # a written chord may equal the one before it, and has a bass of its own.
             goes_on = control.place == "bar"
             begun[control.kind] = np.flatnonzero(changes(found, -1)) if goes_on else places
 
