@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from jaxmusic import quickstart
 from jaxmusic.cluster import exits
 from jaxmusic.commands import composing, data, evaluating, parsing, training
-from jaxmusic.core.errors import UserError, explained
+from jaxmusic.core.errors import Remark, UserError, explained
 from jaxmusic.version import __version__
 
 GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
@@ -37,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # TensorFlow Datasets and gRPC would fill stderr with messages of no use.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    warnings.showwarning = _show
+    warnings.simplefilter("always", Remark)
     try:
         sys.exit(_dispatch(argv))
     except KeyboardInterrupt:
@@ -51,6 +54,21 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         print(f"jaxmusic: {sentence}", file=sys.stderr)
         sys.exit(exits.MISTAKE)
+
+
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Shows a warning on stderr: a remark as one line, others as Python does."""
+    text = f"jaxmusic: {message}\n"
+    if not issubclass(category, Remark):
+        text = warnings.formatwarning(message, category, filename, lineno)
+    sys.stderr.write(text)
 
 
 def _dispatch(argv: Sequence[str]) -> int:

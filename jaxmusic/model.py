@@ -175,8 +175,9 @@ class MusicModel:
 
         >>> model.infill("song.mid", "9-16", seed=1)
 
-        `bars` are counted from 1: 9-16, 7 or 1-4,9-12. The rest is as in `continue_piece`, but no
-        control is taken that the piece decides.
+        `bars` are those of the file: 9-16, 7 or 1-4,9-12; or times: 0:10-0:16. The rest is as in
+        `continue_piece`, but no control is taken that the piece decides. A `Remark` (a warning)
+        says where the bars of the file are not those of its music.
         """
         return self._do("infill", music, bars, options)
 

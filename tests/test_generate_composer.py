@@ -312,7 +312,7 @@ def test_a_stream_is_the_piece_bar_by_bar(seconds):
     planner = composer.planner(Request(seconds))
     (piece,) = composer.compose(planner, 5)
     parts = list(composer.stream(planner, 5))
-    assert [part.number for part in parts] == list(range(piece.bars))
+    assert [part.number for part in parts] == list(range(1, piece.bars + 1))
     assert {part.total for part in parts} == {piece.bars}
     joined = streaming.join(parts)
     for name in ("onset", "duration", "pitch", "velocity", "track", "program", "drum"):
@@ -322,7 +322,7 @@ def test_a_stream_is_the_piece_bar_by_bar(seconds):
     assert {float(part.notes.tempo_qpm[0]) for part in parts} == {float(joined.tempo_qpm[0])}
     # The first bar comes while others are still to be sampled.
     stream = composer.stream(planner, 5)
-    assert next(stream).number == 0
+    assert next(stream).number == 1
     stream.close()
 
 

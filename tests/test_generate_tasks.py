@@ -157,7 +157,7 @@ def test_a_piece_that_is_written_anew_in_small_windows_is_the_same_piece(song):
 
 def test_infill_sees_both_sides(song):
     source = splice.read(song, CODEC)
-    given = tasks.given_of("infill", tasks.read_bars("8-9", 16), np.zeros(16, bool))
+    given = tasks.given_of("infill", source.bar_count().chosen("8-9")[0], np.zeros(16, bool))
     window = infilling.WindowPlanner(GRAMMAR, 1500, source.piece, given)
     assert window.start < 7 and window.stop > 9
     assert abs((7 - window.start) - (window.stop - 9)) <= 1

@@ -83,7 +83,10 @@ TASKS = {
         Examples:
           jaxmusic infill --model runs/pop song.mid --bars 9-16 --out other.mid
         """,
-        _bars("bars", "Bars to rewrite, counted from 1: 9-16, 7 or 1-4,9-12."),
+        _bars(
+            "bars",
+            "Bars of the file to rewrite: 9-16, 7 or 1-4,9-12; or times: 0:10-0:16.",
+        ),
         tyro.MISSING,
     ),
     "accompany": Task(
@@ -114,7 +117,7 @@ TASKS = {
         Examples:
           jaxmusic vary --model runs/pop song.mid --keep 1-4,9-12 --out variation.mid
         """,
-        _bars("keep", "Bars to keep, counted from 1: 1-4,9-12."),
+        _bars("keep", "Bars of the file to keep: 1-4,9-12; or times: 0:10-0:16."),
         tyro.MISSING,
     ),
 }
@@ -165,10 +168,10 @@ def _command(task: str, row: Task) -> Callable[..., None]:
         if controls.seed is None:
             print(f"seed {seed}")
         if not limit:
-            _write(draw(seed), paths)
+            _write(draw(seed), paths, row.given)
             return
         pieces = originals.compose(draw, training, limit, seed, said=_say)
-        _write(pieces, paths)
+        _write(pieces, paths, row.given)
         if missing := [str(number) for number, piece in enumerate(pieces, 1) if piece is None]:
             raise UserError(
                 f"Give another --seed, or a higher --temperature or --originality: piece "
@@ -188,7 +191,7 @@ def _targets(output: config.Output) -> list[pathlib.Path]:
     # Sound comes last: where it cannot be rendered, everything else has been written.
     outputs = [
         (output.out, (".mid", ".midi", *files.WRITABLE_SCORES)),
-        (output.png, (".png", ".svg", ".pdf")),
+        (output.png, files.PICTURES),
         (output.wav, (".wav",)),
     ]
     for path, suffixes in outputs:
@@ -197,15 +200,21 @@ def _targets(output: config.Output) -> list[pathlib.Path]:
     return [pathlib.Path(path).expanduser() for path, _ in outputs if path]
 
 
-def _write(pieces: Sequence[Composition | None], paths: Sequence[pathlib.Path]) -> None:
-    """Writes pieces, with a number in each name if there are several; None stands for a copy."""
+def _write(
+    pieces: Sequence[Composition | None], paths: Sequence[pathlib.Path], given: bool
+) -> None:
+    """Writes pieces, with a number in each name if there are several; None stands for a copy.
+
+    Pieces made from a `given` one show its bars as people count them.
+    """
     from jaxmusic.formats import files
 
     for path in paths:
         for number, piece in enumerate(pieces, 1):
             if piece is not None:
                 target = path if len(pieces) == 1 else path.with_stem(f"{path.stem}-{number}")
-                files.write(piece.notes, target)
+                notes = files.counted(piece.notes, target) if given else piece.notes
+                files.write(notes, target)
                 print(f"wrote {target}")
 
 

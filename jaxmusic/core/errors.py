@@ -18,6 +18,10 @@ class Cancelled(Exception):
     """Raised by a progress callback to stop composing."""
 
 
+class Remark(UserWarning):
+    """What a user should know about a result that is none the worse for it."""
+
+
 def explained(error: BaseException) -> str | None:
     """Returns the sentence of an error that the user can fix; None for any other."""
     if isinstance(error, UserError):

@@ -15,7 +15,7 @@ from jaxmusic.core.errors import UserError
 from jaxmusic.formats import audio, midi, midi_writing, picture, sequence
 from jaxmusic.formats.saving import save
 from jaxmusic.formats.scores import score, writing
-from jaxmusic.music import beats
+from jaxmusic.music.bar_count import as_counted
 from jaxmusic.music.notes import Notes
 
 if TYPE_CHECKING:
@@ -37,11 +37,12 @@ if TYPE_CHECKING:
 _MIDI = (".mid", ".midi", ".kar", ".rmi")
 READABLE = (*_MIDI, *score.SUFFIXES)
 WRITABLE_SCORES = (".musicxml", ".mxl", ".xml")
+PICTURES = (".png", ".svg", ".pdf")
 _ENCODERS: dict[str, Callable[[Notes], bytes]] = {
     **dict.fromkeys((".mid", ".midi"), midi_writing.midi_bytes),
     **{suffix: functools.partial(writing.encoded, suffix=suffix) for suffix in WRITABLE_SCORES},
     ".wav": audio.encoded,
-    **{s: functools.partial(picture.encoded, suffix=s) for s in (".png", ".svg", ".pdf")},
+    **{s: functools.partial(picture.encoded, suffix=s) for s in PICTURES},
 }
 
 
@@ -125,8 +126,9 @@ def convert(
 ) -> None:
     """Reads a piece from one file and writes it to another, each by its suffix.
 
-    From MIDI to a score the piece is put on the beats and bars of its music first, see
-    `jaxmusic.music.beats.align`, because played notes make no readable score on a file's own bars.
+    From MIDI to a score the piece is put on the beats of its music first, because played notes make
+    no readable score on a file's own. Bars of scores and pictures are those that people count, see
+    `jaxmusic.music.bar_count`.
 
     Args:
       source: file to read.
@@ -136,13 +138,24 @@ def convert(
     Raises:
       UserError: one cannot be read or the other cannot be written, or both are the same.
     """
-    read, written = (epath.Path(path).suffix.lower() for path in (source, target))
     _encoder(target)
     check_kept(source, target, force)
     notes = read_notes(source, details=True)
-    if read in _MIDI and written in WRITABLE_SCORES:
-        notes, _ = beats.align(notes)
-    write(notes, target)
+    from_midi = epath.Path(source).suffix.lower() in _MIDI
+    write(counted(notes, target) if from_midi else notes, target)
+
+
+def counted(notes: Notes, target: str | os.PathLike[str]) -> Notes:
+    """Returns a given piece with the bars that people count, for a file that shows bars.
+
+    Args:
+      notes: the piece in its own ticks.
+      target: the file to write; sound and MIDI show none.
+    """
+    suffix = epath.Path(target).suffix.lower()
+    if suffix not in (*WRITABLE_SCORES, *PICTURES):
+        return notes
+    return as_counted(notes, score=suffix in WRITABLE_SCORES)
 
 
 def write(music: Music, path: str | os.PathLike[str]) -> None:

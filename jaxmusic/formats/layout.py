@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from jaxmusic.formats.instruments import DRUMS, OTHER_DRUM, drum_name
+from jaxmusic.music.meters import bars_of
 from jaxmusic.music.notes import Notes
 
 _LANE = 2.4  # semitones that a row of drums is as high as
@@ -63,15 +64,3 @@ def lay_out(notes: Notes) -> Layout:
     if drums and not len(pitched):
         low, high = 60, 59  # drums alone: no roll
     return Layout(bar, meter, first, low, high, drums)
-
-
-def bars_of(notes: Notes) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """First tick of each bar and the end [B + 1], and the meter of each bar [B]."""
-    starts: list[int] = []
-    meters: list[tuple[int, int]] = []
-    end = max(notes.end, 1)
-    for (start, num, den), stop in zip(notes.meters, [*notes.meter_tick[1:].tolist(), end]):
-        length = max(1, num * 4 * notes.ticks_per_beat // den)
-        starts += range(start, min(stop, end), length)
-        meters += [(num, den)] * (len(starts) - len(meters))
-    return np.array([*starts, end]), meters

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from jaxmusic.formats.instruments import drum_name, track_names
 from jaxmusic.formats.layout import Layout, lay_out
 from jaxmusic.formats.symbols import changed, chord_symbols, form, key_name
+from jaxmusic.music.meters import first_number
 from jaxmusic.music.notes import Notes
 
 if TYPE_CHECKING:
@@ -141,9 +142,10 @@ def _background(axes: Axes, notes: Notes, layout: Layout, a: int, b: int) -> Non
     axes.vlines(layout.bar[a:b], low, high, color="#b5b5b5", lw=0.7, zorder=0.7)
     final = b == len(layout.meter)
     axes.vlines([stop], low, high, color=_INK, lw=2.5 if final else 0.7, clip_on=False)
+    number = first_number(notes)
     every = 1 if b - a <= 32 else -(-(b - a) // 128) * 4
     # Numbers stand at their bar line, on which they begin.
-    axes.set_xticks(layout.bar[a:b:every], [f"{k + 1}" for k in range(a, b, every)], ha="left")
+    axes.set_xticks(layout.bar[a:b:every], [f"{k + number}" for k in range(a, b, every)], ha="left")
 
 
 def _boxes(

@@ -14,6 +14,7 @@ import numpy as np
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.core.errors import UserError
 from jaxmusic.music import beats, harmony
+from jaxmusic.music.bar_count import BarCount, count
 from jaxmusic.music.beat_grid import ticks_at
 from jaxmusic.music.controls import CONTROLS
 from jaxmusic.music.grid import slots_of_tracks
@@ -97,9 +98,18 @@ class SourcePiece:
         piece = dataclasses.replace(piece, **columns, programs=table, controls=controls)
         return dataclasses.replace(self, piece=piece, slot=slot)
 
+    def bar_count(self) -> BarCount:
+        """Returns the bars that people count, beside those of the piece."""
+        found = self.offset + self.aligned.seconds(self.piece.bar_step * self._scale)
+        return count(self.notes, self.aligned, self.offset, found)
+
+    @property
+    def _scale(self) -> int:
+        return TICKS_PER_BEAT // self.piece.steps_per_beat
+
     def ticks(self, step: np.ndarray) -> np.ndarray:
         """Ticks of `notes` (int64) at steps of the grid: where the same second is."""
-        aligned = np.asarray(step, np.int64) * (TICKS_PER_BEAT // self.piece.steps_per_beat)
+        aligned = np.asarray(step, np.int64) * self._scale
         seconds = self.offset + self.aligned.seconds(aligned)
         return np.rint(ticks_at(self.notes, seconds)).astype(np.int64)
 
@@ -126,14 +136,14 @@ def read(notes: Notes, codec: MetricalCodec, normalised: bool = False) -> Source
     scale = TICKS_PER_BEAT // piece.steps_per_beat
     # Both are sorted by onset, and alignment keeps the order of onsets.
     step = (aligned.onset.astype(np.int64) + scale // 2) // scale
-    offset = np.median(notes.seconds(notes.onset) - aligned.seconds(aligned.onset))
+    offset = beats.offset(notes, aligned)
     return SourcePiece(
         notes=notes,
         aligned=aligned,
         piece=piece.transpose(semitones),
         step=np.minimum(step, piece.bar_step[-1] - 1),
         slot=slots_of_tracks(aligned),
-        offset=float(offset),
+        offset=offset,
         harmonised=labelled or voices(piece) >= VOICES,
         semitones=semitones,
     )

@@ -20,7 +20,7 @@ class Bar:
     """A bar of a piece that is finished.
 
     Attributes:
-      number: of the bar, from 0.
+      number: of the bar, from 1.
       total: bars of the whole piece.
       notes: the notes that begin in it, at their places in the piece: with its tempo, meter,
         instruments and end. Labels are those of the bars so far. A note sounds until its end or
@@ -57,7 +57,7 @@ def finished(
     bar = np.searchsorted(bar_ticks, notes.onset, side="right") - 1
     for number in range(made, stop):
         here = {name: getattr(notes, name)[bar == number] for name in COLUMNS}
-        yield Bar(number, total, notes.replace(**here))
+        yield Bar(number + 1, total, notes.replace(**here))
 
 
 def join(parts: Sequence[Bar]) -> Notes:

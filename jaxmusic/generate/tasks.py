@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import re
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.tasks import Given
-from jaxmusic.core.errors import UserError
+from jaxmusic.core.errors import Remark, UserError
 from jaxmusic.generate import controls, infilling, splice
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.composition import Composition, Progress
@@ -122,12 +122,16 @@ def perform(
       task: one of `codecs.layout.TASKS`.
       notes: the given piece, in the ticks of its file.
       bars: of continue, the number of bars that are the prompt, 0 for all; of infill, the bars to
-        be written; of vary, those to be kept; else empty for all.
+        be written; of vary, those to be kept; else empty for all. They are those that people count,
+        see `music.bar_count`; whole bars of the music are meant by a part of one.
       asked: controls.
       count, sampling, progress: as in `Composer.compose`.
 
     Returns:
       Pieces in which what was given stands untouched.
+
+    Warns:
+      Remark: bars of the music are not those of the file.
 
     Raises:
       UserError: what is asked for cannot be done, which is found out before anything is sampled.
@@ -147,8 +151,9 @@ def perform(
     drop = _dropped(task, source, request, capabilities)
     source = dataclasses.replace(source, piece=_headed(task, source.piece, request, capabilities))
     if task == "continue":
+        prompt = source.bar_count().first(int(bars)) if int(bars or 0) else 0
         planner = ContinuingPlanner(
-            composer.grammar, composer.context, request, source, int(bars or 0), drop
+            composer.grammar, composer.context, request, source, prompt, drop
         )
         found = composer.compose(planner, asked.seed or 0, count, sampling, progress)
         return [
@@ -160,7 +165,9 @@ def perform(
     if task in ("accompany", "harmonise"):
         given = given_of(task, np.ones(source.piece.bars, bool), played)
     else:
-        chosen = read_bars(str(bars), source.piece.bars)
+        chosen, remarks = source.bar_count().chosen(str(bars))
+        for remark in remarks:
+            warnings.warn(remark, Remark, stacklevel=2)
         given = given_of(task, chosen if task == "infill" else ~chosen, np.zeros(16, bool))
     bars_each = int(given.marked.sum())
     return [
@@ -229,27 +236,6 @@ def _headed(task: str, piece: Piece, request: Request, capabilities: Capabilitie
             changed[kind] = np.resize(values.astype(np.int16), 2 * piece.bars)
     styles = request.styles or tuple(s for s in piece.styles if s in capabilities.styles)
     return dataclasses.replace(piece.with_controls(**changed), styles=styles)
-
-
-def read_bars(text: str, bars: int) -> np.ndarray:
-    """Bool [bars]: which bars of a piece are meant by ``9-16``, ``7`` or ``1-4,9-12``.
-
-    Raises:
-      UserError: that is no list of bars, or the piece does not have them.
-    """
-    chosen = np.zeros(bars, bool)
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        if not match:
-            raise UserError(f"{text!r} does not name bars: write 9-16, 7 or 1-4,9-12")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if not 1 <= first <= last <= bars:
-            raise UserError(
-                f"bars {part.strip()} are not in the piece: it has bars 1 to {bars}, and the "
-                "first one named must not come after the last"
-            )
-        chosen[first - 1 : last] = True
-    return chosen
 
 
 def given_of(task: str, marked: np.ndarray, slots: np.ndarray) -> Given:

@@ -124,6 +124,14 @@ def align(notes: Notes, labels: BeatLabels | None = None) -> tuple[Notes, Fit]:
     return aligned, fit
 
 
+def offset(notes: Notes, aligned: Notes) -> float:
+    """Returns the seconds in a piece at which it begins when it is aligned.
+
+    They are negative where the bar of the first note begins before the piece does.
+    """
+    return float(np.median(notes.seconds(notes.onset) - aligned.seconds(aligned.onset)))
+
+
 def _choose(notes: Notes, x: np.ndarray) -> tuple[Grid, str, bool]:
     """Returns the file's grid if the notes agree with it, else the best estimate.
 

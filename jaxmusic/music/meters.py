@@ -67,3 +67,26 @@ def bar_lines(notes: Notes, total: int, steps_per_beat: int) -> tuple[np.ndarray
         position += count * length + sum(n for n, _ in rest)
     lengths, kinds = np.array(bars, np.int64).T
     return kinds.astype(np.int16), np.append(0, np.cumsum(lengths)).astype(np.int32)
+
+
+def bars_of(notes: Notes) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """Returns the first tick of each bar and the end [B + 1], and the meter of each bar [B]."""
+    starts: list[int] = []
+    meters: list[tuple[int, int]] = []
+    end = max(notes.end, 1)
+    for (start, num, den), stop in zip(notes.meters, [*notes.meter_tick[1:].tolist(), end]):
+        length = max(1, num * 4 * notes.ticks_per_beat // den)
+        starts += range(start, min(stop, end), length)
+        meters += [(num, den)] * (len(starts) - len(meters))
+    return np.array([*starts, end]), meters
+
+
+def first_number(notes: Notes) -> int:
+    """Returns the number of the first bar: 0 for the pick-up of a score, else 1.
+
+    Sequencers count every bar of a MIDI file.
+    """
+    if len(notes.meter_tick) < 2 or notes.details is not None:
+        return 1
+    lengths = [4 * notes.ticks_per_beat * num // den for _, num, den in notes.meters[:2]]
+    return int(not (notes.meter_tick[1] == lengths[0] < lengths[1]))
