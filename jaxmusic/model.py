@@ -19,10 +19,10 @@ from jaxmusic.evaluate.scoring import Score, Scorer
 from jaxmusic.formats import files
 from jaxmusic.formats import sequence as sequences
 from jaxmusic.generate import keywords, tasks
+from jaxmusic.generate.capabilities import Capabilities
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.composition import Composition, Progress
 from jaxmusic.generate.streaming import Bar
-from jaxmusic.generate.tasks import Capabilities
 from jaxmusic.models.params import Params
 from jaxmusic.music import beats
 from jaxmusic.music.notes import Notes, semitones_to_c

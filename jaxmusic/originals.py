@@ -18,7 +18,7 @@ from jaxmusic.evaluate.originality import Match
 from jaxmusic.generate.composition import Composition
 from jaxmusic.music import beats
 from jaxmusic.music.notes import Notes
-from jaxmusic.runs import weights
+from jaxmusic.runs import described
 
 TRIES = 5
 """Seeds that are tried for a piece."""
@@ -37,7 +37,7 @@ def training_music(model: str | os.PathLike[str], data_dir: str = "") -> list[Co
     Raises:
       UserError: there is no such model, or the dataset is not in the folder.
     """
-    trained = weights.described(model)
+    trained = described.described(model)
     dataset, folder = trained.dataset, trained.experiment.data.data_dir
     try:
         return copy_index.read(dataset, data_dir or folder)
@@ -75,7 +75,7 @@ def compose(
     Raises:
       UserError: the limit is not above 0, or what `draw` raises.
     """
-    check(limit)
+    originality.check(limit)
     pieces: list[Composition | None] = []
     for now in range(seed, seed + tries):
         drawn = draw(now)
@@ -92,12 +92,6 @@ def compose(
         if None not in pieces:
             break
     return pieces
-
-
-def check(limit: int) -> None:
-    """Raises UserError if there is no such limit."""
-    if limit < 1:
-        raise UserError(f"Give originality a number of telling notes above 0, not {limit}.")
 
 
 def judge(piece: Composition, training: Sequence[CopyIndex]) -> Match:

@@ -41,15 +41,12 @@ def quickstart(
       songs: songs of the starter corpus to use, at most 400.
       seed: random seed of training and composing.
     """
-    from jaxmusic.cluster import exits
     from jaxmusic.data import builder, starter
-    from jaxmusic.runs import experiments
-    from jaxmusic.train import trainer
-    from jaxmusic.train.compilation import keep_compiled
+    from jaxmusic.formats.saving import check_writable
 
-    keep_compiled()
     if not 0 < minutes <= 10_000:
         raise UserError(f"minutes must be more than 0, not {minutes:g}")
+    check_writable(out, folder=True)
     begun, folder = time.perf_counter(), pathlib.Path(out).expanduser()
     name = "music" if source else "starter"
     options = config.Prepare(name=name, data_dir=str(folder / "data"))
@@ -61,6 +58,12 @@ def quickstart(
         summary = builder.prepare_pieces(starter.corpus(songs), options, songs)
     print(summary)
 
+    from jaxmusic.cluster import exits
+    from jaxmusic.runs import experiments
+    from jaxmusic.train import trainer
+    from jaxmusic.train.compilation import keep_compiled
+
+    keep_compiled()
     experiment = experiments.load_experiment("starter_cpu")
     data = dataclasses.replace(experiment.data, dataset=name, data_dir=options.data_dir)
     experiment = dataclasses.replace(experiment, data=data, seed=seed)

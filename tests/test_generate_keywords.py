@@ -8,17 +8,11 @@ import pytest
 
 import jaxmusic
 from jaxmusic import config
-from jaxmusic.generate import keywords, tasks
+from jaxmusic.generate import keywords
 
 GIVEN = {"style", "duration", "seed"}
 """Options that are arguments of composing."""
-OF_TASKS = {
-    "continue": config.ContinueOptions,
-    "infill": config.EditOptions,
-    "accompany": config.AccompanyOptions,
-    "harmonise": config.HarmoniseOptions,
-    "vary": config.EditOptions,
-}
+OF_TASKS = config.TASK_OPTIONS
 
 
 def names(options):
@@ -30,8 +24,8 @@ def test_options_are_the_fields_of_controls_and_sampling():
     assert names(config.SamplingOptions) == sampling
     assert names(config.Options) == sampling | controls - GIVEN
     for task, options in OF_TASKS.items():
-        required = {"instruments"} if task == "accompany" else set()
-        assert names(options) | required == sampling | set(tasks.TAKES[task])
+        assert names(options) == sampling | set(config.task_controls(task))
+    assert names(OF_TASKS["accompany"]) == names(config.AccompanyOptions) | {"instruments"}
     plain = typing.get_type_hints(config.Controls) | typing.get_type_hints(config.Sampling)
     for options in (config.Options, *OF_TASKS.values()):
         for name, hint in typing.get_type_hints(options).items():

@@ -21,7 +21,7 @@ from jaxmusic.core.errors import UserError
 from jaxmusic.data import starter
 from jaxmusic.formats import files, midi_writing
 from jaxmusic.formats import sequence as sequences
-from jaxmusic.generate import infilling, splice, tasks
+from jaxmusic.generate import infilling, orders, splice
 from jaxmusic.generate.composition import Composition
 from jaxmusic.models import transformer
 from jaxmusic.music.notes import make_notes
@@ -103,7 +103,7 @@ def some_given(source, task, seed):
         slots[rng.permutation(np.unique(piece.slot))[: max(len(np.unique(piece.slot)) // 2, 1)]] = 1
     if not marked.any() or (marked.all() and not slots.any()):
         return None
-    return tasks.given_of(task, marked, slots)
+    return orders.given_of(task, marked, slots)
 
 
 def check_refilled(notes, seed, tasks=("infill", "accompany", "harmonise", "vary")):
@@ -157,7 +157,7 @@ def test_a_piece_that_is_written_anew_in_small_windows_is_the_same_piece(song):
 
 def test_infill_sees_both_sides(song):
     source = splice.read(song, CODEC)
-    given = tasks.given_of("infill", source.bar_count().chosen("8-9")[0], np.zeros(16, bool))
+    given = orders.given_of("infill", source.bar_count().chosen("8-9")[0], np.zeros(16, bool))
     window = infilling.WindowPlanner(GRAMMAR, 1500, source.piece, given)
     assert window.start < 7 and window.stop > 9
     assert abs((7 - window.start) - (window.stop - 9)) <= 1
@@ -350,7 +350,7 @@ def test_what_cannot_be_harmonised_is_refused(model, song):
 @pytest.mark.quick
 def test_a_model_says_what_it_was_not_trained_for():
     from jaxmusic.codecs.performance.codec import PerformanceCodec
-    from jaxmusic.generate.tasks import Capabilities
+    from jaxmusic.generate.capabilities import Capabilities
 
     data = config.Data(tasks=config.Tasks(infill=0.1), drop_controls=0.1)
     capabilities = Capabilities(CODEC, ("pop",), ("styles",), data)

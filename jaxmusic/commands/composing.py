@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import tyro
 
 from jaxmusic import config
+from jaxmusic.commands import checks, options
 from jaxmusic.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,9 +25,7 @@ Model = Annotated[
     str,
     tyro.conf.arg(metavar="RUN", help="Folder of a run, or a file that jaxmusic export wrote."),
 ]
-Controls = Annotated[config.Controls, tyro.conf.arg(name="")]
-Sampling = Annotated[config.Sampling, tyro.conf.arg(name="")]
-Output = Annotated[config.Output, tyro.conf.arg(name="")]
+_WITHOUT_FORCE = [name for name in vars(config.Output()) if name != "force"]
 _NONE = tyro.conf.Suppress[tyro.conf.Fixed[str]]
 """Type of what a command has no option for."""
 
@@ -72,8 +72,11 @@ TASKS = {
         Examples:
           jaxmusic continue --model runs/pop song.mid --bars 8 --duration 3:00 --out longer.mid
         """,
-        Annotated[int, tyro.conf.arg(help="Bars of the song to continue from; 0 for all of it.")],
-        0,
+        Annotated[
+            str,
+            tyro.conf.arg(metavar="N", help="Bars of the song to continue from; 0 for all of it."),
+        ],
+        "0",
     ),
     "infill": Task(
         """Rewrites some bars of a piece so that they fit between the others.
@@ -131,27 +134,41 @@ def _command(task: str, row: Task) -> Callable[..., None]:
         /,
         *,
         model: Model,
-        bars: str | int = row.default,
-        controls: Controls = config.Controls(),  # noqa: B008
-        sampling: Sampling = config.Sampling(),  # noqa: B008
-        output: Output = config.Output(),  # noqa: B008
+        bars: str = row.default,
+        controls: config.Controls = config.Controls(),  # noqa: B008
+        sampling: config.Sampling = config.Sampling(),  # noqa: B008
+        output: config.Output = config.Output(),  # noqa: B008
     ) -> None:
-        from jaxmusic import model as models
-        from jaxmusic import originals
+        # All that can be wrong is found before JAX is imported, which takes seconds.
+        from jaxmusic.evaluate import originality
         from jaxmusic.formats import files
         from jaxmusic.generate import keywords
-        from jaxmusic.train.compilation import keep_compiled
+        from jaxmusic.generate.orders import order
 
         paths = _targets(output)
+        checks.outputs(_numbered(paths, output.count))
         asked, _ = keywords.read({"controls": controls, "sampling": sampling})
+        able = checks.model(model, output.step)
         piece: dict[str, Any] = {}
         if row.given:
             for path in paths:
                 files.check_kept(song, path, output.force)
-            piece = {"task": task, "music": files.notes_of(song), "bars": bars}
+            piece = {"task": task, "notes": files.notes_of(song), "bars": bars}
+            order(able, **piece, asked=asked, count=output.count)
+            piece["music"] = piece.pop("notes")
+        else:
+            able.read(asked)
+        if output.originality:
+            originality.check(output.originality)
+        seed = asked.seed or 0
+        if controls.seed is None:
+            print(f"seed {seed}")
+        from jaxmusic import model as models
+        from jaxmusic import originals
+        from jaxmusic.train.compilation import keep_compiled
+
         keep_compiled()
-        if limit := output.originality:
-            originals.check(limit)
+        if output.originality:
             training = originals.training_music(model, output.data_dir)
         music = models.load(model, None if output.step < 0 else output.step)
 
@@ -164,24 +181,22 @@ def _command(task: str, row: Task) -> Callable[..., None]:
                 progress=True,
             )
 
-        seed = asked.seed or 0
-        if controls.seed is None:
-            print(f"seed {seed}")
-        if not limit:
+        if not output.originality:
             _write(draw(seed), paths, row.given)
             return
-        pieces = originals.compose(draw, training, limit, seed, said=_say)
+        pieces = originals.compose(draw, training, output.originality, seed, said=_say)
         _write(pieces, paths, row.given)
         if missing := [str(number) for number, piece in enumerate(pieces, 1) if piece is None]:
             raise UserError(
                 f"Give another --seed, or a higher --temperature or --originality: piece "
                 f"{', '.join(missing)} was not written, because each of {originals.TRIES} attempts "
-                f"shared {limit} telling notes or more with the training music."
+                f"shared {output.originality} telling notes or more with the training music."
             )
 
     run.__doc__ = row.help
     run.__annotations__ |= {"bars": row.bars, "song": Song if row.given else _NONE}
-    return run
+    only = {"controls": config.task_controls(task)} if row.given else {"output": _WITHOUT_FORCE}
+    return options.grouped(run, only)
 
 
 def _targets(output: config.Output) -> list[pathlib.Path]:
@@ -200,22 +215,26 @@ def _targets(output: config.Output) -> list[pathlib.Path]:
     return [pathlib.Path(path).expanduser() for path, _ in outputs if path]
 
 
+def _numbered(paths: Sequence[pathlib.Path], count: int) -> list[pathlib.Path]:
+    """Returns the files of all pieces, with a number in each name if there are several."""
+    if count == 1:
+        return list(paths)
+    return [path.with_stem(f"{path.stem}-{n}") for path in paths for n in range(1, count + 1)]
+
+
 def _write(
     pieces: Sequence[Composition | None], paths: Sequence[pathlib.Path], given: bool
 ) -> None:
-    """Writes pieces, with a number in each name if there are several; None stands for a copy.
+    """Writes pieces; None stands for a copy.
 
     Pieces made from a `given` one show its bars as people count them.
     """
     from jaxmusic.formats import files
 
-    for path in paths:
-        for number, piece in enumerate(pieces, 1):
-            if piece is not None:
-                target = path if len(pieces) == 1 else path.with_stem(f"{path.stem}-{number}")
-                notes = files.counted(piece.notes, target) if given else piece.notes
-                files.write(notes, target)
-                print(f"wrote {target}")
+    for target, piece in zip(_numbered(paths, len(pieces)), itertools.cycle(pieces)):
+        if piece is not None:
+            files.write(files.counted(piece.notes, target) if given else piece.notes, target)
+            print(f"wrote {target}")
 
 
 def _say(text: str) -> None:

@@ -8,12 +8,14 @@ from typing import Annotated
 import tyro
 
 from jaxmusic import config
+from jaxmusic.commands.options import grouped
 
 
+@grouped
 def prepare(
     sources: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
     /,
-    options: Annotated[config.Prepare, tyro.conf.arg(name="")] = config.Prepare(),  # noqa: B008
+    options: config.Prepare = config.Prepare(),  # noqa: B008
 ) -> None:
     """Prepares a dataset from folders or files of music, or a named one.
 

@@ -7,17 +7,20 @@ from typing import Annotated
 import tyro
 
 from jaxmusic import config
+from jaxmusic.commands import checks
+from jaxmusic.commands.options import grouped
 from jaxmusic.core.errors import UserError
 
 
+@grouped
 def evaluate(
     model: Annotated[str, tyro.conf.arg(metavar="RUN")] = "",
     data: Annotated[str, tyro.conf.arg(metavar="DIR")] = "",
     songs: Annotated[str, tyro.conf.arg(metavar="DIR")] = "",
     reference: Annotated[str, tyro.conf.arg(metavar="DIR")] = "",
     out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "report",
-    options: Annotated[config.Evaluation, tyro.conf.arg(name="")] = config.Evaluation(),  # noqa: B008
-    sampling: Annotated[config.Sampling, tyro.conf.arg(name="")] = config.Sampling(),  # noqa: B008
+    options: config.Evaluation = config.Evaluation(),  # noqa: B008
+    sampling: config.Sampling = config.Sampling(),  # noqa: B008
 ) -> None:
     """Reports how close a model, or any set of songs, is to real music.
 
@@ -47,9 +50,12 @@ def evaluate(
         raise UserError("Give --songs and --reference together: one is compared with the other.")
     if songs and data:
         raise UserError("Leave out --data: it applies to --model only.")
+    checks.outputs([out], folder=True)
     from jaxmusic.reports import gather, text, writing
 
+    gather.check(options)
     if model:
+        checks.model(model, options.step)
         from jaxmusic.train.compilation import keep_compiled
 
         keep_compiled()
@@ -84,6 +90,8 @@ def compare(
     """
     if out and not out.endswith(".html"):
         raise UserError(f"Name a page that ends in .html, not {out}.")
+    if out:
+        checks.outputs([out])
     from jaxmusic.formats.saving import save
     from jaxmusic.reports import compare as comparing
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxmusic import config
-from jaxmusic.commands import parsing
+from jaxmusic.commands import checks, parsing
 from jaxmusic.core import settings
 from jaxmusic.core.errors import UserError
 
@@ -59,6 +59,7 @@ def train(
         reached = functools.partial(runs.latest, run)
         once = [sys.executable, "-m", "jaxmusic", "train", *command, "--restarts", "0"]
         return supervisor.supervise(once, reached, restarts)
+    checks.training(experiment, run)
     from jaxmusic.train import process
     from jaxmusic.train.compilation import keep_compiled
 
@@ -132,7 +133,7 @@ def export(
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
     /,
     out: Annotated[str, tyro.conf.arg(metavar="FILE")] = "model.safetensors",
-    step: int | None = None,
+    step: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None,
     dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> None:
     """Exports a trained model as one file that can be shared.
@@ -148,6 +149,11 @@ def export(
       step: training step of the checkpoint; by default the one with the best validation loss.
       dtype: float32 keeps every bit, bfloat16 takes half the space.
     """
+    from jaxmusic.runs import described
+
+    described.check_name(out)
+    checks.outputs([out])
+    checks.model(run, -1 if step is None else step)
     from jaxmusic.runs import weights
 
     exported = weights.export(run, out, step, dtype)

@@ -4,12 +4,14 @@ from jaxmusic.config.composing import Controls, Evaluation, Output, Sampling
 from jaxmusic.config.models import LSTM, Model, Transformer
 from jaxmusic.config.objectives import Adapter, CrossEntropy, Full, Objective
 from jaxmusic.config.options import (
+    TASK_OPTIONS,
     AccompanyOptions,
     ContinueOptions,
     EditOptions,
     HarmoniseOptions,
     Options,
     SamplingOptions,
+    task_controls,
 )
 from jaxmusic.config.preparing import Prepare
 from jaxmusic.config.training import (
@@ -25,6 +27,7 @@ from jaxmusic.config.training import (
 
 __all__ = [
     "LSTM",
+    "TASK_OPTIONS",
     "AccompanyOptions",
     "Adapter",
     "Codec",
@@ -50,4 +53,5 @@ __all__ = [
     "SamplingOptions",
     "Tasks",
     "Transformer",
+    "task_controls",
 ]

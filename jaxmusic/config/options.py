@@ -5,6 +5,7 @@ Type checkers and editors read these types; a test holds them against the datacl
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -71,3 +72,25 @@ class ContinueOptions(HarmoniseOptions, total=False):
     chords: str | Sequence[str]
     form: str | Sequence[str]
     energy: str | Sequence[int]
+
+
+class _Accompaniment(AccompanyOptions, total=False):
+    """Options of accompanying a piece."""
+
+    instruments: str | Sequence[str]
+
+
+TASK_OPTIONS: dict[str, type] = {
+    "continue": ContinueOptions,
+    "infill": EditOptions,
+    "accompany": _Accompaniment,
+    "harmonise": HarmoniseOptions,
+    "vary": EditOptions,
+}
+"""Options of each task."""
+
+
+def task_controls(task: str) -> tuple[str, ...]:
+    """Returns the controls that a task takes; all else is as it is in the given piece."""
+    hints = typing.get_type_hints(TASK_OPTIONS[task])
+    return tuple(name for name in vars(Controls()) if name in hints)

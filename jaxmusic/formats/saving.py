@@ -44,3 +44,23 @@ def save(path: str | os.PathLike[str], data: bytes) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"{target} cannot be written ({reason}): choose another place.") from error
+
+
+def check_writable(path: str | os.PathLike[str], folder: bool = False) -> None:
+    """Raises UserError if a local file, or a folder, cannot be made at a path.
+
+    So that it is found out before the work is done that is to be written there.
+    """
+    target = epath.Path(path)
+    if "://" in str(path):
+        return
+    if target.exists() and target.is_dir() != folder:
+        kind, other = ("folder", "file") if folder else ("file", "folder")
+        raise UserError(f"Name a {kind} to write to: {path} is a {other}.")
+    place = target if folder else target.parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise UserError(f"Choose another place than {path}: {place} is a file.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"Choose another place than {path}: nothing may be written in {place}.")

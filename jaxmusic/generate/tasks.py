@@ -1,106 +1,21 @@
-"""Tasks as people ask for them: what a piece is given for, read and checked before any sampling."""
+"""Tasks with a given piece: continue, infill, accompany, harmonise and vary it."""
 
 from __future__ import annotations
 
 import dataclasses
 import warnings
-from typing import Any
 
 import numpy as np
 
 from jaxmusic import config
-from jaxmusic.codecs.base import Codec
-from jaxmusic.codecs.layout import TASKS
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.codecs.tasks import Given
-from jaxmusic.core.errors import Remark, UserError
-from jaxmusic.generate import controls, infilling, splice
+from jaxmusic.core.errors import Remark
+from jaxmusic.generate import infilling, splice
+from jaxmusic.generate.capabilities import Capabilities
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.composition import Composition, Progress
 from jaxmusic.generate.continuation import ContinuingPlanner
-from jaxmusic.generate.controls import Request
-from jaxmusic.generate.instruments import Band
-from jaxmusic.generate.splice import SourcePiece
-from jaxmusic.music.controls import of
+from jaxmusic.generate.orders import order
 from jaxmusic.music.notes import Notes
-from jaxmusic.music.piece import DRUM_SLOT, Piece
-
-ALWAYS = ("style", "key", "density", "guidance", "strict", "seed")
-TAKES = {
-    "continue": (*ALWAYS, "duration", "instruments", "chords", "form", "energy"),
-    "infill": ALWAYS,
-    "accompany": (*ALWAYS, "instruments", "chords"),
-    "harmonise": (*ALWAYS, "instruments"),
-    "vary": ALWAYS,
-}
-"""Controls that each task takes; all else is as it is in the given piece."""
-HARMONY = "piano"
-"""What plays the chords of a melody if nothing else is asked for."""
-USUAL = (0, 33, 48, 25, 16, 61, 65, 73)
-"""Programs taken for a name that stands for several of them, where they are among these: a grand
-piano, a fingered bass, a string ensemble and so on."""
-NAMES = {"key": "keys", "roles": "roles of instruments", "sections": "the sections of a form"}
-_FLAGS = {"styles": "style", "sections": "form", "roles": "the role of the instrument"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Capabilities:
-    """What a model was trained for.
-
-    Attributes:
-      codec: its codec.
-      styles: names of the styles that it was trained on.
-      controls: optional controls that it was trained with, see `jaxmusic.music.controls`.
-      data: what it was trained on: with which tasks, whether in C major and A minor alone, and how
-        often without controls.
-    """
-
-    codec: Codec
-    styles: tuple[str, ...]
-    controls: tuple[str, ...]
-    data: config.Data
-
-    def read(self, asked: config.Controls, task: str = "") -> Request:
-        """Reads controls for a piece that is made of nothing else, or for a task.
-
-        For a task, key and chords are those of the given piece, not moved.
-
-        Raises:
-          UserError: they are impossible, or the model supports neither them nor the task.
-        """
-        if task:
-            self._check(asked, task)
-        request = controls.read(asked, self.codec, self.data.normalise and not task, self.styles)
-        for name in sorted(request.learned - set(self.controls)):
-            raise UserError(
-                f"this model was not trained with {NAMES.get(name, name)}: leave "
-                f"{_FLAGS.get(name, name)} out, or train one on pieces that have such labels"
-            )
-        if asked.guidance != 1 and not self.data.drop_controls:
-            raise UserError(
-                "this model always saw its controls and cannot be guided: leave guidance out, or "
-                "train one with --data.drop-controls 0.15, say"
-            )
-        return request
-
-    def _check(self, asked: config.Controls, task: str) -> None:
-        """Raises UserError for a task that the model lacks, or a control that it does not take."""
-        if self.codec.UNIT != "bars":
-            raise UserError(
-                f"the {self.codec.config.kind} codec has no bars to {task}: take a model of the "
-                "metrical or the fused codec"
-            )
-        if task != "continue" and not getattr(self.data.tasks, task):
-            raise UserError(
-                f"this model was not trained to {task}: train one with --data.tasks.{task} 0.2, say"
-            )
-        for name in controls.changed(asked, TAKES[task]):
-            source = "the length of" if name == "duration" else "it from"
-            raise UserError(f"leave {name} out: to {task} takes {source} the given piece")
-        if asked.form.strip() and "duration" in controls.changed(asked, ()):
-            raise UserError(
-                "give a form or a duration, not both: the form says how many bars follow the prompt"
-            )
 
 
 def perform(
@@ -119,12 +34,7 @@ def perform(
     Args:
       composer: samples.
       capabilities: those of the model.
-      task: one of `codecs.layout.TASKS`.
-      notes: the given piece, in the ticks of its file.
-      bars: of continue, the number of bars that are the prompt, 0 for all; of infill, the bars to
-        be written; of vary, those to be kept; else empty for all. They are those that people count,
-        see `music.bar_count`; whole bars of the music are meant by a part of one.
-      asked: controls.
+      task, notes, bars, asked: as in `orders.order`.
       count, sampling, progress: as in `Composer.compose`.
 
     Returns:
@@ -136,121 +46,30 @@ def perform(
     Raises:
       UserError: what is asked for cannot be done, which is found out before anything is sampled.
     """
-    if task not in TASKS:
-        raise UserError(f"there is no task {task!r}: choose from {', '.join(TASKS)}")
-    if count < 1:
-        raise UserError(f"the count must be at least 1, not {count}")
-    request = capabilities.read(asked, task)
-    if task == "harmonise" and request.band.slots is None:
-        request = dataclasses.replace(request, band=controls.instruments.read(HARMONY))
-    assert isinstance(capabilities.codec, MetricalCodec)  # or `read` would have refused
-    source = splice.read(notes, capabilities.codec, capabilities.data.normalise)
-    moved = controls.transposed(request.wanted, source.semitones)
-    request = dataclasses.replace(request, wanted=moved)
-    source = _with_band(task, source, request.band)
-    drop = _dropped(task, source, request, capabilities)
-    source = dataclasses.replace(source, piece=_headed(task, source.piece, request, capabilities))
-    if task == "continue":
-        prompt = source.bar_count().first(int(bars)) if int(bars or 0) else 0
+    got = order(capabilities, task, notes, bars=bars, asked=asked, count=count)
+    for remark in got.remarks:
+        warnings.warn(remark, Remark, stacklevel=2)
+    if got.given is None:
         planner = ContinuingPlanner(
-            composer.grammar, composer.context, request, source, prompt, drop
+            composer.grammar, composer.context, got.request, got.source, got.prompt, got.drop
         )
         found = composer.compose(planner, asked.seed or 0, count, sampling, progress)
         return [
-            dataclasses.replace(c, written=splice.added(c.notes, source, planner.kept))
+            dataclasses.replace(c, written=splice.added(c.notes, got.source, planner.kept))
             for c in found
         ]
-    played = np.isin(np.arange(16), source.slot[np.unique(source.notes.track)])
-    joining = tuple(np.flatnonzero((source.piece.programs >= 0) & ~played).tolist())
-    if task in ("accompany", "harmonise"):
-        given = given_of(task, np.ones(source.piece.bars, bool), played)
-    else:
-        chosen, remarks = source.bar_count().chosen(str(bars))
-        for remark in remarks:
-            warnings.warn(remark, Remark, stacklevel=2)
-        given = given_of(task, chosen if task == "infill" else ~chosen, np.zeros(16, bool))
-    bars_each = int(given.marked.sum())
+    bars_each = int(got.given.marked.sum())
     return [
         infilling.fill(
             composer,
-            source,
-            given,
-            drop,
-            request,
-            joining,
+            got.source,
+            got.given,
+            got.drop,
+            got.request,
+            got.joining,
             seed=int(np.random.SeedSequence((asked.seed or 0, number)).generate_state(1)[0]),
             sampling=sampling,
             progress=infilling.after(progress, number * bars_each, count * bars_each),
         )
         for number in range(count)
     ]
-
-
-def _with_band(task: str, source: SourcePiece, band: Band) -> SourcePiece:
-    """Returns the piece with the instruments that are to be written."""
-    if task not in ("continue", "accompany", "harmonise"):
-        return source
-    there = source.piece.programs
-    if task != "continue":
-        if band.slots is None or not (band.slots or band.drums):
-            raise UserError(
-                'say which instruments are to play along, as in --instruments "bass, drums"'
-            )
-        if band.drums and there[DRUM_SLOT] >= 0:
-            raise UserError("leave the drums out: the piece has drums already, and they are kept")
-        if task == "harmonise" and not band.slots:
-            raise UserError("ask for an instrument that plays chords: drums alone have none")
-        if task == "harmonise" and not source.piece.pitched.any():
-            raise UserError("give a piece with a melody: nothing but drums plays in this one")
-    joining, left = [], [int(p) for p in there[:DRUM_SLOT] if p >= 0]
-    for programs in band.slots or ():
-        mine = [p for p in left if p in programs] if task == "continue" else []
-        if mine:
-            left.remove(mine[0])
-            continue
-        joining.append(next((p for p in USUAL if p in programs), min(programs)))
-    return source.with_instruments(tuple(joining), bool(band.drums))
-
-
-def _dropped(
-    task: str, source: SourcePiece, request: Request, capabilities: Capabilities
-) -> frozenset[str]:
-    """Names of controls that are left out of the stream."""
-    drop = set(capabilities.codec.CONTROLS) - set(capabilities.controls)
-    if task != "harmonise" and not source.harmonised and not request.chords:
-        drop.add("chords")
-    return frozenset(drop)
-
-
-def _headed(task: str, piece: Piece, request: Request, capabilities: Capabilities) -> Piece:
-    """Returns the piece with the header that is asked for, or else with its own."""
-    changed: dict[str, Any] = {}
-    if request.key >= 0:
-        changed["key"] = np.full(piece.bars, request.key, np.int16)
-    if request.density >= 0 or task in ("accompany", "harmonise"):
-        # That of all instruments together is not known.
-        changed["density"] = np.array(request.density, np.int16)
-    if request.chords and task != "continue":
-        for kind in ("chord", "bass"):
-            values = np.maximum(request.wanted[kind], of(kind).default)
-            changed[kind] = np.resize(values.astype(np.int16), 2 * piece.bars)
-    styles = request.styles or tuple(s for s in piece.styles if s in capabilities.styles)
-    return dataclasses.replace(piece.with_controls(**changed), styles=styles)
-
-
-def given_of(task: str, marked: np.ndarray, slots: np.ndarray) -> Given:
-    """What a task gives of a piece.
-
-    Args:
-      task: infill, accompany, harmonise or vary.
-      marked: bool [B], bars of which something is to be written.
-      slots: bool [16], slots of which nothing is to be written there.
-
-    Raises:
-      UserError: nothing or all of the piece would be written.
-    """
-    if not marked.any():
-        raise UserError("Keep fewer bars: all of the piece is kept, and nothing is left to write.")
-    if marked.all() and not slots.any():
-        raise UserError("Keep some bars: there is nothing to go by where all of them are written.")
-    return Given(TASKS.index(task), marked, slots, chords=task in ("accompany", "vary"))

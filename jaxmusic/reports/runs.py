@@ -19,7 +19,7 @@ from jaxmusic.model import MusicModel
 from jaxmusic.models import base
 from jaxmusic.music.notes import Notes
 from jaxmusic.reports.figures import plain
-from jaxmusic.runs import folder, weights
+from jaxmusic.runs import described, folder
 from jaxmusic.runs.log import read_log
 
 MOST_POINTS = 400
@@ -43,7 +43,7 @@ def about(source: str, model: MusicModel | None = None) -> dict[str, Any]:
     """
     path = folder.folder(source)
     lines: list[dict[str, Any]] = []
-    if path.suffix != weights.SUFFIX:
+    if path.suffix != described.SUFFIX:
         experiment, codec, dataset = folder.read(path)[:3]
         lines = read_log(path)
     elif model is not None:
@@ -86,12 +86,12 @@ def data_of(source: str, model: MusicModel, data_dir: str) -> config.Data:
       UserError: there is no such dataset, or it is another than the model was trained on: what is
         held out of that one may have been trained on.
     """
-    trained = weights.described(source)
+    trained = described.described(source)
     dataset, home = trained.dataset, trained.experiment.data.data_dir
     data = dataclasses.replace(model.experiment.data, dataset=dataset, data_dir=data_dir or home)
     found = _members(data)
     # Of a mixture or a selection the run has kept a hash of more than the records, and a file none.
-    alone = len(found) == 1 and not data.where and folder.folder(source).suffix != weights.SUFFIX
+    alone = len(found) == 1 and not data.where and folder.folder(source).suffix != described.SUFFIX
     if alone and found[0].summary["content"] != folder.read(source).manifest:
         raise UserError(
             f"Give --data a folder with the {data.dataset} that {source} was trained on: the one "

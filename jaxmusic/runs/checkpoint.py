@@ -149,21 +149,11 @@ def restore_state(run: epath.Path, like: State, stored: runs.Stored) -> tuple[in
     """
     if run.suffix == ".safetensors":
         raise UserError(f"Use init_from in place of resume_from: {run} holds weights alone.")
-    step = finished(run, None)
+    step = runs.finished(run, None)
     folder = run / FOLDER / str(step)
     if bool(like.average) != (folder / AVERAGE).is_dir():
         raise UserError(f"Set optimizer.ema to what {run} was trained with.")
     return step, _state(folder, like), _differences(_info(folder), _about(stored))
-
-
-def finished(run: epath.Path, step: int | None) -> int:
-    """The step, or the latest, if the run has a checkpoint of it."""
-    found = runs.steps(run)
-    if not found or (step is not None and step not in found):
-        have = ", ".join(map(str, found)) or "none"
-        wanted = "a checkpoint" if step is None else f"a checkpoint of step {step}"
-        raise UserError(f"Train {run} until it has {wanted}: so far it has {have}.")
-    return found[-1] if step is None else step
 
 
 def restore_item(folder: epath.Path, like: Any) -> Any:

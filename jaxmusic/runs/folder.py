@@ -89,6 +89,16 @@ def latest(run: str) -> int:
     return max(steps(folder(run)), default=-1)
 
 
+def finished(run: epath.Path, step: int | None) -> int:
+    """Returns the step, or the latest; raises UserError if the run has no checkpoint of it."""
+    found = steps(run)
+    if not found or (step is not None and step not in found):
+        have = ", ".join(map(str, found)) or "none"
+        wanted = "a checkpoint" if step is None else f"a checkpoint of step {step}"
+        raise UserError(f"Train {run} until it has {wanted}: so far it has {have}.")
+    return found[-1] if step is None else step
+
+
 def best(run: epath.Path) -> int | None:
     """Returns the finished checkpoint with the lowest validation loss; None if none has one."""
     # Orbax writes the metrics of a checkpoint there, as JSON.

@@ -21,17 +21,13 @@ from etils import epath
 
 from jaxmusic import config as configs
 from jaxmusic.codecs.base import Codec
-from jaxmusic.codecs.registry import read_codec
 from jaxmusic.core import paths, settings
 from jaxmusic.core.errors import UserError
 from jaxmusic.models import adapters, base
 from jaxmusic.models.params import Params
-from jaxmusic.runs import checkpoint
+from jaxmusic.runs import checkpoint, described
 from jaxmusic.runs import folder as runs
 
-SUFFIX = ".safetensors"
-FORMAT = "1"
-"""Raised when what is in the header changes so that it must be read in another way."""
 DTYPES = ("float32", "bfloat16")
 
 
@@ -68,7 +64,7 @@ def load(source: str | epath.PathLike, step: int | None = None) -> Saved:
       UserError: there is no such run, file or checkpoint, or the model in it is of another shape.
     """
     path = runs.folder(source)
-    if step is None and path.suffix != SUFFIX:
+    if step is None and path.suffix != described.SUFFIX:
         step = runs.best(path)
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     with _opened(path) as (stored, read):
@@ -105,15 +101,6 @@ def restore_params(
         return read(like, None)
 
 
-def described(source: str | epath.PathLike) -> runs.Stored:
-    """What a run or a safetensors file says about the model.
-
-    A file tells neither the dataset's version nor its folder; the folder is the usual one then.
-    """
-    with _opened(runs.folder(source)) as (stored, _):
-        return stored
-
-
 def export(
     run: str | epath.PathLike,
     out: str | epath.PathLike,
@@ -138,9 +125,7 @@ def export(
     """
     from safetensors.numpy import save_file
 
-    target = paths.absolute(out)
-    if target.suffix != SUFFIX:
-        raise UserError(f"Name a file that ends in {SUFFIX}, not {out}.")
+    target = described.check_name(out)
     if dtype not in DTYPES:
         raise UserError(f"Set dtype to {' or '.join(DTYPES)}, not {dtype}.")
     saved = load(run, step)
@@ -150,7 +135,7 @@ def export(
     }
     header = {
         "format": "jaxmusic",
-        "version": FORMAT,
+        "version": described.FORMAT,
         "experiment": settings.to_json(_without_paths(saved.experiment)),
         "codec": saved.codec.to_json(),
         "styles": json.dumps(saved.styles),
@@ -169,46 +154,16 @@ Reader = Callable[[dict[str, Any], int | None], tuple[int, Params]]
 @contextlib.contextmanager
 def _opened(path: epath.Path) -> Iterator[tuple[runs.Stored, Reader]]:
     """Opens the folder of a run, or a file that may lie in a bucket."""
-    if path.suffix != SUFFIX:
+    if path.suffix != described.SUFFIX:
         yield runs.read(path), functools.partial(_read_run, path)
         return
-    from safetensors import SafetensorError, safe_open
-
-    if not path.exists():
-        raise UserError(f"There is no file {path}.")
-    with paths.read(path) as local:
-        try:
-            file = safe_open(local, framework="np")
-        except SafetensorError as error:
-            raise UserError(
-                f"Bring the whole of {path} again: it is no safetensors file, or a part of one "
-                f"({error})."
-            ) from error
-        with file:
-            stored = _described(path, file.metadata() or {})
-            yield stored, functools.partial(_read_file, path, file)
-
-
-def _described(path: epath.Path, header: dict[str, str]) -> runs.Stored:
-    """What the header of a file says about the model; the hash of its data is not there."""
-    if header.get("format") != "jaxmusic":
-        raise UserError(
-            f"Name a file that jaxmusic export wrote: {path} does not say what model it holds."
-        )
-    if header["version"] != FORMAT:
-        raise UserError(
-            f"Use a newer jaxmusic: {path} is of version {header['version']} and this one reads "
-            f"version {FORMAT}."
-        )
-    experiment = runs.read_settings(header["experiment"], path)
-    names = {name: tuple(json.loads(header[name])) for name in ("styles", "controls")}
-    return runs.Stored(
-        experiment, read_codec(header["codec"]), experiment.data.dataset, manifest="", **names
-    )
+    with described.opened(path) as file:
+        stored = described.of_header(path, file.metadata() or {})
+        yield stored, functools.partial(_read_file, path, file)
 
 
 def _read_run(path: epath.Path, like: dict[str, Any], step: int | None) -> tuple[int, Params]:
-    step = checkpoint.finished(path, step)
+    step = runs.finished(path, step)
     folder = path / checkpoint.FOLDER / str(step)
     average = folder / checkpoint.AVERAGE
     item = average if average.is_dir() else folder / "params"

@@ -20,8 +20,8 @@ from jaxmusic.core.errors import UserError, explained
 from jaxmusic.evaluate.statistics import STATISTICS, mean_and_deviation
 from jaxmusic.formats import audio, files, picture
 from jaxmusic.generate import length
+from jaxmusic.generate.capabilities import Capabilities
 from jaxmusic.generate.composer import Composer
-from jaxmusic.generate.tasks import Capabilities
 from jaxmusic.music.notes import Notes
 
 if TYPE_CHECKING:

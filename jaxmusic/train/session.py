@@ -25,7 +25,7 @@ from jaxmusic.data.loader import Loader
 from jaxmusic.models import adapters, sharding
 from jaxmusic.models.mesh import make_mesh
 from jaxmusic.models.params import Params, fingerprint
-from jaxmusic.runs import checkpoint, weights
+from jaxmusic.runs import checkpoint, described, weights
 from jaxmusic.runs import folder as runs
 from jaxmusic.runs.state import State
 from jaxmusic.train import agreement
@@ -232,7 +232,7 @@ class Session:
 
 def _inherited(source: str, codec: Codec) -> Codec:
     """The codec of the run whose weights are taken, if it has the layout of the one asked for."""
-    found = weights.described(source).codec
+    found = described.described(source).codec
     if found.fingerprint != codec.fingerprint:
         theirs = found.config
         raise UserError(

@@ -1,0 +1,52 @@
+"""Checks of what a command is given, made before JAX is imported: in well under a second."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxmusic import config
+    from jaxmusic.generate.capabilities import Capabilities
+
+
+def model(source: str, step: int = -1) -> Capabilities:
+    """Returns what a model was trained for.
+
+    Args:
+      source: folder of a run, or an exported file.
+      step: of its checkpoint, -1 for the best.
+
+    Raises:
+      UserError: there is no such model, or it has no such checkpoint.
+    """
+    from jaxmusic.generate.capabilities import Capabilities
+    from jaxmusic.runs import described, folder
+
+    path = folder.folder(source)
+    stored = described.described(source)
+    if path.suffix != described.SUFFIX:
+        folder.finished(path, None if step < 0 else step)
+    return Capabilities(stored.codec, stored.styles, stored.controls, stored.experiment.data)
+
+
+def outputs(paths: Iterable[str | os.PathLike[str]], folder: bool = False) -> None:
+    """Raises UserError if one of the files, or folders, cannot be written."""
+    from jaxmusic.formats import saving
+
+    for path in paths:
+        saving.check_writable(path, folder)
+
+
+def training(experiment: config.Experiment, run: str) -> None:
+    """Raises UserError where training cannot start: no dataset, run or weights of these names."""
+    from jaxmusic.data import catalog, mixture
+    from jaxmusic.runs import described
+
+    outputs([run], folder=True)
+    for member in mixture.parse(experiment.data.dataset):
+        catalog.open_dataset(member.dataset, experiment.data.data_dir)
+    for source in (experiment.init_from, experiment.resume_from):
+        if source:
+            described.described(source)
