@@ -10,10 +10,11 @@ from typing import Any, TextIO
 
 from jaxmusic import quickstart
 from jaxmusic.cluster import exits
-from jaxmusic.commands import composing, data, evaluating, parsing, training
+from jaxmusic.commands import composing, data, evaluating, listing, parsing, training
 from jaxmusic.core.errors import Remark, UserError, explained
 from jaxmusic.version import __version__
 
+DOCUMENTATION = "the folder docs of the source, quickstart.md first"
 GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
     "Data": {"prepare": data.prepare, "convert": data.convert},
     "Training": {"train": training.train, "export": training.export},
@@ -22,7 +23,7 @@ GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
         **composing.COMMANDS,
     },
     "Evaluating": {"evaluate": evaluating.evaluate, "compare": evaluating.compare},
-    "Operations": {"plan": training.plan, "status": training.status},
+    "Operations": {"list": listing.names, "plan": training.plan, "status": training.status},
 }
 """Commands by group and name: functions whose docstrings are the help."""
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
@@ -94,10 +95,13 @@ def _usage() -> str:
         "",
         "usage: jaxmusic COMMAND [OPTIONS]",
         "       jaxmusic COMMAND --help    shows the options and examples of a command",
-        "       jaxmusic quickstart        runs every step once, in a few minutes",
+        "",
+        "A first example prepares music, trains a small model and composes, in five minutes:",
+        "  jaxmusic quickstart --out first",
     ]
     for group, commands in GROUPS.items():
         lines += ["", f"{group}:"]
         for name, command in commands.items():
             lines.append(f"  {name:12}{(command.__doc__ or '').splitlines()[0]}")
+    lines += ["", f"Documentation: {DOCUMENTATION}"]
     return "\n".join(lines)

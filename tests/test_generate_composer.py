@@ -22,7 +22,7 @@ from jaxmusic.codecs.performance.grammar import PerformanceGrammar
 from jaxmusic.codecs.registry import CODECS
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats.midi_writing import write_midi
-from jaxmusic.generate import decoding, streaming
+from jaxmusic.generate import draws, streaming
 from jaxmusic.generate.controls import Request
 from jaxmusic.generate.length import check_duration
 from jaxmusic.generate.performing import SILENT_SECONDS, PerformancePlanner
@@ -122,7 +122,7 @@ def filled(request, seeds, prompts=None):
     begun, plan = planner.begin(len(seeds))
     prompts = prompts or begun
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
-    settings = decoding.settings(config.Sampling(), CODEC.vocabulary)
+    settings = draws.settings(config.Sampling(), CODEC.vocabulary)
     return composer.sampler.fill(prompts, prompts, planner, plan, keys, settings)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jaxmusic import config
 from jaxmusic.codecs.vocabulary import Vocabulary
 from jaxmusic.core.errors import UserError
-from jaxmusic.generate import decoding
+from jaxmusic.generate import decoding, draws
 from jaxmusic.generate.length import TEMPO_PLAY, check_duration, parse_duration, whole_bars
 from jaxmusic.music import meters
 
@@ -52,7 +52,7 @@ def check_shares(found, expected):
 
 
 def numbers(s):
-    return jax.tree.map(jnp.asarray, decoding.settings(s, VOCABULARY))
+    return jax.tree.map(jnp.asarray, draws.settings(s, VOCABULARY))
 
 
 def problem(seed):
@@ -142,7 +142,7 @@ def test_kinds_keep_their_share_at_temperatures_of_their_own():
 @pytest.mark.quick
 def test_names_of_temperatures_are_those_that_the_codec_has():
     with pytest.raises(UserError, match=r"'loudness' here: choose from rhythm, pitch, drums$"):
-        decoding.settings(config.Sampling(temperatures="loudness=1"), VOCABULARY)
+        draws.settings(config.Sampling(temperatures="loudness=1"), VOCABULARY)
 
 
 def test_equal_logits_are_all_kept():
@@ -163,7 +163,7 @@ def test_options_out_of_range_are_refused():
     }.items():
         for value in values:
             with pytest.raises(UserError, match=name.rstrip("s")):
-                decoding.settings(config.Sampling(**{name: value}), VOCABULARY)
+                draws.settings(config.Sampling(**{name: value}), VOCABULARY)
 
 
 @pytest.mark.quick

@@ -14,7 +14,7 @@ from jaxmusic.codecs.metrical.grammar import Grammar
 from jaxmusic.codecs.performance.codec import PerformanceCodec
 from jaxmusic.codecs.registry import make_codec
 from jaxmusic.core.events import Events
-from jaxmusic.generate import decoding, guidance
+from jaxmusic.generate import draws, guidance
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.controls import Request
 from jaxmusic.generate.guidance import Branch
@@ -116,7 +116,7 @@ def test_a_branch_says_what_the_model_says_without_the_tokens(codec_kind):
     seen_as = (Branch(2.0), Branch(-1.0, frozenset(CONTROLS)))
     plan_of = planner(composer, 1800.0, *seen_as, styles=("pop",))
     prompts, plan = plan_of.begin(2)
-    sampling = decoding.settings(PLAIN, codec.vocabulary)
+    sampling = draws.settings(PLAIN, codec.vocabulary)
     streams, compared, alone = prompts, 0, 0
     for turn in range(2):
         keys = jax.vmap(jax.random.key)(jnp.arange(2) + turn)
@@ -160,7 +160,7 @@ def test_a_position_that_names_a_hidden_chord():
     plan_of = planner(composer, 60.0, Branch(2.0), branch)
     _, plan = plan_of.begin(1)
     keys = jax.vmap(jax.random.key)(jnp.arange(1))
-    sampling = decoding.settings(PLAIN, CODEC.vocabulary)
+    sampling = draws.settings(PLAIN, CODEC.vocabulary)
     # The loop looks up after CHUNK tokens: it is to stand right behind the chord then.
     sampler = composer.sampler
     sampler._all_see = lambda forced, branches, ready: len(prompt) - CHUNK

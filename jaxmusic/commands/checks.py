@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+from jaxmusic.core.errors import UserError
+
+REPORT = "report.json"
 
 if TYPE_CHECKING:
     from jaxmusic import config
@@ -50,3 +54,17 @@ def training(experiment: config.Experiment, run: str) -> None:
     for source in (experiment.init_from, experiment.resume_from):
         if source:
             described.described(source)
+
+
+def compared(sources: Sequence[str]) -> None:
+    """Raises UserError for fewer than two runs or reports, or for what is neither."""
+    from jaxmusic.core import paths
+    from jaxmusic.runs import folder
+
+    if len(sources) < 2:
+        raise UserError("Name two runs or reports or more, to compare them.")
+    for source in sources:
+        path = paths.absolute(source)
+        whole = [path] if path.suffix == ".json" else [path / folder.EXPERIMENT, path / REPORT]
+        if not any(file.is_file() for file in whole):
+            raise UserError(f"Name the folder of a run or of a report: {source} is neither.")

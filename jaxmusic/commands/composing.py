@@ -142,13 +142,16 @@ def _command(task: str, row: Task) -> Callable[..., None]:
         # All that can be wrong is found before JAX is imported, which takes seconds.
         from jaxmusic.evaluate import originality
         from jaxmusic.formats import files
-        from jaxmusic.generate import keywords
+        from jaxmusic.generate import draws, keywords
         from jaxmusic.generate.orders import order
 
+        if output.count < 1:
+            raise UserError(f"Set --count to 1 or more, not {output.count}.")
         paths = _targets(output)
         checks.outputs(_numbered(paths, output.count))
         asked, _ = keywords.read({"controls": controls, "sampling": sampling})
         able = checks.model(model, output.step)
+        draws.settings(sampling, able.codec.vocabulary)
         piece: dict[str, Any] = {}
         if row.given:
             for path in paths:

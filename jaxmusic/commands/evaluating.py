@@ -55,7 +55,9 @@ def evaluate(
 
     gather.check(options)
     if model:
-        checks.model(model, options.step)
+        from jaxmusic.generate import draws
+
+        draws.settings(sampling, checks.model(model, options.step).codec.vocabulary)
         from jaxmusic.train.compilation import keep_compiled
 
         keep_compiled()
@@ -88,6 +90,7 @@ def compare(
       runs: folders of runs or of reports.
       out: page to write the comparison to, ending in .html.
     """
+    checks.compared(runs)
     if out and not out.endswith(".html"):
         raise UserError(f"Name a page that ends in .html, not {out}.")
     if out:

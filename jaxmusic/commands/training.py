@@ -93,6 +93,10 @@ def plan(
       json: print JSON instead of tables.
       experiment: fields of the experiment.
     """
+    from jaxmusic.cluster import topology as topologies
+
+    if topology:
+        topologies.parse(topology, slices)
     from jaxmusic.planning import plan as planning
     from jaxmusic.planning import text
 

@@ -45,8 +45,8 @@ class Controls:
     """End the piece with the tonic chord, held to the end; otherwise the model chooses the
     ending."""
     seed: int | None = None
-    """Random seed; the same seed gives the same piece on the same device. None draws a fresh one,
-    which is printed."""
+    """Random seed; the same seed gives the same piece on the same device. Without one a fresh seed
+    is drawn and printed."""
 
 
 @dataclasses.dataclass(frozen=True)

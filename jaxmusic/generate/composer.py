@@ -17,7 +17,7 @@ from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.metrical.grammar import Grammar
 from jaxmusic.codecs.performance.grammar import PerformanceGrammar
 from jaxmusic.core.errors import UserError
-from jaxmusic.generate import decoding, streaming
+from jaxmusic.generate import draws, streaming
 from jaxmusic.generate.composition import Composition, Progress
 from jaxmusic.generate.controls import Request
 from jaxmusic.generate.performing import PerformancePlanner
@@ -92,7 +92,7 @@ class Composer:
             raise UserError(f"the count must be at least 1, not {count}")
         if rank and sampling.best_of < 2:
             raise UserError("to rank candidates set best_of to 2 or more")
-        settings = decoding.settings(sampling, self.codec.vocabulary)
+        settings = draws.settings(sampling, self.codec.vocabulary)
         keys = _keys(seed, count, sampling.best_of)
         ((drafts, _),) = collections.deque(self._drafts(planner, keys, settings, progress), 1)
         pieces = [self._finished(planner, draft) for draft in drafts]
@@ -112,7 +112,7 @@ class Composer:
         Raises:
           UserError: the codec has no bars, or a sampling option is not possible.
         """
-        settings = decoding.settings(sampling, self.codec.vocabulary)
+        settings = draws.settings(sampling, self.codec.vocabulary)
         if "bar" not in self.codec.vocabulary.kinds:
             raise UserError(
                 f"the {self.codec.config.kind} codec has no bars to stream: compose the whole piece"
@@ -139,7 +139,7 @@ class Composer:
         self,
         planner: Any,
         keys: jax.Array,
-        settings: decoding.Settings,
+        settings: draws.Settings,
         progress: Progress | None,
     ) -> Iterator[tuple[list[_Draft], int]]:
         """The pieces as far as they are sampled and their bars in all, until all have ended."""

@@ -12,7 +12,7 @@ import numpy as np
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.core.events import Events
-from jaxmusic.generate import decoding, guidance, repetition
+from jaxmusic.generate import decoding, draws, guidance, repetition
 from jaxmusic.generate.guidance import Branch
 from jaxmusic.models import base
 from jaxmusic.models.params import Params
@@ -62,7 +62,7 @@ class Fixed(NamedTuple):
     plan: Any  # what the rules follow from
     forced: Any  # int32 [B, context], the prompts
     lengths: Any  # int [B], of the prompts
-    settings: decoding.Settings
+    settings: draws.Settings
     branches: Branches | None
 
 
@@ -116,7 +116,7 @@ class Sampler:
         planner: Any,
         plan: Any,
         keys: jax.Array,
-        settings: decoding.Settings,
+        settings: draws.Settings,
     ) -> Iterator[SamplingState]:
         """Samples until all pieces have ended or the context is full, and looks up now and then.
 
@@ -126,7 +126,7 @@ class Sampler:
           planner: its rules and branches hold.
           plan: what its rules follow from.
           keys: random keys [B].
-          settings: from `decoding.settings`.
+          settings: from `draws.settings`.
 
         Yields:
           Where the sampling stands; it is gone once the next one is asked for.

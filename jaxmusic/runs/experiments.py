@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import pathlib
 import runpy
 
@@ -12,6 +13,12 @@ from jaxmusic.core.errors import UserError
 def names() -> list[str]:
     """Names of the experiments that come with the library."""
     return sorted(path.stem for path in _folder().glob("*.py") if not path.stem.startswith("_"))
+
+
+def about(name: str) -> str:
+    """Returns the first line of what an experiment says of itself."""
+    text = ast.get_docstring(ast.parse((_folder() / f"{name}.py").read_text())) or ""
+    return text.partition("\n")[0]
 
 
 def load_experiment(name: str) -> configs.Experiment:
