@@ -177,7 +177,7 @@ def test_mistakes_of_tasks(toy_run, tmp_path, capsys):
     here = ["--model", toy_run, tmp_path / "song.mid", "--out", tmp_path / "out.mid"]
     fails(capsys, "infill", *here, "--bars", "1-2", names="--data.tasks.infill")
     fails(capsys, "continue", *here, "--bars", "99", names="bars")
-    fails(capsys, "continue", *here, "--tempo", "90", names="tempo")
+    fails(capsys, "continue", *here, "--tempo", "90", names="tempo", parsed=False)
     fails(capsys, "continue", "--model", toy_run, tmp_path / "none.mid", names="none.mid")
     fails(capsys, "infill", *here, names="--bars", parsed=False)
     fails(capsys, "vary", *here, names="--keep", parsed=False)
@@ -185,13 +185,15 @@ def test_mistakes_of_tasks(toy_run, tmp_path, capsys):
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("command", ["generate", "continue", "infill", "accompany"])
-def test_help_names_every_control(command, capsys):
+@pytest.mark.parametrize("command", ["generate", *config.TASK_OPTIONS])
+def test_help_names_every_control_that_a_command_takes_and_no_other(command, capsys):
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
-    for of in (config.Controls, config.Sampling, config.Output):
-        for field in dataclasses.fields(of):
-            assert f"--{field.name.replace('_', '-')}" in out
+    controls = {field.name for field in dataclasses.fields(config.Controls)}
+    takes = controls if command == "generate" else set(config.task_controls(command))
+    for name in controls | {field.name for field in dataclasses.fields(config.Sampling)}:
+        flag = "no-ending" if name == "ending" else name.replace("_", "-")
+        assert (f" --{flag} " in out) == (name in takes or name not in controls)
 
 
 def test_convert(tmp_path, capsys):
