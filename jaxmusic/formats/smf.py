@@ -275,7 +275,7 @@ def suspicious(data: bytes) -> bool:
 def _escapes(body: bytes) -> bool:
     """Whether a track holds escaped messages, or one to a device that comes in parts."""
     return b"\xf7" in body and any(
-        status == ESCAPE or status == SYSEX and not data.endswith(b"\xf7")
+        status == ESCAPE or (status == SYSEX and not data.endswith(b"\xf7"))
         for _, status, data in _messages(body)
     )
 
