@@ -145,7 +145,7 @@ def _messages(body: bytes) -> Iterator[Message]:
                 raise IndexError
             data = body[at:stop]
             at = stop
-            if status >= SYSEX or max(data) < 128:
+            if status >= SYSEX or data.isascii():
                 yield Message(tick, status, kind + data)
             if kind and kind[0] == END:
                 return
@@ -261,12 +261,23 @@ def suspicious(data: bytes) -> bool:
         data[at + 1 + data[at] : at + 2 + data[at]] == b"\xf7" and data[at] < 128
         for at in (match.end() for match in re.finditer(b"\xf0", data[:-1]))
     )
-    if data.count(b"\xf7") > whole or _ILL_METER.search(data):
+    if _ILL_METER.search(data):
         return True
     try:
-        return _other_programs(split(data).tracks)
+        tracks = split(data).tracks
+        # The byte of an escape also occurs in times: then the messages have to be counted off.
+        escapes = data.count(b"\xf7") > whole and any(map(_escapes, tracks))
+        return escapes or _other_programs(tracks)
     except ValueError:  # it is damaged: the parser's own word is as good
         return False
+
+
+def _escapes(body: bytes) -> bool:
+    """Whether a track holds escaped messages, or one to a device that comes in parts."""
+    return b"\xf7" in body and any(
+        status == ESCAPE or (status == SYSEX and not data.endswith(b"\xf7"))
+        for _, status, data in _messages(body)
+    )
 
 
 def _other_programs(tracks: list[bytes]) -> bool:

@@ -189,6 +189,7 @@ def warp(notes: Notes, grid: Grid) -> Notes:
     moved = {
         name: zip(np.maximum(ticks(getattr(labels, f"{name}_tick")), 0), getattr(labels, name))
         for name in labels.timelines()
+        if len(getattr(labels, name))
     }
     timed = Labels.of_changes(moved, styles=labels.styles, song=labels.song)
     return make_notes(

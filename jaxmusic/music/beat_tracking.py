@@ -6,6 +6,8 @@ Everything is vectorised NumPy over notes; positions called `x` are onsets in be
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -40,9 +42,9 @@ _LOW_PITCH = 52
 _PITCH_CLASS = np.arange(128) % 12
 _WIDTHS = (1, 2, 4)  # beats before and after, between which harmonies are compared
 
-# Cost (in nats) of a bar with another number of beats than the usual one, and what a meter loses
+# Two numbers of beats a bar that are not the usual one, and their cost in nats; what a meter loses
 # for every beat: 2/4 and 4/4 differ so little that 4/4 needs to be the rule.
-_BAR_COSTS = {4: {3: 18.0, 5: 18.0, 2: 10.0, 6: 10.0}, 3: {2: 14.0, 4: 14.0}, 2: {3: 14.0}}
+_BAR_COSTS = {4: ((2, 6, 10.0), (3, 5, 18.0)), 3: ((2, 4, 14.0),), 2: ((3, 3, 14.0),)}
 _METER_COST = {4: 0.0, 3: 0.0, 2: 0.35}
 
 # Tempo tracking: seconds, frames per second, length of the Fourier transform; candidate tempos in
@@ -194,34 +196,55 @@ def find_bars(notes: Notes, x: np.ndarray, subdivisions: int = 4) -> Bars:
     means = [float(ratios[1, k : last + 1 : sub].mean()) for k in places]
     offset = int(np.argmax(means))
     down = ratios[0, offset : last + 1 : sub].tolist()
-    found = {size: _bar_lines(down, size) for size in _BAR_COSTS}
-    evidence = {size: score / len(down) for size, (_, score) in found.items()}
+    found = {size: _bar_scores(down, size) for size in _BAR_COSTS}
+    evidence = {size: max(scores[-size:]) / len(down) for size, scores in found.items()}
     size = max(evidence, key=lambda s: evidence[s] - _METER_COST[s])
-    lines = base + offset / sub + found[size][0]
+    lines = base + offset / sub + _bar_lines(down, found[size], size)
     return Bars(lines, size, evidence[size], means[offset])
 
 
-def _bar_lines(ratios: list[float], size: int) -> tuple[np.ndarray, float]:
-    """Finds the likeliest bar lines by Viterbi: indices of beats, and their score.
+def _bar_scores(ratios: list[float], size: int) -> list[float]:
+    """Scores, for each beat, the likeliest bar lines that end there, by Viterbi's algorithm.
 
-    The first and the last bar line lie in the first and in the last `size` beats.
+    The first bar line lies in the first `size` beats. This is the innermost loop of preparing
+    music, hence no look at which of the rivals has won.
     """
-    others = list(_BAR_COSTS[size].items())
     scores: list[float] = []
-    back: list[int] = []
-    for t, ratio in enumerate(ratios):
-        best, length = (scores[t - size], size) if t >= size else (0.0, 0)
-        for beats, cost in others:
-            if t >= beats and scores[t - beats] - cost > best:
-                best, length = scores[t - beats] - cost, beats
-        scores.append(best + ratio)
-        back.append(length)
+
+    def before(beats: int, start: float) -> Iterable[float]:  # follows as scores are added
+        return itertools.chain([start] * beats, scores)
+
+    (*pair, cost), *rarer = _BAR_COSTS[size]
+    usual, near, far = before(size, 0.0), *(before(beats, -np.inf) for beats in pair)
+    if not rarer:
+        for ratio, top, a, b in zip(ratios, usual, near, far):
+            rival = (a if a > b else b) - cost
+            scores.append((rival if rival > top else top) + ratio)
+        return scores
+    (*pair, high) = rarer[0]
+    rarest = [before(beats, -np.inf) for beats in pair]
+    for ratio, top, a, b, c, d in zip(ratios, usual, near, far, *rarest):
+        rival, rare = (a if a > b else b) - cost, (c if c > d else d) - high
+        rival = rare if rare > rival else rival
+        scores.append((rival if rival > top else top) + ratio)
+    return scores
+
+
+def _bar_lines(ratios: list[float], scores: list[float], size: int) -> np.ndarray:
+    """Returns the likeliest bar lines as indices of beats: the way back through the scores.
+
+    The last one lies in the last `size` beats.
+    """
+    costs = {beats: cost for *pair, cost in _BAR_COSTS[size] for beats in pair}
     t = max(range(max(0, len(scores) - size), len(scores)), key=scores.__getitem__)
-    score, lines = scores[t], [t]
-    while back[t]:
-        t -= back[t]
+    lines = [t]
+    while t >= size or scores[t] > ratios[t]:
+        if t >= size and scores[t - size] + ratios[t] == scores[t]:
+            t -= size
+        else:
+            t -= max((n for n in costs if n <= t), key=lambda n: scores[t - n] - costs[n])
         lines.append(t)
-    return np.array(lines[::-1], np.float64), score
+    return np.array(lines[::-1], np.float64)
 
 
 def follow_beats(notes: Notes) -> tuple[np.ndarray, np.ndarray, Bars, float]:

@@ -116,6 +116,8 @@ def find_energy(notes: Columns, known: Values) -> np.ndarray:
     a quarter note, on average.
     """
     out, span = np.full(notes.bars, -1, np.int16), spans(known, notes.bars)
+    if (span < 0).all():
+        return out
     loudness = (notes.velocity + 1.0) / notes.velocities
     quarters = np.diff(notes.bar_step) / notes.steps_per_beat
     total = np.bincount(notes.bar_of, loudness, minlength=notes.bars)[: notes.bars]
@@ -130,6 +132,8 @@ def find_energy(notes: Columns, known: Values) -> np.ndarray:
 def find_plays(notes: Columns, known: Values) -> np.ndarray:
     """Finds the slots that play in each section or phrase: bit s is set where slot s has a note."""
     out, span = np.full(notes.bars, -1, np.int32), spans(known, notes.bars)
+    if (span < 0).all():
+        return out
     number_of = span[np.minimum(notes.bar_of, notes.bars - 1)]
     for number in range(int(span.max()) + 1):
         playing = np.unique(notes.slot[number_of == number])

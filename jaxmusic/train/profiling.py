@@ -53,9 +53,13 @@ class Profiler:
 
     def start(self) -> None:
         """Begins the trace."""
+        options = jax.profiler.ProfileOptions()
+        # Tracing Python's calls crashes now and then while other threads start or end, slows the
+        # steps that are measured, and can fill the profile beyond what protobuf can write.
+        options.python_tracer_level = 0
         # The profiler itself cannot write to every kind of bucket, so all go the same way.
         self._local = tempfile.mkdtemp(FOLDER)
-        jax.profiler.start_trace(self._local)
+        jax.profiler.start_trace(self._local, profiler_options=options)
 
     def stop(self) -> str:
         """Ends the trace; returns the folder that holds it, empty if none was begun."""
