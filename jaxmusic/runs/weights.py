@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,8 @@ from etils import epath
 from jaxmusic import config as configs
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import read_codec
-from jaxmusic.core import paths, settings
+from jaxmusic.config.fields import STEP
+from jaxmusic.core import outside, paths, settings
 from jaxmusic.core.errors import UserError
 from jaxmusic.models import adapters, base
 from jaxmusic.models.params import Params
@@ -33,6 +34,14 @@ SUFFIX = ".safetensors"
 FORMAT = "1"
 """Raised when what is in the header changes so that it must be read in another way."""
 DTYPES = ("float32", "bfloat16")
+
+
+class _Header(TypedDict):
+    experiment: str
+    codec: str
+    styles: str
+    controls: str
+    step: str
 
 
 class Saved(NamedTuple):
@@ -65,7 +74,8 @@ def load(source: str | epath.PathLike, step: int | None = None) -> Saved:
       step: which checkpoint; None for the best by validation, or the latest if none was validated.
 
     Raises:
-      UserError: there is no such run, file or checkpoint, or the model in it is of another shape.
+      UserError: there is no such run, file or checkpoint, the model in it is of another shape, or
+        some of its weights are not finite.
     """
     path = runs.folder(source)
     if step is None and path.suffix != SUFFIX:
@@ -74,13 +84,17 @@ def load(source: str | epath.PathLike, step: int | None = None) -> Saved:
     with _opened(path) as (stored, read):
         experiment = stored.experiment
         adapter = adapters.of(experiment.adapter)
-        whole = base.abstract_params(experiment.model, stored.codec.vocab_size)
+        try:
+            whole = base.abstract_params(experiment.model, stored.codec.vocab_size)
+        except UserError as error:
+            raise UserError(f"{outside.RESTORE}: {path} holds no model. {error}") from error
         trained = jax.eval_shape(lambda p: adapter.init(p, jax.random.key(0)), whole)
         like = {
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
             for name, leaf in trained.items()
         }
         step, params = read(like, step)
+    _check_finite(source, step, params)
     frozen = load(experiment.init_from).params if adapter.has_base else {}
     params = adapter.merge(frozen, params)
     return Saved(experiment, stored.codec, params, stored.styles, step, stored.controls)
@@ -99,10 +113,13 @@ def restore_params(
       The step of the weights, and the weights.
 
     Raises:
-      UserError: there are no such weights, or they have other names, shapes or types.
+      UserError: there are no such weights, they have other names, shapes or types, or are not
+        finite.
     """
     with _opened(runs.folder(source)) as (_, read):
-        return read(like, None)
+        step, params = read(like, None)
+    _check_finite(source, step, params)
+    return step, params
 
 
 def described(source: str | epath.PathLike) -> runs.Stored:
@@ -174,8 +191,8 @@ def _opened(path: epath.Path) -> Iterator[tuple[runs.Stored, Reader]]:
         return
     from safetensors import SafetensorError, safe_open
 
-    if not path.exists():
-        raise UserError(f"There is no file {path}.")
+    if path.is_dir() or not path.exists():
+        raise UserError(f"Name a file that jaxmusic export wrote: there is no file {path}.")
     with paths.read(path) as local:
         try:
             file = safe_open(local, framework="np")
@@ -195,16 +212,19 @@ def _described(path: epath.Path, header: dict[str, str]) -> runs.Stored:
         raise UserError(
             f"Name a file that jaxmusic export wrote: {path} does not say what model it holds."
         )
-    if header["version"] != FORMAT:
+    if header.get("version") != FORMAT:
         raise UserError(
-            f"Use a newer jaxmusic: {path} is of version {header['version']} and this one reads "
-            f"version {FORMAT}."
+            f"Use a newer jaxmusic: {path} is of version {header.get('version')!r} and this "
+            f"one reads version {FORMAT}."
         )
-    experiment = runs.read_settings(header["experiment"], path)
-    names = {name: tuple(json.loads(header[name])) for name in ("styles", "controls")}
-    return runs.Stored(
-        experiment, read_codec(header["codec"]), experiment.data.dataset, manifest="", **names
+    parts = outside.checked(header, _Header, path)
+    experiment = runs.read_settings(parts["experiment"], path)
+    codec = read_codec(parts["codec"], path)
+    styles, controls = (
+        tuple(outside.parse(parts[name], list[str], f"{path}, {name},"))
+        for name in ("styles", "controls")
     )
+    return runs.Stored(experiment, codec, experiment.data.dataset, "", styles, controls)
 
 
 def _read_run(path: epath.Path, like: dict[str, Any], step: int | None) -> tuple[int, Params]:
@@ -218,7 +238,7 @@ def _read_run(path: epath.Path, like: dict[str, Any], step: int | None) -> tuple
 def _read_file(
     path: epath.Path, file: Any, like: dict[str, Any], step: int | None
 ) -> tuple[int, Params]:
-    have = int(file.metadata()["step"])
+    have = outside.parse(file.metadata()["step"], Annotated[int, STEP], f"{path}, step,")
     if step not in (None, have):
         raise UserError(f"Leave out the step, or give {have}: {path} has no other.")
     parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
@@ -238,6 +258,17 @@ def _read_file(
         return jax.make_array_from_callback(leaf.shape, leaf.sharding, read)
 
     return have, {name: placed(name, leaf) for name, leaf in like.items()}
+
+
+def _check_finite(source: str | epath.PathLike, step: int, params: Params) -> None:
+    """Raises UserError where weights are NaN or infinite, which no music can come of."""
+    finite = jax.jit(lambda p: {name: jnp.isfinite(leaf).all() for name, leaf in p.items()})
+    wrong = sorted(name for name, good in jax.device_get(finite(params)).items() if not good)
+    if wrong:
+        raise UserError(
+            f"Use another checkpoint, or train again with a lower optimizer.learning_rate: {source}"
+            f" has weights that are not finite at step {step} ({wrong[0]})."
+        )
 
 
 def _without_paths(experiment: configs.Experiment) -> configs.Experiment:
