@@ -170,19 +170,25 @@ def claim(run: epath.Path, experiment: configs.Experiment) -> Stored | None:
     return stored._replace(experiment=experiment)
 
 
+def check_place(run: str | os.PathLike[str]) -> None:
+    """Raises UserError where there can be no folder of a run, because a file is in its place."""
+    path = folder(run)
+    if paths.in_bucket(path):
+        return
+    if files := [p for p in (path, *path.parents) if p.exists() and not p.is_dir()]:
+        raise UserError(f"Name a folder for the run, new or begun: {files[0]} is a file.")
+
+
 @contextlib.contextmanager
 def locked(run: epath.Path, hosts: Hosts) -> Iterator[None]:
     """Makes the folder and holds it against a second start; any death sets it free.
-
-    A file of that name is a UserError.
 
     Process 0 holds it for all. A local folder is free at once, one in a bucket when the lease has
     run out, see `leases.leased`.
     """
     bucket = paths.in_bucket(run)
     if not bucket:
-        if files := [p for p in (run, *run.parents) if p.exists() and not p.is_dir()]:
-            raise UserError(f"Name a folder for the run, new or begun: {files[0]} is a file.")
+        check_place(run)
         run.mkdir(parents=True, exist_ok=True)
     elif not str(run).startswith("gs://"):
         raise UserError(f"Name a local folder or one in gs://: checkpoints cannot go to {run}.")

@@ -263,7 +263,7 @@ def _read_file(
 def _check_finite(source: str | epath.PathLike, step: int, params: Params) -> None:
     """Raises UserError where weights are NaN or infinite, which no music can come of."""
     finite = jax.jit(lambda p: {name: jnp.isfinite(leaf).all() for name, leaf in p.items()})
-    wrong = sorted(name for name, good in jax.device_get(finite(params)).items() if not good)
+    wrong = sorted(name for name, good in finite(params).items() if not np.asarray(good))
     if wrong:
         raise UserError(
             f"Use another checkpoint, or train again with a lower optimizer.learning_rate: {source}"
