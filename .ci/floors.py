@@ -24,7 +24,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
     4: ("data", "generate", "runs"),
     3: ("codecs", "formats"),
     2: ("cluster", "models", "music"),
-    1: ("config", "core", "version"),
+    1: ("config",),
+    0: ("core", "version"),
 }
 """Rooms of each floor: modules and folders of the package."""
 DOORS = ("__init__", "__main__")

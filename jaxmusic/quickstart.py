@@ -12,6 +12,8 @@ import tyro
 from tqdm.auto import tqdm
 
 from jaxmusic import config
+from jaxmusic.config.fields import SEED
+from jaxmusic.core import ranges
 from jaxmusic.core.errors import UserError
 
 DURATION = 180.0
@@ -41,11 +43,12 @@ def quickstart(
       songs: songs of the starter corpus to use, at most 400.
       seed: random seed of training and composing.
     """
+    ranges.check("minutes", minutes, "(0, 10000]")
+    ranges.check("songs", songs, "[1, 400]", whole=True)
+    ranges.check("seed", seed, SEED, whole=True)
     from jaxmusic.data import builder, starter
     from jaxmusic.formats.saving import check_writable
 
-    if not 0 < minutes <= 10_000:
-        raise UserError(f"minutes must be more than 0, not {minutes:g}")
     check_writable(out, folder=True)
     begun, folder = time.perf_counter(), pathlib.Path(out).expanduser()
     name = "music" if source else "starter"

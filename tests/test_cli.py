@@ -217,6 +217,41 @@ def test_convert(tmp_path, capsys):
     assert not new.exists()
 
 
+@pytest.mark.parametrize("config_name", ["pop_cpu", "own.py"])
+def test_a_file_in_place_of_the_folder_of_a_run(tmp_path, monkeypatch, capsys, config_name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(
+        "from jaxmusic import config\n\n\ndef experiment():\n    return config.Experiment()\n"
+    )
+    song(tmp_path / "song.mid")
+    for run_folder in ("song.mid", "song.mid/run"):
+        fails(capsys, "train", config_name, "--run", run_folder, names="song.mid is a file")
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        ("train pop_cpu --run r --optimizer.learning-rate -1", "optimizer.learning_rate"),
+        ("train pop_cpu --run r --data.batch 0", "data.batch"),
+        ("train pop_cpu --run r --model.layers -2", "model.layers"),
+        ("train pop_cpu --run r --seed 99999999999999999999", "seed"),
+        ("plan pop_cpu --optimizer.b1 nan", "optimizer.b1"),
+        ("generate --model r --seed 99999999999999999999", "seed"),
+        ("generate --model r --count 0", "count"),
+        ("generate --model r --top-p inf", "top_p"),
+        ("evaluate --model r --pieces 0", "pieces"),
+        ("prepare songs --min-seconds -1", "min_seconds"),
+        ("quickstart --seed -1", "seed"),
+        ("quickstart --songs 0", "songs"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_by_name(tmp_path, monkeypatch, capsys, argv, name):
+    monkeypatch.chdir(tmp_path)
+    fails(capsys, *argv.split(), names=f"{name} must be", parsed=False)
+    assert not list(tmp_path.iterdir())
+
+
 def test_experiments_survive_json():
     experiment = dataclasses.replace(config.Experiment(), steps=7)
     assert settings.from_json(config.Experiment, settings.to_json(experiment)) == experiment

@@ -152,15 +152,8 @@ def test_another_resolution_is_measured_once(data):
         ({"dataset": "none_such"}, r"There is no dataset 'none_such' .*\(tunes\)"),
         ({"dataset": "tunes:3.0.0"}, "There is no version 3.0.0 .* it has 2.0.0"),
         ({"dataset": "Tunes!"}, "cannot be called"),
-        ({"context": 1}, "context must be 2 or more"),
-        ({"batch": 0}, "batch 1 or more"),
-        ({"drop_tracks": 1.0}, "drop_tracks to less than 1"),
-        ({"drop_controls": 1.5}, "drop_controls to at most 1"),
-        ({"tempo_scale": -0.1}, "to 0 or more"),
-        ({"transpose": -1}, "to 0 or more"),
         ({"normalise": True}, "Set data.transpose to 0 with data.normalise"),
         ({"tasks": Tasks(0.5, 0.3, 0.2, 0.1)}, "at most 1 together, not to 1.1"),
-        ({"tasks": Tasks(infill=-0.1)}, "to 0 or more"),
     ],
 )
 def test_what_cannot_be_opened_is_said(data, change, words):

@@ -218,7 +218,7 @@ def test_pieces_made_in_the_process(options):
         ("empty", {}, "There is no music file in"),
         ("text", {}, "There is no music file in"),
         ("text/words.txt", {}, "is not a music file by its name"),
-        ("bad", {}, r"None of the 2 files can be used \(2 cannot be read\)"),
+        ("bad", {}, r"none of the 2 can be used \(2 cannot be read\)"),
         ("bad", {"name": "No Name"}, "cannot be called 'No Name'"),
         ("bad", {"name": "../up"}, "cannot be called"),
         ("bad", {"validation": 0.6, "test": 0.4}, "leave nothing to train on"),

@@ -182,7 +182,6 @@ def test_what_is_written_parses_and_lasts_as_long(tmp_path):
         ("duration", {"duration": float("nan")}),
         ("count", {"count": 0}),
         ("zydeco", {"styles": ("zydeco",)}),
-        ("top_p", {"sampling": config.Sampling(top_p=0.0)}),
         ("best_of", {"rank": len}),
     ),
 )

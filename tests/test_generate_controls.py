@@ -181,7 +181,7 @@ def test_styles_and_mixes():
 
 @pytest.mark.quick
 def test_numbers_out_of_range_are_refused():
-    assert "37 to 245" in refusal(tempo=30.0) and "37 to 245" in refusal(tempo=float("nan"))
+    assert "37 to 245" in refusal(tempo=30.0) and "not nan" in refusal(tempo=float("nan"))
     assert "3/4" in refusal(meter="7/9") and "5/4" in refusal(meter="four")
     assert "density" in refusal(density=-1.0) and "density" in refusal(density=1e3)
     for guidance in (0.5, 11.0, float("nan")):

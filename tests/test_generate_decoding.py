@@ -151,19 +151,10 @@ def test_equal_logits_are_all_kept():
 
 
 @pytest.mark.quick
-def test_options_out_of_range_are_refused():
-    for name, values in {
-        "temperature": (-0.1, 10.5, float("nan"), float("inf")),
-        "top_p": (0.0, -1.0, 1.01, float("nan")),
-        "min_p": (-0.1, 1.0),
-        "top_k": (-1,),
-        "repeats": (-1,),
-        "best_of": (0,),
-        "temperatures": ("pitch=0", "pitch", "pitch=nan", "drums=11", "drum=1"),
-    }.items():
-        for value in values:
-            with pytest.raises(UserError, match=name.rstrip("s")):
-                draws.settings(config.Sampling(**{name: value}), VOCABULARY)
+@pytest.mark.parametrize("text", ["pitch=0", "pitch", "pitch=nan", "drums=11", "drum=1"])
+def test_temperatures_that_make_no_sense_are_refused(text):
+    with pytest.raises(UserError, match="temperature"):
+        draws.settings(config.Sampling(temperatures=text), VOCABULARY)
 
 
 @pytest.mark.quick

@@ -8,6 +8,7 @@ from jaxmusic.core.errors import UserError
 from jaxmusic.runs import experiments
 
 pytestmark = pytest.mark.quick
+IMPORT = "from jaxmusic import config\n"
 
 
 @pytest.mark.parametrize("name", experiments.names())
@@ -35,3 +36,28 @@ def test_a_file_without_an_experiment_is_refused(tmp_path):
     path.write_text("steps = 7\n")
     with pytest.raises(UserError, match=r"experiment\(\)"):
         experiments.load_experiment(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("import jaxmusic.confg\n", 1, "jaxmusic.confg"),
+        ("def experiment():\n    return 1 / 0\n", 2, "return 1 / 0"),
+        (f"{IMPORT}def experiment():\n    return config.Experiment(stepps=7)\n", 3, "stepps"),
+        (f"{IMPORT}bad = config.Optimizer(\n    learning_rate=-1\n)\n", 2, "learning_rate must be"),
+        ("def experiment(:\n", 1, "SyntaxError"),
+        ("steps = 1\n  more = 2\n", 2, "IndentationError"),
+        ("import sys\nsys.exit('no')\n", 2, "SystemExit"),
+        (f"{IMPORT}config.Prepare(where=3).where.strip()\n", 2, "AttributeError"),
+        ("steps = '\0'\n", 0, "null byte"),
+        ("steps = '\udcff'\n", 0, "utf-8"),
+    ],
+)
+def test_an_error_in_ones_own_file_is_its_line_alone(tmp_path, text, line, said):
+    path = tmp_path / "mine.py"
+    path.write_text(text, errors="surrogateescape")
+    with pytest.raises(UserError) as error:
+        experiments.load_experiment(str(path))
+    message = str(error.value)
+    assert said in message and str(path) in message and message.count("\n") <= 1
+    assert not line or f"line {line} of {path}" in message

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from typing import TypedDict
 
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.performance.codec import PerformanceCodec
+from jaxmusic.core import outside
 from jaxmusic.core.errors import UserError
 
 CODECS: dict[str, type[Codec]] = {
@@ -23,21 +24,46 @@ def make_codec(config: config.Codec) -> Codec:
     return CODECS[config.kind](config)  # type: ignore[call-arg]
 
 
-def read_codec(text: str) -> Codec:
-    """Reads what `Codec.to_json` wrote; raises UserError where this library's codec is another."""
-    values = json.loads(text)
-    kind, version = values.get("codec"), values.get("version")
+class _Version(TypedDict):
+    codec: str
+    version: int
+
+
+class _Described(TypedDict):
+    steps_per_beat: int
+    velocities: int
+    styles: list[str]
+    fingerprint: str
+
+
+def read_codec(text: str | bytes, where: object = "the codec") -> Codec:
+    """Reads what `Codec.to_json` wrote.
+
+    Args:
+      text: the JSON.
+      where: what it is called, as in the name of its file.
+
+    Raises:
+      UserError: it is no such JSON, or this library's codec is another.
+    """
+    values = outside.parse(text, _Version, where)
+    kind, version = values["codec"], values["version"]
     known = CODECS.get(kind)
     if known is None or version != known.VERSION:
         ours = f"{kind} version {known.VERSION}" if known else _or()
         raise UserError(
-            f"this model's codec is {kind} version {version} and this jaxmusic has {ours}: "
-            "install the one it was made with"
+            f"Install the jaxmusic that the model was made with: the codec in {where} is {kind} "
+            f"version {version}, and this jaxmusic has {ours}."
         )
-    settings = config.Codec(values["steps_per_beat"], values["velocities"], kind)
-    codec = known(settings, tuple(values["styles"]))  # type: ignore[call-arg]
+    outside.checked(values, _Described, where)
+    try:
+        settings = config.Codec(values["steps_per_beat"], values["velocities"], kind)
+        codec = known(settings, tuple(values["styles"]))  # type: ignore[call-arg]
+    except UserError as error:
+        said = str(error).rstrip(".")
+        raise UserError(f"{outside.RESTORE}: {where} cannot be read ({said}).") from error
     if codec.fingerprint != values["fingerprint"]:
-        raise UserError("the codec file does not match its fingerprint: restore the original")
+        raise UserError(f"{outside.RESTORE}: {where} does not match its fingerprint.")
     return codec
 
 

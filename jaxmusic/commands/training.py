@@ -53,9 +53,10 @@ def train(
 
     if restarts < 0:
         raise UserError(f"Set --restarts to at least 0, not {restarts}.")
-    if restarts:
-        from jaxmusic.runs import folder as runs
+    from jaxmusic.runs import folder as runs
 
+    runs.check_place(run)
+    if restarts:
         reached = functools.partial(runs.latest, run)
         once = [sys.executable, "-m", "jaxmusic", "train", *command, "--restarts", "0"]
         return supervisor.supervise(once, reached, restarts)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 
-from jaxmusic.config.fields import listed
+from jaxmusic.config.fields import COUNT, MANY, SEED, WORKERS, Settings, listed, number
 
 
 @dataclasses.dataclass(frozen=True)
-class Controls:
+class Controls(Settings):
     """Controls of a piece; the model chooses those left empty."""
 
     style: str = ""
     """Style that the model was trained on, or a weighted mix: pop=3 jazz=1."""
-    duration: str | float = ""
+    duration: str | float = number("", "(0, inf)")
     """Length: 3:00, 180 (seconds) or 90 bars; empty: length of the form, else 3:00."""
     key: str = ""
     """Key, such as C, Bb major, F# minor or Am."""
-    tempo: float = 0.0
+    tempo: float = number(0.0, "[0, 1000]")
     """Quarter notes per minute; 0 leaves it to the model."""
     meter: str = ""
     """Meter, such as 4/4, 3/4 or 6/8."""
-    density: float = 0.0
+    density: float = number(0.0, "[0, 100]")
     """Notes per quarter note of all instruments together; 0 leaves it to the model."""
     instruments: str = listed(", ")
     """General MIDI instruments or families and drums, separated by commas: piano, 2 violins,
@@ -36,7 +36,7 @@ class Controls:
     chorus8 outro4, or intro4 A8 B8 A8 outro4."""
     energy: str = listed(" ")
     """Energy of each section of the form, from 1 (calm) to 8 (full): 2 4 7 3."""
-    guidance: float = 1.0
+    guidance: float = number(1.0, "[1, 10]")
     """Strength of style, key, density, roles, chords, form and energy: 1 samples as trained;
     larger values (e.g. 2) follow them more closely, at twice the work."""
     strict: bool = False
@@ -44,81 +44,81 @@ class Controls:
     ending: bool = True
     """End the piece with the tonic chord, held to the end; otherwise the model chooses the
     ending."""
-    seed: int | None = None
+    seed: int | None = number(None, SEED)
     """Random seed; the same seed gives the same piece on the same device. Without one a fresh seed
     is drawn and printed."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Settings):
     """Settings of measuring a model or a set of songs."""
 
-    pieces: int = 20
+    pieces: int = number(20, MANY)
     """Pieces composed with no control but their length."""
     duration: str = ""
     """Length of each piece, as in 3:00; empty: lengths of real pieces, from short to long."""
-    requests: int = 10
+    requests: int = number(10, COUNT)
     """Pieces composed with controls taken from held-out songs; 0 for none."""
     request_duration: str = "1:00"
     """Length of each piece with controls."""
     split: str = "validation"
     """Held-out split for likelihood, controls and originality: validation or test."""
-    most: int = 1000
+    most: int = number(1000, MANY)
     """Maximum reference pieces; larger sets are subsampled."""
-    shown: int = 3
+    shown: int = number(3, COUNT)
     """Pieces of each set to plot."""
-    shown_bars: int = 24
+    shown_bars: int = number(24, MANY)
     """Bars shown in each piano roll."""
-    seed: int = 0
+    seed: int = number(0, SEED)
     """Seed of composing and of random choices."""
-    step: int = -1
+    step: int = number(-1, "[-1, 2147483647]")
     """Training step of the checkpoint; -1 is the one with the best validation loss."""
-    workers: int = 0
+    workers: int = number(0, WORKERS)
     """Worker processes that read files; 0 is one per core."""
-    file_timeout: float = 60.0
+    file_timeout: float = number(60.0, "(0, 1000000]")
     """Seconds after which a file that is being read and measured is skipped."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Sampling:
+class Sampling(Settings):
     """Settings of sampling the next token."""
 
-    temperature: float = 1.0
+    temperature: float = number(1.0, "[0, 10]")
     """Divisor of the logits; 0 takes the likeliest token."""
-    top_k: int = 0
+    top_k: int = number(0, COUNT)
     """Keep the k likeliest tokens; 0 keeps all."""
-    top_p: float = 0.98
+    top_p: float = number(0.98, "(0, 1]")
     """Keep the likeliest tokens that together have this probability."""
-    min_p: float = 0.0
+    min_p: float = number(0.0, "[0, 1)")
     """Keep tokens with at least this share of the likeliest token's probability."""
     temperatures: str = ""
     """Temperatures for some kinds of tokens, as in "pitch=1.1 drums=0.8": rhythm, pitch, length,
     drums, chords, instruments and loudness. The kind of the next token is still sampled at the
     general temperature."""
-    repeats: int = 8
+    repeats: int = number(8, COUNT)
     """Maximum number of bars in a row with the same onsets; 0 for no limit. The performance codec
     has no bars and no limit."""
-    best_of: int = 1
+    best_of: int = number(1, "[1, 10000]")
     """Candidates per piece; the one with the highest likelihood per note is kept."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Output:
+class Output(Settings):
     """Settings of the checkpoint, the number of pieces and the output files."""
 
     out: str = "song.mid"
     """MIDI or MusicXML file to write; with several pieces, song-1.mid, song-2.mid and so on."""
     force: bool = False
     """Replace the given piece if the output is the same file."""
-    count: int = 1
+    count: int = number(1, "[1, 1000000]")
     """Pieces to compose."""
     wav: str = ""
     """Also render audio to this file."""
     png: str = ""
     """Also draw the piano roll to this file."""
-    step: int = -1
+    step: int = number(-1, "[-1, 2147483647]")
     """Training step of the checkpoint; -1 is the one with the best validation loss."""
-    originality: int = 0
+    originality: int = number(0, COUNT)
     """Discard pieces that share a passage of this many telling notes (notes weighted by surprise)
     or more with the training music, and compose again; 0 switches the search off. Different songs
     rarely share 28."""

@@ -5,28 +5,28 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar, TypeAlias
 
-from jaxmusic.config.fields import resumable
+from jaxmusic.config.fields import SIZE, Settings, number, resumable
 
 
 @dataclasses.dataclass(frozen=True)
-class Transformer:
+class Transformer(Settings, group="model"):
     """Configuration of a decoder-only Transformer."""
 
     KIND: ClassVar[str] = "transformer"
 
-    layers: int = 6
+    layers: int = number(6, "[1, 10000]")
     """Number of layers."""
-    width: int = 256
+    width: int = number(256, SIZE)
     """Width of the residual stream."""
-    heads: int = 4
+    heads: int = number(4, SIZE)
     """Query heads."""
-    kv_heads: int = 4
+    kv_heads: int = number(4, SIZE)
     """Key and value heads; divides heads."""
-    head_dim: int = 64
+    head_dim: int = number(64, SIZE)
     """Width of one head."""
-    hidden: int = 768
+    hidden: int = number(768, SIZE)
     """Width of the SwiGLU layer."""
-    dropout: float = 0.0
+    dropout: float = number(0.0, "[0, 1)")
     """Share of activations dropped in training."""
     dtype: str = "float32"
     """Type of activations: float32 or bfloat16. Parameters are float32."""
@@ -40,20 +40,20 @@ class Transformer:
     rotary: str = "index time"
     """Coordinates that rotary positions encode: any of index, time (musical, in grid steps) and
     pitch; they share the width of a head."""
-    softcap: float = 0.0
+    softcap: float = number(0.0, "[0, inf)")
     """Smooth bound on the logits (tanh); 0 for none."""
 
 
 @dataclasses.dataclass(frozen=True)
-class LSTM:
+class LSTM(Settings, group="model"):
     """Configuration of a network of LSTM layers."""
 
     KIND: ClassVar[str] = "lstm"
-    layers: int = 2
+    layers: int = number(2, "[1, 10000]")
     """Number of layers."""
-    width: int = 512
+    width: int = number(512, SIZE)
     """Width of the residual stream and of the state of each layer."""
-    dropout: float = 0.0
+    dropout: float = number(0.0, "[0, 1)")
     """Share of each layer's output dropped in training."""
     dtype: str = "float32"
     """Type of activations: float32 or bfloat16. Parameters are float32."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar, TypeAlias
 
+from jaxmusic.config.fields import Settings, number
+
 
 @dataclasses.dataclass(frozen=True)
-class CrossEntropy:
+class CrossEntropy(Settings, group="objective"):
     """Cross-entropy of the next token."""
 
     KIND: ClassVar[str] = "cross_entropy"
-    z_loss: float = 0.0
+    z_loss: float = number(0.0, "[0, inf)")
     """Weight of the squared logarithm of the softmax's normaliser in the loss, e.g. 1e-4."""
 
 
@@ -20,7 +22,7 @@ Objective: TypeAlias = CrossEntropy
 
 
 @dataclasses.dataclass(frozen=True)
-class Full:
+class Full(Settings, group="adapter"):
     """Full training: all parameters, without an adapter."""
 
     KIND: ClassVar[str] = "full"

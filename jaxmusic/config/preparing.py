@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+from jaxmusic.config.fields import COUNT, WORKERS, Settings, number
+
 
 @dataclasses.dataclass(frozen=True)
-class Prepare:
+class Prepare(Settings):
     """Settings of preparing a dataset from files."""
 
     name: str = ""
@@ -24,29 +26,29 @@ class Prepare:
     """Folder with the files of a public dataset; empty: download them."""
     data_dir: str = "~/jaxmusic/data"
     """Folder that holds the datasets, on local disk or in a bucket (gs://, s3://)."""
-    workers: int = 0
+    workers: int = number(0, WORKERS)
     """Worker processes; 0 is one per core."""
-    validation: float = 0.05
+    validation: float = number(0.05, "[0, 1]")
     """Share of songs in the validation split."""
-    test: float = 0.05
+    test: float = number(0.05, "[0, 1]")
     """Share of songs in the test split."""
-    min_notes: int = 32
+    min_notes: int = number(32, COUNT)
     """Skip pieces with fewer notes."""
-    min_seconds: float = 5.0
+    min_seconds: float = number(5.0, "[0, inf)")
     """Skip shorter pieces."""
-    max_seconds: float = 3600.0
+    max_seconds: float = number(3600.0, "(0, inf)")
     """Skip longer pieces."""
-    min_pitches: int = 2
+    min_pitches: int = number(2, COUNT)
     """Skip pieces with fewer different pitches; each drum counts as one."""
-    max_density: float = 120.0
+    max_density: float = number(120.0, "(0, inf)")
     """Skip pieces with more notes per second, on average."""
-    max_note_seconds: float = 90.0
+    max_note_seconds: float = number(90.0, "(0, inf)")
     """Skip pieces with a longer pitched note, because its end is missing."""
-    min_track_notes: int = 1
+    min_track_notes: int = number(1, COUNT)
     """Remove tracks with fewer notes from a piece."""
     need_drums: bool = False
     """Skip pieces without drums."""
-    max_onset_error: float = 0.2
+    max_onset_error: float = number(0.2, "[0, 1]")
     """Skip pieces with a larger mean distance of onsets from the grid, as a share of a step. The
     grid is the even subdivision of the beat that fits best (2, 3, 4, 6 or 12 steps). Onsets spread
     evenly over time have 0.25."""
@@ -57,7 +59,7 @@ class Prepare:
     """Infer chords and keys of pieces without labels."""
     sustain: bool = False
     """Lengthen notes by the sustain pedal."""
-    file_timeout: float = 20.0
+    file_timeout: float = number(20.0, "(0, 1000000]")
     """Seconds after which a file that is being read is skipped."""
     beam_runner: str = ""
     """Apache Beam runner that reads the files, e.g. DirectRunner; empty: worker processes."""

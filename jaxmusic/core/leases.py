@@ -13,10 +13,11 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 from etils import epath
 
+from jaxmusic.core import outside
 from jaxmusic.core.errors import UserError
 
 BEAT = 20.0
@@ -26,6 +27,13 @@ DEAD = 65.0
 SETTLE = 2.0
 """Seconds in which a second process that took the lease at the same moment has written."""
 _ours: set[str] = set()
+
+
+class _Holder(TypedDict):
+    owner: str
+    machine: str
+    process: Annotated[int, "[1, 2147483647]"]
+    beat: NotRequired[int]
 
 
 @contextlib.contextmanager
@@ -106,7 +114,8 @@ def _beat(path: epath.Path, owner: dict[str, Any], over: threading.Event) -> Non
 
 def _read(path: epath.Path) -> dict[str, Any] | None:
     with contextlib.suppress(FileNotFoundError):
-        return json.loads(path.read_text())
+        remedy = "Remove it if no process works there"
+        return outside.parse(path.read_bytes(), _Holder, path, remedy)
     return None
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import reprlib
 import types
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
+from jaxmusic.core import outside
 from jaxmusic.core.errors import UserError
 
 T = TypeVar("T")
@@ -51,9 +54,28 @@ def _walk(
             yield f"{where}{field.name}", value, own
 
 
-def from_json(cls: type[T], text: str) -> T:
-    """Reads what `to_json` wrote; raises ValueError on an unknown field or a wrong type."""
-    return _build(cls, json.loads(text), "")
+def from_json(
+    cls: type[T],
+    text: str | bytes,
+    where: object = "the settings",
+    remedy: str = outside.RESTORE,
+) -> T:
+    """Reads what `to_json` wrote.
+
+    Args:
+      cls: the dataclass.
+      text: the JSON.
+      where: what it is called, as in the name of its file.
+      remedy: what to do where it is wrong, which opens the message.
+
+    Raises:
+      UserError: it is no such JSON, has an unknown field, or a value of a wrong type or range.
+    """
+    values = outside.parse(text, dict[str, Any], where, remedy)
+    try:
+        return _build(cls, values, "")
+    except ValueError as error:
+        raise UserError(f"{remedy}: {where} cannot be read ({str(error).rstrip('.')}).") from error
 
 
 def members(hint: Any) -> dict[str, Any]:
@@ -91,7 +113,8 @@ def _of_type(hint: Any, value: Any) -> Any:
     if getattr(value, "ndim", None) == 0:  # a number of NumPy's
         value = value.item()
     if float in kinds and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        with contextlib.suppress(OverflowError):  # a range says what is wrong with it
+            value = float(value)
     if type(value) not in kinds:
         names = [kind.__name__ for kind in kinds if kind is not types.NoneType]
         raise TypeError(" or ".join(names))
@@ -100,12 +123,14 @@ def _of_type(hint: Any, value: Any) -> Any:
 
 def _build(cls: Any, values: Any, where: str) -> Any:
     if not isinstance(values, dict):
-        raise ValueError(f"{where or cls.__name__} must be an object, not {values!r}")
+        shown = reprlib.repr(values)
+        raise ValueError(f"{where or cls.__name__} must be an object, not {shown}")
     if kinds := members(cls):
         values = dict(values)
         kind = values.pop("kind", next(iter(kinds)))
-        if kind not in kinds:
-            raise ValueError(f"{where}kind must be {' or '.join(kinds)}, not {kind!r}")
+        if not isinstance(kind, str) or kind not in kinds:
+            shown = reprlib.repr(kind)
+            raise ValueError(f"{where}kind must be {' or '.join(kinds)}, not {shown}")
         cls = kinds[kind]
     hints = typing.get_type_hints(cls)
     unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
@@ -121,5 +146,6 @@ def _build(cls: Any, values: Any, where: str) -> Any:
             try:
                 out[name] = _of_type(hint, value)
             except TypeError as error:
-                raise ValueError(f"{where}{name} must be {error}, not {value!r}") from None
+                shown = reprlib.repr(value)
+                raise ValueError(f"{where}{name} must be {error}, not {shown}") from None
     return cls(**out)

@@ -82,11 +82,13 @@ class Assembly:
             else:
                 self._skip(name, outcome)
         if not self.offsets:
+            if not self.summary.files:
+                raise UserError("Give files or pieces of music: there was none to read.")
             counts = self.skipped.most_common()
-            reasons = ", ".join(f"{n} {reason}" for reason, n in counts) or "none"
+            reasons = ", ".join(f"{n} {reason}" for reason, n in counts)
             raise UserError(
-                f"None of the {self.summary.files} files can be used ({reasons}): "
-                "give other files or change the options."
+                f"Give other files, or change the options: none of the {self.summary.files} can be "
+                f"used ({reasons})."
             )
 
     def _keep(self, name: str, kept: Kept) -> None:

@@ -53,10 +53,6 @@ def generator(seed: int, epoch: int, item: int, part: int = 0) -> np.random.Gene
 
 def check(data: Data) -> None:
     """Raises UserError where the settings of augmentation make no sense."""
-    if data.transpose < 0 or data.tempo_scale < 0 or data.velocity_scale < 0:
-        raise UserError("Set data.transpose, tempo_scale and velocity_scale to 0 or more.")
-    if not (0 <= data.drop_controls <= 1 and 0 <= data.drop_tracks < 1):
-        raise UserError("Set data.drop_controls to at most 1 and data.drop_tracks to less than 1.")
     if data.normalise and data.transpose:
         raise UserError(
             "Set data.transpose to 0 with data.normalise: either all pieces are in one key, or "

@@ -111,7 +111,7 @@ def prepare_pieces(
 
 def _check(config: Prepare) -> None:
     catalog.check_name(config.name)
-    if min(config.validation, config.test) < 0 or config.validation + config.test >= 1:
+    if config.validation + config.test >= 1:
         raise UserError(
             f"validation {config.validation} and test {config.test} leave nothing to train on: "
             "give shares that add up to less than 1."
@@ -119,8 +119,6 @@ def _check(config: Prepare) -> None:
     if config.off_grid not in ("skip", "keep"):
         raise UserError(f"off_grid must be skip or keep, not {config.off_grid!r}.")
     selection.parse(config.where)
-    if config.workers < 0 or config.file_timeout <= 0:
-        raise UserError("workers must be 0 or more and file_timeout above 0.")
 
 
 def _announce(dataset: str, progress: bool) -> None:
@@ -162,7 +160,7 @@ def _prepared(config: Prepare, fingerprint: str) -> Summary | None:
     if not have:
         return None
     folder = catalog.root(config.data_dir) / config.name / catalog.CONFIG / have[-1]
-    values = json.loads((folder / catalog.SUMMARY).read_text())
+    values = catalog.summary(folder)
     if values["fingerprint"] != fingerprint:
         return None
     report = folder / REPORT

@@ -7,20 +7,55 @@ bucket the summary is written last, and what has none does not count.
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
 from etils import epath
 
-from jaxmusic.core import paths
+from jaxmusic.config.fields import COUNT
+from jaxmusic.core import outside, paths
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import local_cache, record
 
 CONFIG = "notes"
 SUMMARY = "summary.json"
+REMEDY = "Restore the original file, or prepare the dataset again"
+"""What to do where a file of a dataset is damaged."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+
+
+_Counts = dict[str, Annotated[int, COUNT]]
+
+
+class _Said(TypedDict):
+    """What a summary says, see `jaxmusic.data.summary.Summary`; older ones say less."""
+
+    name: NotRequired[str]
+    version: NotRequired[str]
+    fingerprint: str
+    content: str
+    files: NotRequired[int]
+    pieces: NotRequired[int]
+    songs: NotRequired[int]
+    skipped: NotRequired[_Counts]
+    splits: _Counts
+    split_notes: dict[str, int]
+    notes: NotRequired[int]
+    tokens: NotRequired[int]
+    hours: NotRequired[float]
+    fill: NotRequired[float]
+    grids: NotRequired[_Counts]
+    file_error_ms: NotRequired[float]
+    error_ms: NotRequired[float]
+    losses: NotRequired[_Counts]
+    off_grid: NotRequired[int]
+    refused: NotRequired[int]
+    empty_tracks: NotRequired[int]
+    unknown_labels: NotRequired[int]
+    styles: list[str]
+    licence: NotRequired[str]
+    citation: NotRequired[str]
 
 
 class Dataset(NamedTuple):
@@ -118,7 +153,12 @@ def open_dataset(dataset: str, data_dir: str) -> Dataset:
         path = root(data_dir) / name / CONFIG / version
         if paths.in_bucket(path):
             path = local_cache.fetch(path, SUMMARY)
-        return Dataset(name, version, path, json.loads((path / SUMMARY).read_text()))
+        return Dataset(name, version, path, summary(path))
+
+
+def summary(folder: epath.Path) -> dict[str, Any]:
+    """Reads the summary of a dataset in a folder; raises UserError where it is damaged."""
+    return outside.read(folder / SUMMARY, _Said, REMEDY)
 
 
 def _listed(folder: epath.Path) -> list[str]:

@@ -65,8 +65,6 @@ class Loader:
         Raises:
           UserError: there is no such dataset, split or piece, or `data` makes no sense.
         """
-        if data.context < 2 or data.batch < 1 or data.workers < 0:
-            raise UserError("context must be 2 or more, batch 1 or more, and no setting below 0.")
         augmentation.check(data)
         tasks.check(data.tasks, codec)
         where = selection.parse(data.where)

@@ -16,10 +16,12 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from jaxmusic.core import locks, paths
+from jaxmusic.core import locks, outside, paths
 from jaxmusic.core.errors import UserError
 
 FILES = "files.json"
+_Listed = list[tuple[str, int, str]]
+"""Name, bytes and SHA-256 of each file."""
 
 
 def fetch(home: epath.Path, summary: str, progress: bool = True) -> epath.Path:
@@ -129,8 +131,12 @@ def _same(path: epath.Path, size: int, digest: str) -> bool:
 def _listed(home: epath.Path) -> dict[str, tuple[int, str]]:
     """The files of a dataset in a bucket except `FILES`: bytes, and SHA-256 where it is known."""
     found = set(_walk(home))
-    listed = json.loads((home / FILES).read_text()) if FILES in found else []
+    listed = outside.read(home / FILES, _Listed) if FILES in found else []
     known = {name: (size, digest) for name, size, digest in listed}
+    if foreign := sorted(known.keys() - found):
+        raise UserError(
+            f"Copy the dataset {home} there again: {FILES} names {foreign[0]!r}, which is missing."
+        )
     rest = found - known.keys() - {FILES}
     return known | {name: ((home / name).stat().length, "") for name in rest}
 

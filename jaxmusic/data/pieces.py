@@ -8,7 +8,8 @@ from typing import Any
 from etils import epath
 
 from jaxmusic.codecs.base import Codec
-from jaxmusic.data import record
+from jaxmusic.core.errors import UserError
+from jaxmusic.data import catalog, record
 from jaxmusic.music.notes import Notes
 
 MEMORY = 2**29
@@ -22,9 +23,15 @@ class Stored:
         """Opens a split of the dataset in a folder."""
         import tensorflow_datasets as tfds
 
-        builder = tfds.builder_from_directory(folder)
-        self._source: Any = builder.as_data_source(split)
-        self.bytes: int = builder.info.splits[split].num_bytes
+        try:
+            builder = tfds.builder_from_directory(folder)
+            self._source: Any = builder.as_data_source(split)
+            self.bytes: int = builder.info.splits[split].num_bytes
+        except Exception as error:  # of its files TFDS expects that they are as it wrote them
+            said = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{catalog.REMEDY}: {folder} cannot be opened ({type(error).__name__}: {said})."
+            ) from error
 
     def __len__(self) -> int:
         """Number of pieces."""

@@ -83,7 +83,7 @@ class Stream:
         self.name = f"{found.name}:{found.version}"
         self.manifest: str = found.summary["content"]
         self.styles = found.styles
-        self.notes: int = found.summary["split_notes"][split]
+        self.notes: int = found.summary["split_notes"].get(split, 0)
         self._data, self._codec, self._seed, self._split = data, codec, seed, split
         self._folder = found.path
         self._pieces = Pieces(found.path, split, codec, memory)

@@ -101,8 +101,8 @@ class Summary:
     @classmethod
     def from_dict(cls, values: dict[str, Any], path: str, report: str) -> Summary:
         """From the parsed JSON of a dataset that is there already, in this folder."""
-        losses = Losses(**values.pop("losses"))
-        return cls(**values, losses=losses, path=path, report=report, is_new=False)
+        stored = values | {"losses": Losses(**_fields(Losses, values.get("losses", {})))}
+        return cls(**_fields(cls, stored) | {"path": path, "report": report, "is_new": False})
 
     def __str__(self) -> str:
         """A table to read."""
@@ -141,6 +141,10 @@ class Summary:
         state = "prepared" if self.is_new else "already prepared, nothing was changed"
         head = f"Dataset {self.name} {self.version}: {state}\n{self.path}"
         return "\n".join([head, *(f"  {label:<14}{text}" for label, text in lines)])
+
+
+def _fields(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
+    return {f.name: values[f.name] for f in dataclasses.fields(kind) if f.name in values}
 
 
 def _lost(losses: Losses) -> str:

@@ -48,10 +48,9 @@ class Draw(NamedTuple):
 def check(tasks: Tasks, codec: Codec) -> None:
     """Raises UserError where the chances make no sense, or the codec has no tasks."""
     chances = dataclasses.astuple(tasks)
-    if min(chances) < 0 or sum(chances) > 1 + 1e-9:
+    if sum(chances) > 1 + 1e-9:
         raise UserError(
-            "Set the chances of data.tasks to 0 or more and to at most 1 together, not to "
-            f"{sum(chances):g}."
+            f"Set the chances of data.tasks to at most 1 together, not to {sum(chances):g}."
         )
     if any(chances) and codec.UNIT != "bars":
         raise UserError(

@@ -23,9 +23,6 @@ from jaxmusic.music.notes import semitones_to_c
 
 DURATION = 180.0
 """Seconds of a piece of which nothing else is said."""
-MOST_GUIDANCE = 10.0
-MOST_NOTES = 100.0
-"""Notes per quarter note that can be asked for."""
 WITHOUT_BARS = ("style", "duration", "guidance", "seed")
 """Controls of a codec that has no bars."""
 _KEY_AFTER = 64
@@ -147,8 +144,6 @@ def read(
     up = 0
     if normalised and wanted.keys() & {"key", "chord"}:
         up = semitones_to_c(_home(wanted.get("key", -1), wanted.get("chord", ())))
-    if not 1 <= controls.guidance <= MOST_GUIDANCE:
-        raise UserError(f"guidance must be 1 to {MOST_GUIDANCE:g}, not {controls.guidance:g}")
     request = Request(
         seconds=seconds,
         styles=names,
@@ -186,11 +181,6 @@ def _wanted(controls: config.Controls, form: Form, band: instruments.Band) -> di
     if controls.key.strip():
         wanted["key"] = chords.read_key(controls.key)
     if controls.density:
-        if not 0 <= controls.density <= MOST_NOTES:
-            raise UserError(
-                f"the density must be above 0 and at most {MOST_NOTES:g} notes per quarter note, "
-                f"or 0 for any, not {controls.density:g}"
-            )
         wanted["density"] = density_level(controls.density)
     if max(band.roles, default=-1) >= 0:
         wanted["role"] = band.roles

@@ -70,8 +70,6 @@ class Network(nnx.Module):
 def check(config: configs.LSTM, context: int | None = None, layout: Layout | None = None) -> None:
     """Raises UserError if the shape is not that of an LSTM, or it cannot run on the mesh."""
     check_dtype(config.dtype)
-    if config.layers < 1 or config.width < 1:
-        raise UserError("Set model.layers and model.width to at least 1.")
     if layout is not None and layout.ways("sequence") > 1:
         raise UserError("Set mesh.context to 1: a recurrent network reads each row in order.")
 

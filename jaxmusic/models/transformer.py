@@ -165,8 +165,6 @@ def check(
         raise UserError(f"Set model.remat to {' or '.join(POLICIES)}, not {config.remat!r}.")
     if config.head_dim % 4:
         raise UserError(f"Set model.head_dim to a multiple of 4, not {config.head_dim}.")
-    if config.softcap < 0:
-        raise UserError(f"Set model.softcap to 0 for none or more, not {config.softcap:g}.")
     check_dtype(config.dtype)
     if context is not None:
         attention.check(config, context, layout)

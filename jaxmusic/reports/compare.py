@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from etils import epath
 
-from jaxmusic.core import paths
+from jaxmusic.core import outside, paths
 from jaxmusic.core.errors import UserError
 from jaxmusic.evaluate import likelihood
 from jaxmusic.reports import plots, runs, text
@@ -110,12 +109,10 @@ def _entry(source: str) -> Entry:
 
 def read(file: epath.Path) -> dict[str, Any]:
     """Reads a report; raises UserError where it is none that this library can read."""
-    try:
-        report = json.loads(file.read_text())
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"Make {file} again with jaxmusic evaluate: it is no JSON.") from error
-    if not isinstance(report, dict) or report.get("version") != VERSION:
-        raise UserError(f"Make {file} again with jaxmusic evaluate: it is of another version.")
+    remedy = "Make the report again with jaxmusic evaluate"
+    report = outside.read(file, dict[str, Any], remedy)
+    if report.get("version") != VERSION:
+        raise UserError(f"{remedy}: {file} is of another version.")
     return report
 
 

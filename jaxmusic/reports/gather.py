@@ -152,12 +152,6 @@ def check(options: config.Evaluation) -> None:
     """Raises UserError where an option is not possible."""
     if options.split not in ("validation", "test"):
         raise UserError(f"Set --split to validation or test, not {options.split!r}.")
-    if min(options.pieces, options.most, options.shown_bars) < 1:
-        raise UserError("Set --pieces, --most and --shown-bars to 1 or more.")
-    if min(options.requests, options.shown, options.workers, options.seed) < 0:
-        raise UserError("Set --requests, --shown, --workers and --seed to 0 or more.")
-    if options.file_timeout <= 0:
-        raise UserError(f"Set --file-timeout above 0, not to {options.file_timeout:g}.")
 
 
 def _about(options: config.Evaluation) -> dict[str, Any]:

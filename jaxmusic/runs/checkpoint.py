@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import logging
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NotRequired, TypedDict
 
 import jax
 from etils import epath
 
-from jaxmusic.core import paths, settings
+from jaxmusic.core import outside, paths, settings
 from jaxmusic.core.errors import UserError
 from jaxmusic.runs import folder as runs
 from jaxmusic.runs.state import State
@@ -30,6 +29,21 @@ _BOUND = {
     "codec": "a codec of fingerprint {}",
 }
 """What the steps of a checkpoint have depended on, and how to speak of it."""
+
+
+class _Validation(TypedDict):
+    loss: float
+    loss_per_note: float
+    first: float
+
+
+class _Info(TypedDict):
+    seconds: float
+    validation: NotRequired[_Validation | None]
+    frozen: NotRequired[dict[str, Any]]
+    seed: NotRequired[int]
+    manifest: NotRequired[str]
+    codec: NotRequired[str]
 
 
 class Checkpoints:
@@ -161,12 +175,31 @@ def restore_item(folder: epath.Path, like: Any) -> Any:
     import orbax.checkpoint as ocp
 
     handler = _arrays_handler()
-    # Orbax casts silently to the type that is asked for: compare before restoring.
-    compare(folder, _arrays(handler.metadata(folder)), _arrays(like))
-    restore_args = ocp.checkpoint_utils.construct_restore_args(like)
-    return handler.restore(
-        folder, args=ocp.args.PyTreeRestore(item=like, restore_args=restore_args)
-    )
+    with _whole(folder):
+        # Orbax casts silently to the type that is asked for: compare before restoring.
+        compare(folder, _arrays(handler.metadata(folder)), _arrays(like))
+        restore_args = ocp.checkpoint_utils.construct_restore_args(like)
+        return handler.restore(
+            folder, args=ocp.args.PyTreeRestore(item=like, restore_args=restore_args)
+        )
+
+
+@contextlib.contextmanager
+def _whole(folder: epath.Path) -> Iterator[None]:
+    """Turns what Orbax raises for damaged files into a sentence."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OSError) as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        if full or paths.in_bucket(folder):  # which may be out of reach, and there again later
+            raise
+        said = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"Restore the original files, or use another checkpoint: {folder} cannot be read "
+            f"({type(error).__name__}: {said})."
+        ) from error
 
 
 def compare(where: epath.Path, have: Mapping[str, str], need: Mapping[str, str]) -> None:
@@ -212,7 +245,7 @@ def _check_room(folder: epath.Path, state: State) -> None:
 
 def _info(folder: epath.Path) -> dict[str, Any]:
     """The JSON object that was saved with a checkpoint."""
-    return json.loads((folder / "info" / "metadata").read_text())
+    return outside.read(folder / "info" / "metadata", _Info)
 
 
 def _arrays_handler() -> Any:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from etils import epath
 
 from jaxmusic.codecs.registry import read_codec
-from jaxmusic.core import paths
+from jaxmusic.core import outside, paths
 from jaxmusic.core.errors import UserError
 from jaxmusic.runs import folder as runs
 
@@ -18,6 +17,14 @@ SUFFIX = ".safetensors"
 """Of exported files."""
 FORMAT = "1"
 """Version of exported files."""
+
+
+class _Header(TypedDict):
+    experiment: str
+    codec: str
+    styles: str
+    controls: str
+    step: str
 
 
 def described(source: str | epath.PathLike) -> runs.Stored:
@@ -40,8 +47,8 @@ def opened(path: epath.Path) -> Iterator[Any]:
     """Opens a safetensors file, which may lie in a bucket."""
     from safetensors import SafetensorError, safe_open
 
-    if not path.exists():
-        raise UserError(f"There is no file {path}.")
+    if path.is_dir() or not path.exists():
+        raise UserError(f"Name a file that jaxmusic export wrote: there is no file {path}.")
     with paths.read(path) as local:
         try:
             file = safe_open(local, framework="np")
@@ -60,16 +67,19 @@ def of_header(path: epath.Path, header: Mapping[str, str]) -> runs.Stored:
         raise UserError(
             f"Name a file that jaxmusic export wrote: {path} does not say what model it holds."
         )
-    if header["version"] != FORMAT:
+    if header.get("version") != FORMAT:
         raise UserError(
-            f"Use a newer jaxmusic: {path} is of version {header['version']} and this one reads "
-            f"version {FORMAT}."
+            f"Use a newer jaxmusic: {path} is of version {header.get('version')!r} and this "
+            f"one reads version {FORMAT}."
         )
-    experiment = runs.read_settings(header["experiment"], path)
-    names = {name: tuple(json.loads(header[name])) for name in ("styles", "controls")}
-    return runs.Stored(
-        experiment, read_codec(header["codec"]), experiment.data.dataset, manifest="", **names
+    parts = outside.checked(header, _Header, path)
+    experiment = runs.read_settings(parts["experiment"], path)
+    codec = read_codec(parts["codec"], path)
+    styles, controls = (
+        tuple(outside.parse(parts[name], list[str], f"{path}, {name},"))
+        for name in ("styles", "controls")
     )
+    return runs.Stored(experiment, codec, experiment.data.dataset, "", styles, controls)
 
 
 def check_name(out: str | epath.PathLike) -> epath.Path:

@@ -17,14 +17,14 @@ import errno
 import json
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from etils import epath
 
 from jaxmusic import config as configs
 from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import read_codec
-from jaxmusic.core import leases, locks, paths, settings
+from jaxmusic.core import leases, locks, outside, paths, settings
 from jaxmusic.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,6 +57,17 @@ class Stored(NamedTuple):
     controls: tuple[str, ...]
 
 
+class _Data(TypedDict):
+    dataset: str
+    manifest: str
+    styles: list[str]
+    controls: list[str]
+
+
+class _Metrics(TypedDict):
+    val_loss: float
+
+
 def folder(run: str | os.PathLike[str]) -> epath.Path:
     """The absolute path of a run's folder, local or in a bucket: Orbax takes no other."""
     return paths.absolute(run)
@@ -67,8 +78,9 @@ def read(run: str | epath.Path) -> Stored:
     path = folder(run)
     if not (path / EXPERIMENT).exists():
         raise UserError(f"Name the folder of a run: {path} holds no {EXPERIMENT}.")
-    experiment = read_settings((path / EXPERIMENT).read_text(), path)
-    codec, data = read_codec((path / CODEC).read_text()), json.loads((path / DATA).read_text())
+    experiment = read_settings(outside.content(path / EXPERIMENT), path / EXPERIMENT)
+    codec = read_codec(outside.content(path / CODEC), path / CODEC)
+    data = outside.read(path / DATA, _Data)
     names = {name: tuple(data[name]) for name in ("styles", "controls")}
     return Stored(experiment, codec, data["dataset"], data["manifest"], **names)
 
@@ -78,7 +90,7 @@ def steps(run: epath.Path) -> list[int]:
     folder = run / CHECKPOINTS
     # On a disk, a checkpoint gets its name, the bare number, when it is complete.
     names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-    found = [name for name in names if name.isdigit()]
+    found = [name for name in names if name.isdecimal()]
     if paths.in_bucket(run):
         found = [name for name in found if (folder / name / COMMITTED).exists()]
     return sorted(int(name) for name in found)
@@ -103,19 +115,15 @@ def best(run: epath.Path) -> int | None:
     """Returns the finished checkpoint with the lowest validation loss; None if none has one."""
     # Orbax writes the metrics of a checkpoint there, as JSON.
     files = {step: run / CHECKPOINTS / str(step) / "metrics" / "metrics" for step in steps(run)}
-    losses = {s: json.loads(f.read_text())["val_loss"] for s, f in files.items() if f.exists()}
+    found = {s: outside.read(f, _Metrics) for s, f in files.items() if f.exists()}
+    losses = {step: metrics["val_loss"] for step, metrics in found.items()}
     return min(losses, key=lambda step: losses[step]) if losses else None
 
 
-def read_settings(text: str, path: epath.Path) -> configs.Experiment:
-    """The settings of a run or model, from the JSON that was found in `path`."""
-    try:
-        return settings.from_json(configs.Experiment, text)
-    except ValueError as error:
-        raise UserError(
-            f"Use the jaxmusic that {path} was made with: this one cannot read its settings "
-            f"({error})."
-        ) from error
+def read_settings(text: str | bytes, where: object) -> configs.Experiment:
+    """The settings of a run or model, from the JSON of a file."""
+    remedy = f"Use the jaxmusic that wrote it, or {outside.RESTORE.lower()}"
+    return settings.from_json(configs.Experiment, text, where, remedy)
 
 
 def write(run: epath.Path, stored: Stored, hosts: Hosts, patience: float) -> None:
@@ -172,6 +180,15 @@ def claim(run: epath.Path, experiment: configs.Experiment) -> Stored | None:
     return stored._replace(experiment=experiment)
 
 
+def check_place(run: str | os.PathLike[str]) -> None:
+    """Raises UserError where there can be no folder of a run, because a file is in its place."""
+    path = folder(run)
+    if paths.in_bucket(path):
+        return
+    if files := [p for p in (path, *path.parents) if p.exists() and not p.is_dir()]:
+        raise UserError(f"Name a folder for the run, new or begun: {files[0]} is a file.")
+
+
 @contextlib.contextmanager
 def locked(run: epath.Path, hosts: Hosts) -> Iterator[None]:
     """Makes the folder and holds it against a second start; any death sets it free.
@@ -181,6 +198,7 @@ def locked(run: epath.Path, hosts: Hosts) -> Iterator[None]:
     """
     bucket = paths.in_bucket(run)
     if not bucket:
+        check_place(run)
         run.mkdir(parents=True, exist_ok=True)
     elif not str(run).startswith("gs://"):
         raise UserError(f"Name a local folder or one in gs://: checkpoints cannot go to {run}.")

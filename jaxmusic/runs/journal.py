@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import json
 import logging
 import math
 import time
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from etils import epath
 
-from jaxmusic.core import paths
+from jaxmusic.core import outside, paths
+from jaxmusic.core.errors import UserError
 
 INTERVAL = 30.0
 """Seconds between uploads of a journal that lies in a bucket."""
+
+
+class Line(TypedDict):
+    """What any journal may say in a line."""
+
+    step: NotRequired[int]
 
 
 class Journal:
@@ -101,12 +107,29 @@ class Journal:
         self._uploaded = len(lines)
 
 
-def read(path: epath.Path) -> list[dict[str, Any]]:
-    """The lines of a journal, none without a file; one that a kill has cut off is left out."""
+def read(path: epath.Path, kind: Any = Line) -> list[dict[str, Any]]:
+    """Reads the lines of a journal, none without a file.
+
+    A last line that a kill has cut off is left out.
+
+    Args:
+      path: the file.
+      kind: type of a line, see `jaxmusic.core.outside`.
+
+    Raises:
+      UserError: another line is not of that type.
+    """
+    texts = path.read_bytes().splitlines() if path.is_file() else []
     lines = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        with contextlib.suppress(json.JSONDecodeError):
-            lines.append(json.loads(line))
+    for number, text in enumerate(texts, 1):
+        if not text.strip():
+            continue
+        where = f"line {number} of {path}"
+        try:
+            lines.append(outside.parse(text, kind, where, "Remove it, or restore the file"))
+        except UserError:
+            if number < len(texts):
+                raise
     return lines
 
 

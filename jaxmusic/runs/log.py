@@ -9,14 +9,28 @@ training, lines with a `val_loss` of a validation; the others are events: a proc
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from etils import epath
 
+from jaxmusic.core import outside
 from jaxmusic.runs import folder as runs
-from jaxmusic.runs import journal
+from jaxmusic.runs import goodput, journal
 
 LOG = "log.jsonl"
+
+
+class Line(TypedDict):
+    """What a line says, besides figures of steps by their names."""
+
+    step: int
+    time: float
+    seconds: NotRequired[float]
+    loss: NotRequired[float | None]
+    val_loss: NotRequired[float | None]
+    skipped: NotRequired[float]
+    start: NotRequired[int]
+    end: NotRequired[str]
 
 
 def read_log(run: str | epath.Path, events: bool = False) -> list[dict[str, Any]]:
@@ -25,6 +39,13 @@ def read_log(run: str | epath.Path, events: bool = False) -> list[dict[str, Any]
     Args:
       run: the run's folder.
       events: whether starts, ends and checkpoints are wanted besides the losses.
+
+    Raises:
+      UserError: a line says something else.
     """
-    lines = journal.read(runs.folder(run) / LOG)
-    return [x for x in lines if "step" in x and (events or "loss" in x or "val_loss" in x)]
+    path = runs.folder(run) / LOG
+    lines = journal.read(path, Line)
+    for line in lines:
+        clock = {name: x for name, x in line.items() if name.startswith(goodput.FIELD)}
+        outside.checked(clock, dict[str, float], path)
+    return [x for x in lines if events or "loss" in x or "val_loss" in x]

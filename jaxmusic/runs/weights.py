@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,8 @@ from etils import epath
 
 from jaxmusic import config as configs
 from jaxmusic.codecs.base import Codec
-from jaxmusic.core import paths, settings
+from jaxmusic.config.fields import STEP
+from jaxmusic.core import outside, paths, settings
 from jaxmusic.core.errors import UserError
 from jaxmusic.models import adapters, base
 from jaxmusic.models.params import Params
@@ -61,7 +62,8 @@ def load(source: str | epath.PathLike, step: int | None = None) -> Saved:
       step: which checkpoint; None for the best by validation, or the latest if none was validated.
 
     Raises:
-      UserError: there is no such run, file or checkpoint, or the model in it is of another shape.
+      UserError: there is no such run, file or checkpoint, the model in it is of another shape, or
+        some of its weights are not finite.
     """
     path = runs.folder(source)
     if step is None and path.suffix != described.SUFFIX:
@@ -70,13 +72,17 @@ def load(source: str | epath.PathLike, step: int | None = None) -> Saved:
     with _opened(path) as (stored, read):
         experiment = stored.experiment
         adapter = adapters.of(experiment.adapter)
-        whole = base.abstract_params(experiment.model, stored.codec.vocab_size)
+        try:
+            whole = base.abstract_params(experiment.model, stored.codec.vocab_size)
+        except UserError as error:
+            raise UserError(f"{outside.RESTORE}: {path} holds no model. {error}") from error
         trained = jax.eval_shape(lambda p: adapter.init(p, jax.random.key(0)), whole)
         like = {
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
             for name, leaf in trained.items()
         }
         step, params = read(like, step)
+    _check_finite(source, step, params)
     frozen = load(experiment.init_from).params if adapter.has_base else {}
     params = adapter.merge(frozen, params)
     return Saved(experiment, stored.codec, params, stored.styles, step, stored.controls)
@@ -95,10 +101,13 @@ def restore_params(
       The step of the weights, and the weights.
 
     Raises:
-      UserError: there are no such weights, or they have other names, shapes or types.
+      UserError: there are no such weights, they have other names, shapes or types, or are not
+        finite.
     """
     with _opened(runs.folder(source)) as (_, read):
-        return read(like, None)
+        step, params = read(like, None)
+    _check_finite(source, step, params)
+    return step, params
 
 
 def export(
@@ -173,7 +182,7 @@ def _read_run(path: epath.Path, like: dict[str, Any], step: int | None) -> tuple
 def _read_file(
     path: epath.Path, file: Any, like: dict[str, Any], step: int | None
 ) -> tuple[int, Params]:
-    have = int(file.metadata()["step"])
+    have = outside.parse(file.metadata()["step"], Annotated[int, STEP], f"{path}, step,")
     if step not in (None, have):
         raise UserError(f"Leave out the step, or give {have}: {path} has no other.")
     parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
@@ -193,6 +202,17 @@ def _read_file(
         return jax.make_array_from_callback(leaf.shape, leaf.sharding, read)
 
     return have, {name: placed(name, leaf) for name, leaf in like.items()}
+
+
+def _check_finite(source: str | epath.PathLike, step: int, params: Params) -> None:
+    """Raises UserError where weights are NaN or infinite, which no music can come of."""
+    finite = jax.jit(lambda p: {name: jnp.isfinite(leaf).all() for name, leaf in p.items()})
+    wrong = sorted(name for name, good in finite(params).items() if not np.asarray(good))
+    if wrong:
+        raise UserError(
+            f"Use another checkpoint, or train again with a lower optimizer.learning_rate: {source}"
+            f" has weights that are not finite at step {step} ({wrong[0]})."
+        )
 
 
 def _without_paths(experiment: configs.Experiment) -> configs.Experiment:

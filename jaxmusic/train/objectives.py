@@ -13,7 +13,6 @@ from typing import Any, Generic, TypeVar
 import jax
 
 from jaxmusic import config as configs
-from jaxmusic.core.errors import UserError
 from jaxmusic.core.events import Batch
 from jaxmusic.models.loss import summed_losses, token_losses
 from jaxmusic.models.params import NOTHING, Frozen, Output, Params
@@ -79,12 +78,6 @@ class Objective(Generic[C]):
 
 class CrossEntropy(Objective[configs.CrossEntropy]):
     """Cross-entropy of the next token, with a z-loss (Chowdhery et al. 2022, PaLM)."""
-
-    def __init__(self, config: configs.CrossEntropy):
-        """Checks the settings; raises UserError."""
-        super().__init__(config)
-        if config.z_loss < 0:
-            raise UserError(f"Set objective.z_loss to 0 or more, not {config.z_loss}.")
 
     def loss(
         self, network: Network, frozen: Params, batch: Batch, key: jax.Array | None

@@ -37,7 +37,7 @@ def make_schedule(config: configs.Optimizer, steps: int) -> optax.Schedule:
     Raises:
       UserError: if the warm-up is not shorter than the run, or the schedule is none.
     """
-    if not 0 <= config.warmup < steps:
+    if config.warmup >= steps:
         raise UserError(
             f"Set optimizer.warmup to fewer than the {steps} steps of the run, not {config.warmup}."
         )
@@ -45,8 +45,6 @@ def make_schedule(config: configs.Optimizer, steps: int) -> optax.Schedule:
         raise UserError(
             f"Set optimizer.schedule to {' or '.join(_FALLING)}, not {config.schedule!r}."
         )
-    if not 0 < config.decay <= 1:
-        raise UserError(f"Set optimizer.decay to more than 0 and at most 1, not {config.decay}.")
     falling = _FALLING[config.schedule]
 
     def rate(count: jax.Array) -> jax.Array:
@@ -83,16 +81,10 @@ def make_optimizer(
       axes: names of the axes of each parameter.
 
     Raises:
-      UserError: there is no such optimiser, or a setting makes no sense.
+      UserError: there is no such optimiser or schedule, or the warm-up is too long.
     """
     if config.name not in OPTIMIZERS:
         raise UserError(f"Set optimizer.name to {' or '.join(OPTIMIZERS)}, not {config.name!r}.")
-    if config.spike < 0:
-        raise UserError(f"Set optimizer.spike to 0 or more, not {config.spike}.")
-    if config.patience < 1:
-        raise UserError(f"Set optimizer.patience to at least 1, not {config.patience}.")
-    if not 0 <= config.ema < 1:
-        raise UserError(f"Set optimizer.ema to at least 0 and less than 1, not {config.ema}.")
     steer = OPTIMIZERS[config.name](config, make_schedule(config, steps), axes)
     return optax.chain(optax.clip_by_global_norm(config.clip), *steer)
 

@@ -36,10 +36,6 @@ RATE = 22_050
 
 def check(settings: configs.Samples) -> None:
     """Raises UserError if there can be no such samples."""
-    if settings.every < 0:
-        raise UserError(f"Set samples.every to at least 1, or to 0 for never, not {settings.every}")
-    if settings.pieces < 1:
-        raise UserError(f"Set samples.pieces to at least 1, not {settings.pieces}.")
     length.check_duration(settings.seconds)
     numbers = [name for name, statistic in STATISTICS.items() if not statistic.kinds]
     for name in settings.statistics.split():

@@ -135,11 +135,6 @@ def _due(step: int, every: int, last: int) -> bool:
 
 
 def _check(experiment: configs.Experiment) -> None:
-    for name in ("steps", "eval_batches", "checkpoint_every", "keep", "log_every"):
-        if getattr(experiment, name) < 1:
-            raise UserError(f"Set {name} to at least 1, not {getattr(experiment, name)}.")
     trackers.chosen(experiment.trackers)
     profiling.profiled(experiment.profile)
     callbacks.check(experiment)
-    if experiment.eval_every < 0:
-        raise UserError("Set eval_every to at least 1, or to 0 for no validation.")
