@@ -136,7 +136,7 @@ def test_official_splits_lose_twins_and_copies_or_are_kept_whole(twins, options,
     assert ("2 pieces are near-duplicates" in str(summary)) is keep
     if not keep:
         report = pathlib.Path(summary.report).read_text()
-        assert report.count("near-duplicate of test/2.mid") == 1 and "copy of another" in report
+        assert report.count("test piece\tof test/2.mid") == 1 and "copy of another" in report
     assert not prepare(["jsb_chorales"], options, progress=False).is_new
 
 
@@ -312,7 +312,7 @@ def test_a_table_of_labels(options, tmp_path):
     changed = dataclasses.replace(options, labels=str(table), style_from_folders=True, style="all")
     summary = prepare([str(tmp_path / "in")], changed, progress=False)
     assert summary.unknown_labels == 1 and "1 rows of the labels" in str(summary)
-    assert summary.skipped == {"twin of a validation or test piece": 1}
+    assert summary.skipped == {"near-duplicate of a validation or test piece": 1}
     found = data_music.stored(summary)
     assert {name: piece.notes.labels.styles for name, piece in found.items()} == {
         "Rock/0.mid": ("rock", "pop", "ballad", "all"),

@@ -201,7 +201,7 @@ class Assembly:
                 split[i] = official
                 continue
             self.summary.left_split += bool(official)
-            detail = f"near-duplicate of {held_out[song[i]]}"
+            detail = f"of {held_out[song[i]]}"
             self._skip(self.files[i], Skipped(Reason.TWIN, detail))
         return song, split
 

@@ -32,7 +32,7 @@ class Reason(enum.StrEnum):
     NOT_SELECTED = "not selected"
     OFF_GRID = "no beat grid fits its notes"
     COPY = "copy of another file"
-    TWIN = "twin of a validation or test piece"
+    TWIN = "near-duplicate of a validation or test piece"
 
 
 _REMEDIES = (

@@ -128,8 +128,8 @@ class Summary:
             if label in self.missing
         ]
         left_split = (
-            f"{self.left_split:,} pieces left their official split, because they are copies or "
-            "near-duplicates of others: --keep-splits keeps it whole"
+            f"{self.left_split:,} pieces left their official split as copies or near-duplicates: "
+            "--keep-splits keeps it whole"
         )
         kept_twins = (
             f"official splits are whole: {self.kept_twins:,} pieces are near-duplicates of "
