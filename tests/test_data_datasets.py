@@ -28,6 +28,7 @@ from jaxmusic.data import catalog, dataset_labels, datasets, downloading, tfds_b
 from jaxmusic.data.builder import prepare
 from jaxmusic.data.downloading import Archive
 from jaxmusic.data.sources import NOTHING, MusicFile, find
+from jaxmusic.formats.midi import read_notes
 from jaxmusic.formats.midi_writing import write_midi
 
 
@@ -110,6 +111,70 @@ def test_a_dataset_is_downloaded_once_and_prepared(server, options, tmp_path, mo
         options, data_dir=str(tmp_path / "other"), manual_dir=str(tmp_path / "music")
     )
     assert prepare(["jsb_chorales"], by_hand, progress=False).content == summary.content
+
+
+@pytest.fixture
+def twins(tmp_path):
+    """Chorales of which two are another's twins, transposed, and one is a copy."""
+    folder = chorales(tmp_path / "m") / "JSB Chorales"
+    notes = read_notes(folder / "test" / "2.mid")
+    for place in ("train", "valid"):
+        write_midi(notes.replace(pitch=notes.pitch + 2), folder / place / "twin.mid")
+    shutil.copy(folder / "train" / "0.mid", folder / "train" / "copy.mid")
+    return str(tmp_path / "m")
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_official_splits_lose_twins_and_copies_or_are_kept_whole(twins, options, keep):
+    options = dataclasses.replace(options, manual_dir=twins, keep_splits=keep)
+    summary = prepare(["jsb_chorales"], options, progress=False)
+    whole = {"train": 7, "validation": 3, "test": 2}
+    assert summary.splits == (whole if keep else {"train": 5, "validation": 2, "test": 2})
+    assert sum(summary.skipped.values()) == summary.left_split == (0 if keep else 3)
+    assert summary.kept_twins == (2 if keep else 0)
+    assert ("--keep-splits keeps" in str(summary)) is not keep
+    assert ("2 pieces are near-duplicates" in str(summary)) is keep
+    if not keep:
+        report = pathlib.Path(summary.report).read_text()
+        assert report.count("test piece\tof test/2.mid") == 1 and "copy of another" in report
+    assert not prepare(["jsb_chorales"], options, progress=False).is_new
+
+
+def test_with_nothing_to_train_on_official_splits_do_not_count(twins, options):
+    options = dataclasses.replace(options, manual_dir=twins, validation=0.0, test=1.0)
+    summary = prepare(["jsb_chorales"], options, progress=False)
+    assert summary.splits == {"test": 10} and summary.left_split == 0
+
+
+def rolls(folder, name="Jsb16thSeparated.json"):
+    """Piano rolls of four voices in JSON: two pieces to train on, one of each other split."""
+    rng = np.random.default_rng(0)
+    made = [rng.integers(40, 80, (160, 4)).tolist() for _ in range(4)]
+    (folder / name).write_text(
+        json.dumps({"train": made[:2], "valid": made[2:3], "test": made[3:]})
+    )
+    return folder / name
+
+
+def test_piano_rolls_in_json_keep_their_splits(options, tmp_path):
+    summary = prepare([str(rolls(tmp_path))], options, progress=False)
+    assert summary.splits == {"train": 2, "validation": 1, "test": 1}
+    assert set(data_music.stored(summary)) == {
+        f"Jsb16thSeparated.json#{piece}" for piece in ("train1", "train2", "valid1", "test1")
+    }
+    write_midi(data_music.tune(0), tmp_path / "a.mid")
+    assert [f.name for f in find([str(tmp_path)])] == ["a.mid"]  # other JSON lies in folders
+    assert len(find([str(tmp_path / "*.json")])) == 4
+
+
+@pytest.mark.parametrize(("step", "seconds"), [("16th", 20), ("quarter", 80)])
+def test_the_step_of_piano_rolls_is_told_by_name_or_option(options, tmp_path, step, seconds):
+    path = str(rolls(tmp_path, "chorales.json"))
+    with pytest.raises(UserError, match="--json-step"):
+        prepare([path], options, progress=False)
+    options = dataclasses.replace(options, json_step=step)
+    summary = prepare([path], options, progress=False)
+    assert summary.hours * 3600 == pytest.approx(4 * seconds, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +312,7 @@ def test_a_table_of_labels(options, tmp_path):
     changed = dataclasses.replace(options, labels=str(table), style_from_folders=True, style="all")
     summary = prepare([str(tmp_path / "in")], changed, progress=False)
     assert summary.unknown_labels == 1 and "1 rows of the labels" in str(summary)
-    assert summary.skipped == {"twin of a validation or test piece": 1}
+    assert summary.skipped == {"near-duplicate of a validation or test piece": 1}
     found = data_music.stored(summary)
     assert {name: piece.notes.labels.styles for name, piece in found.items()} == {
         "Rock/0.mid": ("rock", "pop", "ballad", "all"),

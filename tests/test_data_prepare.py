@@ -14,11 +14,12 @@ import pytest
 from etils import epath
 
 from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.config import Prepare
+from jaxmusic.config import Data, Prepare
 from jaxmusic.core import locks
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import assembly, cached_statistics, catalog, workers
 from jaxmusic.data.builder import prepare, prepare_pieces
+from jaxmusic.data.loader import Loader
 from jaxmusic.data.packing import Sizes
 from jaxmusic.data.sources import find
 from jaxmusic.formats import files
@@ -70,6 +71,8 @@ def test_files_become_a_dataset(midi, options):
     assert any("duplicate of copy of tune000.MIDI" in line for line in report)
     assert str(summary).splitlines()[0] == "Dataset tunes 2.0.0: prepared"
     assert "6 of 6 songs" in str(summary)
+    assert "1  fewer than 32 notes (--min-notes" in str(summary) and summary.report in str(summary)
+    assert summary.missing == {"sections": 6} and "sections: 6 of 6" in str(summary)
     folder = epath.Path(summary.path)
     values = json.loads((folder / "summary.json").read_text())
     assert values["pieces"] == 6 and "path" not in values
@@ -218,10 +221,14 @@ def test_pieces_made_in_the_process(options):
         ("empty", {}, "There is no music file in"),
         ("text", {}, "There is no music file in"),
         ("text/words.txt", {}, "is not a music file by its name"),
-        ("bad", {}, r"none of the 2 can be used \(2 cannot be read\)"),
+        ("bad", {}, r"None of the 2 files can be used: 2 cannot be read, such as a.mid: \S"),
+        ("few", {}, r"1 fewer than 32 notes \(--min-notes .*such as a.mid"),
         ("bad", {"name": "No Name"}, "cannot be called 'No Name'"),
         ("bad", {"name": "../up"}, "cannot be called"),
-        ("bad", {"validation": 0.6, "test": 0.4}, "leave nothing to train on"),
+        ("bad", {"validation": 0.6, "test": 0.5}, "add up to at most 1, not 0.6 and 0.5"),
+        ("bad", {"validation": -0.1}, "validation must be"),
+        ("bad", {"validation": 0.0, "test": 1.0, "keep_splits": True}, "Leave out --keep-splits"),
+        ("bad", {"json_step": "32nd"}, "Set --json-step to 16th"),
         ("bad", {"workers": -1}, "workers must be"),
         ("bad", {"off_grid": "maybe"}, "skip or keep"),
         ("bad", {"where": "style"}, "Write each condition as FIELD=VALUES"),
@@ -236,9 +243,25 @@ def test_requests_that_make_no_sense(tmp_path, options, monkeypatch, source, cha
     (tmp_path / "text" / "words.txt").write_text("words")
     for name in ("a.mid", "b.mid"):
         (tmp_path / "bad" / name).write_bytes(b"none")
+    write_midi(data_music.tune(50, bars=2), tmp_path / "few" / "a.mid")
     with pytest.raises(UserError, match=words):
         prepare([source], dataclasses.replace(options, **change), progress=False)
     assert catalog.versions("tunes", options.data_dir) == []
+
+
+def test_no_pieces_are_a_sentence(options):
+    with pytest.raises(UserError, match="no pieces to prepare"):
+        prepare_pieces([], options, progress=False)
+
+
+def test_a_pure_test_set_has_no_training_split(midi, options):
+    options = dataclasses.replace(options, validation=0.0, test=1.0)
+    summary = prepare([str(midi)], options, progress=False)
+    assert summary.splits == {"test": 6} and "no training split" in str(summary)
+    assert {piece.split for piece in data_music.stored(summary).values()} == {"test"}
+    data = Data(dataset="tunes", data_dir=options.data_dir)
+    with pytest.raises(UserError, match=r"no train split \(it has test\)"):
+        Loader(data, MetricalCodec())
 
 
 def test_scores_and_every_tune_of_a_book_become_pieces(tmp_path, options):

@@ -241,6 +241,13 @@ def test_pieces_without_an_official_split_are_hashed_as_ever():
     assert assign(["a", "b"], 0.5, 0.0, ["train", "train"]) == ["train", "train"]
 
 
+@pytest.mark.parametrize(("validation", "test"), [(0.0, 1.0), (1.0, 0.0), (0.3, 0.7)])
+def test_shares_that_add_up_to_one_leave_no_training_split(validation, test):
+    names = [f"song {i}" for i in range(50)]
+    found = set(assign(names, validation, test, [""] * 50))
+    assert found == {n for n, x in (("validation", validation), ("test", test)) if x}
+
+
 @pytest.mark.quick
 @settings(max_examples=60, deadline=None)
 @given(st.data())

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxmusic
-from jaxmusic.evaluate import likelihood, windows
+from jaxmusic.evaluate import likelihood, transfer, windows
 from jaxmusic.evaluate.scoring import Scored, Scorer
 from jaxmusic.models import transformer
+from jaxmusic.music import harmony
 from jaxmusic.music.notes import make_notes
 
 METRICAL, FUSED, PERFORMANCE = (DEFAULTS[kind] for kind in KINDS)
@@ -275,6 +276,30 @@ def test_what_has_no_meaning_is_not_defined(untrained):
     none = likelihood.evaluate(scorer, [silent, silent]).as_json()
     assert none["figures"]["bits_per_note"] == undefined
     assert none["figures"]["bits_per_bar"]["value"] == none["figures"]["bits_per_bar"]["low"] > 0
+
+
+class Narrow:
+    """A reader as a model that knows one style, keys and sections."""
+
+    codec = METRICAL
+    styles = ("pop",)
+    controls = ("styles", "key", "sections")
+
+    def quantise(self, notes):
+        piece, _ = self.codec.quantise(notes)
+        return dataclasses.replace(piece, styles=("pop",)), 0
+
+
+def test_labels_that_a_model_does_not_know_are_dropped_and_counted():
+    notes = harmony.with_harmony(data_music.tune(0, styles=("pop", "folk")))
+    labels = transfer.Labels()
+    (piece,) = transfer.read(Narrow(), [notes], labels)
+    tokens = METRICAL.vocabulary.kind[METRICAL.encode(piece)]
+    kinds = {METRICAL.vocabulary.names[kind] for kind in np.unique(tokens)}
+    assert {"style", "key", "pitch"} <= kinds and not kinds & {"chord", "bass", "density", "role"}
+    assert (piece.key >= 0).all() and piece.styles == ("pop",)
+    assert labels.styles == {"folk": 1} and labels.missing == {"sections": 1}
+    assert labels.controls == {"chords": 1, "density": 1, "roles": 1}
 
 
 def test_only_equal_music_at_equal_resolution_is_compared():

@@ -180,6 +180,29 @@ def test_styles_and_mixes():
 
 
 @pytest.mark.quick
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("slip jig", ("slip jig",)),
+        (" Slip-Jig ", ("slip jig",)),
+        ("slip_jig=2 reel", ("slip jig", "reel")),
+        ("jig slip-jig", ("jig", "slip jig")),
+    ],
+)
+def test_styles_with_spaces_in_their_names(text, names):
+    known = ("reel", "jig", "slip jig")
+    asked = requested(CODEC.with_styles(known), style=text, styles=known)
+    assert asked.styles == names and len(asked.mix) == (len(names) if len(names) > 1 else 0)
+
+
+def test_names_of_styles_in_errors_can_be_asked_for():
+    with pytest.raises(UserError, match="choose from slip-jig"):
+        requested(style="slip", styles=("slip jig",))
+    with pytest.raises(UserError, match="twice"):
+        requested(style="slip-jig slip_jig", styles=("slip jig",))
+
+
+@pytest.mark.quick
 def test_numbers_out_of_range_are_refused():
     assert "37 to 245" in refusal(tempo=30.0) and "not nan" in refusal(tempo=float("nan"))
     assert "3/4" in refusal(meter="7/9") and "5/4" in refusal(meter="four")

@@ -240,8 +240,55 @@ def test_another_dataset_of_that_name_is_refused(toy_run, tmp_path, capsys):
     options = config.Prepare(name="starter", data_dir=str(tmp_path))
     builder.prepare_pieces(starter.corpus(20), options, 20, progress=False)
     with pytest.raises(SystemExit):
-        main(["evaluate", "--model", str(toy_run), "--data", str(tmp_path)])
+        main(["evaluate", "--model", str(toy_run), "--data-dir", str(tmp_path)])
     assert "has other content" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def other_data(tmp_path_factory):
+    """A data folder that holds `other`, a test set in a style of its own."""
+    from jaxmusic.data import builder
+
+    folder = tmp_path_factory.mktemp("other")
+    options = config.Prepare(name="other", data_dir=str(folder), validation=0.0, test=1.0)
+    pieces = [data_music.tune(i, bars=12, styles=("slip jig",)) for i in range(3)]
+    builder.prepare_pieces(pieces, options, 3, progress=False)
+    return folder
+
+
+def test_the_likelihood_of_another_dataset(toy_run, other_data, tmp_path, capsys):
+    options = ["--data", "other", "--data-dir", other_data]
+    evaluate("--model", toy_run, *options, "--out", tmp_path)
+    said = capsys.readouterr().out
+    assert "style slip jig of 3 pieces" in said and "missing" in said
+    report = json.loads((tmp_path / "likelihood.json").read_text())
+    assert (report["dataset"], report["trained_on"]) == ("other:2.0.0", False)
+    (found,) = report["splits"].values()
+    assert found["pieces"] == 3 and found["figures"]["bits_per_note"]["value"] > 0
+    assert found["labels"]["styles"] == {"slip jig": 3} and not found["by_style"]
+
+
+def test_every_split_of_the_training_data_has_its_likelihood(toy_run, tmp_path, capsys):
+    evaluate("--model", toy_run, "--data", "starter", "--most", 1, "--out", tmp_path)
+    report = json.loads((tmp_path / "likelihood.json").read_text())
+    assert set(report["splits"]) >= {"train", "validation"} and report["trained_on"]
+    assert {found["pieces"] for found in report["splits"].values()} == {1}
+    assert "train (the model was trained on it): 1 pieces" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data", "./other"], "--data-dir its folder"),
+        (["--data", "nowhere"], "no dataset 'nowhere'"),
+        (["--data", "other", "--split", "train"], "one that other has: test"),
+        (["--data", "other", "--most", "0"], "--most"),
+    ],
+)
+def test_datasets_that_cannot_be_measured(toy_run, other_data, capsys, arguments, words):
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", "--model", str(toy_run), "--data-dir", str(other_data), *arguments])
+    assert ended.value.code == 2 and words in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -43,14 +43,20 @@ def outputs(paths: Iterable[str | os.PathLike[str]], folder: bool = False) -> No
         saving.check_writable(path, folder)
 
 
+def dataset(name: str, data_dir: str) -> None:
+    """Raises UserError if there is no such dataset, or no such mixture of datasets."""
+    from jaxmusic.data import catalog, mixture
+
+    for member in mixture.parse(name):
+        catalog.open_dataset(member.dataset, data_dir)
+
+
 def training(experiment: config.Experiment, run: str) -> None:
     """Raises UserError where training cannot start: no dataset, run or weights of these names."""
-    from jaxmusic.data import catalog, mixture
     from jaxmusic.runs import described
 
     outputs([run], folder=True)
-    for member in mixture.parse(experiment.data.dataset):
-        catalog.open_dataset(member.dataset, experiment.data.data_dir)
+    dataset(experiment.data.dataset, experiment.data.data_dir)
     for source in (experiment.init_from, experiment.resume_from):
         if source:
             described.described(source)

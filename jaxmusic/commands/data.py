@@ -31,10 +31,12 @@ def prepare(
       jaxmusic prepare "~/midi/**/*.mid" extra/song.kar --name mine
       jaxmusic prepare ~/midi --name mine --style-from-folders --labels labels.csv
       jaxmusic prepare lakh_full --name band --where "has=drums tempo=90..140"
+      jaxmusic prepare ~/midi/folk --name folk_test --validation 0 --test 1
+      jaxmusic prepare Jsb16thSeparated.json --name jsb16 --keep-splits
 
     Args:
       sources: the name of a dataset, or folders, files or quoted globs of MIDI (.mid, .midi, .kar),
-        MusicXML (.musicxml, .xml, .mxl) and ABC (.abc).
+        MusicXML (.musicxml, .xml, .mxl) and ABC (.abc), or files of piano rolls in .json.
       options: name of the dataset, labels of its pieces, and which pieces are kept.
     """
     from jaxmusic.data import builder

@@ -15,7 +15,8 @@ from jaxmusic.core.errors import UserError
 @grouped
 def evaluate(
     model: Annotated[str, tyro.conf.arg(metavar="RUN")] = "",
-    data: Annotated[str, tyro.conf.arg(metavar="DIR")] = "",
+    data: Annotated[str, tyro.conf.arg(metavar="DATASET")] = "",
+    data_dir: Annotated[str, tyro.conf.arg(metavar="DIR")] = "",
     songs: Annotated[str, tyro.conf.arg(metavar="DIR")] = "",
     reference: Annotated[str, tyro.conf.arg(metavar="DIR")] = "",
     out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "report",
@@ -30,14 +31,20 @@ def evaluate(
     of --reference. Both write report.json and a self-contained report.html into a folder. Files
     that cannot be read are skipped and named.
 
+    With --model and --data, the likelihood of every split of any prepared dataset is measured
+    under the model and written to likelihood.json. Labels that the model was not trained with are
+    dropped, which is said.
+
     Examples:
       jaxmusic evaluate --model runs/pop --out runs/pop/report
       jaxmusic evaluate --model runs/pop --split test --pieces 100 --temperature 0.9
+      jaxmusic evaluate --model runs/pop --data folk
       jaxmusic evaluate --songs samples --reference ~/midi/pop --out report
 
     Args:
       model: folder of a run, or a file that jaxmusic export wrote.
-      data: folder that holds the dataset of the run; by default the one that the run used.
+      data: prepared dataset to measure the likelihood of, in place of a report on the model.
+      data_dir: folder that holds datasets; by default the one that the run used.
       songs: folder, file or quoted glob of MIDI, MusicXML and ABC to report on, instead of a model.
       reference: folder, file or quoted glob of the real music to compare these songs with.
       out: folder for the report; an older report in it is replaced.
@@ -48,8 +55,12 @@ def evaluate(
         raise UserError("Give --model RUN, or --songs DIR with --reference DIR.")
     if bool(songs) != bool(reference):
         raise UserError("Give --songs and --reference together: one is compared with the other.")
-    if songs and data:
-        raise UserError("Leave out --data: it applies to --model only.")
+    if songs and (data or data_dir):
+        raise UserError("Leave out --data and --data-dir: they apply to --model only.")
+    if "/" in data:
+        raise UserError(
+            f"Give --data the name of a prepared dataset, and --data-dir its folder, not {data}."
+        )
     checks.outputs([out], folder=True)
     from jaxmusic.reports import gather, text, writing
 
@@ -57,17 +68,39 @@ def evaluate(
     if model:
         from jaxmusic.generate import draws
 
-        draws.settings(sampling, checks.model(model, options.step).codec.vocabulary)
+        able = checks.model(model, options.step)
+        draws.settings(sampling, able.codec.vocabulary)
+        if data:
+            checks.dataset(data, data_dir or able.data.data_dir)
         from jaxmusic.train.compilation import keep_compiled
 
         keep_compiled()
-        found = gather.of_model(model, data, options, sampling)
+    if data:
+        _likelihoods(model, data, data_dir, options, out)
+        return
+    if model:
+        found = gather.of_model(model, data_dir, options, sampling)
     else:
         found = gather.of_songs(songs, reference, options)
     written = writing.write(found, out)
     print("\n".join(f"  {line}" for line in text.in_short(found.report)))
     for path in written:
         print(f"wrote {path}")
+
+
+def _likelihoods(
+    model: str, data: str, data_dir: str, options: config.Evaluation, out: str
+) -> None:
+    """Measures the likelihood of a dataset, prints it and writes it."""
+    import pathlib
+
+    from jaxmusic.formats.saving import save
+    from jaxmusic.reports import likelihoods, writing
+
+    found = likelihoods.of_dataset(model, data, data_dir, options)
+    path = pathlib.Path(out).expanduser() / likelihoods.FILE
+    save(path, writing.to_json(found).encode())
+    print(f"{likelihoods.as_text(found)}\nwrote {path}")
 
 
 def compare(

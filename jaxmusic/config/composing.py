@@ -12,7 +12,8 @@ class Controls(Settings):
     """Controls of a piece; the model chooses those left empty."""
 
     style: str = ""
-    """Style that the model was trained on, or a weighted mix: pop=3 jazz=1."""
+    """Style that the model was trained on, or a weighted mix: pop=3 jazz=1. In a mix, - stands for
+    spaces: slip-jig."""
     duration: str | float = number("", "(0, inf)")
     """Length: 3:00, 180 (seconds) or 90 bars; empty: length of the form, else 3:00."""
     key: str = ""
@@ -61,10 +62,11 @@ class Evaluation(Settings):
     """Pieces composed with controls taken from held-out songs; 0 for none."""
     request_duration: str = "1:00"
     """Length of each piece with controls."""
-    split: str = "validation"
-    """Held-out split for likelihood, controls and originality: validation or test."""
+    split: str = ""
+    """Held-out split for likelihood, controls and originality: validation or test; empty:
+    validation, or with --data every split that the dataset has."""
     most: int = number(1000, MANY)
-    """Maximum reference pieces; larger sets are subsampled."""
+    """Maximum reference pieces, or pieces of each split of --data; larger sets are subsampled."""
     shown: int = number(3, COUNT)
     """Pieces of each set to plot."""
     shown_bars: int = number(24, MANY)

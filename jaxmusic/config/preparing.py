@@ -29,9 +29,16 @@ class Prepare(Settings):
     workers: int = number(0, WORKERS)
     """Worker processes; 0 is one per core."""
     validation: float = number(0.05, "[0, 1]")
-    """Share of songs in the validation split."""
+    """Share of songs in the validation split, of those without an official split."""
     test: float = number(0.05, "[0, 1]")
-    """Share of songs in the test split."""
+    """Share of songs in the test split, likewise. Shares that add up to 1 leave no training split,
+    and official splits do not count: --validation 0 --test 1 makes a pure test set."""
+    keep_splits: bool = False
+    """Keep official splits whole. Otherwise near-duplicates and copies of held-out pieces are left
+    out of them."""
+    json_step: str = ""
+    """Note value of the time steps of piano rolls in JSON: 16th, 8th or quarter; empty: as the name
+    of the file says."""
     min_notes: int = number(32, COUNT)
     """Skip pieces with fewer notes."""
     min_seconds: float = number(5.0, "[0, inf)")

@@ -47,6 +47,8 @@ class Assembly:
         self.folder = folder
         self.config = config
         self.first: dict[str, str] = {}
+        self.contents: list[str] = []
+        self.files: list[str] = []
         self.offsets: list[int] = []
         self.signatures: list[np.ndarray] = []
         self.names: list[str] = []
@@ -54,6 +56,7 @@ class Assembly:
         self.notes: list[int] = []
         self.summary = Summary(name=config.name)
         self.skipped: collections.Counter[str] = collections.Counter()
+        self.example: dict[str, str] = {}
         self.hash = hashlib.sha256()
 
     def __enter__(self) -> Assembly:
@@ -82,32 +85,38 @@ class Assembly:
             else:
                 self._skip(name, outcome)
         if not self.offsets:
-            if not self.summary.files:
+            if not self.skipped:
                 raise UserError("Give files or pieces of music: there was none to read.")
-            counts = self.skipped.most_common()
-            reasons = ", ".join(f"{n} {reason}" for reason, n in counts)
-            raise UserError(
-                f"Give other files, or change the options: none of the {self.summary.files} can be "
-                f"used ({reasons})."
+            reasons = "; ".join(
+                f"{n} {cleaning.with_remedy(reason)}, such as {self.example[reason]}"
+                for reason, n in self.skipped.most_common()
             )
+            raise UserError(f"None of the {self.summary.files} files can be used: {reasons}.")
 
     def _keep(self, name: str, kept: Kept) -> None:
-        if kept.content in self.first:
+        # With nothing to train on there is nothing to hold out from it.
+        whole = songs.leaves_none(self.config.validation, self.config.test)
+        official = "" if whole else kept.split
+        if kept.content in self.first and not (official and self.config.keep_splits):
             first = self.first[kept.content]
+            self.summary.left_split += bool(official)
             self._skip(name, Skipped(Reason.COPY, f"duplicate of {first}"))
             return
-        self.first[kept.content] = name
+        self.first.setdefault(kept.content, name)
+        self.contents.append(kept.content)
+        self.files.append(name)
         self.offsets.append(self.spool.tell())
         rest = kept._replace(signature=np.zeros(0, np.uint8), content="", digest=b"")
         pickle.dump(rest, self.spool, pickle.HIGHEST_PROTOCOL)
         self.signatures.append(kept.signature)
         self.names.append(kept.song)
-        self.official.append(kept.split)
+        self.official.append(official)
         self.notes.append(kept.metadata.notes)
         self.hash.update(kept.digest)
 
     def _skip(self, name: str, skip: Skipped) -> None:
         self.skipped[skip.reason] += 1
+        self.example.setdefault(skip.reason, f"{name}: {skip.detail}".rstrip(".: "))
         line = "\t".join(" ".join(text.split()) for text in (name, skip.reason, skip.detail))
         self.report.write(line.encode("utf-8", "surrogateescape") + b"\n")
 
@@ -179,13 +188,21 @@ class Assembly:
 
     def _songs(self) -> tuple[list[str], list[str]]:
         """Returns song and split of each piece; twins of official test pieces have no split."""
-        contents = list(self.first)
-        song = songs.group(contents, self.signatures, self.names)
+        config = self.config
+        song = songs.group(self.contents, self.signatures, self.names)
         self.signatures.clear()
-        split = songs.assign(song, self.config.validation, self.config.test, self.official)
-        for content, where in zip(contents, split):
-            if not where:
-                self._skip(self.first[content], Skipped(Reason.TWIN))
+        split = songs.assign(song, config.validation, config.test, self.official)
+        held_out = {name: file for name, where, file in zip(song, split, self.files) if where}
+        for i, official in enumerate(self.official):
+            if split[i]:
+                continue
+            if official and config.keep_splits:
+                self.summary.kept_twins += 1
+                split[i] = official
+                continue
+            self.summary.left_split += bool(official)
+            detail = f"of {held_out[song[i]]}"
+            self._skip(self.files[i], Skipped(Reason.TWIN, detail))
         return song, split
 
     def _read_back(self, shards: epath.Path, split: str, rows: list[int]) -> None:

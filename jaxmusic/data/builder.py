@@ -17,12 +17,13 @@ from tqdm.auto import tqdm
 from jaxmusic.config import Prepare
 from jaxmusic.core import locks, paths
 from jaxmusic.core.errors import UserError
-from jaxmusic.data import catalog, dataset_labels, datasets, local_cache, record, selection
+from jaxmusic.data import catalog, dataset_labels, datasets, local_cache, record, selection, songs
 from jaxmusic.data.assembly import REPORT, Assembly
 from jaxmusic.data.examine import examine_piece
 from jaxmusic.data.sources import MusicFile, find
 from jaxmusic.data.summary import Summary
 from jaxmusic.data.workers import examine_files
+from jaxmusic.formats import rolls
 from jaxmusic.music.notes import Notes
 
 PREPARATION = 4
@@ -30,6 +31,8 @@ PREPARATION = 4
 _NAME = "music"
 """A dataset's name if it is given none."""
 _NOT_CONTENT = ("data_dir", "workers", "file_timeout", "manual_dir", "labels", "beam_runner")
+_LATER = ("keep_splits", "json_step")
+"""Options that came later: at their defaults a dataset is what it was without them."""
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 _FULL_WORDS = ("No space left on device", "Not enough disk space")  # ArrayRecord's, TFDS's
 
@@ -61,7 +64,7 @@ def prepare(
     if config.manual_dir and not dataset:
         names = ", ".join(datasets.DATASETS)
         raise UserError(f"--manual-dir holds a named dataset: name one of {names}.")
-    files = [] if dataset else find(sources, progress)
+    files = [] if dataset else dataset_labels.with_steps(find(sources, progress), config.json_step)
     if dataset:
         _announce(dataset, progress)
     with _folder(config) as folder:
@@ -111,11 +114,19 @@ def prepare_pieces(
 
 def _check(config: Prepare) -> None:
     catalog.check_name(config.name)
-    if config.validation + config.test >= 1:
+    held_out = config.validation, config.test
+    if round(sum(held_out), 9) > 1:
         raise UserError(
-            f"validation {config.validation} and test {config.test} leave nothing to train on: "
-            "give shares that add up to less than 1."
+            f"Give --validation and --test shares that add up to at most 1, not {held_out[0]:g} "
+            f"and {held_out[1]:g}."
         )
+    if config.keep_splits and songs.leaves_none(*held_out):
+        raise UserError(
+            "Leave out --keep-splits, or give --validation and --test less than 1 in all: with 1 "
+            "official splits do not count."
+        )
+    if config.json_step and config.json_step not in rolls.STEPS:
+        raise UserError(f"Set --json-step to {', '.join(rolls.STEPS)}, not {config.json_step!r}.")
     if config.off_grid not in ("skip", "keep"):
         raise UserError(f"off_grid must be skip or keep, not {config.off_grid!r}.")
     selection.parse(config.where)
@@ -138,6 +149,9 @@ def _fingerprint(config: Prepare, inputs: Iterable[object]) -> str:
     options = dataclasses.asdict(config)
     for name in _NOT_CONTENT:
         del options[name]
+    for name in _LATER:
+        if options[name] == getattr(Prepare, name):
+            del options[name]
     state = hashlib.sha256(json.dumps([record.FORMAT, PREPARATION, options]).encode())
     for item in inputs:
         stamp = _stamp(item) if isinstance(item, MusicFile) else item

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -31,7 +32,30 @@ class Reason(enum.StrEnum):
     NOT_SELECTED = "not selected"
     OFF_GRID = "no beat grid fits its notes"
     COPY = "copy of another file"
-    TWIN = "twin of a validation or test piece"
+    TWIN = "near-duplicate of a validation or test piece"
+
+
+_REMEDIES = (
+    (r"fewer than .* notes", "--min-notes keeps shorter pieces"),
+    (r"shorter than", "--min-seconds keeps shorter pieces"),
+    (r"longer than", "--max-seconds keeps longer pieces"),
+    (r"fewer than .* pitches", "--min-pitches 1 keeps them"),
+    (r"more than .* notes a second", "--max-density keeps denser pieces"),
+    (r"a note longer", "--max-note-seconds keeps them"),
+    (r"no drums", "leave out --need-drums to keep them"),
+    (Reason.OFF_GRID, "--off-grid keep keeps performances, for the performance codec"),
+    (Reason.NOT_SELECTED, "--where keeps others only"),
+    (Reason.SLOW, "--file-timeout gives them more time"),
+    (Reason.COPY, "the first one is kept"),
+    (Reason.TWIN, "held-out music is not trained on"),
+)
+"""What keeps the pieces that are left out, or why they are: patterns of reasons, and words."""
+
+
+def with_remedy(reason: str) -> str:
+    """The reason to leave out files, with what keeps them where an option does."""
+    words = next((words for pattern, words in _REMEDIES if re.match(pattern, reason)), "")
+    return f"{reason} ({words})" if words else reason
 
 
 class Skipped(Exception):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from jaxmusic.core.errors import UserError
 from jaxmusic.data.songs import SPLITS
 from jaxmusic.data.sources import NOTHING, Known, MusicFile
+from jaxmusic.formats import rolls
 from jaxmusic.music.roles import ROLES
 
 Labeller = Callable[[MusicFile], Known]
@@ -108,6 +109,26 @@ def from_folders(files: Sequence[MusicFile]) -> list[MusicFile]:
     def known(file: MusicFile) -> Known:
         top, _, rest = file.name.partition("/")
         return with_styles(file.known, (top,)) if rest else file.known
+
+    return [file._replace(known=known(file)) for file in files]
+
+
+def with_steps(files: Sequence[MusicFile], step: str) -> list[MusicFile]:
+    """Gives piano rolls in JSON the note value of their time steps, one of `rolls.STEPS`.
+
+    Raises:
+      UserError: neither `step` nor the name of a file says it.
+    """
+
+    def known(file: MusicFile) -> Known:
+        if not rolls.is_roll(file.path):
+            return file.known
+        if not (step or rolls.step_of(file.path)):
+            raise UserError(
+                f"Give the note value of the time steps of {file.path.partition('#')[0]}, which "
+                f"its name does not say: --json-step {', '.join(rolls.STEPS)}."
+            )
+        return file.known._replace(ticks_per_beat=rolls.STEPS[step] if step else 0)
 
     return [file._replace(known=known(file)) for file in files]
 

@@ -29,7 +29,7 @@ import numpy as np
 from jaxmusic.core.errors import UserError
 from jaxmusic.data.metadata import DRUMS, NUMBERS, Metadata, MetadataTable
 from jaxmusic.formats.instruments import GM_FAMILIES, GM_PROGRAMS
-from jaxmusic.formats.symbols import pitch_class
+from jaxmusic.formats.symbols import hyphenated, pitch_class
 from jaxmusic.music.notes import PITCH_NAMES
 
 FIELDS = ("style", *NUMBERS, "meter", "key", "has")
@@ -63,7 +63,7 @@ class Where:
 
     def check_styles(self, styles: Sequence[str]) -> None:
         """Raises UserError if it asks for a style that is not among those of a dataset."""
-        known = {_slug(style) for style in styles}
+        known = {hyphenated(style) for style in styles}
         for style in self.styles:
             if style not in known:
                 have = ", ".join(sorted(known)) or "none"
@@ -90,7 +90,7 @@ def parse(text: str) -> Where:
             raise UserError(f"Pieces are not known by {name!r}: choose by {', '.join(FIELDS)}.")
         each = [value for value in values.lower().split(",") if value]
         if name == "style":
-            styles += [_slug(value) for value in each]
+            styles += [hyphenated(value) for value in each]
         texts.append(f"{name}{'!' * negated}={','.join(each)}")
         tests.append(_any([_test(name, value) for value in each], negated))
     return Where(" ".join(texts), tuple(tests), tuple(styles))
@@ -106,8 +106,10 @@ def _test(name: str, value: str) -> Test:
         low, high = _range(name, value)
         return lambda index: (index.column(name) >= low) & (index.column(name) <= high)
     if name == "style":
-        wanted = _slug(value)
-        return lambda index: index.style @ np.array([_slug(n) == wanted for n in index.names], bool)
+        wanted = hyphenated(value)
+        return lambda index: (
+            index.style @ np.array([hyphenated(n) == wanted for n in index.names], bool)
+        )
     if name == "meter":
         meter = _meter(value)
         return lambda index: index.meter == meter
@@ -154,13 +156,13 @@ def _key(value: str) -> Test:
 
 
 def _programs(value: str) -> tuple[int, ...]:
-    name = _slug(value)
+    name = hyphenated(value)
     if name == "drums":
         return (DRUMS,)
     if name in GM_FAMILIES:
         first = 8 * GM_FAMILIES.index(name)
         return tuple(range(first, first + 8))
-    programs = [_slug(program) for program in GM_PROGRAMS]
+    programs = [hyphenated(program) for program in GM_PROGRAMS]
     if name in programs:
         return (programs.index(name),)
     near = difflib.get_close_matches(name, programs, n=3)
@@ -169,7 +171,3 @@ def _programs(value: str) -> tuple[int, ...]:
         f"There is no instrument {value!r}: use drums, {', '.join(GM_FAMILIES)}, or the name of a "
         f"General MIDI program{meant}."
     )
-
-
-def _slug(name: str) -> str:
-    return "-".join(name.lower().replace("_", " ").replace("-", " ").split())

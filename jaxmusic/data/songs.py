@@ -141,7 +141,8 @@ def assign(
     """The split of each piece: the official one, or by a hash of its song's name.
 
     A song stays in its split when others come or go. Where hashing leaves train without a song, or
-    validation though it should have some and there are two songs, one song moves there.
+    validation though it should have some and there are two songs, one song moves there. Shares that
+    add up to 1 leave no train.
 
     An official test split stays whole, and so does validation, except for songs in test. Other
     versions of their songs are left out (`LEFT_OUT`, `Reason.TWIN`) wherever they come from; a
@@ -167,6 +168,11 @@ def assign(
     ]
 
 
+def leaves_none(validation: float, test: float) -> bool:
+    """Whether shares of held-out songs leave none to train on."""
+    return round(validation + test, 9) >= 1
+
+
 def _of_official(song: str, piece: str) -> str:
     """The split of a piece whose song has an official one: what it has itself, or none."""
     return song if song in (piece, "train") else LEFT_OUT
@@ -182,7 +188,7 @@ def _hashed(songs: set[str], validation: float, test: float, others: bool) -> di
     by_place = sorted(place, key=lambda song: (place[song], song))
     if others:
         return split
-    if by_place and "train" not in split.values():
+    if by_place and "train" not in split.values() and not leaves_none(validation, test):
         split[by_place[-1]] = "train"
     if validation > 0 and len(by_place) > 1 and "validation" not in split.values():
         training = [song for song in by_place if split[song] == "train"]

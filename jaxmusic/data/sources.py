@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from jaxmusic.core import paths
 from jaxmusic.core.errors import UserError
+from jaxmusic.formats import rolls
 from jaxmusic.formats.files import READABLE as SUFFIXES
 from jaxmusic.formats.scores import score
 
@@ -47,7 +48,8 @@ class MusicFile(NamedTuple):
     """A file to read.
 
     Attributes:
-      path: where it is; ``book.abc#3`` is the third tune in a book of tunes.
+      path: where it is; ``book.abc#3`` is the third tune in a book of tunes, ``a.json#train3`` the
+        third piece of a split of piano rolls.
       name: its path relative to the source it was found in.
       size: bytes.
       modified: when it was last written, in nanoseconds where the system counts them.
@@ -64,14 +66,16 @@ class MusicFile(NamedTuple):
 def find(sources: Sequence[str | os.PathLike[str]], progress: bool = False) -> list[MusicFile]:
     """Music files that sources name, sorted by name; a file named twice counts once.
 
-    Each tune of a book of tunes (.abc) counts as a file.
+    Each tune of a book of tunes (.abc) counts as a file, and so does each piece of piano rolls
+    (.json), which only their own path or a glob that ends in .json names: folders hold other JSON.
 
     Args:
       sources: folders (searched at all depths), globs (``music/**/*.mid``) and files.
       progress: show how many were found so far.
 
     Raises:
-      UserError: a source does not exist, or no source holds a music file.
+      UserError: a source does not exist, no source holds a music file, or piano rolls cannot be
+        read.
     """
     if not sources:
         raise UserError("No music was named: give folders, files or globs of music.")
@@ -94,6 +98,13 @@ def find(sources: Sequence[str | os.PathLike[str]], progress: bool = False) -> l
 
 def _tunes(file: MusicFile) -> list[MusicFile]:
     """The file, or the tunes in it; what cannot be read is found out when it is read."""
+    if rolls.is_roll(file.path):
+        return [
+            file._replace(
+                path=path, name=file.name + path[len(file.path) :], known=Known(split=split)
+            )
+            for path, split in rolls.piece_names(file.path)
+        ]
     if not file.path.lower().endswith(".abc") or file.size < 0:
         return [file]
     try:
@@ -109,9 +120,10 @@ def _expand(source: epath.Path) -> list[tuple[epath.Path, str]]:
     if source.is_dir():
         return [(p, str(p.relative_to(source))) for p in _walk(source)]
     if source.exists():
-        if source.suffix.lower() not in SUFFIXES:
+        if source.suffix.lower() not in (*SUFFIXES, rolls.SUFFIX):
             raise UserError(
-                f"{source} is not a music file by its name: give {', '.join(SUFFIXES)} files."
+                f"{source} is not a music file by its name: give {', '.join(SUFFIXES)} files, or "
+                "piano rolls in .json."
             )
         return [(source, source.name)]
     parts = source.parts
@@ -128,7 +140,8 @@ def _expand(source: epath.Path) -> list[tuple[epath.Path, str]]:
     else:
         matches = list(root.glob(pattern))
     inside = (_walk(match) if match.is_dir() else [match] for match in sorted(matches))
-    found = (path for some in inside for path in some if path.suffix.lower() in SUFFIXES)
+    suffixes = (*SUFFIXES, rolls.SUFFIX) if pattern.endswith(rolls.SUFFIX) else SUFFIXES
+    found = (path for some in inside for path in some if path.suffix.lower() in suffixes)
     return [(path, str(path.relative_to(root))) for path in found]
 
 

@@ -78,7 +78,8 @@ class Stream:
         if split not in found.splits:
             raise NoPieces(
                 f"Dataset {found.name}:{found.version} has no {split} split (it has "
-                f"{', '.join(found.splits)}): prepare it from more songs."
+                f"{', '.join(found.splits)}): prepare it from more songs, or with other "
+                "--validation and --test."
             )
         self.name = f"{found.name}:{found.version}"
         self.manifest: str = found.summary["content"]

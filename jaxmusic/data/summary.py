@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Any
 
+from jaxmusic.data import cleaning
 from jaxmusic.data.examine import Kept
 from jaxmusic.music.piece import Losses
 
@@ -35,6 +37,10 @@ class Summary:
       refused: pieces whose labelled beats fit worse than those of their notes, which they got.
       empty_tracks: tracks with too few notes, which were taken out.
       unknown_labels: rows of a table of labels whose files are not there.
+      left_split: pieces of an official split that are left out, because they are copies or
+        near-duplicates of others.
+      kept_twins: near-duplicates of held-out pieces in other official splits, which were kept.
+      missing: pieces without labels of each kind, see `LABELS`.
       styles: styles that pieces have.
       licence, citation: of a named dataset.
       report: the file that names each skipped file, or empty.
@@ -64,6 +70,9 @@ class Summary:
     refused: int = 0
     empty_tracks: int = 0
     unknown_labels: int = 0
+    left_split: int = 0
+    kept_twins: int = 0
+    missing: dict[str, int] = dataclasses.field(default_factory=dict)
     styles: list[str] = dataclasses.field(default_factory=list)
     licence: str = ""
     citation: str = ""
@@ -90,6 +99,9 @@ class Summary:
         self.file_error_ms += (fit.file_error_ms - self.file_error_ms) / self.pieces
         self.grids[fit.source] = self.grids.get(fit.source, 0) + 1
         self.styles = sorted({*self.styles, *kept.metadata.styles})
+        for label in LABELS:
+            if label not in kept.metadata.controls:
+                self.missing[label] = self.missing.get(label, 0) + 1
 
     def to_json(self) -> str:
         """As JSON, for the dataset's folder."""
@@ -105,42 +117,66 @@ class Summary:
         return cls(**_fields(cls, stored) | {"path": path, "report": report, "is_new": False})
 
     def __str__(self) -> str:
-        """A table to read."""
+        """A table to read: each row says what can be done about it."""
         splits = ", ".join(f"{n:,} {split}" for split, n in self.splits.items())
-        grids = ", ".join(f"{n:,} from {_GRIDS.get(g, g)}" for g, n in self.grids.items())
-        lines = [
-            ("files read", f"{self.files:,}"),
-            ("pieces kept", f"{self.pieces:,} of {self.songs:,} songs ({splits})"),
-        ]
         skipped = sorted(self.skipped.items(), key=lambda item: -item[1])
-        lines += [("skipped", f"{count:,}  {reason}") for reason, count in skipped]
-        lines += [
-            ("music", f"{self.hours:,.1f} hours, {self.notes:,} notes"),
-            ("tokens", f"{self.tokens:,} ({self.tokens_per_note:.2f} for each note)"),
-            ("packed rows", f"{self.fill:.1%} full"),
-            ("beat grids", grids),
+        left_out = [f"{count:,}  {cleaning.with_remedy(reason)}" for reason, count in skipped]
+        grids = ", ".join(f"{n:,} from {_GRIDS.get(g, g)}" for g, n in self.grids.items())
+        missing = [
+            f"{label}: {self.missing[label]:,} of {self.pieces:,} pieces have none; {words}"
+            for label, words in LABELS.items()
+            if label in self.missing
+        ]
+        left_split = (
+            f"{self.left_split:,} pieces left their official split as copies or near-duplicates: "
+            "--keep-splits keeps it whole"
+        )
+        kept_twins = (
+            f"official splits are whole: {self.kept_twins:,} pieces are near-duplicates of "
+            "held-out ones in another split"
+        )
+        refused = (
+            f"beat labels of {self.refused:,} pieces fit worse than the beats of their notes, "
+            "which were used"
+        )
+        unknown = (
+            f"{self.unknown_labels:,} rows of the labels name files that are not there: write "
+            "paths as in skipped.tsv"
+        )
+        off_grid = (
+            f"no beat grid fits {self.off_grid:,} pieces that were kept: train on them with the "
+            "performance codec"
+        )
+        rows: list[tuple[str, Sequence[str]]] = [
+            ("files read", [f"{self.files:,}"]),
+            ("pieces kept", [f"{self.pieces:,} of {self.songs:,} songs ({splits})"]),
+            ("left out", left_out),
+            ("", [f"each is named in {self.report}"] * bool(self.report)),
+            ("splits", [left_split] * bool(self.left_split)),
+            ("splits", [kept_twins] * bool(self.kept_twins)),
+            ("splits", ["there is no training split"] * ("train" not in self.splits)),
+            ("music", [f"{self.hours:,.1f} hours, {self.notes:,} notes, {self.tokens:,} tokens"]),
+            ("beats", [grids, *[refused] * bool(self.refused)]),
             (
-                "onset error",
-                f"{self.error_ms:.1f} ms ({self.file_error_ms:.1f} ms on the files' own beats)",
+                "timing",
+                [
+                    f"notes begin {self.error_ms:.1f} ms off the grid on average "
+                    f"({self.file_error_ms:.1f} ms off the files' own beats)",
+                    f"rounding to the grid changes {_lost(self.losses)}",
+                ],
             ),
-            ("grid's losses", _lost(self.losses)),
-            ("styles", ", ".join(self.styles) or "none"),
+            ("empty tracks", [f"{self.empty_tracks:,} taken out"] * bool(self.empty_tracks)),
+            ("styles", [", ".join(self.styles) or "none"]),
+            ("missing", missing),
+            ("licence", [self.licence] * bool(self.licence)),
+            ("warning", [unknown] * bool(self.unknown_labels)),
+            ("warning", [off_grid] * bool(self.off_grid)),
         ]
-        refused = f"labels of {self.refused:,} pieces fit worse than the notes' own beats"
-        unknown = f"{self.unknown_labels:,} rows of the labels name files that are not there"
-        off_grid = f"no beat grid fits {self.off_grid:,} pieces that were kept"
-        some = [
-            (self.empty_tracks, "empty tracks", f"{self.empty_tracks:,} taken out"),
-            (self.refused, "refused beats", refused),
-            (self.unknown_labels, "warning", unknown),
-            (self.licence, "licence", self.licence),
-            (self.off_grid, "warning", off_grid),
-            (self.report, "skipped files", self.report),
-        ]
-        lines += [(label, text) for there, label, text in some if there]
         state = "prepared" if self.is_new else "already prepared, nothing was changed"
-        head = f"Dataset {self.name} {self.version}: {state}\n{self.path}"
-        return "\n".join([head, *(f"  {label:<14}{text}" for label, text in lines)])
+        lines = [f"Dataset {self.name} {self.version}: {state}", self.path]
+        for label, texts in rows:
+            lines += [f"  {'' if i else label:<14}{text}" for i, text in enumerate(texts)]
+        return "\n".join(lines)
 
 
 def _fields(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
@@ -160,4 +196,12 @@ def _lost(losses: Losses) -> str:
 
 
 _NOT_STORED = ("path", "report", "is_new")  # a dataset may be moved
-_GRIDS = {"file": "the file", "estimate": "the notes", "labels": "labels"}
+_GRIDS = {"file": "the files", "estimate": "the notes (estimated)", "labels": "labels"}
+_INFERRED = "they are inferred from pitched notes, unless --no-harmony is set"
+LABELS = {
+    "styles": "--style, --style-from-folders or --labels gives them",
+    "key": _INFERRED,
+    "chords": _INFERRED,
+    "sections": 'markers in the files, such as "Verse 1", give them',
+}
+"""Controls that pieces may lack, and where they come from."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from etils import epath
 
 from jaxmusic.core.errors import UserError
-from jaxmusic.formats import audio, midi, midi_writing, picture, sequence
+from jaxmusic.formats import audio, midi, midi_writing, picture, rolls, sequence
 from jaxmusic.formats.saving import save
 from jaxmusic.formats.scores import score, writing
 from jaxmusic.music.bar_count import as_counted
@@ -50,7 +50,8 @@ def read_notes(path: str | os.PathLike[str], sustain: bool = False, details: boo
     """Reads a MIDI file or a score, local or remote, in its own ticks.
 
     Args:
-      path: its suffix says what it is. ``book.abc#3`` is the third tune of a book of tunes.
+      path: its suffix says what it is. ``book.abc#3`` is the third tune of a book of tunes, and
+        ``chorales.json#train3`` the third piece of a split, see `jaxmusic.formats.rolls`.
       sustain: lengthen the notes of a MIDI file by the sustain pedal.
       details: keep all else that a MIDI file says, see `Notes`.
 
@@ -58,6 +59,8 @@ def read_notes(path: str | os.PathLike[str], sustain: bool = False, details: boo
       UserError: the suffix is none of `READABLE`, or the file cannot be read, holds no notes, or
         holds several tunes.
     """
+    if rolls.is_roll(path):
+        return rolls.read_notes(path)
     suffix = epath.Path(score.without_tune(path)).suffix.lower()
     if suffix not in READABLE:
         raise UserError(f"{path} cannot be read: give a file that ends in {_or(READABLE)}.")

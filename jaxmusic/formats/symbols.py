@@ -1,4 +1,4 @@
-"""Chords, keys and sections as musicians write them."""
+"""Chords, keys, sections and names as musicians write them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ _SIGNS = {"#": 1, "♯": 1, "b": -1, "♭": -1}
 _PITCH = r"([A-G])([#b]*)"
 _PHRASE = "phrase "
 T = TypeVar("T")
+
+
+def hyphenated(name: str) -> str:
+    """Writes a name as one word, as names are compared: ``Slip jig`` as ``slip-jig``."""
+    return "-".join(name.lower().replace("_", " ").replace("-", " ").split())
 
 
 def chord_symbol(chord: int, bass: int = 0) -> str:

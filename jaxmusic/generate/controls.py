@@ -13,6 +13,7 @@ import numpy as np
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.core.errors import UserError
+from jaxmusic.formats.symbols import hyphenated
 from jaxmusic.generate import chords, instruments
 from jaxmusic.generate.form import Form, read_energy, read_form
 from jaxmusic.generate.guidance import Branch
@@ -218,9 +219,15 @@ def _home(key: int, progression: tuple[int, ...]) -> int:
 
 
 def _styles(text: str, known: Sequence[str]) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Names of styles and their weights, which add up to 1."""
+    """Names of styles and their weights, which add up to 1.
+
+    A name is written as one word, with - for spaces; alone it may also stand as it is.
+    """
+    names: dict[str, str] = {}
+    for name in known:
+        names.setdefault(hyphenated(name), name)
     weights: dict[str, float] = {}
-    for part in text.split():
+    for part in [text.strip()] if hyphenated(text) in names else text.split():
         match = re.fullmatch(r"([^=]+)(?:=(\d+(?:\.\d*)?|\.\d+))?", part)
         weight = float(match[2] or 1) if match else 0.0
         if not match or not 0 < weight < math.inf:
@@ -228,12 +235,13 @@ def _styles(text: str, known: Sequence[str]) -> tuple[tuple[str, ...], tuple[flo
                 f"{part!r} is not a style with a weight above 0: write one style, as in pop, or a "
                 "mix, as in pop=3 jazz=1"
             )
-        if match[1] in weights:
-            raise UserError(f"the style {match[1]!r} is named twice: give it one weight")
-        if match[1] not in known:
-            there = f"choose from {', '.join(known)}" if known else "the model knows none"
+        style = match[1] if match[1] in known else names.get(hyphenated(match[1]))
+        if style is None:
+            there = f"choose from {', '.join(names)}" if names else "the model knows none"
             raise UserError(f"unknown style {match[1]!r}: {there}")
-        weights[match[1]] = weight
+        if style in weights:
+            raise UserError(f"the style {match[1]!r} is named twice: give it one weight")
+        weights[style] = weight
     total = sum(weights.values())
     return tuple(weights), tuple(weight / total for weight in weights.values())
 

@@ -115,8 +115,9 @@ def of_model(
     training = sets.measured(
         runs.pieces(data, "train", options.most, options.seed, progress), "training", progress
     )
-    held_out = runs.pieces(data, options.split, options.most, options.seed, progress)
-    held = sets.measured(held_out, options.split, progress)
+    split = options.split or "validation"
+    held_out = runs.pieces(data, split, options.most, options.seed, progress)
+    held = sets.measured(held_out, split, progress)
     free = _compose(model, training, options, sampling, progress)
     ours = sets.measured([(piece.name, piece.notes) for piece in free], "pieces", progress)
     asked, refused = adherence.compose(model, held_out, options, sampling, progress)
@@ -130,7 +131,7 @@ def of_model(
     report = {
         "kind": "model",
         "run": run | {"step": model.step, "controls": list(model.controls)},
-        "split": options.split,
+        "split": split,
         "sampling": settings.flat(sampling),
         **_about(options),
         **figures.of_sets(ours, training, progress),
@@ -150,7 +151,7 @@ def of_model(
 
 def check(options: config.Evaluation) -> None:
     """Raises UserError where an option is not possible."""
-    if options.split not in ("validation", "test"):
+    if options.split not in ("", "validation", "test"):
         raise UserError(f"Set --split to validation or test, not {options.split!r}.")
 
 

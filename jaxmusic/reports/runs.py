@@ -94,8 +94,9 @@ def data_of(source: str, model: MusicModel, data_dir: str) -> config.Data:
     alone = len(found) == 1 and not data.where and folder.folder(source).suffix != described.SUFFIX
     if alone and found[0].summary["content"] != folder.read(source).manifest:
         raise UserError(
-            f"Give --data a folder with the {data.dataset} that {source} was trained on: the one "
-            f"in {data.data_dir} has other content, and what it holds out may have been learned."
+            f"Give --data-dir a folder with the {data.dataset} that {source} was trained on: the "
+            f"one in {data.data_dir} has other content, and what it holds out may have been "
+            "learned."
         )
     return data
 
