@@ -25,7 +25,7 @@ from jaxmusic.data.summary import Summary
 from jaxmusic.data.workers import examine_files
 from jaxmusic.music.notes import Notes
 
-PREPARATION = 4
+PREPARATION = 5
 """Raised when reading, aligning or cleaning change so that datasets should be made again."""
 _NAME = "music"
 """A dataset's name if it is given none."""
