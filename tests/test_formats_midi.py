@@ -160,8 +160,8 @@ MARKERS = {
     "chorus": ("CHORUS", "[Refrain]", "Hook", "last chorus"),
     "bridge": ("Middle 8", "Guitar Solo"),
     "intro": ("Intro_1",),
-    "outro": ("Coda", "Ending:"),
-    "": ("To Coda", "A", "Am7", "The bridge over the river", "", "\xdcberleitung"),
+    "outro": ("Coda", "Conclusion", "Ending:"),
+    "": ("To Coda", "scripts.coda", "A", "Am7", "The bridge over the river", "", "\xdcberleitung"),
 }
 
 
@@ -307,6 +307,17 @@ def test_what_cannot_be_read_says_why(tmp_path, data, said):
     (tmp_path / "a.mid").write_bytes(data)
     with pytest.raises(UserError, match=said):
         read_notes(tmp_path / "a.mid")
+
+
+@pytest.mark.quick
+def test_the_longest_rest_is_read_and_longer_ones_are_not_written(tmp_path):
+    late = b"\xff\xff\xff\x7f\x90\x3c\x40\x60\x80\x3c\x40"
+    (tmp_path / "a.mid").write_bytes(file_of(late))
+    notes = read_notes(tmp_path / "a.mid")
+    assert notes.onset.tolist() == [2**28 - 1]
+    with pytest.raises(UserError, match="further apart"):
+        files.write(notes.replace(onset=notes.onset + 1), tmp_path / "b.mid")
+    assert not (tmp_path / "b.mid").exists()
 
 
 @pytest.mark.quick

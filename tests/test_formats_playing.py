@@ -22,6 +22,7 @@ def ending(number: int, **signs: object) -> Signs:
 @pytest.mark.parametrize(
     ("signs", "order"),
     [
+        pytest.param([Signs(backward=4), PLAIN], "0 0 0 0 1", id="four times"),
         pytest.param([PLAIN, FINAL, AGAIN], "0 1 2 2", id="final bar line"),
         pytest.param([PLAIN, PLAIN, NUMBERED, AGAIN], "0 1 2 3 2 3", id="new numbering"),
         pytest.param([PLAIN, DOUBLE, HEADING, AGAIN], "0 1 2 3 2 3", id="new title or tempo"),
@@ -52,6 +53,11 @@ def ending(number: int, **signs: object) -> Signs:
         ),
         pytest.param([SEGNO, FINAL, DAL_SEGNO, PLAIN], "0 1 2 0 1 2 3", id="segno before the line"),
         pytest.param([PLAIN, ending(1, final=True, backward=2), ending(2)], "0 1 0 2", id="ending"),
+        pytest.param(
+            [PLAIN, ending(1, backward=2), ending(2, forward=True), AGAIN],
+            "0 1 0 2 3 2 3",
+            id="repeat from an ending",
+        ),
         pytest.param([PLAIN, ending(1), DA_CAPO, ending(2)], "0 1 2 0 3", id="short bracket"),
     ],
 )

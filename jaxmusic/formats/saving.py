@@ -29,7 +29,7 @@ def load(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
     file = _file(path)
     try:
         if in_bucket(path):
-            size = file.stat().length
+            size = file.stat().length or 0
         else:
             about = os.stat(file)
             size = about.st_size

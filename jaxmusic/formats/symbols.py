@@ -21,6 +21,7 @@ _QUALITIES |= {alias: _QUALITIES[suffix] for alias, suffix in _ALIASES.items()}
 SECTION_ALIASES = {
     **{"refrain": "chorus", "hook": "chorus", "strophe": "verse", "middle8": "bridge"},
     **{"opening": "intro", "introduction": "intro", "coda": "outro", "ending": "outro"},
+    **{"conclusion": "outro"},
 }
 """Other names of sections."""
 NEAREST_SECTIONS = {
@@ -31,7 +32,8 @@ NEAREST_SECTIONS = {
 """Sections that models know nothing of, and those that are nearest."""
 _SECTIONS = {name: name for name in SECTIONS} | NEAREST_SECTIONS | SECTION_ALIASES
 _MOST_WORDS = 3  # of a mark that names a section, as in Last Chorus
-_JUMPS = {"to", "al", "da"}
+_JUMPS = {"to", "al", "da", "scripts"}
+"""Words of marks of jumps, the last of them LilyPond's."""
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 """Semitones of the natural notes above C."""
 _SIGNS = {"#": 1, "♯": 1, "b": -1, "♭": -1}

@@ -131,7 +131,9 @@ class Part:
                     now += duration
                 if element.find("rest") is None and element.find("cue") is None and duration > 0:
                     notes.append(self._note(element, onset, duration))
-                    bar.signs.verses |= any(e.get("number") == "2" for e in element.iter("lyric"))
+                    bar.signs.verses |= any(
+                        e.get("number") == "2" for e in element.findall("lyric")
+                    )
             elif tag == "backup":
                 now = max(now - self._duration(element), 0.0)
             elif tag == "forward":

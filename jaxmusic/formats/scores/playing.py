@@ -130,15 +130,19 @@ def _movement(signs: Sequence[Signs], most: int) -> list[int]:
     out: list[int] = []
     made: set[int] = set()
     groups, passes = _endings(signs)
-    bar, begin, turn = 0, 0, 1
+    bar, begin, turn, inside = 0, 0, 1, 0
     while bar < len(signs):
         if len(out) >= most:
             raise UserError(f"repeats for more than {MOST_BARS:,} bars: take some repeats out.")
         here = signs[bar]
-        left = bar > 0 and groups[bar - 1] > 0 and groups[bar] != groups[bar - 1]
+        before = groups[bar - 1] if bar else 0
+        left = before not in (0, inside, groups[bar])
         if bar != begin and (here.forward or left):
+            # A repeat may begin with the last ending of the one before.
+            inside = before if before == groups[bar] and turn in here.ending else inside
             begin, turn = bar, 1
-        if groups[bar] and (passes[bar] if made else turn) not in here.ending:
+        number = passes[bar] if made else turn
+        if groups[bar] and groups[bar] != inside and number not in here.ending:
             bar += 1
             continue
         out.append(bar)
@@ -155,7 +159,7 @@ def _movement(signs: Sequence[Signs], most: int) -> list[int]:
             to = 0 if here.jump == "" else _find(signs, "segno", here.jump)
             if 0 <= to <= bar:
                 made.add(bar)
-                bar = begin = to
+                bar, begin, inside = to, to, 0
                 continue
         bar += 1
         if here.backward and not groups[bar - 1]:
