@@ -9,6 +9,7 @@ import shutil
 import textwrap
 
 import data_music
+import mido
 import numpy as np
 import pytest
 from etils import epath
@@ -23,7 +24,7 @@ from jaxmusic.data.packing import Sizes
 from jaxmusic.data.sources import find
 from jaxmusic.formats import files
 from jaxmusic.music.grid import quantise
-from jaxmusic.music.notes import make_notes
+from jaxmusic.music.notes import SECTIONS, make_notes
 from jaxmusic.music.piece import Losses
 
 
@@ -104,6 +105,20 @@ def test_the_summary_says_what_the_grid_changed(options, tmp_path):
     assert "0.99% of notes (1 merged, 1 cut)" in str(summary)
     again = prepare([str(tmp_path / "a.mid")], options, progress=False)
     assert again.losses == summary.losses and not again.is_new
+
+
+def test_markers_become_sections_of_the_piece(options, tmp_path):
+    files.write(data_music.tune(1), tmp_path / "a.mid")
+    played = mido.MidiFile(tmp_path / "a.mid")
+    marks = [mido.MetaMessage("marker", text="Verse 1")]
+    marks.append(mido.MetaMessage("marker", text="Guitar Solo", time=4 * 1920))
+    played.tracks[0] = mido.MidiTrack([m for m in played.tracks[0] if m.type != "marker"])
+    played.tracks.append(mido.MidiTrack(marks))
+    played.save(tmp_path / "a.mid")
+    summary = prepare([str(tmp_path / "a.mid")], options, progress=False)
+    (piece,) = data_music.stored(summary).values()
+    verse, bridge = (SECTIONS.index(name) for name in ("verse", "bridge"))
+    assert piece.notes.labels.changes("section") == [(0, verse), (7680, bridge)]
 
 
 def test_again_nothing_is_done_and_other_input_makes_another_version(midi, options):
