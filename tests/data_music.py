@@ -9,7 +9,7 @@ from etils import epath
 
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.data.pieces import Pieces
-from jaxmusic.formats.midi_writing import write_midi
+from jaxmusic.formats import files
 from jaxmusic.music.notes import Labels, make_notes
 
 BAR = 1920
@@ -95,5 +95,5 @@ def planted(host, source, bars, up=0, stretch=1.0, tracks=(0, 1, 2), drop=0.0, a
 def folder(path, count, start=0, bars=16):
     """A folder of `count` MIDI files, some of them deeper in."""
     for i in range(start, start + count):
-        write_midi(tune(i, bars), path / ("", "a", "b/ü c")[i % 3] / f"tune{i:03}.mid")
+        files.write(tune(i, bars), path / ("", "a", "b/ü c")[i % 3] / f"tune{i:03}.mid")
     return path

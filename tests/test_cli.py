@@ -13,7 +13,6 @@ import jaxmusic
 from jaxmusic import cli, config
 from jaxmusic.core import settings
 from jaxmusic.formats import files
-from jaxmusic.formats.midi_writing import write_midi
 from jaxmusic.music.notes import make_notes
 
 
@@ -41,7 +40,7 @@ def song(path, transpose=0):
     count = 64
     pitches = [60 + transpose + (i * 7 + i // 8) % 12 for i in range(count)]
     onsets = [i * 240 for i in range(count)]
-    write_midi(make_notes(onsets, [230] * count, pitches, [80] * count, [0] * count), path)
+    files.write(make_notes(onsets, [230] * count, pitches, [80] * count, [0] * count), path)
 
 
 def duration_of(path):
@@ -50,7 +49,7 @@ def duration_of(path):
 
 def test_from_files_to_a_fine_tuned_piece(tmp_path, capsys):
     for i in range(8):
-        write_midi(data_music.tune(i, bars=8), tmp_path / f"midi/{'ab'[i % 2]}/song {i}.MID")
+        files.write(data_music.tune(i, bars=8), tmp_path / f"midi/{'ab'[i % 2]}/song {i}.MID")
     data, small = (
         tmp_path / "data",
         ["--steps", "2", "--optimizer.warmup", "1", "--eval-every", "1", "--model.layers", "1"],

@@ -28,8 +28,8 @@ from jaxmusic.data import catalog, dataset_labels, datasets, downloading, tfds_b
 from jaxmusic.data.builder import prepare
 from jaxmusic.data.downloading import Archive
 from jaxmusic.data.sources import NOTHING, MusicFile, find
+from jaxmusic.formats import files
 from jaxmusic.formats.midi import read_notes
-from jaxmusic.formats.midi_writing import write_midi
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def chorales(folder, count=9):
         notes = data_music.tune(i, drums=False)
         quarter = dict(onset=notes.onset // 4, duration=notes.duration // 4, end=notes.end // 4)
         written = notes.replace(**quarter, ticks_per_beat=100)
-        write_midi(written, folder / "JSB Chorales" / place / f"{i}.mid")
+        files.write(written, folder / "JSB Chorales" / place / f"{i}.mid")
     return folder
 
 
@@ -119,7 +119,7 @@ def twins(tmp_path):
     folder = chorales(tmp_path / "m") / "JSB Chorales"
     notes = read_notes(folder / "test" / "2.mid")
     for place in ("train", "valid"):
-        write_midi(notes.replace(pitch=notes.pitch + 2), folder / place / "twin.mid")
+        files.write(notes.replace(pitch=notes.pitch + 2), folder / place / "twin.mid")
     shutil.copy(folder / "train" / "0.mid", folder / "train" / "copy.mid")
     return str(tmp_path / "m")
 
@@ -162,7 +162,7 @@ def test_piano_rolls_in_json_keep_their_splits(options, tmp_path):
     assert set(data_music.stored(summary)) == {
         f"Jsb16thSeparated.json#{piece}" for piece in ("train1", "train2", "valid1", "test1")
     }
-    write_midi(data_music.tune(0), tmp_path / "a.mid")
+    files.write(data_music.tune(0), tmp_path / "a.mid")
     assert [f.name for f in find([str(tmp_path)])] == ["a.mid"]  # other JSON lies in folders
     assert len(find([str(tmp_path / "*.json")])) == 4
 
@@ -264,8 +264,8 @@ def test_a_folder_that_is_called_like_a_dataset(options, tmp_path, monkeypatch):
 
 
 def test_a_licence_without_commercial_use_is_said_aloud(options, tmp_path, caplog):
-    write_midi(data_music.tune(1), tmp_path / "m/2004/a.midi")
-    write_midi(data_music.tune(2), tmp_path / "m/2004/b.midi")
+    files.write(data_music.tune(1), tmp_path / "m/2004/a.midi")
+    files.write(data_music.tune(2), tmp_path / "m/2004/b.midi")
     table = "midi_filename,split\n2004/a.midi,train\n2004/b.midi,test\n"
     (tmp_path / "m/maestro-v3.0.0.csv").write_text(table)
     options = dataclasses.replace(options, manual_dir=str(tmp_path / "m"))
@@ -303,7 +303,7 @@ def test_labels_of_tunes_and_of_folders():
 
 def test_a_table_of_labels(options, tmp_path):
     for i in range(4):
-        write_midi(data_music.tune(i), tmp_path / "in" / ("Rock", "Jazz")[i % 2] / f"{i}.mid")
+        files.write(data_music.tune(i), tmp_path / "in" / ("Rock", "Jazz")[i % 2] / f"{i}.mid")
     table = tmp_path / "labels.csv"
     table.write_text(
         "path,style,song,split\nRock/0.mid,Pop; Ballad,one,test\n./Jazz/1.mid,,two,\n"
@@ -329,7 +329,7 @@ def test_a_table_of_labels(options, tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "cannot be read .No such file"),
+        (None, "cannot be opened: No such file"),
         (b"file,style\na,b\n", "has no column path"),
         (b"", "has no column path"),
         (b"path,style,split\na.mid,pop,dev\n", "into the split 'dev'"),
@@ -345,7 +345,7 @@ def test_tables_that_are_wrong(tmp_path, text, words):
 
 def test_pieces_are_selected_by_where(options, tmp_path):
     for i in range(4):
-        write_midi(data_music.tune(i, drums=i % 2 == 0), tmp_path / "in" / f"{i}.mid")
+        files.write(data_music.tune(i, drums=i % 2 == 0), tmp_path / "in" / f"{i}.mid")
     changed = dataclasses.replace(options, where="has=drums tempo=100..101")
     summary = prepare([str(tmp_path / "in")], changed, progress=False)
     assert (summary.pieces, summary.skipped) == (1, {"not selected": 3})
@@ -354,8 +354,8 @@ def test_pieces_are_selected_by_where(options, tmp_path):
 
 def pop_song(folder, number, beats_at, notes=None):
     notes = notes or data_music.tune(int(number), drums=False)
-    write_midi(notes, folder / number / f"{number}.mid")
-    write_midi(notes, folder / number / "versions" / f"{number}-v1.mid")
+    files.write(notes, folder / number / f"{number}.mid")
+    files.write(notes, folder / number / "versions" / f"{number}-v1.mid")
     lines = [f"{t} {float(i % 2 == 0)} {float(i % 4 == 0)}" for i, t in enumerate(beats_at)]
     (folder / number / "beat_midi.txt").write_text("\n".join(lines))
     (folder / number / "chord_midi.txt").write_text("0.0\t4.0\tC:maj\n4.0\t8.0\tA:min7\n")

@@ -9,6 +9,7 @@ import shutil
 import textwrap
 
 import data_music
+import mido
 import numpy as np
 import pytest
 from etils import epath
@@ -23,9 +24,8 @@ from jaxmusic.data.loader import Loader
 from jaxmusic.data.packing import Sizes
 from jaxmusic.data.sources import find
 from jaxmusic.formats import files
-from jaxmusic.formats.midi_writing import write_midi
 from jaxmusic.music.grid import quantise
-from jaxmusic.music.notes import make_notes
+from jaxmusic.music.notes import SECTIONS, make_notes
 from jaxmusic.music.piece import Losses
 
 
@@ -33,7 +33,8 @@ from jaxmusic.music.piece import Losses
 def midi(tmp_path_factory):
     folder = data_music.folder(tmp_path_factory.mktemp("midi"), 6)
     shutil.copy(folder / "tune000.mid", folder / "copy of tune000.MIDI")
-    write_midi(data_music.tune(50, bars=2), folder / "few.kar")
+    files.write(data_music.tune(50, bars=2), folder / "few.mid")
+    (folder / "few.mid").rename(folder / "few.kar")
     (folder / "broken.mid").write_bytes(b"MThd\0\0\0\6 this is none")
     (folder / "album.mid").mkdir()
     (folder / "readme.txt").write_text("no music")
@@ -87,7 +88,7 @@ def test_what_no_grid_fits_is_left_out_or_kept_with_a_warning(midi, options, tmp
     rng = np.random.default_rng(1)
     onset = np.sort(rng.integers(0, 200_000, 400))
     played = make_notes(onset, [300] * 400, rng.integers(40, 90, 400), [64] * 400, [0] * 400)
-    write_midi(played, tmp_path / "played.mid")
+    files.write(played, tmp_path / "played.mid")
     sources = [str(midi), str(tmp_path / "played.mid")]
     summary = prepare(sources, options, progress=False)
     assert summary.skipped["no beat grid fits its notes"] == 1 and summary.off_grid == 0
@@ -101,12 +102,26 @@ def test_the_summary_says_what_the_grid_changed(options, tmp_path):
     rows = [(120 * i, 100, 60 + i % 5, 64, 0) for i in range(200)]
     # One twice, and one that is cut.
     rows += [(0, 100, 60, 64, 0), (0, 900, 75, 64, 0), (480, 600, 75, 64, 0)]
-    write_midi(make_notes(*zip(*rows)), tmp_path / "a.mid")
+    files.write(make_notes(*zip(*rows)), tmp_path / "a.mid")
     summary = prepare([str(tmp_path / "a.mid")], options, progress=False)
     assert summary.losses == Losses(notes=203, duplicate=1, cut=1)
     assert "0.99% of notes (1 merged, 1 cut)" in str(summary)
     again = prepare([str(tmp_path / "a.mid")], options, progress=False)
     assert again.losses == summary.losses and not again.is_new
+
+
+def test_markers_become_sections_of_the_piece(options, tmp_path):
+    files.write(data_music.tune(1), tmp_path / "a.mid")
+    played = mido.MidiFile(tmp_path / "a.mid")
+    marks = [mido.MetaMessage("marker", text="Verse 1")]
+    marks.append(mido.MetaMessage("marker", text="Guitar Solo", time=4 * 1920))
+    played.tracks[0] = mido.MidiTrack([m for m in played.tracks[0] if m.type != "marker"])
+    played.tracks.append(mido.MidiTrack(marks))
+    played.save(tmp_path / "a.mid")
+    summary = prepare([str(tmp_path / "a.mid")], options, progress=False)
+    (piece,) = data_music.stored(summary).values()
+    verse, bridge = (SECTIONS.index(name) for name in ("verse", "bridge"))
+    assert piece.notes.labels.changes("section") == [(0, verse), (7680, bridge)]
 
 
 def test_again_nothing_is_done_and_other_input_makes_another_version(midi, options):
@@ -128,7 +143,7 @@ def test_again_nothing_is_done_and_other_input_makes_another_version(midi, optio
 
 def test_names_that_are_no_text(tmp_path, options):
     for i, name in enumerate((b"caf\xe9.mid", b"new\nline.mid", "漢字 \U0001f3b5.MID".encode())):
-        write_midi(data_music.tune(i), tmp_path / "in.mid")
+        files.write(data_music.tune(i), tmp_path / "in.mid")
         (tmp_path / "in").mkdir(exist_ok=True)
         os.rename(tmp_path / "in.mid", os.path.join(os.fsencode(tmp_path), b"in", name))
     (tmp_path / "in" / os.fsdecode(b"bad\xff\t.mid")).write_bytes(b"none")
@@ -146,8 +161,8 @@ def test_transposed_versions_share_a_split(tmp_path, options):
     for i in range(12):
         notes = data_music.tune(i, bars=40)
         moved = np.where(notes.is_drum, notes.pitch, notes.pitch + 3)
-        write_midi(notes, tmp_path / "in" / f"{i}.mid")
-        write_midi(notes.replace(pitch=moved), tmp_path / "in" / f"{i}-moved.mid")
+        files.write(notes, tmp_path / "in" / f"{i}.mid")
+        files.write(notes.replace(pitch=moved), tmp_path / "in" / f"{i}-moved.mid")
     summary = prepare([str(tmp_path / "in")], options, progress=False)
     assert (summary.pieces, summary.songs) == (24, 12)
     assert {"train", "validation"} <= set(summary.splits)
@@ -160,7 +175,7 @@ def test_transposed_versions_share_a_split(tmp_path, options):
 
 def test_a_parser_that_crashes_or_hangs_costs_one_file(tmp_path, options, monkeypatch):
     for i, name in enumerate(("1good", "2crash", "3good", "4hang", "5good")):
-        write_midi(data_music.tune(i), tmp_path / "in" / f"{name}.mid")
+        files.write(data_music.tune(i), tmp_path / "in" / f"{name}.mid")
     for name, mark in (("2crash", b"CRASH"), ("4hang", b"HANG!")):
         with open(tmp_path / "in" / f"{name}.mid", "ab") as file:
             file.write(mark)
@@ -243,7 +258,7 @@ def test_requests_that_make_no_sense(tmp_path, options, monkeypatch, source, cha
     (tmp_path / "text" / "words.txt").write_text("words")
     for name in ("a.mid", "b.mid"):
         (tmp_path / "bad" / name).write_bytes(b"none")
-    write_midi(data_music.tune(50, bars=2), tmp_path / "few" / "a.mid")
+    files.write(data_music.tune(50, bars=2), tmp_path / "few" / "a.mid")
     with pytest.raises(UserError, match=words):
         prepare([source], dataclasses.replace(options, **change), progress=False)
     assert catalog.versions("tunes", options.data_dir) == []

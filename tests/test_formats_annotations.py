@@ -119,3 +119,12 @@ def test_pop909(music: pathlib.Path):
         [2.670294784580499],
         [6],
     ]
+
+
+@pytest.mark.parametrize("reader", [read_beats, read_chords, read_keys])
+def test_only_regular_files_are_read(tmp_path: pathlib.Path, reader):
+    (tmp_path / "endless.txt").symlink_to("/dev/zero")
+    with pytest.raises(UserError, match="device"):
+        reader(tmp_path / "endless.txt")
+    with pytest.raises(UserError, match="folder"):
+        reader(tmp_path)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxmusic.core.errors import UserError
+from jaxmusic.formats import audio
 from jaxmusic.formats.audio import RATE, encoded, render
 from jaxmusic.music.notes import make_notes
 
@@ -87,3 +88,11 @@ def test_missing_packages_are_named(monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UserError, match=f"Sound needs {package}: run pip install"):
         render(make_notes([0], [480], [60], [80], [0]))
+
+
+@pytest.mark.parametrize(
+    "font", [b"", b"RIFF\x10\0\0\0sfbk" + bytes(100)], ids=["empty", "damaged"]
+)
+def test_a_damaged_sound_font_is_one_sentence(font):
+    with pytest.raises(UserError, match="pip install"):
+        audio._play(make_notes([0], [480], [60], [80], [0]), font)

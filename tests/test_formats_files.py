@@ -1,5 +1,7 @@
 """The public edge: the suffix of a path decides."""
 
+import os
+
 import pytest
 from etils import epath
 
@@ -85,3 +87,43 @@ def test_a_given_file_is_not_replaced_by_accident(tmp_path):
     assert (tmp_path / "a.mid").read_bytes() == before
     files.convert(tmp_path / "a.mid", tmp_path / "a.mid", force=True)
     assert files.read(tmp_path / "a.mid").notes
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("suffix", files.READABLE)
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_only_regular_files_are_read(tmp_path, suffix, kind):
+    path = tmp_path / f"a{suffix}"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(UserError, match=kind):
+        files.read_notes(path)
+
+
+@pytest.mark.parametrize("suffix", [".mid", ".mxl", ".abc"])
+def test_size_is_known_before_reading(tmp_path, suffix):
+    with open(tmp_path / f"a{suffix}", "wb") as file:
+        file.truncate(2**33)
+    with pytest.raises(UserError, match="MB"):
+        files.read_notes(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("suffix", sorted({*files.READABLE, *files.WRITABLE}))
+@pytest.mark.parametrize("name", ["", "\0", "\ud800", "x" * 300, "junk", "folder"])
+def test_odd_names_are_one_sentence(tmp_path, name, suffix):
+    files.write(NOTES, tmp_path / "in.mid")
+    (tmp_path / f"junk{suffix}").write_bytes(b"RIFF\x24\0\0\0WAVEfmt \0")
+    (tmp_path / f"folder{suffix}").mkdir()
+    path = f"{tmp_path}/{name}{suffix}"
+    for act in (files.read_notes, lambda path: files.convert(path, tmp_path / "out.mid")):
+        with pytest.raises(UserError) as error:
+            act(path)
+        assert "\n" not in str(error.value)
+    if name != "junk":
+        with pytest.raises(UserError):
+            files.convert(tmp_path / "in.mid", path)

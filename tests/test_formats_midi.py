@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import strategies
 from hypothesis import given, settings
+from midi_events import events
 
 from jaxmusic.core.errors import UserError
+from jaxmusic.formats import files
 from jaxmusic.formats.midi import read_notes
-from jaxmusic.formats.midi_writing import write_midi
 from jaxmusic.formats.symbols import chord_number, chord_symbol, fifths_key, key_fifths
 from jaxmusic.music import grid
-from jaxmusic.music.notes import CHORD_COUNT, NO_CHORD, Labels, make_notes
+from jaxmusic.music.notes import CHORD_COUNT, NO_CHORD, SECTIONS, Labels, make_notes
 
 
 def by_track(notes):
@@ -58,7 +59,7 @@ def piece(**fields):
 @given(strategies.separate_notes())
 def test_what_is_written_is_read_back(tmp_path_factory, notes):
     path = tmp_path_factory.getbasetemp() / "round.mid"
-    write_midi(notes, path)
+    files.write(notes, path)
     again = read_notes(path)
     assert by_track(again) == by_track(notes)
     assert again.ticks_per_beat == 480
@@ -74,7 +75,7 @@ def test_what_is_written_is_read_back(tmp_path_factory, notes):
 @pytest.mark.quick
 def test_end_of_track_stands_at_the_end_and_nothing_later(tmp_path):
     notes = piece(end=4321)
-    write_midi(notes, tmp_path / "a.mid")
+    files.write(notes, tmp_path / "a.mid")
     file = mido.MidiFile(tmp_path / "a.mid")
     assert file.type == 1 and file.ticks_per_beat == 480
     for track in file.tracks:
@@ -85,14 +86,14 @@ def test_end_of_track_stands_at_the_end_and_nothing_later(tmp_path):
 def test_ten_minutes_last_ten_minutes(tmp_path):
     # 133.7 quarter notes per minute are no whole number of microseconds; 641,760 ticks: 600 s.
     notes = make_notes([0], [480], [60], [64], [0], tempos=((0, 133.7),), end=641_760)
-    write_midi(notes, tmp_path / "a.mid")
+    files.write(notes, tmp_path / "a.mid")
     assert mido.MidiFile(tmp_path / "a.mid").length == pytest.approx(600, abs=0.002)
 
 
 def test_other_readers_hear_the_same(tmp_path):
     import pretty_midi
 
-    write_midi(piece(), tmp_path / "a.mid")
+    files.write(piece(), tmp_path / "a.mid")
     melody, drums = pretty_midi.PrettyMIDI(str(tmp_path / "a.mid")).instruments
     assert (melody.is_drum, drums.is_drum) == (False, True)
     # Four beats at 120, then four at 60 quarter notes per minute.
@@ -105,7 +106,7 @@ def test_drums_go_to_channel_ten_and_others_keep_off_it(tmp_path):
     notes = make_notes(
         range(20), [1] * 20, [60] * 20, [64] * 20, range(20), range(20), [False] * 19 + [True]
     )
-    write_midi(notes, tmp_path / "a.mid")
+    files.write(notes, tmp_path / "a.mid")
     program, seen = {}, []
     for message in mido.merge_tracks(mido.MidiFile(tmp_path / "a.mid").tracks):
         if message.type == "program_change":
@@ -121,7 +122,7 @@ def test_tracks_of_one_program_share_channels_first(tmp_path):
     notes = make_notes(
         [0] * 16, [1] * 16, range(16), [64] * 16, range(16), [*range(15), 7], [False] * 16
     )
-    write_midi(notes, tmp_path / "a.mid")
+    files.write(notes, tmp_path / "a.mid")
     tracks = mido.MidiFile(tmp_path / "a.mid").tracks[1:]
     assert [t[1].channel for t in tracks] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 7]
     assert sum(m.type == "program_change" for t in tracks for m in t) == 16
@@ -131,7 +132,7 @@ def test_labels_become_markers_and_key_signatures(tmp_path):
     lines = {"key": [(0, 2), (960, 21)], "chord": [(0, 4 * 12 + 9), (480, NO_CHORD)]}
     lines |= {"bass": [(0, 0), (240, 10), (480, 0)], "section": [(0, 1)], "phrase": [(0, 1)]}
     labels = Labels.of_changes(lines, styles=("pop",))
-    write_midi(piece(labels=labels), tmp_path / "a.mid")
+    files.write(piece(labels=labels), tmp_path / "a.mid")
     conductor = mido.MidiFile(tmp_path / "a.mid").tracks[0]
     assert [m.key for m in conductor if m.type == "key_signature"] == ["D", "Am"]
     assert [m.text for m in conductor if m.type == "marker"] == [
@@ -144,7 +145,7 @@ def test_labels_become_markers_and_key_signatures(tmp_path):
 
 def test_labels_of_other_programs_are_not_believed(tmp_path):
     """Rehearsal marks are no chords, and most files say C major whatever their key."""
-    write_midi(piece(labels=Labels.of_changes({"key": [(0, 2)]})), tmp_path / "a.mid")
+    files.write(piece(labels=Labels.of_changes({"key": [(0, 2)]})), tmp_path / "a.mid")
     file = mido.MidiFile(tmp_path / "a.mid")
     for message in file.tracks[0]:
         if message.type == "marker":
@@ -154,6 +155,40 @@ def test_labels_of_other_programs_are_not_believed(tmp_path):
     assert not any(len(value) for value in vars(again).values())
 
 
+MARKERS = {
+    "verse": ("Verse 1", "2. Strophe", "Pre-Chorus", "pre chorus 2"),
+    "chorus": ("CHORUS", "[Refrain]", "Hook", "last chorus"),
+    "bridge": ("Middle 8", "Guitar Solo"),
+    "intro": ("Intro_1",),
+    "outro": ("Coda", "Conclusion", "Ending:"),
+    "": ("To Coda", "scripts.coda", "A", "Am7", "The bridge over the river", "", "\xdcberleitung"),
+}
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("text", "section"), [(text, name) for name, texts in MARKERS.items() for text in texts]
+)
+def test_markers_of_other_programs_name_sections(tmp_path, text, section):
+    data = text.encode("latin-1")
+    marker = b"\x60\xff\x06" + bytes([len(data)]) + data
+    (tmp_path / "a.mid").write_bytes(file_of(NOTE, marker, NOTE))
+    expected = [(192, SECTIONS.index(section))] if section else []
+    for details in (False, True):
+        labels = read_notes(tmp_path / "a.mid", details=details).labels
+        assert labels.changes("section") == expected
+    # They stay as they are written, and become sections of a score and a sequence.
+    files.convert(tmp_path / "a.mid", tmp_path / "b.mid")
+    was, now = ((tmp_path / name).read_bytes() for name in ("a.mid", "b.mid"))
+    assert events(now, ("marker",)) == events(was, ("marker",))
+    sequence = files.read(tmp_path / "b.mid")
+    assert [s.section_id for s in sequence.section_annotations] == [s for _, s in expected]
+    files.write(sequence, tmp_path / "c.musicxml")
+    assert files.read_notes(tmp_path / "c.musicxml").labels.section.tolist() == [
+        s for _, s in expected
+    ]
+
+
 @pytest.mark.quick
 @settings(max_examples=150, deadline=None)
 @given(strategies.pieces())
@@ -161,7 +196,7 @@ def test_a_written_piece_is_read_again(piece):
     """Notes, instruments, bars, tempos, key, chords, sections, styles and length."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "a.mid"
-        write_midi(grid.dequantise(piece), path)
+        files.write(grid.dequantise(piece), path)
         if not len(piece):
             return
         again, losses = grid.quantise(read_notes(path), piece.steps_per_beat, piece.velocities)
@@ -252,12 +287,21 @@ def test_the_pedal_holds_to_its_release_or_the_next_onset(tmp_path):
     [
         (b"", "not a MIDI file that can be read"),
         (b"hello, this is no music at all", "not a MIDI file that can be read"),
+        (bytes(128) + file_of(NOTE), "not a MIDI file that can be read"),
         (file_of(NOTE)[:-6], "not a MIDI file that can be read"),
         (file_of(NOTE, division=0), "not a MIDI file that can be read"),
         (file_of(NOTE, division=0xE700), "not a MIDI file that can be read"),
         (file_of(), "holds no notes"),
     ],
-    ids=["empty", "text", "cut short", "no ticks", "no ticks in a frame", "no notes"],
+    ids=[
+        "empty",
+        "text",
+        "wrapped for a Mac",
+        "cut short",
+        "no ticks",
+        "no ticks in a frame",
+        "no notes",
+    ],
 )
 def test_what_cannot_be_read_says_why(tmp_path, data, said):
     (tmp_path / "a.mid").write_bytes(data)
@@ -266,11 +310,22 @@ def test_what_cannot_be_read_says_why(tmp_path, data, said):
 
 
 @pytest.mark.quick
+def test_the_longest_rest_is_read_and_longer_ones_are_not_written(tmp_path):
+    late = b"\xff\xff\xff\x7f\x90\x3c\x40\x60\x80\x3c\x40"
+    (tmp_path / "a.mid").write_bytes(file_of(late))
+    notes = read_notes(tmp_path / "a.mid")
+    assert notes.onset.tolist() == [2**28 - 1]
+    with pytest.raises(UserError, match="further apart"):
+        files.write(notes.replace(onset=notes.onset + 1), tmp_path / "b.mid")
+    assert not (tmp_path / "b.mid").exists()
+
+
+@pytest.mark.quick
 def test_files_appear_whole_or_not_at_all(tmp_path):
     (tmp_path / "a.mid").mkdir()
     with pytest.raises(UserError, match="cannot be written"):
-        write_midi(piece(), tmp_path / "a.mid")
-    write_midi(piece(), tmp_path / "new" / "folder" / "b.mid")
+        files.write(piece(), tmp_path / "a.mid")
+    files.write(piece(), tmp_path / "new" / "folder" / "b.mid")
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.mid", "b.mid", "folder", "new"]
 
 

@@ -1,6 +1,7 @@
 """Scores read as what they sound like: MusicXML and ABC."""
 
 import io
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -141,6 +142,37 @@ def test_repeats_endings_and_jumps(tmp_path):
         order(c + '<barline><repeat direction="backward" times="99999"/></barline>')
 
 
+def test_movements_bound_repeats_and_jumps(tmp_path):
+    def line(style):
+        return f'<barline location="right"><bar-style>{style}</bar-style></barline>'
+
+    def order(text):
+        return "".join("C D EF G A B"[n % 12] for n in read(tmp_path, text).pitch)
+
+    back = '<barline location="right"><repeat direction="backward"/></barline>'
+    c, d, e, f, g, a, b = (note(f"{name}4", 4) for name in "CDEFGAB")
+    final, double = line("light-heavy"), line("light-light")
+    minuet = [e, f + '<sound fine="yes"/>' + final, g, a + '<sound dacapo="yes"/>' + final]
+    assert order(document(measures(c, d + final, *minuet, b, c + final))) == "CDEFGAEFBC"
+    again = measures(c, d, e, f + back)
+    assert order(document(again)) == "CDEFCDEF"
+    for old, new in (("3", "1"), ("4", "2")):
+        again = again.replace(f'number="{old}"', f'number="{new}"')
+    assert order(document(again)) == "CDEFEF"
+    between = again.replace('number="1"', 'number="X1"')
+    assert order(document(between)) == "CDEFCDEF"
+    tempo = (
+        "<direction><direction-type><metronome><beat-unit>quarter</beat-unit><per-minute>66"
+        "</per-minute></metronome></direction-type></direction>"
+    )
+    title = "<direction><direction-type><words>II. Adagio</words></direction-type></direction>"
+    for heading in (tempo, title):
+        assert order(document(measures(c, d + double, heading + e, f + back))) == "CDEFEF"
+    # A tempo that returns begins nothing.
+    same = measures(tempo + c, d + double, tempo + e, f + back)
+    assert order(document(same)) == "CDEFCDEF"
+
+
 def test_bar_lines_are_those_of_the_score(tmp_path):
     three = "<attributes><time><beats>3</beats><beat-type>8</beat-type></time></attributes>"
     pickup = read_bars(tmp_path, note("C4"), note("D4", 4), note("E4", 3))
@@ -236,6 +268,9 @@ def test_chord_symbols_are_labels_and_not_notes(tmp_path):
         ("bad.xml", document(measures(note("H4"))), "not MusicXML that can be read"),
         ("bad.xml", document(measures(note("C4", "two"))), "not MusicXML that can be read"),
         ("bad.xml", document(measures(note("C4", "1e300"))), "longer than ticks"),
+        ("bad.xml", document(measures(note("C4", "nan"))), "holds no notes"),
+        ("bad.xml", document(measures(note("C4", "inf"))), "not MusicXML that can be read"),
+        ("bad.xml", "<opus><title>Suite</title></opus>", "not a MusicXML score"),
         ("bad.abc", "", "no tune"),
         ("bad.abc", "Ogawa\0\xff", "no tune"),
         ("bad.abc", "X:1\nT:Silence\nK:C\nz4|\n", "holds no notes"),
@@ -259,7 +294,8 @@ def test_archives(tmp_path):
     container = '<container><rootfiles><rootfile full-path="x/b.xml"/></rootfiles></container>'
     files = {"a.xml": other, "x/b.xml": good, "META-INF/container.xml": container}
     whole = archive(files)
-    assert read(tmp_path, whole, "a.mxl").pitch.tolist() == [60]
+    for name in ("a.mxl", "a.xml"):
+        assert read(tmp_path, whole, name).pitch.tolist() == [60]
     assert read(tmp_path, archive({"a.xml": other}), "b.mxl").pitch.tolist() == [62]
     assert read(tmp_path, good, "c.mxl").pitch.tolist() == [60]  # not compressed after all
     for broken in (whole[: len(whole) // 2], archive({"picture.png": b""})):
@@ -433,10 +469,56 @@ def test_a_container_that_names_no_score_is_passed_over(tmp_path, container):
     assert rows(score.read_notes(tmp_path / "a.mxl")) == [(0, 60, 4)]
 
 
-def test_a_document_of_too_many_tags_is_refused_at_once(tmp_path):
+SIGN = '<attributes><measure-style><measure-repeat type="start">1</measure-repeat>'
+SIGN += "</measure-style></attributes>"
+REPEAT = '<barline><repeat direction="backward" times="{}"/></barline>'
+LARGE = {
+    "tags": lambda: "<score-partwise>" + "<a/>" * 10_000_000,
+    "attributes": lambda: "<score-partwise " + 'a="" ' * 10_000_001 + "/>",
+    "20,000 bars": lambda: document("<measure/>" * 20_001),
+    "1,000,000 notes": lambda: document(measures(note("C4", "1") * 200 + REPEAT.format(19_999))),
+    "000,000 notes": lambda: document(measures(note("C4") * 200 + SIGN, *[""] * 6_000)),
+    "notes and signs": lambda: (
+        "<score-timewise>"
+        + "".join(f'<measure><part id="{i}"/></measure>' for i in range(2_000))
+        + "</score-timewise>"
+    ),
+}
+
+
+@pytest.mark.parametrize("says", LARGE)
+def test_what_would_fill_the_memory_is_refused(tmp_path, says):
     with zipfile.ZipFile(tmp_path / "a.mxl", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.xml", "<score-partwise>" + "<a/>" * 10_000_000 + "</score-partwise>")
-    with pytest.raises(UserError, match="tags"):
+        archive.writestr("a.xml", LARGE[says]())
+    tracemalloc.start()
+    with pytest.raises(UserError, match=says):
+        score.read_notes(tmp_path / "a.mxl")
+    assert tracemalloc.get_traced_memory()[1] < 200 * 2**20
+    tracemalloc.stop()
+
+
+def test_members_of_archives_unpack_to_what_they_state(tmp_path):
+    def written(text, **options):
+        with zipfile.ZipFile(tmp_path / "a.mxl", "w", **options) as archive:
+            archive.writestr("a.xml", text)
+        return (tmp_path / "a.mxl").read_bytes()
+
+    good = document(measures(note("C4", 4)))
+    assert rows(read(tmp_path, written(good, compression=zipfile.ZIP_DEFLATED), "a.mxl"))
+    # The size that a header states may be a lie.
+    lying = written(good + " " * 2**24, compression=zipfile.ZIP_DEFLATED)
+    size = (len(good) + 2**24).to_bytes(4, "little")
+    tracemalloc.start()
+    with pytest.raises(UserError):
+        read(tmp_path, lying.replace(size, (64).to_bytes(4, "little")), "a.mxl")
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+    with pytest.raises(UserError, match="packed in a way"):
+        read(tmp_path, written(good, compression=zipfile.ZIP_LZMA), "a.mxl")
+    with zipfile.ZipFile(tmp_path / "a.mxl", "w") as archive:
+        for i in range(10_001):
+            archive.writestr(f"{i}.xml", "")
+    with pytest.raises(UserError, match="10,000 files"):
         score.read_notes(tmp_path / "a.mxl")
 
 
@@ -452,3 +534,70 @@ def test_signs_for_bars_again_are_played(tmp_path):
     assert pitches(c, sign("start", 1), "", sign("stop") + d) == [60, 60, 60, 62]
     assert pitches(c, d, sign("start", 2), "", sign("stop") + e) == [60, 62, 60, 62, 64]
     assert pitches(c, sign("start", 1) + d, sign("stop")) == [60, 62]  # written out after all
+
+
+def septuplet():
+    """Seven notes whose rounded durations are longer than their bar."""
+    return "".join(note("C4", 69) for _ in range(7))
+
+
+@pytest.mark.parametrize(
+    ("bars", "expected"),
+    [
+        pytest.param(
+            [septuplet(), note("G4", 480)],
+            [*((i * 69, 60) for i in range(7)), (480, 67)],
+            id="septuplets that are rounded up",
+        ),
+        pytest.param(
+            ["".join(note("E4", 159) for _ in range(3)), note("G4", 480)],
+            [(0, 64), (159, 64), (318, 64), (480, 67)],
+            id="triplets that are rounded down",
+        ),
+        pytest.param(
+            [note("C4", 480) + "<note><grace/><chord/><pitch><step>B</step><octave>4</octave>"
+             "</pitch></note>", note("D4", 480)],
+            [(0, 60), (480, 62)],
+            id="grace notes",
+        ),
+        pytest.param(
+            [note("C4", 480) + "<direction><direction-type><words>D.C.</words></direction-type>"
+             "</direction>"],
+            [(0, 60)],
+            id="words alone",
+        ),
+    ],
+)  # fmt: skip
+def test_bars_begin_where_they_should(tmp_path, bars, expected):
+    one = "<time><beats>1</beats><beat-type>4</beat-type></time>"
+    text = document(measures(*bars, four=one)).replace("<divisions>1<", "<divisions>480<")
+    notes = read(tmp_path, text)
+    assert list(zip(notes.onset.tolist(), notes.pitch.tolist())) == expected
+
+
+def test_documents_say_their_encoding(tmp_path):
+    text = '<?xml version="1.0" encoding="ISO-8859-1"?>' + document(
+        measures(note("C4", 4)), head="<work><work-title>Fr\xe8re</work-title></work>"
+    )
+    assert read(tmp_path, text.encode("latin-1")).labels.song == "Fr\xe8re"
+
+
+@pytest.mark.parametrize(
+    ("fields", "pitches", "quarters"),
+    [
+        pytest.param("Q:1/4=90\nK:C\n^C4-|C4|C4|", [61, 60], 90, id="accidental over a tie"),
+        pytest.param(
+            "Q:1/4=90\nV:1\nV:2\nK:C\nV:1\n[K:D]CDEF|\nV:2\n[K:D]cdef|",
+            [61, 73, 62, 74, 64, 76, 66, 78],
+            90,
+            id="keys of voices",
+        ),
+        pytest.param("Q:1/4=90\nP:AAB\nK:C\nP:A\nC4|\nP:B\nD4|", [60, 60, 62], 90, id="parts"),
+        pytest.param("Q:3/8=80\nK:C\nC>D", [60, 62], 120, id="dotted quarters"),
+        pytest.param("T:Fr\xe8re\nQ:1/4=90\nK:C\nC4|", [60], 90, id="Latin-1"),
+    ],
+)
+def test_dialects_of_abc(tmp_path, fields, pitches, quarters):
+    notes = read(tmp_path, f"X:1\nM:4/4\nL:1/4\n{fields}\n".encode("latin-1"), "a.abc")
+    assert notes.pitch.tolist() == pitches
+    assert notes.tempo_qpm.tolist() == pytest.approx([quarters], abs=0.01)

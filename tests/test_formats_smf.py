@@ -29,6 +29,10 @@ def notes(channel: int = 0, count: int = 4, pitch: int = 60) -> bytes:
     )
 
 
+RUNNING = b"\0\x90\x3c\x50\x83\x60\x3c\0"
+"""A quarter note that ends without a status of its own."""
+
+
 def sounding(data: bytes) -> list[tuple[int, int, int]]:
     """(tick, channel, pitch) of the notes of a file, read by another program."""
     heard = []
@@ -82,6 +86,20 @@ def test_messages_come_back(written: list[list[Message]]) -> None:
         pytest.param(file(b"\0\xb0\x07\xff" + notes()), id="controller of 255"),
         pytest.param(file(b"\0\xff\x58\x04\x02\x21\x18\x08" + notes()), id="meter of 2/2^33"),
         pytest.param(file(notes(), header=b"abcd"), id="long header"),
+        pytest.param(
+            file(
+                RUNNING
+                + b"\0\xff\x01\x01a\0"
+                + RUNNING.replace(b"\x3c", b"\x3d")[2:]
+                + notes(count=2, pitch=62)
+            ),
+            id="running status after a text",
+        ),
+        pytest.param(file(notes())[:10] + b"\0\5" + file(notes())[12:], id="tracks that lack"),
+        pytest.param(file(notes(), b"\xff\xff\xff\x7f\xff\x2f\0"), id="another track ends late"),
+        pytest.param(
+            file(notes() + b"\xff\x7f\xff\x51\x03\x07\xa1\x20" * 9), id="tempos after the end"
+        ),
         pytest.param(b"RIFF\x99\0\0\0RMIDdata\x99\0\0\0" + file(notes()), id="wrapped in RIFF"),
     ],
 )
@@ -90,7 +108,21 @@ def test_faults_lose_no_note(data: bytes) -> None:
     assert sounding(smf.parse(data).notes) == expected
     read = midi.from_bytes(data, "this")
     assert (read.onset.tolist(), read.pitch.tolist()) == ([0, 480, 960, 1440], [60, 61, 62, 63])
-    assert (read.meter_num.tolist(), read.meter_den.tolist()) == ([4], [4])
+    assert (read.meter_num.tolist(), read.meter_den.tolist(), read.end) == ([4], [4], 1920)
+
+
+def test_tempos_and_meters_of_one_track_hold_for_all() -> None:
+    slow, meter = b"\x83\x60\xff\x51\x03\x0f\x42\x40", b"\0\xff\x58\x04\x0d\x06\x18\x08"
+    read = midi.from_bytes(file(notes(), meter + slow), "this")
+    assert read.seconds(read.onset).tolist() == [0, 0.5, 1.5, 2.5]
+    assert read.meters == [(0, 13, 64)]
+
+
+def test_tracks_may_share_a_channel() -> None:
+    programs = list(range(0, 100, 5))
+    data = file(*(bytes([0, 0xC0 | i % 9, n]) + notes(i % 9) for i, n in enumerate(programs)))
+    read = midi.from_bytes(data, "this")
+    assert sorted(read.program[read.track].tolist()) == sorted(programs * 4)
 
 
 def test_a_program_belongs_to_its_channel_in_all_tracks() -> None:

@@ -21,7 +21,7 @@ from jaxmusic.codecs.performance.codec import PerformanceCodec
 from jaxmusic.codecs.performance.grammar import PerformanceGrammar
 from jaxmusic.codecs.registry import CODECS
 from jaxmusic.core.errors import UserError
-from jaxmusic.formats.midi_writing import write_midi
+from jaxmusic.formats import files
 from jaxmusic.generate import draws, streaming
 from jaxmusic.generate.controls import Request
 from jaxmusic.generate.length import check_duration
@@ -166,7 +166,7 @@ def test_what_is_written_parses_and_lasts_as_long(tmp_path):
     for seed, duration in ((5, 900.0), (1, 10.0)):
         (piece,) = compose(duration, ("pop", "jazz"), seed)
         path = tmp_path / "piece.mid"
-        write_midi(piece.notes, path)
+        files.write(piece.notes, path)
         assert mido.MidiFile(str(path), clip=False).length == pytest.approx(duration, abs=0.05)
         assert pretty_midi.PrettyMIDI(str(path)).get_end_time() <= duration + 0.05
         score = symusic.Score(str(path), ttype="tick")

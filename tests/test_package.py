@@ -17,7 +17,7 @@ from jaxmusic import config
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.performance.codec import PerformanceCodec
 from jaxmusic.codecs.registry import make_codec
-from jaxmusic.formats import midi, midi_writing
+from jaxmusic.formats import files, midi
 from jaxmusic.generate import length
 from jaxmusic.music import beats, grid, meters
 from jaxmusic.music.notes import Notes, make_notes
@@ -198,7 +198,7 @@ def test_the_vocabulary_is_as_described():
 
 def test_one_note_on_its_way(tmp_path):
     """Follows the note of docs/architecture.md through the code."""
-    midi_writing.write_midi(band(), tmp_path / "band.mid")
+    files.write(band(), tmp_path / "band.mid")
     notes = midi.read_notes(tmp_path / "band.mid")
     assert len(notes) == 144
     assert note(notes, 76) == (231, 88, 84, 0)

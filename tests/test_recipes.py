@@ -15,7 +15,7 @@ from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.data import builder, datasets
 from jaxmusic.data.sources import Known
 from jaxmusic.evaluate import statistics
-from jaxmusic.formats.midi_writing import write_midi
+from jaxmusic.formats import files
 from jaxmusic.generate import composer
 from jaxmusic.music import grid
 
@@ -132,7 +132,7 @@ def test_a_dataset(monkeypatch, tmp_path):
     )
     for number in range(3):
         notes = strategies.random_notes(number + 10, 80)
-        write_midi(notes.replace(end=max(notes.end, 20_000)), tmp_path / f"in/{number}.mid")
+        files.write(notes.replace(end=max(notes.end, 20_000)), tmp_path / f"in/{number}.mid")
     options = config.Prepare(
         manual_dir=str(tmp_path / "in"),
         data_dir=str(tmp_path / "data"),

@@ -15,7 +15,7 @@ from jaxmusic.core.errors import UserError
 from jaxmusic.data import sources, starter
 from jaxmusic.evaluate import control
 from jaxmusic.evaluate.statistics import STATISTICS
-from jaxmusic.formats import midi, midi_writing
+from jaxmusic.formats import files, midi
 from jaxmusic.generate import instruments
 from jaxmusic.music import beats, grid, harmony
 from jaxmusic.music.notes import make_notes
@@ -99,15 +99,15 @@ def folders(tmp_path_factory):
     """A folder of songs that are hard to measure, and one of reference."""
     home = tmp_path_factory.mktemp("songs")
     for i in range(6):
-        midi_writing.write_midi(song(i), home / "reference" / f"tune{i}.mid")
+        files.write(song(i), home / "reference" / f"tune{i}.mid")
     odd = home / "odd"
-    midi_writing.write_midi(song(0), odd / "copy <b>&.mid")
-    midi_writing.write_midi(make_notes([0], [BAR], [60], [80], [0], end=BAR), odd / "one note.mid")
+    files.write(song(0), odd / "copy <b>&.mid")
+    files.write(make_notes([0], [BAR], [60], [80], [0], end=BAR), odd / "one note.mid")
     hits = np.arange(0, 4 * BAR, 480)
     drums = make_notes(
         hits, hits * 0 + 60, hits * 0 + 36, hits * 0 + 90, hits * 0, drum=[True], end=4 * BAR
     )
-    midi_writing.write_midi(drums, odd / "drums.mid")
+    files.write(drums, odd / "drums.mid")
     (odd / "broken.mid").write_bytes(b"MThd\0\0\0\6garbage")
     (odd / "none.abc").write_bytes(b"\0\xff")
     (home / "empty").mkdir()

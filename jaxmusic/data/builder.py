@@ -26,7 +26,7 @@ from jaxmusic.data.workers import examine_files
 from jaxmusic.formats import rolls
 from jaxmusic.music.notes import Notes
 
-PREPARATION = 4
+PREPARATION = 5
 """Raised when reading, aligning or cleaning change so that datasets should be made again."""
 _NAME = "music"
 """A dataset's name if it is given none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +12,7 @@ from jaxmusic.core.errors import UserError
 from jaxmusic.data.songs import SPLITS
 from jaxmusic.data.sources import NOTHING, Known, MusicFile
 from jaxmusic.formats import rolls
+from jaxmusic.formats.saving import load
 from jaxmusic.music.roles import ROLES
 
 Labeller = Callable[[MusicFile], Known]
@@ -204,16 +206,13 @@ def _by_table(
 def _read(path: pathlib.Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """Rows of a CSV file that has these columns."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := [c for c in columns if c not in (reader.fieldnames or ())]:
-                raise UserError(
-                    f"{path} has no column {missing[0]}: its first line must name the columns "
-                    f"{', '.join(columns)}."
-                )
-            # A line that is too short has None where it ends.
-            return [{k: v or "" for k, v in row.items() if k} for row in reader]
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): check the path.") from error
+        reader = csv.DictReader(io.StringIO(load(path).decode("utf-8-sig"), newline=""))
+        if missing := [c for c in columns if c not in (reader.fieldnames or ())]:
+            raise UserError(
+                f"{path} has no column {missing[0]}: its first line must name the columns "
+                f"{', '.join(columns)}."
+            )
+        # A line that is too short has None where it ends.
+        return [{k: v or "" for k, v in row.items() if k} for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is no CSV file in UTF-8: save it as one.") from error

@@ -32,11 +32,11 @@ def render(notes: Notes) -> np.ndarray:
     At most 64 notes sound at once. The loudest sample is `PEAK`, unless nothing sounds.
 
     Raises:
-      UserError: a package that makes the sound is missing.
+      UserError: a package that makes the sound, or its sound font, is missing or damaged.
     """
     seconds = float(notes.seconds(notes.end))
     with tqdm(total=round(seconds), unit="s", desc="sound", disable=seconds < _LONG) as bar:
-        sound = _play(notes)
+        sound = _play(notes, _sound_font())
         bar.update(round(seconds))
     peak = np.abs(sound).max(initial=0)
     if peak > 0:
@@ -69,7 +69,7 @@ def encoded(notes: Notes, rate: int = RATE, channels: int = 2) -> bytes:
     return data.getvalue()
 
 
-def _play(notes: Notes) -> np.ndarray:
+def _play(notes: Notes, font: bytes) -> np.ndarray:
     """Sound of a piece and `_TAIL` seconds after it, float32 [samples, 2], at any level."""
     try:
         import midirenderer
@@ -83,7 +83,12 @@ def _play(notes: Notes) -> np.ndarray:
     longer = notes.replace(end=notes.end + tail)
     volume = _VOLUME
     while True:
-        data = midirenderer.render_wave_from(_sound_font(), midi_bytes(longer, volume))
+        try:
+            data = midirenderer.render_wave_from(font, midi_bytes(longer, volume))
+        except RuntimeError as error:  # of the sound font
+            raise UserError(
+                f"Sound cannot be made ({error}): run pip install --force-reinstall pretty_midi."
+            ) from error
         with wave.open(io.BytesIO(data)) as file:
             rate, channels = file.getframerate(), file.getnchannels()
             played = np.frombuffer(file.readframes(file.getnframes()), "<i2")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import io
 import os
-import pathlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
@@ -44,6 +43,7 @@ _ENCODERS: dict[str, Callable[[Notes], bytes]] = {
     ".wav": audio.encoded,
     **{s: functools.partial(picture.encoded, suffix=s) for s in PICTURES},
 }
+WRITABLE = tuple(_ENCODERS)
 
 
 def read_notes(path: str | os.PathLike[str], sustain: bool = False, details: bool = False) -> Notes:
@@ -116,8 +116,10 @@ def check_kept(
       target: the file to write.
       force: allow it.
     """
-    given, written = pathlib.Path(score.without_tune(source)), pathlib.Path(target)
-    if not force and given.exists() and written.exists() and given.samefile(written):
+    given = score.without_tune(source)
+    # Names that no file can have are left to reading and writing.
+    there = os.path.exists(given) and os.path.exists(target)
+    if not force and there and os.path.samefile(given, target):
         raise UserError(
             f"{target} is the file that is given: choose another name, or add --force to replace "
             "it."

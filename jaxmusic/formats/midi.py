@@ -19,10 +19,11 @@ from jaxmusic.formats.symbols import (
     chord_changes,
     fifths_key,
     read_phrase,
+    read_section,
     read_symbol,
 )
 from jaxmusic.music.details import Details
-from jaxmusic.music.notes import SECTIONS, Labels, Notes, make_notes
+from jaxmusic.music.notes import Labels, Notes, make_notes
 
 OURS, STYLE, END = "[jaxmusic]", "style ", "end"
 """Markers of the files that we write; all but the first are written in brackets."""
@@ -45,9 +46,9 @@ def read_notes(path: str | os.PathLike[str], sustain: bool = False, details: boo
 
     Returns:
       The notes. Their end is the end of the last note, because where files put their
-      end-of-track is an accident of the program that wrote them, and they have no labels, because
-      most files say C major whatever their key. Files that `write_midi` wrote are believed in both:
-      the piece that was written comes back, without the name of its song.
+      end-of-track is an accident of the program that wrote them. Markers that name sections are
+      their only labels, because most files say C major whatever their key. Files that we wrote are
+      believed in both: the piece that was written comes back, without the name of its song.
 
     Raises:
       UserError: the file cannot be read or holds no notes.
@@ -129,7 +130,7 @@ def _details(parsed: smf.Parsed, tracks: Sequence[Any], ours: bool) -> Details:
     rest = [
         (chunk, m)
         for chunk, m in parsed.rest
-        if not (ours and m.status == smf.META and m.data[0] in (smf.MARKER, smf.KEY))
+        if not (ours and m.status == smf.META and _is_label(m.data))
     ]
     return Details(
         part=np.array([int(track.name) for track in tracks], np.int16),
@@ -139,6 +140,13 @@ def _details(parsed: smf.Parsed, tracks: Sequence[Any], ours: bool) -> Details:
         at=np.array([chunk for chunk, _ in rest], np.int16),
         message=tuple(bytes([m.status]) + m.data for _, m in rest),
     )
+
+
+def _is_label(data: bytes) -> bool:
+    """Whether a meta message of a file of ours writes a label."""
+    text = data[1:].decode("utf-8", "replace")
+    marker = text.startswith("[") or read_symbol(text) is not None
+    return data[0] == smf.KEY or (data[0] == smf.MARKER and marker)
 
 
 def _beats_for_frames(data: bytes) -> tuple[bytes, float]:
@@ -219,24 +227,26 @@ def meters(score: Any) -> tuple[tuple[int, int, int], ...]:
 
 
 def _labels(score: Any) -> tuple[Labels, int]:
-    """Labels and end of a file whose first marker says that we wrote it; else none and 0."""
+    """Sections by the markers; of a file whose first marker says that we wrote it all labels.
+
+    Returns the labels, and the end of the piece in such a file, else 0.
+    """
     markers = [(marker.time, marker.text) for marker in score.markers]
-    if (0, OURS) not in markers:
-        return Labels(), 0
+    ours = (0, OURS) in markers
     styles, chords, end = [], [], 0
     changes: dict[str, list[tuple[int, int]]] = {"key": [], "section": [], "phrase": []}
-    for tick, fifths, minor in rows(score.key_signatures, "key", "tonality"):
+    for tick, fifths, minor in rows(score.key_signatures, "key", "tonality") if ours else ():
         changes["key"].append((tick, fifths_key(fifths, bool(minor))))
     for tick, text in markers:
-        name = text[1:-1] if text.startswith("[") else ""
-        if name in SECTIONS:
-            changes["section"].append((tick, SECTIONS.index(name)))
-        elif (phrase := read_phrase(name)) is not None:
+        name = text[1:-1] if ours and text.startswith("[") else ""
+        if (phrase := read_phrase(name)) is not None:
             changes["phrase"].append((tick, phrase))
         elif name.startswith(STYLE):
             styles.append(name.removeprefix(STYLE))
         elif name == END:
             end = tick
-        elif (chord := read_symbol(text)) is not None:
+        elif (section := read_section(text)) is not None:
+            changes["section"].append((tick, section))
+        elif ours and (chord := read_symbol(text)) is not None:
             chords.append((tick, *chord))
     return Labels.of_changes(changes | chord_changes(chords), styles=tuple(styles)), end

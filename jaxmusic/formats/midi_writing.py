@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import os
 
 from jaxmusic.core.errors import UserError
 from jaxmusic.formats import smf
 from jaxmusic.formats.instruments import track_names
 from jaxmusic.formats.midi import END, OURS, STYLE
-from jaxmusic.formats.saving import save
 from jaxmusic.formats.smf import META, Message
-from jaxmusic.formats.symbols import chord_symbols, key_fifths, phrase_mark
+from jaxmusic.formats.symbols import chord_symbols, key_fifths, phrase_mark, read_section
 from jaxmusic.music.notes import SECTIONS, Notes
 
 _DRUM_CHANNEL = 9
@@ -23,15 +21,6 @@ end before others begin, or a repeated note would be cut at once."""
 
 Event = tuple[int, int, int, bytes]
 """Tick, order at that tick, status, data."""
-
-
-def write_midi(notes: Notes, path: str | os.PathLike[str]) -> None:
-    """Writes a MIDI file, see `midi_bytes`; folders that are missing are made.
-
-    Raises:
-      UserError: the path cannot be written to.
-    """
-    save(path, midi_bytes(notes))
 
 
 def midi_bytes(notes: Notes, volume: int | None = None) -> bytes:
@@ -92,8 +81,13 @@ def midi_bytes(notes: Notes, volume: int | None = None) -> bytes:
 def _conductor(notes: Notes) -> list[Event]:
     """Tempos, meters, keys and markers; a given file has no marks of ours without labels."""
     labels, given = notes.labels, notes.details is not None
+    named = _named_sections(notes)
     marks = [(0, f"[{STYLE}{style}]") for style in labels.styles]
-    marks += [(t, f"[{SECTIONS[section]}]") for t, section in labels.changes("section")]
+    marks += [
+        (t, f"[{SECTIONS[section]}]")
+        for t, section in labels.changes("section")
+        if (t, section) not in named
+    ]
     marks += [(t, f"[{phrase_mark(phrase)}]") for t, phrase in labels.changes("phrase")]
     ticks, symbols = chord_symbols(labels)
     chords, keys = list(zip(ticks.tolist(), symbols)), labels.changes("key")
@@ -114,6 +108,16 @@ def _conductor(notes: Notes) -> list[Event]:
     for order, texts in ((_ENDING, marks), (_STARTING, chords)):
         events += [(t, order, META, bytes([smf.MARKER]) + text.encode()) for t, text in texts]
     return events
+
+
+def _named_sections(notes: Notes) -> set[tuple[int, int | None]]:
+    """Ticks and sections that the texts of a given file name."""
+    details = notes.details
+    return {
+        (int(tick), read_section(message[2:].decode("utf-8", "replace")))
+        for tick, message in (zip(details.tick, details.message) if details else ())
+        if message[0] == META and message[1] in (smf.TEXT, smf.MARKER)
+    }
 
 
 def _channels(notes: Notes) -> list[int]:

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import uuid
 
 from etils import epath
 
 from jaxmusic.core.errors import UserError
+from jaxmusic.core.paths import in_bucket
+
+MOST_BYTES = 2**26
+"""Size of the largest file that is read."""
 
 
-def load(path: str | os.PathLike[str]) -> bytes:
-    """Reads a file.
+def load(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
+    """Reads a regular file: neither a folder nor a pipe or device, which may never end.
+
+    Args:
+      path: local or remote.
+      most: size in bytes of the largest file to read.
 
     Raises:
-      UserError: it cannot be opened.
+      UserError: it cannot be opened, is no regular file, or is too large.
     """
+    file = _file(path)
     try:
-        return epath.Path(path).read_bytes()
+        if in_bucket(path):
+            size = file.stat().length or 0
+        else:
+            about = os.stat(file)
+            size = about.st_size
+            if not stat.S_ISREG(about.st_mode):
+                kind = "folder" if stat.S_ISDIR(about.st_mode) else "pipe or device"
+                raise UserError(f"{path} is a {kind}: give the path of one file.")
+        if size > most:
+            raise UserError(f"{path} is larger than {most >> 20} MB: leave it out.")
+        return file.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be opened: {error.strerror or error}.") from error
 
@@ -31,7 +52,7 @@ def save(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
       UserError: the path cannot be written to.
     """
-    target = epath.Path(path)
+    target = _file(path)
     # The name's end is kept out of the temporary one: names may be as long as the system allows.
     part = target.parent / f".{uuid.uuid4().hex}.part"
     try:
@@ -51,7 +72,7 @@ def check_writable(path: str | os.PathLike[str], folder: bool = False) -> None:
 
     So that it is found out before the work is done that is to be written there.
     """
-    target = epath.Path(path)
+    target = _file(path)
     if "://" in str(path):
         return
     if target.exists() and target.is_dir() != folder:
@@ -64,3 +85,10 @@ def check_writable(path: str | os.PathLike[str], folder: bool = False) -> None:
         raise UserError(f"Choose another place than {path}: {place} is a file.")
     if not os.access(place, os.W_OK | os.X_OK):
         raise UserError(f"Choose another place than {path}: nothing may be written in {place}.")
+
+
+def _file(path: str | os.PathLike[str]) -> epath.Path:
+    with contextlib.suppress(UnicodeEncodeError):
+        if b"\0" not in os.fsencode(path):
+            return epath.Path(path)
+    raise UserError(f"{os.fspath(path)!a} is no name that a file can have: choose another.")

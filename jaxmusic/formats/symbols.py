@@ -18,6 +18,22 @@ _ALIASES = {
 }
 _QUALITIES = {suffix: quality for quality, suffix in enumerate(_SUFFIXES)}
 _QUALITIES |= {alias: _QUALITIES[suffix] for alias, suffix in _ALIASES.items()}
+SECTION_ALIASES = {
+    **{"refrain": "chorus", "hook": "chorus", "strophe": "verse", "middle8": "bridge"},
+    **{"opening": "intro", "introduction": "intro", "coda": "outro", "ending": "outro"},
+    **{"conclusion": "outro"},
+}
+"""Other names of sections."""
+NEAREST_SECTIONS = {
+    **{"prechorus": "verse", "pre-chorus": "verse", "postchorus": "chorus"},
+    **{"post-chorus": "chorus", "solo": "bridge", "interlude": "bridge", "instrumental": "bridge"},
+    **{"break": "bridge", "breakdown": "bridge", "drop": "chorus", "build": "verse"},
+}
+"""Sections that models know nothing of, and those that are nearest."""
+_SECTIONS = {name: name for name in SECTIONS} | NEAREST_SECTIONS | SECTION_ALIASES
+_MOST_WORDS = 3  # of a mark that names a section, as in Last Chorus
+_JUMPS = {"to", "al", "da", "scripts"}
+"""Words of marks of jumps, the last of them LilyPond's."""
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 """Semitones of the natural notes above C."""
 _SIGNS = {"#": 1, "♯": 1, "b": -1, "♭": -1}
@@ -111,6 +127,20 @@ def read_phrase(text: str) -> int | None:
     """Reads the number of a phrase, see `phrase_mark`; None for other texts."""
     name = text.removeprefix(_PHRASE)
     return PHRASES.index(name) if name != text and name in PHRASES else None
+
+
+def read_section(text: str) -> int | None:
+    """Reads the section that a marker or rehearsal mark names; None for others.
+
+    The first word that names one counts, with or without a number: ``Verse 2``, ``[Chorus]``,
+    ``Guitar Solo`` and ``Pre-Chorus`` do. Sentences and jumps such as ``To Coda`` name none.
+    """
+    joined = re.sub(r"\b(?:(pre|post)[ _-]+(?=chorus)|(middle) (?=8))", r"\1\2", text.lower())
+    words = re.findall(r"middle8|[^\W\d_]+", joined)
+    names = [_SECTIONS[word] for word in words if word in _SECTIONS]
+    if not names or len(words) > _MOST_WORDS or not _JUMPS.isdisjoint(words):
+        return None
+    return SECTIONS.index(names[0])
 
 
 def form(labels: Labels) -> list[tuple[int, str]]:

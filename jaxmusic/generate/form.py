@@ -9,26 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmusic.core.errors import UserError
+from jaxmusic.formats.symbols import NEAREST_SECTIONS, SECTION_ALIASES
 from jaxmusic.music.controls import ENERGIES
 from jaxmusic.music.notes import PHRASES, SECTIONS
 
-ALIASES = {
-    "refrain": "chorus",
-    "hook": "chorus",
-    "coda": "outro",
-    "ending": "outro",
-    "opening": "intro",
-    "introduction": "intro",
-    "strophe": "verse",
-    "middle8": "bridge",
-}
-"""Other names of sections."""
-NEAREST = {
-    **{"prechorus": "verse", "pre-chorus": "verse", "postchorus": "chorus"},
-    **{"post-chorus": "chorus", "solo": "bridge", "interlude": "bridge", "instrumental": "bridge"},
-    **{"break": "bridge", "breakdown": "bridge", "drop": "chorus", "build": "verse"},
-}
-"""Sections that models know nothing of, and what to write instead."""
 LONGEST_FORM = 4096
 """Bars that a form may have."""
 
@@ -92,9 +76,9 @@ def read_energy(text: str, form: Form) -> tuple[int, ...]:
 
 
 def _section(word: str) -> int:
-    name = ALIASES.get(word.lower(), word.lower())
+    name = SECTION_ALIASES.get(word.lower(), word.lower())
     if name not in SECTIONS:
         known = f"there are {', '.join(SECTIONS)}, and A to H and a to h for phrases"
-        hint = f"{NEAREST[name]} is nearest" if name in NEAREST else known
+        hint = f"{nearest} is nearest" if (nearest := NEAREST_SECTIONS.get(name)) else known
         raise UserError(f"unknown section {word!r}: {hint}")
     return SECTIONS.index(name)

@@ -12,7 +12,7 @@ from jaxmusic.data.songs import SPLITS
 from jaxmusic.evaluate import likelihood, transfer
 from jaxmusic.reports import runs, text
 from jaxmusic.reports.figures import plain
-from jaxmusic.runs import weights
+from jaxmusic.runs import described
 
 FILE = "likelihood.json"
 _FIGURES = {"bits_per_note": "bits per note", "nats_per_token": "nats per token"}
@@ -45,9 +45,7 @@ def of_dataset(
     """
     from jaxmusic import model as models
 
-    if options.most < 1:
-        raise UserError("Set --most to 1 or more.")
-    trained = weights.described(source)
+    trained = described.described(source)
     home = data_dir or trained.experiment.data.data_dir
     found = open_dataset(dataset, home)
     splits = [split for split in SPLITS if split in found.splits]

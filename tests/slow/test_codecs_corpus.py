@@ -8,8 +8,8 @@ from codec_walks import check_lossless
 from jaxmusic import config
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.core.errors import UserError
+from jaxmusic.formats import files
 from jaxmusic.formats.midi import read_notes
-from jaxmusic.formats.midi_writing import write_midi
 from jaxmusic.music import beats
 
 SETS = """
@@ -31,12 +31,12 @@ def check(codec, piece):
 
 @pytest.mark.parametrize("name", SETS.split())
 def test_files_survive(music, tmp_path, name):
-    files = sorted(p for p in (music / name).rglob("*") if p.suffix.lower() in (".mid", ".midi"))
-    if not files:
+    paths = sorted(p for p in (music / name).rglob("*") if p.suffix.lower() in (".mid", ".midi"))
+    if not paths:
         pytest.skip(f"the folder of real music has no {name}")
-    files = files[:: -(-len(files) // MOST)]
+    paths = paths[:: -(-len(paths) // MOST)]
     read = 0
-    for path in files:
+    for path in paths:
         try:
             notes = read_notes(path)
         except UserError:
@@ -52,10 +52,10 @@ def test_files_survive(music, tmp_path, name):
                 check(codec, piece)
                 again = codec.quantise(codec.dequantise(piece))[0]
                 assert strategies.differences(piece, again) == []
-                write_midi(codec.dequantise(piece), tmp_path / "again.mid")
+                files.write(codec.dequantise(piece), tmp_path / "again.mid")
                 again = codec.quantise(read_notes(tmp_path / "again.mid"))[0]
                 assert strategies.differences(piece, again, ignore=("song",)) == []
                 assert np.diff(piece.bar_step).min() >= 1
             except AssertionError as error:
                 raise AssertionError(f"{path} at {settings}") from error
-    assert read == len(files) or (name == "odd" and read >= 90)
+    assert read == len(paths) or (name == "odd" and read >= 90)

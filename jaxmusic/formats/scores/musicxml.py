@@ -7,26 +7,25 @@ key, loudness, instrument) is what stands before it on paper. Repeats are played
 from __future__ import annotations
 
 import collections
-import io
 import xml.etree.ElementTree as ET
-import zipfile
-from collections.abc import Mapping
 
 import numpy as np
 
 from jaxmusic.core.errors import NoNotes, UserError
-from jaxmusic.formats.scores.bars import WHOLE, meters_of, play_order
+from jaxmusic.formats.scores import archives
+from jaxmusic.formats.scores.bars import WHOLE, meters_of
 from jaxmusic.formats.scores.musicxml_part import Bar, Part, Row, Track
+from jaxmusic.formats.scores.playing import MOST_BARS, play_order
 from jaxmusic.formats.scores.words import labels, song_title
 from jaxmusic.formats.symbols import changed
 from jaxmusic.music.notes import Notes, make_notes
 
-_MOST_BYTES, _MOST_TAGS = 2**28, 10_000_000
-"""Limits of a document: the parser needs some 100 bytes of memory for a tag."""
-_LARGEST_CONTAINER = 2**20
-_CONTAINER, _DOCUMENTS = "META-INF/container.xml", (".xml", ".musicxml")
-_MEDIA = "application/vnd.recordare.musicxml"
-"""Media type of scores, which begins that of compressed ones too."""
+MOST_BYTES = 2**28
+"""Size of the largest document that is read."""
+_MOST_TAGS = 10_000_000
+"""Tags and attributes of a document, for each of which the parser needs some 100 bytes."""
+_MOST_NOTES = 1_000_000
+"""Notes and signs of a score as it is played, every repeat of them included."""
 _LATEST = 2**31 - 1
 _ROUNDING = 4  # ticks that a bar may be off its meter because its durations were rounded
 Waiting = dict[tuple[int, int], list[tuple[int, str, list[int]]]]
@@ -42,14 +41,22 @@ def parse(data: bytes) -> Notes:
     root = _root(data)
     bars: list[Bar] = []
     tracks: dict[Track, int] = {}
+    notes = 0
     concert = root.find("defaults/concert-score") is not None
     about = {e.get("id"): e for e in root.iter("score-part")}
     try:
         for index, (name, measures) in enumerate(_parts(root)):
             part = Part(index, about.get(name, ET.Element("score-part")), tracks, concert)
             bars += [Bar() for _ in range(len(measures) - len(bars))]
+            if index == 0:
+                _find_numbering(measures, bars)
             for measure, bar in zip(measures, bars):
+                have = len(bar.rows)
                 part.read(measure, bar)
+                notes += len(bar.rows) - have
+                _check_notes(notes)
+    except UserError:
+        raise
     except (ValueError, LookupError, ArithmeticError) as error:
         raise UserError(f"is not MusicXML that can be read: {error}.") from error
     if not any(bar.rows for bar in bars):
@@ -62,11 +69,25 @@ def parse(data: bytes) -> Notes:
     return _performed(bars, list(tracks), title)
 
 
+def _find_numbering(measures: list[ET.Element], bars: list[Bar]) -> None:
+    """Finds the bars where the numbers begin again; names such as X1 are of bars between."""
+    last = 0
+    for measure, bar in zip(measures, bars):
+        if (name := measure.get("number", "")).isdecimal():
+            bar.signs.numbered = int(name) <= 1 and int(name) < last
+            last = int(name)
+
+
+def _check_notes(count: int) -> None:
+    if count > _MOST_NOTES:
+        raise UserError(f"sounds more than {_MOST_NOTES:,} notes and signs: leave it out.")
+
+
 def _root(data: bytes) -> ET.Element:
     if data[:2] == b"PK":
-        data = _unzipped(data)
-    if data.count(b"<") > _MOST_TAGS:
-        raise UserError(f"has more than {_MOST_TAGS:,} tags: leave it out.")
+        data = archives.unpacked(data, MOST_BYTES)
+    if data.count(b"<") + data.count(b"=") > _MOST_TAGS:
+        raise UserError(f"has more than {_MOST_TAGS:,} tags and attributes: leave it out.")
     try:
         root = ET.fromstring(data)
     except (ET.ParseError, LookupError, ValueError) as error:
@@ -79,53 +100,35 @@ def _root(data: bytes) -> ET.Element:
     return root
 
 
-def _unzipped(data: bytes) -> bytes:
-    """Returns the score in a compressed file: what its container names, else the first document."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            have = {info.filename: info for info in archive.infolist()}
-            names = [n for n in have if n != _CONTAINER and n.lower().endswith(_DOCUMENTS)]
-            names = [*_named(archive, have), *names]
-            if not names:
-                raise UserError("is an archive without a score: save it as MusicXML again.")
-            if have[names[0]].file_size > _MOST_BYTES:
-                raise UserError("unpacks to more than 256 MB: leave it out.")
-            return archive.read(names[0])
-    except UserError:
-        raise
-    except Exception as error:  # of many kinds, as when it is cut off or encrypted
-        raise UserError(f"is a broken archive: {str(error).rstrip('.')}.") from error
-
-
-def _named(archive: zipfile.ZipFile, have: Mapping[str, zipfile.ZipInfo]) -> list[str]:
-    """Returns the scores that a container names; a broken or huge one is as good as none."""
-    if _CONTAINER not in have or have[_CONTAINER].file_size > _LARGEST_CONTAINER:
-        return []
-    try:
-        files = list(ET.fromstring(archive.read(_CONTAINER)).iter())
-    except (ET.ParseError, LookupError, ValueError):
-        return []
-    named = [(str(e.get("full-path")), e.get("media-type") or _MEDIA) for e in files]
-    return [path for path, media in named if path in have and media.startswith(_MEDIA)]
-
-
 def _parts(root: ET.Element) -> list[tuple[str | None, list[ET.Element]]]:
     """(identifier, measures) of each part, whichever way round the document is."""
     if root.tag == "score-partwise":
-        return [(part.get("id"), part.findall("measure")) for part in root.findall("part")]
+        found = [(part.get("id"), part.findall("measure")) for part in root.findall("part")]
+        _check_bars(max((len(measures) for _, measures in found), default=0))
+        return found
     parts: dict[str | None, list[ET.Element]] = {}
-    for number, measure in enumerate(root.findall("measure")):
+    rows = root.findall("measure")
+    _check_bars(len(rows))
+    _check_notes(len(rows) * len({part.get("id") for part in root.findall("measure/part")}))
+    for number, measure in enumerate(rows):
         for part in measure.findall("part"):
+            part.set("number", measure.get("number", ""))
             have = parts.setdefault(part.get("id"), [])
             have += [ET.Element("measure") for _ in range(number - len(have))]
             have.append(part)
     return list(parts.items())
 
 
+def _check_bars(count: int) -> None:
+    if count > MOST_BARS:
+        raise UserError(f"has more than {MOST_BARS:,} bars: leave it out.")
+
+
 def _performed(bars: list[Bar], tracks: list[Track], song: str) -> Notes:
     """The bars in the order in which they are played, as notes."""
     _fill_in(bars, tracks)
     order = play_order([bar.signs for bar in bars])
+    _check_notes(sum(bars[i].size for i in order))
     rows: list[list[int]] = []
     waiting: Waiting = collections.defaultdict(list)
     tempos, keys, chords, sections, phrases = [], [], [], [], []
@@ -184,6 +187,7 @@ def _fill_in(bars: list[Bar], tracks: list[Track]) -> None:
         {part for bar in bars for part, _, _ in bar.keys}, key=lambda p: p not in pitched
     )
     meters, tempo, key, ending = [(4, 4)], 0.0, -1, frozenset[int]()
+    had: set[float] = set()
     for bar in bars:
         meters = bar.meters or meters
         wholes = [WHOLE * num // den for num, den in meters]
@@ -192,6 +196,8 @@ def _fill_in(bars: list[Bar], tracks: list[Track]) -> None:
         if any(fits) or not bar.length:
             bar.length = WHOLE * bar.meter[0] // bar.meter[1]
         bar.tempos.sort(key=lambda change: change[0])
+        bar.signs.heading |= any(tick == 0 and qpm not in had for tick, qpm in bar.tempos)
+        had.update(qpm for _, qpm in bar.tempos)
         if tempo:
             bar.tempos.insert(0, (0, tempo))
         if bar.tempos:

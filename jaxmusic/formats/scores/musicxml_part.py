@@ -11,9 +11,10 @@ from typing import NamedTuple
 from jaxmusic.formats.instruments import GM_PROGRAMS
 from jaxmusic.formats.midi import believable_meter, believable_tempo
 from jaxmusic.formats.scores import drums
-from jaxmusic.formats.scores.bars import Signs, to_ticks
-from jaxmusic.formats.scores.words import KINDS, key_number, section_number
-from jaxmusic.formats.symbols import STEPS, read_phrase
+from jaxmusic.formats.scores.bars import to_ticks
+from jaxmusic.formats.scores.playing import Signs
+from jaxmusic.formats.scores.words import KINDS, key_number
+from jaxmusic.formats.symbols import STEPS, read_phrase, read_section
 from jaxmusic.music.notes import NO_CHORD, transposed
 
 DEFAULT_VELOCITY = 80
@@ -24,6 +25,8 @@ FORTE = 90
 """Velocity that MusicXML counts percentages of."""
 _UNITS = {"breve": 8.0, "whole": 4.0, "half": 2.0, "quarter": 1.0, "eighth": 0.5}
 _UNITS |= {"16th": 0.25, "32nd": 0.125, "64th": 0.0625}
+_TITLE = re.compile(r"(?:No\.? ?\d+|\d+|[IVX]+)[.:] ?\w", re.ASCII)
+"""How the heading of a movement begins, as in III. Adagio."""
 
 
 class Row(NamedTuple):
@@ -68,6 +71,12 @@ class Bar:
     signs: Signs = dataclasses.field(default_factory=Signs)
     brackets: dict[str, frozenset[int]] = dataclasses.field(default_factory=dict)
     """Numbers of the endings whose brackets start, stop or discontinue here."""
+
+    @property
+    def size(self) -> int:
+        """Number of its notes and signs."""
+        signs = len(self.tempos) + len(self.keys) + len(self.chords)
+        return len(self.rows) + signs + len(self.sections) + len(self.phrases)
 
 
 Track = tuple[int, int, bool]
@@ -122,6 +131,9 @@ class Part:
                     now += duration
                 if element.find("rest") is None and element.find("cue") is None and duration > 0:
                     notes.append(self._note(element, onset, duration))
+                    bar.signs.verses |= any(
+                        e.get("number") == "2" for e in element.findall("lyric")
+                    )
             elif tag == "backup":
                 now = max(now - self._duration(element), 0.0)
             elif tag == "forward":
@@ -236,11 +248,13 @@ class Part:
                 qpm = _metronome(mark)
                 bar.tempos += [(tick, qpm)] if believable_tempo(qpm) else []
             elif mark.tag == "rehearsal":
-                section = section_number("".join(mark.itertext()))
+                section = read_section("".join(mark.itertext()))
                 bar.sections += [] if section is None else [(tick, section)]
             elif mark.tag == "words":
-                phrase = read_phrase("".join(mark.itertext()).strip())
+                words = "".join(mark.itertext()).strip()
+                phrase = read_phrase(words)
                 bar.phrases += [] if phrase is None else [(tick, phrase)]
+                bar.signs.heading |= not tick and bool(_TITLE.match(words))
         for sound in [element] if element.tag == "sound" else element.findall("sound"):
             self._sound(sound, tick, bar, loud)
 
@@ -277,7 +291,11 @@ def _pitch_class(element: ET.Element, prefix: str = "") -> int:
 
 
 def _barline(element: ET.Element, bar: Bar) -> None:
-    for repeat in element.findall("repeat"):
+    repeats, style = element.findall("repeat"), (element.findtext("bar-style") or "").strip()
+    if element.get("location", "right") == "right" and not repeats:
+        bar.signs.final |= style == "light-heavy"
+        bar.signs.double |= style == "light-light"
+    for repeat in repeats:
         if repeat.get("direction") == "forward":
             bar.signs.forward = True
         elif repeat.get("direction") == "backward":

@@ -13,7 +13,6 @@ from jaxmusic.formats.scores import abc, musicxml
 from jaxmusic.music.notes import Notes
 
 SUFFIXES = (".musicxml", ".mxl", ".xml", ".abc")
-_MOST_BYTES = 2**26
 T = TypeVar("T")
 _TUNE = re.compile(r"(.*\.abc)#(\d+)", re.I | re.S)
 
@@ -41,7 +40,7 @@ def read_notes(path: str | os.PathLike[str]) -> Notes:
     """
     name, number = _split(path)
     if not name.lower().endswith(".abc"):
-        return _parsed(musicxml.parse, load(name), path)
+        return _parsed(musicxml.parse, load(name, musicxml.MOST_BYTES), path)
     tunes = _tunes(name)
     if number is None and len(tunes) > 1:
         raise UserError(
@@ -78,8 +77,6 @@ def _split(path: str | os.PathLike[str]) -> tuple[str, int | None]:
 
 def _tunes(path: str) -> Sequence[str]:
     data = load(path)
-    if len(data) > _MOST_BYTES:
-        raise UserError(f"{path} is not ABC that can be read: it is longer than 64 MB.")
     try:
         text = data.decode()
     except UnicodeDecodeError:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from jaxmusic.formats.symbols import changed, chord_changes, pitch_class
-from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, SECTIONS, Labels
+from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, Labels
 
 # Degree of the major scale, in semitones, that a mode begins on; and whether its third is minor.
 # Three letters tell them apart; what is no mode counts as major.
@@ -73,12 +73,6 @@ def abc_key(text: str) -> int | None:
         return 9 if re.match(r"\s*H[Pp]", text) else None  # the pipes' scale is A mixolydian
     _, minor = _MODES.get(match[3].lower()[:3], (0, 0))
     return pitch_class(match[1], match[2]) + 12 * minor
-
-
-def section_number(text: str) -> int | None:
-    """Index into `notes.SECTIONS` of a rehearsal mark such as ``Verse 2``; None for others."""
-    word = re.sub(r"[\W\d_]+$", "", text.strip().strip("[]")).lower()
-    return SECTIONS.index(word) if word in SECTIONS else None
 
 
 def song_title(text: str) -> str:
