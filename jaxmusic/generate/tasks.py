@@ -14,7 +14,8 @@ from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.core.errors import UserError
-from jaxmusic.generate import controls, infilling, splice
+from jaxmusic.formats.instruments import Heard
+from jaxmusic.generate import controls, infilling, instruments, splice
 from jaxmusic.generate.composer import Composer
 from jaxmusic.generate.composition import Composition, Progress
 from jaxmusic.generate.continuation import ContinuingPlanner
@@ -26,19 +27,17 @@ from jaxmusic.music.notes import Notes
 from jaxmusic.music.piece import DRUM_SLOT, Piece
 
 ALWAYS = ("style", "key", "density", "guidance", "strict", "seed")
+BAND = ("instruments", "strict_instruments")
 TAKES = {
-    "continue": (*ALWAYS, "duration", "instruments", "chords", "form", "energy"),
+    "continue": (*ALWAYS, "duration", *BAND, "chords", "form", "energy"),
     "infill": ALWAYS,
-    "accompany": (*ALWAYS, "instruments", "chords"),
-    "harmonise": (*ALWAYS, "instruments"),
+    "accompany": (*ALWAYS, *BAND, "chords"),
+    "harmonise": (*ALWAYS, *BAND),
     "vary": ALWAYS,
 }
 """Controls that each task takes; all else is as it is in the given piece."""
 HARMONY = "piano"
 """What plays the chords of a melody if nothing else is asked for."""
-USUAL = (0, 33, 48, 25, 16, 61, 65, 73)
-"""Programs taken for a name that stands for several of them, where they are among these: a grand
-piano, a fingered bass, a string ensemble and so on."""
 NAMES = {"key": "keys", "roles": "roles of instruments", "sections": "the sections of a form"}
 _FLAGS = {"styles": "style", "sections": "form", "roles": "the role of the instrument"}
 
@@ -53,12 +52,14 @@ class Capabilities:
       controls: optional controls that it was trained with, see `jaxmusic.music.controls`.
       data: what it was trained on: with which tasks, whether in C major and A minor alone, and how
         often without controls.
+      heard: how often it heard each instrument in training.
     """
 
     codec: Codec
     styles: tuple[str, ...]
     controls: tuple[str, ...]
     data: config.Data
+    heard: Heard = Heard()  # noqa: RUF009
 
     def read(self, asked: config.Controls, task: str = "") -> Request:
         """Reads controls for a piece that is made of nothing else, or for a task.
@@ -81,7 +82,13 @@ class Capabilities:
                 "this model always saw its controls and cannot be guided: leave guidance out, or "
                 "train one with --data.drop-controls 0.15, say"
             )
-        return request
+        band = request.band
+        if not task:
+            band = instruments.with_usual(band, self.heard)
+        instruments.check(band, self.heard, asked.strict_instruments)
+        # Slots have another order now, and roles are those of slots.
+        roles = {"role": band.roles} if "role" in request.wanted else {}
+        return dataclasses.replace(request, band=band, wanted={**request.wanted, **roles})
 
     def _check(self, asked: config.Controls, task: str) -> None:
         """Raises UserError for a task that the model lacks, or a control that it does not take."""
@@ -138,12 +145,12 @@ def perform(
         raise UserError(f"the count must be at least 1, not {count}")
     request = capabilities.read(asked, task)
     if task == "harmonise" and request.band.slots is None:
-        request = dataclasses.replace(request, band=controls.instruments.read(HARMONY))
+        request = dataclasses.replace(request, band=instruments.read(HARMONY))
     assert isinstance(capabilities.codec, MetricalCodec)  # or `read` would have refused
     source = splice.read(notes, capabilities.codec, capabilities.data.normalise)
     moved = controls.transposed(request.wanted, source.semitones)
     request = dataclasses.replace(request, wanted=moved)
-    source = _with_band(task, source, request.band)
+    source = _with_band(task, source, request.band, capabilities.heard)
     drop = _dropped(task, source, request, capabilities)
     source = dataclasses.replace(source, piece=_headed(task, source.piece, request, capabilities))
     if task == "continue":
@@ -179,7 +186,7 @@ def perform(
     ]
 
 
-def _with_band(task: str, source: SourcePiece, band: Band) -> SourcePiece:
+def _with_band(task: str, source: SourcePiece, band: Band, heard: Heard) -> SourcePiece:
     """Returns the piece with the instruments that are to be written."""
     if task not in ("continue", "accompany", "harmonise"):
         return source
@@ -201,7 +208,7 @@ def _with_band(task: str, source: SourcePiece, band: Band) -> SourcePiece:
         if mine:
             left.remove(mine[0])
             continue
-        joining.append(next((p for p in USUAL if p in programs), min(programs)))
+        joining.append(instruments.usual(programs, heard))
     return source.with_instruments(tuple(joining), bool(band.drums))
 
 

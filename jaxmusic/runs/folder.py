@@ -2,7 +2,8 @@
 
 experiment.json   the settings, resolved
 codec.json        the codec with its styles
-data.json         name, version and content hash of the dataset, its styles and controls
+data.json         name, version and content hash of the dataset, its styles and controls,
+                  and how often each instrument plays
 log.jsonl         losses and speed
 tensorboard/      the same for TensorBoard
 checkpoints/      see `jaxmusic.runs.checkpoint`
@@ -26,6 +27,7 @@ from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import read_codec
 from jaxmusic.core import leases, locks, paths, settings
 from jaxmusic.core.errors import UserError
+from jaxmusic.formats.instruments import Heard, heard
 
 if TYPE_CHECKING:
     # It imports JAX, and to look at a run takes none.
@@ -47,6 +49,7 @@ class Stored(NamedTuple):
       manifest: hash of the dataset's content.
       styles: styles of the dataset's pieces: those the model can be asked for.
       controls: optional controls that it can be asked for, see `jaxmusic.music.controls`.
+      heard: how often it heard each instrument in training.
     """
 
     experiment: configs.Experiment
@@ -55,6 +58,7 @@ class Stored(NamedTuple):
     manifest: str
     styles: tuple[str, ...]
     controls: tuple[str, ...]
+    heard: Heard = Heard()
 
 
 def folder(run: str | os.PathLike[str]) -> epath.Path:
@@ -70,7 +74,14 @@ def read(run: str | epath.Path) -> Stored:
     experiment = read_settings((path / EXPERIMENT).read_text(), path)
     codec, data = read_codec((path / CODEC).read_text()), json.loads((path / DATA).read_text())
     names = {name: tuple(data[name]) for name in ("styles", "controls")}
-    return Stored(experiment, codec, data["dataset"], data["manifest"], **names)
+    return Stored(
+        experiment,
+        codec,
+        data["dataset"],
+        data["manifest"],
+        **names,
+        heard=heard(data.get("heard")),
+    )
 
 
 def steps(run: epath.Path) -> list[int]:
@@ -111,7 +122,7 @@ def read_settings(text: str, path: epath.Path) -> configs.Experiment:
 def write(run: epath.Path, stored: Stored, hosts: Hosts, patience: float) -> None:
     """Writes the description for all processes; the others wait for it up to `patience` seconds."""
     if hosts.first:
-        data = stored._asdict()
+        data = stored._asdict() | {"heard": stored.heard.as_json()}
         del data["experiment"], data["codec"]
         paths.write_text(run / DATA, json.dumps(data, indent=2))
         paths.write_text(run / CODEC, stored.codec.to_json())

@@ -24,6 +24,7 @@ from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import read_codec
 from jaxmusic.core import paths, settings
 from jaxmusic.core.errors import UserError
+from jaxmusic.formats.instruments import Heard, heard
 from jaxmusic.models import adapters, base
 from jaxmusic.models.params import Params
 from jaxmusic.runs import checkpoint
@@ -46,6 +47,7 @@ class Saved(NamedTuple):
       step: step of the checkpoint.
       controls: optional controls that it was trained with, see `jaxmusic.music.controls`;
         tasks that it was trained for have a chance in ``experiment.data.tasks``.
+      heard: how often it heard each instrument in training.
     """
 
     experiment: configs.Experiment
@@ -54,6 +56,7 @@ class Saved(NamedTuple):
     styles: tuple[str, ...]
     step: int
     controls: tuple[str, ...]
+    heard: Heard = Heard()
 
 
 def load(source: str | epath.PathLike, step: int | None = None) -> Saved:
@@ -83,7 +86,9 @@ def load(source: str | epath.PathLike, step: int | None = None) -> Saved:
         step, params = read(like, step)
     frozen = load(experiment.init_from).params if adapter.has_base else {}
     params = adapter.merge(frozen, params)
-    return Saved(experiment, stored.codec, params, stored.styles, step, stored.controls)
+    return Saved(
+        experiment, stored.codec, params, stored.styles, step, stored.controls, stored.heard
+    )
 
 
 def restore_params(
@@ -155,6 +160,7 @@ def export(
         "codec": saved.codec.to_json(),
         "styles": json.dumps(saved.styles),
         "controls": json.dumps(saved.controls),
+        "heard": json.dumps(saved.heard.as_json()),
         "step": str(saved.step),
     }
     with paths.written(target) as local:
@@ -203,7 +209,12 @@ def _described(path: epath.Path, header: dict[str, str]) -> runs.Stored:
     experiment = runs.read_settings(header["experiment"], path)
     names = {name: tuple(json.loads(header[name])) for name in ("styles", "controls")}
     return runs.Stored(
-        experiment, read_codec(header["codec"]), experiment.data.dataset, manifest="", **names
+        experiment,
+        read_codec(header["codec"]),
+        experiment.data.dataset,
+        manifest="",
+        **names,
+        heard=heard(json.loads(header.get("heard", "null"))),
     )
 
 
