@@ -47,7 +47,7 @@ def evaluate(
         raise UserError("Give --songs and --reference together: one is compared with the other.")
     if songs and data:
         raise UserError("Leave out --data: it applies to --model only.")
-    from jaxmusic.reports import gather, text, writing
+    from jaxmusic.reports import gather, writing
 
     if model:
         from jaxmusic.train.compilation import keep_compiled
@@ -57,7 +57,7 @@ def evaluate(
     else:
         found = gather.of_songs(songs, reference, options)
     written = writing.write(found, out)
-    print("\n".join(f"  {line}" for line in text.in_short(found.report)))
+    print("\n".join(f"  {line}" for line in found.report["verdict"]["lines"]))
     for path in written:
         print(f"wrote {path}")
 
