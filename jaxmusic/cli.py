@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     warnings.showwarning = _show
-    warnings.simplefilter("always", Remark)
+    warnings.simplefilter("default", Remark)
     try:
         sys.exit(_dispatch(argv))
     except KeyboardInterrupt:

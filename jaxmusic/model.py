@@ -18,6 +18,7 @@ from jaxmusic.data.metadata import main_key
 from jaxmusic.evaluate.scoring import Score, Scorer
 from jaxmusic.formats import files
 from jaxmusic.formats import sequence as sequences
+from jaxmusic.formats.instruments import Heard
 from jaxmusic.generate import keywords, tasks
 from jaxmusic.generate.capabilities import Capabilities
 from jaxmusic.generate.composer import Composer
@@ -43,6 +44,7 @@ class MusicModel:
       styles: names of the styles it was trained on.
       controls: optional controls that it was trained with, see `music.controls`.
       step: training step of the checkpoint.
+      heard: how often it heard each instrument in training.
     """
 
     def __init__(
@@ -53,14 +55,15 @@ class MusicModel:
         styles: tuple[str, ...] = (),
         step: int = 0,
         controls: tuple[str, ...] | None = None,
+        heard: Heard = Heard(),  # noqa: B008
     ):
         """Takes parameters by name; `controls` None stands for all of them."""
         self.experiment, self.codec, self.styles, self.step = experiment, codec, styles, step
         self.controls = codec.CONTROLS if controls is None else controls
-        self.params = params
+        self.params, self.heard = params, heard
         shape, data = experiment.model, experiment.data
         self._composer = Composer(shape, params, codec, data.context)
-        self._capabilities = Capabilities(codec, styles, self.controls, data)
+        self._capabilities = Capabilities(codec, styles, self.controls, data, heard)
 
     def __repr__(self) -> str:
         """Says what it is in a few lines."""

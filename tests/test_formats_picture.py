@@ -6,6 +6,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
 
 from jaxmusic.formats import picture
+from jaxmusic.formats.chord_line import chord_line
 from jaxmusic.formats.instruments import DRUMS, GM_PROGRAMS, drum_name, track_names
 from jaxmusic.formats.layout import bars_of, lay_out
 from jaxmusic.formats.midi import read_notes
@@ -69,11 +70,49 @@ def test_axes_are_labelled_in_bars_octaves_drums_and_seconds():
     assert figure.texts[1].get_text() == "♩ = 120  ·  4/4  ·  8 bars  ·  0:16  ·  72 notes"
 
 
+def triads(*roots, ticks_per_beat=480):
+    """A bar of each of these major triads, in halves."""
+    half = 2 * ticks_per_beat
+    rows = [
+        (half * i, half, 48 + roots[i // 2] + step, 80, 0)
+        for i in range(2 * len(roots))
+        for step in (0, 4, 7, 12)
+    ]
+    return make_notes(*zip(*rows), ticks_per_beat=ticks_per_beat)
+
+
+@pytest.mark.parametrize("ticks_per_beat", [480, 220])
+def test_chords_that_sound_are_drawn_beside_those_asked_for(ticks_per_beat):
+    bar, am, c7, f = 4 * ticks_per_beat, 12 + 9, 24, 5
+    notes = triads(0, 5, 7, 0, ticks_per_beat=ticks_per_beat)
+    assert chord_line(notes) == [
+        (0, "C", ""),
+        (bar, "F", ""),
+        (2 * bar, "G", ""),
+        (3 * bar, "C", ""),
+    ]
+    asked = Labels.of_changes({"chord": [(0, c7), (bar, am), (2 * bar, 7), (3 * bar, f)]})
+    line = chord_line(notes.replace(labels=asked))
+    assert line == [(0, "C", ""), (bar, "F", "Am"), (2 * bar, "G", ""), (3 * bar, "C", "F")]
+    figure = picture._figure(notes.replace(labels=asked), "")
+    assert words(figure.axes[0]) == ["C", "F", "[Am]", "G", "C", "[F]"]
+    assert "[asked for]" in figure.texts[0].get_text()
+
+
+def test_a_melody_alone_and_drums_have_the_chords_of_their_labels():
+    labels = Labels.of_changes({"chord": [(0, 0), (1920, 5)]})
+    melody = make_notes([0, 1920], [1920] * 2, [60, 65], [80] * 2, [0] * 2)
+    for notes in (melody, melody.replace(drum=np.array([True]))):
+        assert chord_line(notes) == []
+        assert chord_line(notes.replace(labels=labels)) == [(0, "C", ""), (1920, "F", "")]
+
+
 def test_chords_sections_and_keys_are_written():
     chords = [(0, 12 + 9), (960, 12 + 9), (1920, 5), (1921, 7)]
     lines = {"key": [(0, 12 + 9)], "chord": chords, "section": [(0, 1), (7680, 2)]}
     labels = Labels.of_changes(lines, song="A song")
-    figure = picture._figure(piece(labels=labels), "")
+    melody = make_notes([0, 1920], [1920] * 2, [60, 65], [80] * 2, [0] * 2, end=8 * 1920)
+    figure = picture._figure(melody.replace(labels=labels), "")
     assert words(figure.axes[0]) == ["Am", "F", "G", "verse", "chorus"]
     f, g = figure.axes[0].texts[1:3]
     assert g.xyann[1] > f.xyann[1]  # one above the other, where they would collide
@@ -83,7 +122,9 @@ def test_chords_sections_and_keys_are_written():
 
 def test_long_pieces_go_on_in_the_next_system():
     chords = Labels.of_changes({"chord": [(0, 0)]})
-    figure = picture._figure(piece(90, labels=chords), "")
+    ticks = 1920 * np.arange(90)
+    notes = make_notes(ticks, ticks * 0 + 1920, ticks * 0 + 60, ticks * 0 + 80, ticks * 0)
+    figure = picture._figure(notes.replace(labels=chords), "")
     starts = [axes.get_xlim()[0] / 1920 for axes in figure.axes]
     assert starts == [0, 24, 44, 68]
     assert [words(axes) for axes in figure.axes] == [["C"]] * 4

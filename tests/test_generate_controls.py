@@ -1,6 +1,7 @@
 """Controls: what people type becomes numbers, and what is asked for holds whatever a model says."""
 
 import pathlib
+import re
 
 import composed
 import jax
@@ -12,6 +13,7 @@ from jaxmusic import config
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.performance.codec import PerformanceCodec
 from jaxmusic.core.errors import UserError
+from jaxmusic.formats.instruments import Heard
 from jaxmusic.generate import chords, controls, form, instruments
 from jaxmusic.generate.controls import read
 from jaxmusic.generate.guidance import Branch
@@ -19,6 +21,7 @@ from jaxmusic.music import meters
 from jaxmusic.music.controls import density_level, of
 from jaxmusic.music.harmony import key_of_chords
 from jaxmusic.music.notes import CHORD_COUNT, CHORD_TONES, NO_CHORD, SECTIONS
+from jaxmusic.music.roles import ROLES
 
 CODEC = MetricalCodec()
 PERFORMANCE = PerformanceCodec()
@@ -113,6 +116,50 @@ def test_tones_are_chord_tones_and_diatonic_notes_above_them():
         assert tones[chord, (chord + np.array(CHORD_TONES[chord // 12])) % 12].all()
     assert (chords.fitting_tones(21, False) == chords.scale(21)).all()
     assert not chords.scale(21)[[10, 1, 3]].any() and chords.scale(21)[[6, 8]].all()
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    "text, counts, programs",
+    (
+        ("bass", {33: 5, 38: 40}, [38]),  # heard most
+        ("piano, bass", {0: 500}, [0, 33]),  # none of them heard
+        ("3 guitars", {24: 30, 26: 20, 27: 2}, [24, 24, 26]),  # then next to most, none rare
+        ("strings as melody, piano as chords", {41: 9, 44: 80, 1: 60}, [1, 44]),
+        ("no guitar", {0: 500}, None),
+    ),
+)
+def test_of_a_family_the_programs_heard_most_come_first(text, counts, programs):
+    band = instruments.with_usual(instruments.read(text), Heard(500, counts))
+    assert (band.slots and [p for slot in band.slots for p in slot]) == programs
+    if " as " in text:
+        assert [ROLES[role] for role in band.roles] == ["chords", "melody"]
+    assert instruments.with_usual(instruments.read(text), Heard()) == instruments.read(text)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    "text, heard, rare",
+    (
+        ("piano, bass, drums", Heard(900, {0: 900, 33: 8}), ["Fingered Bass (8)", "drums (0)"]),
+        ("piano", Heard(900, {0: 900}), []),
+        ("no drums", Heard(900, {0: 900}), []),
+        ("flute", Heard(1_000_000, {73: 100}), []),
+        ("flute", Heard(1_000_000, {73: 99}), ["Flute (99)"]),
+        ("flute", Heard(20, {73: 1}), []),
+        ("flute, drums", Heard(), []),  # not known
+    ),
+)
+def test_instruments_that_a_model_has_hardly_heard_are_named(recwarn, text, heard, rare):
+    band = instruments.with_usual(instruments.read(text), heard)
+    instruments.check(band, heard, strict=False)
+    said = " ".join(str(warning.message) for warning in recwarn)
+    assert all(name in said for name in rare) and len(recwarn) == bool(rare)
+    if rare or (not heard.pieces and band.slots):
+        with pytest.raises(UserError, match=re.escape(rare[0]) if rare else "does not know"):
+            instruments.check(band, heard, strict=True)
+    else:
+        instruments.check(band, heard, strict=True)
 
 
 @pytest.mark.quick

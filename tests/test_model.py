@@ -9,6 +9,7 @@ import toys
 
 import jaxmusic
 from jaxmusic import config
+from jaxmusic.core.errors import Remark
 from jaxmusic.formats import sequence as sequences
 from jaxmusic.music import beats, grid
 
@@ -38,6 +39,27 @@ def test_generate_takes_controls_as_one_or_by_name(model):
     assert abs(one.tempos[0].qpm / 100 - 1) <= 0.01
     with pytest.raises(jaxmusic.UserError, match="'speed'"):
         model.generate(speed=100)
+
+
+def test_a_model_knows_which_instruments_it_has_heard(model, toy_run, tmp_path, recwarn):
+    from jaxmusic.formats.instruments import DRUM_PROGRAM
+    from jaxmusic.runs import weights
+
+    counts = model.heard.programs
+    assert model.heard.pieces >= counts[DRUM_PROGRAM] > 0 and min(counts.values()) > 0
+    sitar, bass = 104, max(range(32, 40), key=lambda p: counts.get(p, 0))
+    assert sitar not in counts and bass in counts
+    made = model.generate(duration=8.0, seed=1, instruments=["bass"])
+    (program,) = {note.program for note in made.notes}
+    assert counts[program] == counts[bass] and not recwarn.list
+    asked = {"duration": 8.0, "seed": 1, "instruments": "sitar, drums"}
+    model.generate(**asked)
+    said = str(recwarn.pop(Remark).message)
+    assert "Sitar (0)" in said and "drums (" not in said
+    with pytest.raises(jaxmusic.UserError, match="Sitar"):
+        model.generate(**asked, strict_instruments=True)
+    weights.export(toy_run, tmp_path / "toy.safetensors")
+    assert jaxmusic.load(tmp_path / "toy.safetensors").heard == model.heard
 
 
 def test_bars_are_streamed(model):

@@ -19,7 +19,7 @@ from jaxmusic.formats import files, midi
 from jaxmusic.generate import instruments
 from jaxmusic.music import beats, grid, harmony
 from jaxmusic.music.notes import make_notes
-from jaxmusic.reports import compare, figures, gather, plots, sets, text, writing
+from jaxmusic.reports import compare, figures, gather, plots, sets, text, verdict, writing
 
 BAR = 1920
 QUICK = ["--pieces", "1", "--duration", "0:08", "--requests", "2", "--request-duration", "0:06"]
@@ -34,6 +34,7 @@ class Page(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.open, self.headings, self.ids, self.text, self.anchors = [], [], [], "", []
+        self.files = []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -45,8 +46,11 @@ class Page(html.parser.HTMLParser):
         assert tag not in ("script", "link", "iframe", "object")
         for name in ("src", "href", "xlink:href", "data", "action"):
             value = found.get(name, "#")
-            assert value.startswith(("#", "data:")), value
-        self.anchors += [found["href"][1:]] if tag == "a" else []
+            beside = re.fullmatch(r"pieces/[a-z]+-\d\d\.(mid|wav)", value)
+            assert value.startswith(("#", "data:")) or beside, value
+            self.files += [value] if beside else []
+        if tag == "a" and found["href"].startswith("#"):
+            self.anchors.append(found["href"][1:])
         assert not any(name.startswith("on") for name in found)
         if tag == "img":
             assert found["alt"]
@@ -84,6 +88,7 @@ def read(folder):
     shown = Page(text)
     assert len(shown.ids) == len(set(shown.ids))
     assert set(shown.anchors) <= set(shown.ids)
+    assert all((folder / name).stat().st_size for name in shown.files)
     assert ">None<" not in text
     assert not re.search(r"\b(nan|inf)\b", shown.text, re.IGNORECASE)
     assert "http" not in text
@@ -148,6 +153,65 @@ def test_every_statistic_stands_there_with_its_meaning_and_its_floor(odd):
     assert "not defined" in shown.text
 
 
+def judged(**changes):
+    """The verdict on 20 pieces like their reference but for one statistic, or a share."""
+    spread = np.linspace(-1, 1, 20)
+    sides = {"ours": 20, "real": 20} | changes.pop("songs", {})
+    values = {
+        side: {name: (10 + spread[:count]).tolist() for name in verdict.ASPECTS}
+        for side, count in sides.items()
+    }
+    share = {"tonic": 0.9, "copied": 0.0, "songs": 20}
+    shares = {"ours": dict(share), "real": share}
+    for name, value in changes.items():
+        if name in share:
+            shares["ours"][name] = value
+        else:
+            values["ours"][name] = list(value)
+    rows = {}
+    for name in verdict.ASPECTS:
+        ours, real = (np.mean(values[side][name]) for side in ("ours", "real"))
+        rows[name] = {"title": name, "mean": ours, "reference_mean": real}
+    report = {"kind": "model", "values": values, "statistics": rows}
+    report |= {"endings": shares, "originality": shares}
+    found = verdict.of(report | {"sets": {s: {"songs": count} for s, count in sides.items()}})
+    return found["lines"], {row["aspect"]: row["light"] for row in found["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "aspect", "light", "words"),
+    [
+        ({}, "repetition", "green", "listen"),
+        ({"bar_similarity_4": [8.0] * 20}, "repetition", "red", "Repeats far too little"),
+        ({"tempo": 10.5 + np.linspace(-0.3, 0.3, 20)}, "tempo", "amber", "Is somewhat too fast"),
+        ({"tempo": np.linspace(-3, 3, 20) + 10}, "tempo", "red", "Varies far too much"),
+        ({"tonic": 0.7}, "ending", "amber", "tonic chord, 70 % against 90 %"),
+        ({"tonic": 1.0}, "ending", "green", "listen"),
+        ({"copied": 0.5}, "originality", "red", "Copies far too often"),
+        ({"songs": {"ours": 3}}, "repetition", "none", "3 in these songs, and a finding takes 16"),
+        ({"songs": {"real": 15}}, "tempo", "none", "15 in the reference"),
+    ],
+)
+def test_the_verdict_follows_its_rule(changes, aspect, light, words):
+    lines, lights = judged(**changes)
+    assert words in lines[0] and lights[aspect] == light
+    if "songs" not in changes:
+        assert all(found == "green" for name, found in lights.items() if name != aspect)
+
+
+def test_the_worst_comes_first():
+    lines, _ = judged(tempo=[11.0] * 20, polyphony=[14.0] * 20, pitch_range=[12.0] * 20)
+    assert [line.split(":")[0] for line in lines] == [
+        *("Sounds far too thick", "Has far too wide a range", "Is far too fast")
+    ]
+
+
+def test_too_few_pieces_are_no_finding(odd, of_model):
+    for report, shown in (odd, read(of_model)):
+        assert {row["light"] for row in report["verdict"]["findings"][:3]} == {"none"}
+        assert "Too few pieces" in shown.text and "16" in report["verdict"]["lines"][0]
+
+
 def test_a_copy_is_found_and_shown(odd):
     report, shown = odd
     said = report["originality"]
@@ -206,8 +270,8 @@ def of_model(toy_run):
 
 def test_a_report_on_a_model_has_every_section(of_model, starter_data):
     report, shown = read(of_model)
-    wanted = ["In short", "Likelihood", "Statistics", "Form", "Notes", "Repetition and endings"]
-    wanted += ["Control", "Originality", "Learning", "How this was made"]
+    wanted = ["Verdict", "Listen", "Statistics", "Form", "Repetition and endings", "Control"]
+    wanted += ["Originality", "Likelihood", "Learning", "How this was made"]
     assert [h for h in shown.headings if h in wanted] == wanted
     assert report["sets"]["ours"]["songs"] == 1
     assert report["run"]["step"] in (3, 6) and report["run"]["parameters"] > 0
@@ -216,15 +280,20 @@ def test_a_report_on_a_model_has_every_section(of_model, starter_data):
     assert report["likelihood"]["pieces"] == report["held_out"]["songs"] > 0
     assert report["likelihood"]["figures"]["bits_per_note"]["value"] > 0
     written = sorted(path.name for path in (of_model / "pieces").iterdir())
-    assert written[:2] == ["piece-1.mid", "request-1.mid"]
-    piece = midi.read_notes(of_model / "pieces" / "piece-1.mid")
+    assert written[:3] == ["piece-01.mid", "piece-01.wav", "request-01.mid"]
+    assert {"pieces/piece-01.mid", "pieces/piece-01.wav"} <= set(shown.files)
+    # A piece has one name, in files, figures and plots.
+    names = [song["name"] for song in report["originality"]["ours"]["songs"]]
+    assert names == report["values"]["ours"]["names"] == ["piece-01"]
+    assert set(report["adherence"]["pieces"]) <= {"request-01", "request-02"}
+    piece = midi.read_notes(of_model / "pieces" / "piece-01.mid")
     assert float(piece.seconds(piece.end)) == pytest.approx(8, abs=0.01)
 
 
 def test_what_is_built_in_is_kept_and_what_is_inferred_has_a_finder(of_model):
     report, _ = read(of_model)
     said = report["adherence"]
-    assert 1 <= len(said["songs"]) + len(said["refused"]) <= 2
+    assert 1 <= len(said["pieces"]) + len(said["refused"]) <= 2
     controls = said["controls"]
     assert set(controls) >= {"duration", "tempo", "meter", "instruments", "key", "chords"}
     for name in ("duration", "tempo", "meter", "instruments"):

@@ -13,6 +13,7 @@ import numpy as np
 from jaxmusic import config
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.core.events import Batch, Events
+from jaxmusic.formats.instruments import Heard
 
 STEPS = 6
 
@@ -44,6 +45,9 @@ class FakeLoader:
 
     def controls(self):
         return ("styles", "chords")
+
+    def heard(self):
+        return Heard(4, {0: 4})
 
     def batch(self, step):
         rng = np.random.default_rng([self.seed, step, len(self.split)])

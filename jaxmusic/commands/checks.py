@@ -32,7 +32,9 @@ def model(source: str, step: int = -1) -> Capabilities:
     stored = described.described(source)
     if path.suffix != described.SUFFIX:
         folder.finished(path, None if step < 0 else step)
-    return Capabilities(stored.codec, stored.styles, stored.controls, stored.experiment.data)
+    return Capabilities(
+        stored.codec, stored.styles, stored.controls, stored.experiment.data, stored.heard
+    )
 
 
 def outputs(paths: Iterable[str | os.PathLike[str]], folder: bool = False) -> None:

@@ -62,7 +62,7 @@ def evaluate(
             f"Give --data the name of a prepared dataset, and --data-dir its folder, not {data}."
         )
     checks.outputs([out], folder=True)
-    from jaxmusic.reports import gather, text, writing
+    from jaxmusic.reports import gather, writing
 
     gather.check(options)
     if model:
@@ -83,7 +83,7 @@ def evaluate(
     else:
         found = gather.of_songs(songs, reference, options)
     written = writing.write(found, out)
-    print("\n".join(f"  {line}" for line in text.in_short(found.report)))
+    print("\n".join(f"  {line}" for line in found.report["verdict"]["lines"]))
     for path in written:
         print(f"wrote {path}")
 

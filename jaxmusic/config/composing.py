@@ -28,6 +28,8 @@ class Controls(Settings):
     """General MIDI instruments or families and drums, separated by commas: piano, 2 violins,
     drums. No others play. "no drums" alone leaves out only the drums. A role may follow: flute as
     melody, piano as chords."""
+    strict_instruments: bool = False
+    """Refuse instruments that the model has hardly heard in training, instead of warning."""
     chords: str = listed(" ")
     """Progression, repeated to the end, with one bar per chord: C G/B Am F. Between bar lines a
     bar holds one chord or two: C | G Am | F. N.C. means no chord; without a slash the model chooses

@@ -34,6 +34,7 @@ class Options(SamplingOptions, total=False):
     meter: str
     density: float
     instruments: str | Sequence[str]
+    strict_instruments: bool
     chords: str | Sequence[str]
     form: str | Sequence[str]
     energy: str | Sequence[int]
@@ -56,6 +57,7 @@ class EditOptions(SamplingOptions, total=False):
 class AccompanyOptions(EditOptions, total=False):
     """Options of accompanying a piece besides the instruments."""
 
+    strict_instruments: bool
     chords: str | Sequence[str]
 
 
@@ -63,6 +65,7 @@ class HarmoniseOptions(EditOptions, total=False):
     """Options of harmonising a melody."""
 
     instruments: str | Sequence[str]
+    strict_instruments: bool
 
 
 class ContinueOptions(HarmoniseOptions, total=False):

@@ -26,6 +26,7 @@ from jaxmusic.data.catalog import open_dataset
 from jaxmusic.data.mixture import Member, Mixture
 from jaxmusic.data.pieces import MEMORY
 from jaxmusic.data.stream import NoPieces, Stream
+from jaxmusic.formats.instruments import Heard
 from jaxmusic.music.notes import Notes
 
 _AHEAD = 8
@@ -123,6 +124,11 @@ class Loader:
             return float(np.average(shares, weights=self._mixture.counts))
 
         return tuple(name for name in self.codec.CONTROLS if share(name) >= _KNOWN)
+
+    def heard(self) -> Heard:
+        """Counts the pieces in which each instrument plays, of all datasets together."""
+        counts = np.sum([stream.heard() for stream in self.streams], axis=0).tolist()
+        return Heard(self.pieces, {program: n for program, n in enumerate(counts) if n})
 
     def rows_per_epoch(self) -> int:
         """Rows of an epoch, of all datasets together: the same number in each."""

@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxmusic.formats.instruments import DRUM_PROGRAM as DRUMS
 from jaxmusic.music.controls import CONTROLS, names
 from jaxmusic.music.notes import Notes
 
 VERSION = 3
 """Raised when the meaning of a field changes, so that indices are rebuilt."""
 _NOTHING = np.zeros(0, np.int8)
-DRUMS = 128
-"""Stands for drums among programs."""
 NUMBERS = ("tempo", "bars", "seconds", "notes", "tracks", "density")
 """Metadata that are numbers, in the order of `MetadataTable.number`."""
 

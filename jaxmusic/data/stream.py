@@ -19,7 +19,7 @@ from jaxmusic.core.events import Batch, pack
 from jaxmusic.data import augmentation, cached_statistics, tasks
 from jaxmusic.data.augmentation import UNCHANGED, Change, generator
 from jaxmusic.data.catalog import Dataset
-from jaxmusic.data.metadata import MetadataTable, describe
+from jaxmusic.data.metadata import DRUMS, MetadataTable, describe
 from jaxmusic.data.packing import Rows, Sizes, plan
 from jaxmusic.data.parts import Part, cut, cut_as_task, fit
 from jaxmusic.data.pieces import Pieces
@@ -257,6 +257,11 @@ class Stream:
     def share(self, control: str) -> float:
         """Share of the pieces that have one of `jaxmusic.codecs.layout.CONTROLS`."""
         return float(self._index().states(control)[self._chosen].mean())
+
+    def heard(self) -> np.ndarray:
+        """Int64 [129], the pieces in which each program, and `metadata.DRUMS`, plays."""
+        index = self._index()
+        return np.array([index.plays(p)[self._chosen].sum() for p in range(DRUMS + 1)])
 
     def _index(self) -> MetadataTable:
         kept = cached_statistics.facts_file(self._folder, self._split)

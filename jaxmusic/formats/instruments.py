@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypedDict
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -70,3 +72,51 @@ def track_names(programs: list[int]) -> list[str]:
         f"{name} ({names[:i].count(name) + 1})" if names.count(name) > 1 else name
         for i, name in enumerate(names)
     ]
+
+
+class Heard(NamedTuple):
+    """How often a model heard each instrument in training.
+
+    Attributes:
+      pieces: training pieces; 0 where it is not known.
+      programs: pieces in which each General MIDI program, or `DRUM_PROGRAM`, plays; what is not
+        in it was never heard.
+    """
+
+    pieces: int = 0
+    programs: Mapping[int, int] = {}
+
+    def hardly(self, program: int) -> bool:
+        """Tells whether a program is too rare to have been learned, see `RARE`."""
+        share, most = RARE
+        return self.programs.get(program, 0) < min(share * self.pieces, most)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the counts as an object for JSON, see `heard`."""
+        return {"pieces": self.pieces, "programs": {str(p): n for p, n in self.programs.items()}}
+
+
+RARE = (0.01, 100)
+"""A program is hardly heard in less than this share of the pieces and in fewer pieces than this."""
+DRUM_PROGRAM = 128
+"""Stands for drums among programs."""
+
+
+class HeardCounts(TypedDict):
+    """What `Heard.as_json` writes."""
+
+    pieces: int
+    programs: dict[str, int]
+
+
+def heard(stored: HeardCounts | None) -> Heard:
+    """Reads the counts that `Heard.as_json` wrote; unknown ones where there are none."""
+    if stored is None:
+        return Heard()
+    counts = {int(p): count for p, count in stored["programs"].items() if p.isdecimal()}
+    return Heard(stored["pieces"], counts)
+
+
+def program_name(program: int) -> str:
+    """Returns the name of a General MIDI program, or of `DRUM_PROGRAM`."""
+    return "drums" if program == DRUM_PROGRAM else GM_PROGRAMS[program]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from jaxmusic.formats.chord_line import Change, chord_line
 from jaxmusic.formats.instruments import drum_name, track_names
 from jaxmusic.formats.layout import Layout, lay_out
-from jaxmusic.formats.symbols import changed, chord_symbols, form, key_name
+from jaxmusic.formats.symbols import form, key_name
 from jaxmusic.music.meters import first_number
 from jaxmusic.music.notes import Notes
 
@@ -31,6 +32,8 @@ _LEFT, _RIGHT, _GAP = 0.75, 0.3, 0.62
 _SEMITONE = 0.055
 _COLUMNS = 5  # of the legend
 _DOTS_PER_INCH = 110
+_LETTER = 0.07  # of a chord
+_ASKED = "#b84a00"
 _INK, _PALE, _FAINT = "#333333", "#8a8a8a", "#d8d8d8"
 _BLACK_KEYS = (1, 3, 6, 8, 10)
 
@@ -39,8 +42,9 @@ def encoded(notes: Notes, suffix: str = ".png", title: str = "") -> bytes:
     """Draws a piano roll: the bytes of a PNG, SVG or PDF file.
 
     Bars are numbered below each system and seconds above it. A track is a colour, the louder the
-    note the stronger; drums have rows of their own at the bottom. Chords, sections and key are
-    shown where the labels know them. Align the notes first, see `music.beats.align`, or the
+    note the stronger; drums have rows of their own at the bottom. Chords are those that sound, and
+    in brackets those that the labels ask for where they differ, see `chord_line`; sections and key
+    are shown where the labels know them. Align the notes first, see `music.beats.align`, or the
     bars are those of the file.
     """
     data = io.BytesIO()
@@ -53,7 +57,8 @@ def _figure(notes: Notes, title: str) -> Figure:
     from matplotlib.figure import Figure
 
     layout = lay_out(notes)
-    above = 0.6 if len(notes.labels.chord) or form(notes.labels) else 0.25
+    chords = chord_line(notes)
+    above = 0.6 if chords or form(notes.labels) else 0.25
     body = (layout.high + 1 - layout.bottom) * _SEMITONE
     names = track_names(notes.program[~notes.drum].tolist())
     header = 0.85 + 0.25 * -(-(len(names) + notes.drum.any()) // _COLUMNS)
@@ -61,7 +66,7 @@ def _figure(notes: Notes, title: str) -> Figure:
     height = header + len(systems) * (above + body + _GAP)
     figure = Figure(figsize=(_WIDTH, height), facecolor="white")
     FigureCanvasAgg(figure)
-    _header(figure, notes, layout, title, names)
+    _header(figure, notes, layout, title, names, any(change.asked for change in chords))
     longest = max(layout.bar[b] - layout.bar[a] for a, b in systems)
     bottom = height - header
     for a, b in tqdm(systems, desc="picture", unit="system", disable=len(systems) < 8):
@@ -76,12 +81,14 @@ def _figure(notes: Notes, title: str) -> Figure:
         start, stop = int(layout.bar[a]), int(layout.bar[b])
         _notes(axes, notes, layout, start, stop)
         _seconds(axes, notes, start, stop, width)
-        _labels(axes, notes, start, stop, width)
+        _labels(axes, notes, chords, start, stop, width)
         bottom -= _GAP
     return figure
 
 
-def _header(figure: Figure, notes: Notes, layout: Layout, title: str, names: list[str]) -> None:
+def _header(
+    figure: Figure, notes: Notes, layout: Layout, title: str, names: list[str], differ: bool
+) -> None:
     from matplotlib.patches import Patch
 
     left, inch = _LEFT / _WIDTH, 1 / figure.get_figheight()
@@ -95,6 +102,7 @@ def _header(figure: Figure, notes: Notes, layout: Layout, title: str, names: lis
         f"{len(layout.meter)} bars",
         f"{minutes}:{seconds:02d}",
         f"{len(notes):,} notes",
+        *(["chords that sound [asked for]"] if differ else []),
     ]
     name = title or notes.labels.song
     if name:
@@ -203,25 +211,32 @@ def _seconds(axes: Axes, notes: Notes, start: int, stop: int, width: float) -> N
     top.spines["top"].set_visible(False)
 
 
-def _labels(axes: Axes, notes: Notes, start: int, stop: int, width: float) -> None:
+def _labels(
+    axes: Axes, notes: Notes, chords: list[Change], start: int, stop: int, width: float
+) -> None:
     """Chords and sections above the seconds; the chord that still sounds is said again.
 
     A chord that would run into the one before stands a line higher.
     """
 
-    def write(tick: int, text: str, up: float, **style: Any) -> None:
-        style |= dict(xytext=(1, up), textcoords="offset points", annotation_clip=False)
+    def write(tick: int, text: str, up: float, right: float = 1.0, **style: Any) -> None:
+        style |= dict(xytext=(right, up), textcoords="offset points", annotation_clip=False)
         axes.annotate(text, (tick, 1), xycoords=axes.get_xaxis_transform(), **style)
 
-    ticks, symbols = chord_symbols(notes.labels)
-    before = max(int(np.searchsorted(ticks, start, side="right")) - 1, 0)
+    before = max(sum(change.tick <= start for change in chords) - 1, 0)
     free = [start, start]
-    for tick, symbol in changed(list(zip(ticks[before:].tolist(), symbols[before:]))):
+    for tick, symbol, asked in chords[before:]:
         if tick < stop:
             tick = max(tick, start)
             line = 0 if tick >= free[0] else 1
-            free[line] = tick + round(0.07 * (len(symbol) + 0.5) / width * (stop - start))
-            write(tick, symbol, 11 + 8.5 * line, size=7.5, color=_INK)
+            asked = f"[{asked}]" if asked else ""
+            letters = len(symbol) + len(asked)
+            free[line] = tick + round(_LETTER * (letters + 0.5) / width * (stop - start))
+            up, size = 11 + 8.5 * line, 7.5
+            write(tick, symbol, up, size=size, color=_INK)
+            if asked:
+                right = 1 + 72 * _LETTER * (len(symbol) + 0.25)
+                write(tick, asked, up, right=right, size=size, color=_ASKED)
     for tick, name in form(notes.labels):
         if start <= tick < stop:
             write(tick, name, 30, size=9, weight="bold", color="#0072b2")

@@ -7,7 +7,8 @@ import dataclasses
 from jaxmusic import config
 from jaxmusic.codecs.base import Codec
 from jaxmusic.core.errors import UserError
-from jaxmusic.generate import controls
+from jaxmusic.formats.instruments import Heard
+from jaxmusic.generate import controls, instruments
 from jaxmusic.generate.controls import Request
 
 NAMES = {"key": "keys", "roles": "roles of instruments", "sections": "the sections of a form"}
@@ -24,12 +25,14 @@ class Capabilities:
       controls: optional controls that it was trained with, see `jaxmusic.music.controls`.
       data: what it was trained on: with which tasks, whether in C major and A minor alone, and how
         often without controls.
+      heard: how often it heard each instrument in training.
     """
 
     codec: Codec
     styles: tuple[str, ...]
     controls: tuple[str, ...]
     data: config.Data
+    heard: Heard = Heard()  # noqa: RUF009
 
     def read(self, asked: config.Controls, task: str = "") -> Request:
         """Reads controls for a piece that is made of nothing else, or for a task.
@@ -52,7 +55,13 @@ class Capabilities:
                 "this model always saw its controls and cannot be guided: leave guidance out, or "
                 "train one with --data.drop-controls 0.15, say"
             )
-        return request
+        band = request.band
+        if not task:
+            band = instruments.with_usual(band, self.heard)
+        instruments.check(band, self.heard, asked.strict_instruments)
+        # Slots have another order now, and roles are those of slots.
+        roles = {"role": band.roles} if "role" in request.wanted else {}
+        return dataclasses.replace(request, band=band, wanted={**request.wanted, **roles})
 
     def _check(self, asked: config.Controls, task: str) -> None:
         """Raises UserError for a task that the model lacks, or a control that it does not take."""

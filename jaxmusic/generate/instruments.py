@@ -6,9 +6,17 @@ import collections
 import dataclasses
 import difflib
 import re
+import warnings
+from collections.abc import Collection
 
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats.instruments import GM_FAMILIES, GM_PROGRAMS
+from jaxmusic.core.errors import Remark, UserError
+from jaxmusic.formats.instruments import (
+    DRUM_PROGRAM,
+    GM_FAMILIES,
+    GM_PROGRAMS,
+    Heard,
+    program_name,
+)
 from jaxmusic.music.piece import PITCHED_SLOTS
 from jaxmusic.music.roles import ROLES
 
@@ -43,6 +51,12 @@ SHORT_NAMES: dict[str, tuple[int, ...]] = {
     "pad": (*range(88, 96),),
 }
 """Names that General MIDI does not have, or has in a narrower or wider sense."""
+
+USUAL = (0, 33, 48, 25, 16, 61, 65, 73)
+"""Programs taken for a name that stands for several, where the model has heard none of them more
+often: a grand piano, a fingered bass, a string ensemble and so on."""
+_NAMED = 3
+"""Instruments heard most that a message names."""
 
 
 def _names() -> dict[str, frozenset[int]]:
@@ -122,6 +136,67 @@ def read(text: str) -> Band:
         drums=bool(drums),
         roles=tuple(role for _, role in left),
     )
+
+
+def usual(programs: Collection[int], heard: Heard) -> int:
+    """Chooses the program that a model has heard most; of several, one of `USUAL`."""
+    order = {program: i for i, program in enumerate(USUAL)}
+    return min(programs, key=lambda p: (-heard.programs.get(p, 0), order.get(p, len(order)), p))
+
+
+def with_usual(band: Band, heard: Heard) -> Band:
+    """Gives each slot the program of its name that the model has heard most.
+
+    Where a name is asked for several times, the next ones get those heard next to most, as long as
+    they are not rare. Nothing changes where the counts are unknown.
+    """
+    if band.slots is None or not heard.pieces:
+        return band
+    chosen: list[tuple[int, int]] = []
+    for programs, role in zip(band.slots, band.roles):
+        taken = {program for program, _ in chosen}
+        free = {p for p in programs - taken if not heard.hardly(p)}
+        chosen.append((usual(free or programs, heard), role))
+    chosen.sort(key=lambda slot: slot[0])
+    return dataclasses.replace(
+        band,
+        slots=tuple(frozenset({program}) for program, _ in chosen),
+        roles=tuple(role for _, role in chosen),
+    )
+
+
+def check(band: Band, heard: Heard, strict: bool) -> None:
+    """Warns of instruments that a model has hardly heard in training, or refuses them.
+
+    Args:
+      band: the instruments asked for.
+      heard: by the model; where it is unknown, nothing is said.
+      strict: whether they are refused.
+
+    Raises:
+      UserError: one is refused, or it is to be refused and the counts are unknown.
+    """
+    asked = [usual(programs, heard) for programs in band.slots or ()]
+    asked += [DRUM_PROGRAM] if band.drums else []
+    if not heard.pieces:
+        if strict and asked:
+            raise UserError(
+                "leave strict_instruments out, or train again: this model does not know how often "
+                "it heard each instrument"
+            )
+        return
+    if not (rare := [p for p in dict.fromkeys(asked) if heard.hardly(p)]):
+        return
+    count = heard.programs.get
+    said = ", ".join(f"{program_name(p)} ({count(p, 0):,})" for p in rare)
+    known = sorted(heard.programs, key=lambda p: -count(p, 0))[:_NAMED]
+    text = (
+        f"this model has hardly heard {said} in its {heard.pieces:,} training pieces: ask for "
+        f"{', '.join(program_name(p) for p in known)}, or train one on pieces that have them"
+    )
+    if strict:
+        raise UserError(text)
+    warnings.warn(text, Remark, stacklevel=2)
 
 
 def _role(name: str | None) -> int:

@@ -12,7 +12,8 @@ from jaxmusic.codecs.layout import TASKS
 from jaxmusic.codecs.metrical.codec import MetricalCodec
 from jaxmusic.codecs.tasks import Given
 from jaxmusic.core.errors import UserError
-from jaxmusic.generate import controls, splice
+from jaxmusic.formats.instruments import Heard
+from jaxmusic.generate import controls, instruments, splice
 from jaxmusic.generate.capabilities import Capabilities
 from jaxmusic.generate.controls import Request
 from jaxmusic.generate.instruments import Band
@@ -23,9 +24,6 @@ from jaxmusic.music.piece import DRUM_SLOT, Piece
 
 HARMONY = "piano"
 """What plays the chords of a melody if nothing else is asked for."""
-USUAL = (0, 33, 48, 25, 16, 61, 65, 73)
-"""Programs taken for a name that stands for several of them, where they are among these: a grand
-piano, a fingered bass, a string ensemble and so on."""
 
 
 class Order(NamedTuple):
@@ -79,12 +77,12 @@ def order(
         raise UserError(f"the count must be at least 1, not {count}")
     request = capabilities.read(asked, task)
     if task == "harmonise" and request.band.slots is None:
-        request = dataclasses.replace(request, band=controls.instruments.read(HARMONY))
+        request = dataclasses.replace(request, band=instruments.read(HARMONY))
     assert isinstance(capabilities.codec, MetricalCodec)  # or `read` would have refused
     source = splice.read(notes, capabilities.codec, capabilities.data.normalise)
     moved = controls.transposed(request.wanted, source.semitones)
     request = dataclasses.replace(request, wanted=moved)
-    source = _with_band(task, source, request.band)
+    source = _with_band(task, source, request.band, capabilities.heard)
     drop = _dropped(task, source, request, capabilities)
     source = dataclasses.replace(source, piece=_headed(task, source.piece, request, capabilities))
     if task == "continue":
@@ -103,7 +101,7 @@ def order(
     return Order(request, source, drop, given, joining=joining, remarks=tuple(remarks))
 
 
-def _with_band(task: str, source: SourcePiece, band: Band) -> SourcePiece:
+def _with_band(task: str, source: SourcePiece, band: Band, heard: Heard) -> SourcePiece:
     """Returns the piece with the instruments that are to be written."""
     if task not in ("continue", "accompany", "harmonise"):
         return source
@@ -125,7 +123,7 @@ def _with_band(task: str, source: SourcePiece, band: Band) -> SourcePiece:
         if mine:
             left.remove(mine[0])
             continue
-        joining.append(next((p for p in USUAL if p in programs), min(programs)))
+        joining.append(instruments.usual(programs, heard))
     return source.with_instruments(tuple(joining), bool(band.drums))
 
 

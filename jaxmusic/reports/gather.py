@@ -14,7 +14,7 @@ from jaxmusic.core import settings
 from jaxmusic.core.errors import UserError
 from jaxmusic.data import sources
 from jaxmusic.evaluate import copy_index
-from jaxmusic.reports import figures, sets
+from jaxmusic.reports import figures, sets, verdict
 from jaxmusic.reports.sets import Songs
 from jaxmusic.version import __version__
 
@@ -79,7 +79,7 @@ def of_songs(
         **figures.of_sets(ours, real, progress),
         "originality": figures.passages(matches, passages),
     }
-    return Gathered(figures.plain(report), ours, real, real, matches)
+    return Gathered(_judged(report), ours, real, real, matches)
 
 
 def of_model(
@@ -128,6 +128,7 @@ def of_model(
     some = sets.drawn(held_out, REAL, options.seed)
     others = figures.longest(indices, some, progress)
     run = runs.about(source, model)
+    requested = {f"request-{i:02d}": piece for i, piece in enumerate(asked, 1)}
     report = {
         "kind": "model",
         "run": run | {"step": model.step, "controls": list(model.controls)},
@@ -139,14 +140,20 @@ def of_model(
         "likelihood": likely,
         "adherence": {
             "controls": adherence.figures(asked, free, held.notes),
-            "songs": [piece.name for piece in asked],
+            "pieces": {name: piece.name for name, piece in requested.items()},
             "duration": options.request_duration,
             "refused": [{"song": name, "reason": reason} for name, reason in refused],
         },
         "originality": figures.passages(matches, others),
     }
-    requested = {f"request {i}": piece.notes for i, piece in enumerate(asked, 1)}
-    return Gathered(figures.plain(report), ours, training, held, matches, requested)
+    notes = {name: piece.notes for name, piece in requested.items()}
+    return Gathered(_judged(report), ours, training, held, matches, notes)
+
+
+def _judged(report: dict[str, Any]) -> dict[str, Any]:
+    """Returns the report as plain JSON, with its verdict."""
+    plain = figures.plain(report)
+    return plain | {"verdict": figures.plain(verdict.of(plain))}
 
 
 def check(options: config.Evaluation) -> None:
@@ -186,6 +193,6 @@ def _compose(
             controls = config.Controls(duration=duration, seed=1000 * options.seed + number)
             for piece in model.compose(controls=controls, count=count, sampling=sampling):
                 requests = adherence.timed(duration or 180.0)
-                out.append(adherence.Asked(f"piece {len(out) + 1}", requests, piece.notes))
+                out.append(adherence.Asked(f"piece-{len(out) + 1:02d}", requests, piece.notes))
             bar.update(count)
     return out

@@ -15,7 +15,7 @@ from jaxmusic.formats import picture
 from jaxmusic.music.grid import dequantise, quantise
 from jaxmusic.music.notes import Notes
 from jaxmusic.reports.gather import Gathered
-from jaxmusic.reports.sets import drawn
+from jaxmusic.reports.sets import Song, Songs, drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,21 +123,16 @@ def _percent(axes: Axes, label: str) -> None:
 
 def forms(found: Gathered) -> dict[str, list[tuple[str, str]]]:
     """Draws the self-similarity of bars of some songs of both sets, each with its name."""
-    return _some(found, matrix)
-
-
-def rolls(found: Gathered) -> dict[str, list[tuple[str, str]]]:
-    """Draws piano rolls of the first bars of some songs of both sets, each with its name."""
-    return _some(found, functools.partial(roll, bars=found.report["settings"]["shown_bars"]))
-
-
-def _some(found: Gathered, draw: Callable[[Notes], str]) -> dict[str, list[tuple[str, str]]]:
-    """Draws a few songs of both sets, the same each time."""
-    count, sides = found.report["settings"]["shown"], {"ours": found.ours, "real": found.shown}
+    sides = {"ours": found.ours, "real": found.shown}
     return {
-        side: [(song.name, draw(song.notes)) for song in drawn(songs.songs, count, 0)]
+        side: [(song.name, matrix(song.notes)) for song in shown(found, songs)]
         for side, songs in sides.items()
     }
+
+
+def shown(found: Gathered, songs: Songs) -> list[Song]:
+    """Chooses a few songs of a set to draw and hear, the same each time."""
+    return drawn(songs.songs, found.report["settings"]["shown"], 0)
 
 
 @_plot(2.9, 2.9)
@@ -270,6 +265,6 @@ def learning(axes: Axes, runs: Sequence[dict[str, Any]]) -> None:
 
 PLOTS: dict[str, Callable[[Gathered], Any]] = {
     plot.__name__: plot
-    for plot in (statistics, forms, rolls, repetition, passages, longest, positions, kinds, curves)
+    for plot in (statistics, forms, repetition, passages, longest, positions, kinds, curves)
 }
 """Plots of a report by their names in the template."""

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
-from jaxmusic.formats import files
 from jaxmusic.formats.saving import save
-from jaxmusic.reports import figures, plots, text
+from jaxmusic.reports import figures, listening, plots, text, verdict
 from jaxmusic.reports.gather import Gathered
 
 if TYPE_CHECKING:
@@ -32,7 +31,8 @@ TEMPLATES = pathlib.Path(__file__).parent / "templates"
 def write(found: Gathered, out: str, progress: bool = True) -> list[pathlib.Path]:
     """Writes a report into a folder, which is made where there is none.
 
-    Composed pieces are written beside it as MIDI files.
+    Beside it are composed pieces as MIDI files, or songs that are shown; of those that are shown
+    the sound too.
 
     Returns:
       The JSON file and the page.
@@ -41,12 +41,9 @@ def write(found: Gathered, out: str, progress: bool = True) -> list[pathlib.Path
       UserError: the folder cannot be written to.
     """
     folder = pathlib.Path(out).expanduser()
-    if found.report["kind"] == "model":
-        composed = {song.name: song.notes for song in found.ours.songs} | found.asked
-        for name, notes in composed.items():
-            files.write(notes, folder / PIECES / f"{name.replace(' ', '-')}.mid")
+    listen = listening.write(found, folder / PIECES, progress)
     save(folder / JSON, to_json(found.report).encode())
-    save(folder / HTML, html(found, progress).encode())
+    save(folder / HTML, html(found, listen, progress).encode())
     return [folder / JSON, folder / HTML]
 
 
@@ -55,13 +52,14 @@ def to_json(report: dict[str, Any]) -> str:
     return json.dumps(report, indent=1, allow_nan=False, ensure_ascii=True) + "\n"
 
 
-def html(found: Gathered, progress: bool = False) -> str:
-    """Returns the page of a report."""
+def html(found: Gathered, listen: listening.Listen, progress: bool = False) -> str:
+    """Returns the page of a report, with links to the files of `listen`."""
     shown = tqdm(plots.PLOTS.items(), "drawing", delay=2, disable=not progress)
     return render(
         "report.html.j2",
         report=found.report,
-        in_short=text.in_short(found.report),
+        listen=listen,
+        shares=[title for title, _ in verdict.SHARES.values()],
         plots={name: plot(found) for name, plot in shown},
     )
 
@@ -98,6 +96,10 @@ def _environment() -> jinja2.Environment:
         "sides": SIDES,
         "likelihoods": LIKELIHOOD,
         "figures": figures,
+        "rule": verdict,
+        "lights": verdict.LIGHTS,
+        "number": text.number,
+        "percent": text.percent,
     }
     return made
 

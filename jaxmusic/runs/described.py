@@ -11,6 +11,7 @@ from etils import epath
 from jaxmusic.codecs.registry import read_codec
 from jaxmusic.core import outside, paths
 from jaxmusic.core.errors import UserError
+from jaxmusic.formats.instruments import HeardCounts, heard
 from jaxmusic.runs import folder as runs
 
 SUFFIX = ".safetensors"
@@ -79,7 +80,10 @@ def of_header(path: epath.Path, header: Mapping[str, str]) -> runs.Stored:
         tuple(outside.parse(parts[name], list[str], f"{path}, {name},"))
         for name in ("styles", "controls")
     )
-    return runs.Stored(experiment, codec, experiment.data.dataset, "", styles, controls)
+    counts = outside.parse(header.get("heard", "null"), HeardCounts | None, f"{path}, heard,")
+    return runs.Stored(
+        experiment, codec, experiment.data.dataset, "", styles, controls, heard(counts)
+    )
 
 
 def check_name(out: str | epath.PathLike) -> epath.Path:

@@ -2,7 +2,8 @@
 
 experiment.json   the settings, resolved
 codec.json        the codec with its styles
-data.json         name, version and content hash of the dataset, its styles and controls
+data.json         name, version and content hash of the dataset, its styles and controls,
+                  and how often each instrument plays
 log.jsonl         losses and speed
 tensorboard/      the same for TensorBoard
 checkpoints/      see `jaxmusic.runs.checkpoint`
@@ -17,7 +18,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, NotRequired, TypedDict
 
 from etils import epath
 
@@ -26,6 +27,7 @@ from jaxmusic.codecs.base import Codec
 from jaxmusic.codecs.registry import read_codec
 from jaxmusic.core import leases, locks, outside, paths, settings
 from jaxmusic.core.errors import UserError
+from jaxmusic.formats.instruments import Heard, HeardCounts, heard
 
 if TYPE_CHECKING:
     # It imports JAX, and to look at a run takes none.
@@ -47,6 +49,7 @@ class Stored(NamedTuple):
       manifest: hash of the dataset's content.
       styles: styles of the dataset's pieces: those the model can be asked for.
       controls: optional controls that it can be asked for, see `jaxmusic.music.controls`.
+      heard: how often it heard each instrument in training.
     """
 
     experiment: configs.Experiment
@@ -55,6 +58,7 @@ class Stored(NamedTuple):
     manifest: str
     styles: tuple[str, ...]
     controls: tuple[str, ...]
+    heard: Heard = Heard()
 
 
 class _Data(TypedDict):
@@ -62,6 +66,7 @@ class _Data(TypedDict):
     manifest: str
     styles: list[str]
     controls: list[str]
+    heard: NotRequired[HeardCounts | None]
 
 
 class _Metrics(TypedDict):
@@ -82,7 +87,14 @@ def read(run: str | epath.Path) -> Stored:
     codec = read_codec(outside.content(path / CODEC), path / CODEC)
     data = outside.read(path / DATA, _Data)
     names = {name: tuple(data[name]) for name in ("styles", "controls")}
-    return Stored(experiment, codec, data["dataset"], data["manifest"], **names)
+    return Stored(
+        experiment,
+        codec,
+        data["dataset"],
+        data["manifest"],
+        **names,
+        heard=heard(data.get("heard")),
+    )
 
 
 def steps(run: epath.Path) -> list[int]:
@@ -129,7 +141,7 @@ def read_settings(text: str | bytes, where: object) -> configs.Experiment:
 def write(run: epath.Path, stored: Stored, hosts: Hosts, patience: float) -> None:
     """Writes the description for all processes; the others wait for it up to `patience` seconds."""
     if hosts.first:
-        data = stored._asdict()
+        data = stored._asdict() | {"heard": stored.heard.as_json()}
         del data["experiment"], data["codec"]
         paths.write_text(run / DATA, json.dumps(data, indent=2))
         paths.write_text(run / CODEC, stored.codec.to_json())

@@ -24,6 +24,7 @@ from jaxmusic.codecs.base import Codec
 from jaxmusic.config.fields import STEP
 from jaxmusic.core import outside, paths, settings
 from jaxmusic.core.errors import UserError
+from jaxmusic.formats.instruments import Heard
 from jaxmusic.models import adapters, base
 from jaxmusic.models.params import Params
 from jaxmusic.runs import checkpoint, described
@@ -43,6 +44,7 @@ class Saved(NamedTuple):
       step: step of the checkpoint.
       controls: optional controls that it was trained with, see `jaxmusic.music.controls`;
         tasks that it was trained for have a chance in ``experiment.data.tasks``.
+      heard: how often it heard each instrument in training.
     """
 
     experiment: configs.Experiment
@@ -51,6 +53,7 @@ class Saved(NamedTuple):
     styles: tuple[str, ...]
     step: int
     controls: tuple[str, ...]
+    heard: Heard = Heard()
 
 
 def load(source: str | epath.PathLike, step: int | None = None) -> Saved:
@@ -85,7 +88,9 @@ def load(source: str | epath.PathLike, step: int | None = None) -> Saved:
     _check_finite(source, step, params)
     frozen = load(experiment.init_from).params if adapter.has_base else {}
     params = adapter.merge(frozen, params)
-    return Saved(experiment, stored.codec, params, stored.styles, step, stored.controls)
+    return Saved(
+        experiment, stored.codec, params, stored.styles, step, stored.controls, stored.heard
+    )
 
 
 def restore_params(
@@ -149,6 +154,7 @@ def export(
         "codec": saved.codec.to_json(),
         "styles": json.dumps(saved.styles),
         "controls": json.dumps(saved.controls),
+        "heard": json.dumps(saved.heard.as_json()),
         "step": str(saved.step),
     }
     with paths.written(target) as local:

@@ -74,8 +74,9 @@ class Session:
             manifest=data.manifest,
             styles=data.styles,
             controls=data.controls(),
+            heard=data.heard(),
         )
-        self._stored = stored = stored or found
+        self._stored = stored = stored._replace(heard=found.heard) if stored else found
         if found.manifest != stored.manifest:
             raise UserError(
                 f"Bring back the files of dataset {stored.dataset} that {run} was started with, or "
