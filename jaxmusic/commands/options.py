@@ -67,7 +67,7 @@ def options(group: type, names: Iterable[str] | None = None) -> Any:
     """
     hints, told, defaults = typing.get_type_hints(group), texts(group), group()
     fields: list[tuple[str, Any, Any]] = []
-    for name in names or hints:
+    for name in names or told:
         hint, default = hints[name], getattr(defaults, name)
         if str in typing.get_args(hint):
             hint = str  # what it means is read later
