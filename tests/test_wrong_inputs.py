@@ -37,7 +37,7 @@ def model():
 
 
 NOTES = make_notes([0, 480], [480, 480], [60, 62], [80, 80], [0, 0])
-NO_PIECES = (None, 3, [], b"", {}, object(), "song.doc", "missing.mid", "", pathlib.Path("/"))
+NO_PIECES = (None, 3, [], b"", {}, type, "song.doc", "missing.mid", "", pathlib.Path("/"))
 OPTIONS = (
     *({"style": 3}, {"style": "jazz"}, {"duration": -1}, {"duration": float("nan")}),
     *({"duration": []}, {"seed": -1}, {"seed": 1.5}, {"seed": "x"}, {"key": 3}, {"key": "H"}),
