@@ -96,8 +96,8 @@ def _usage() -> str:
         "usage: jaxmusic COMMAND [OPTIONS]",
         "       jaxmusic COMMAND --help    shows the options and examples of a command",
         "",
-        "A first example: prepare music, train a small model and compose in five minutes",
-        "  jaxmusic quickstart --out first",
+        "A first example prepares music, trains a model and composes, in five minutes:",
+        "    jaxmusic quickstart --out first",
     ]
     for group, commands in GROUPS.items():
         lines += ["", f"{group}:"]

@@ -106,7 +106,6 @@ def test_softcap_bounds_the_logits():
         ({"rotary": "index beat"}, "model.rotary to any of index, time, pitch, not 'index beat'"),
         ({"rotary": "time time"}, "model.rotary to any of index, time, pitch"),
         ({"remat": "everything"}, "model.remat to products or attention or nothing"),
-        ({"softcap": -1.0}, "model.softcap to 0 for none"),
         ({"dtype": "float64"}, "JAX_ENABLE_X64=1"),
     ],
 )

@@ -32,7 +32,8 @@ def test_every_option_of_a_control_is_a_setting_and_every_control_is_asked_for_o
     fields = {field.name for field in dataclasses.fields(config.Controls)}
     assert {option for option, _ in ASKED.values()} <= fields
     assert set(controls.names()) == set(ASKED) | NOT_ASKED
-    of_pieces = {"duration", "tempo", "meter", "guidance", "strict", "ending", "seed"}
+    of_pieces = {"duration", "tempo", "meter", "strict_instruments"}
+    of_pieces |= {"guidance", "strict", "ending", "seed"}
     assert fields == {option for option, _ in ASKED.values()} | of_pieces
 
 

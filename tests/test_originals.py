@@ -148,4 +148,4 @@ def test_a_file_needs_the_folder_of_its_training_music(toy_run, tmp_path, capsys
     shown = capsys.readouterr().err.splitlines()
     assert len(shown) == 1 and "--data-dir" in shown[0] and "starter" in shown[0]
     assert generate("--model", toy_run, "--originality", -3, "--out", tmp_path / "song.mid") == 2
-    assert "above 0, not -3" in capsys.readouterr().err
+    assert "originality must be" in capsys.readouterr().err

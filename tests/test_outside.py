@@ -17,7 +17,7 @@ from jaxmusic.core.errors import UserError
 from jaxmusic.data import catalog, local_cache
 from jaxmusic.data.pieces import Stored
 from jaxmusic.reports import compare
-from jaxmusic.runs import checkpoint, status, weights
+from jaxmusic.runs import checkpoint, described, status, weights
 from jaxmusic.runs import folder as runs
 
 DEEP = "[" * 1000 + "]" * 1000
@@ -179,7 +179,7 @@ def test_the_header_of_an_exported_file(exported, tmp_path, part):
         rewritten(exported, path, {part: content})
         # Of another shape, a model has to be refused too, so all of it is read.
         whole = part == "step" or (done.startswith("['model'") and done.endswith("left out"))
-        read = functools.partial(weights.load if whole else weights.described, path)
+        read = functools.partial(weights.load if whole else described.described, path)
         wrong = refused(read, path.name, done)
         assert wrong or done not in WHOLE or (part, done) == ("step", "a number")
 

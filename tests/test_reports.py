@@ -247,7 +247,7 @@ def test_sets_of_one_piece_or_none_have_a_report(folders, tmp_path, kept):
         (["--model", "{}", "--songs", "{}/odd"], "Give --model RUN, or --songs DIR"),
         (["--songs", "{}/odd", "--reference", "{}/odd", "--data", "{}"], "Leave out --data"),
         (["--songs", "{}/odd", "--reference", "{}/odd", "--split", "train"], "--split to valid"),
-        (["--songs", "{}/odd", "--reference", "{}/odd", "--most", "0"], "--most"),
+        (["--songs", "{}/odd", "--reference", "{}/odd", "--most", "0"], "most"),
         (["--model", "{}/odd"], "Name the folder of a run"),
     ],
 )
@@ -351,7 +351,7 @@ def test_every_split_of_the_training_data_has_its_likelihood(toy_run, tmp_path, 
         (["--data", "./other"], "--data-dir its folder"),
         (["--data", "nowhere"], "no dataset 'nowhere'"),
         (["--data", "other", "--split", "train"], "one that other has: test"),
-        (["--data", "other", "--most", "0"], "--most"),
+        (["--data", "other", "--most", "0"], "most"),
     ],
 )
 def test_datasets_that_cannot_be_measured(toy_run, other_data, capsys, arguments, words):

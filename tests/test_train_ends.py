@@ -141,6 +141,7 @@ def test_restarts_run_the_same_command_in_a_child(monkeypatch, tmp_path):
     ran = []
     monkeypatch.setattr("jaxmusic.train.process.run", lambda *args: ran.append(args) or 0)
     monkeypatch.setattr("jaxmusic.train.compilation.keep_compiled", lambda: None)
+    monkeypatch.setattr("jaxmusic.commands.checks.dataset", lambda *args: None)
     with pytest.raises(SystemExit) as done:
         cli.main(command[3:])
     assert done.value.code == 0 and ran[0][0].steps == 9 and ran[0][1] == str(tmp_path)
@@ -201,4 +202,4 @@ def test_a_run_that_stands_still_says_where_and_is_started_again(tmp_path):
 def test_a_mistake_is_one_sentence(tmp_path):
     done = run_alone(tmp_path, "--steps", "0", "--restarts", "3")
     assert done.returncode == exits.MISTAKE
-    assert "Set steps to at least 1" in done.stderr and "starting again" not in done.stderr
+    assert "steps must be" in done.stderr and "starting again" not in done.stderr

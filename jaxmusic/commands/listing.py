@@ -93,7 +93,7 @@ def names(
     model: Annotated[str, tyro.conf.arg(metavar="RUN", help_behavior_hint="")] = "",
     data_dir: Annotated[str, tyro.conf.arg(metavar="DIR")] = config.Prepare().data_dir,
 ) -> None:
-    """Lists instruments, styles, datasets, configs, statistics or controls.
+    """Lists instruments, styles, datasets, configs and other names.
 
     Examples:
       jaxmusic list instruments

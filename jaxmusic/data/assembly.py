@@ -86,7 +86,7 @@ class Assembly:
                 self._skip(name, outcome)
         if not self.offsets:
             if not self.skipped:
-                raise UserError("Give files or pieces of music: there was none to read.")
+                raise UserError("There are no pieces to prepare: give at least one.")
             reasons = "; ".join(
                 f"{n} {cleaning.with_remedy(reason)}, such as {self.example[reason]}"
                 for reason, n in self.skipped.most_common()

@@ -125,7 +125,7 @@ class Composer:
         for (draft,), total in self._drafts(planner, _keys(seed, 1, 1), settings, None):
             for bar in streaming.finished(self.codec, planner, draft.tokens, total, made):
                 yield bar
-                made = bar.number + 1
+                made = bar.number
 
     def _finished(self, planner: Any, draft: _Draft) -> Composition:
         notes, bars = planner.finish(draft.tokens), planner.bars(draft.tokens)
