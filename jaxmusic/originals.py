@@ -75,7 +75,8 @@ def compose(
     Raises:
       UserError: the limit is not above 0, or what `draw` raises.
     """
-    originality.check(limit)
+    if limit < 1:
+        raise UserError(f"Give originality a number of telling notes above 0, not {limit}.")
     pieces: list[Composition | None] = []
     for now in range(seed, seed + tries):
         drawn = draw(now)

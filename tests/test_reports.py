@@ -154,7 +154,7 @@ def test_every_statistic_stands_there_with_its_meaning_and_its_floor(odd):
 
 
 def judged(**changes):
-    """The verdict on 20 pieces like their reference but for one statistic, or a share."""
+    """Judges 20 pieces that differ from their reference in one statistic, or in one share."""
     spread = np.linspace(-1, 1, 20)
     sides = {"ours": 20, "real": 20} | changes.pop("songs", {})
     values = {

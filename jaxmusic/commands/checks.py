@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 from jaxmusic.core.errors import UserError
 
-REPORT = "report.json"
-
 if TYPE_CHECKING:
     from jaxmusic import config
     from jaxmusic.generate.capabilities import Capabilities
@@ -67,12 +65,13 @@ def training(experiment: config.Experiment, run: str) -> None:
 def compared(sources: Sequence[str]) -> None:
     """Raises UserError for fewer than two runs or reports, or for what is neither."""
     from jaxmusic.core import paths
+    from jaxmusic.reports.writing import JSON
     from jaxmusic.runs import folder
 
     if len(sources) < 2:
         raise UserError("Name two runs or reports or more, to compare them.")
     for source in sources:
         path = paths.absolute(source)
-        whole = [path] if path.suffix == ".json" else [path / folder.EXPERIMENT, path / REPORT]
+        whole = [path] if path.suffix == ".json" else [path / folder.EXPERIMENT, path / JSON]
         if not any(file.is_file() for file in whole):
             raise UserError(f"Name the folder of a run or of a report: {source} is neither.")

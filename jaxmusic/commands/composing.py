@@ -140,13 +140,10 @@ def _command(task: str, row: Task) -> Callable[..., None]:
         output: config.Output = config.Output(),  # noqa: B008
     ) -> None:
         # All that can be wrong is found before JAX is imported, which takes seconds.
-        from jaxmusic.evaluate import originality
         from jaxmusic.formats import files
         from jaxmusic.generate import draws, keywords
         from jaxmusic.generate.orders import order
 
-        if output.count < 1:
-            raise UserError(f"Set --count to 1 or more, not {output.count}.")
         paths = _targets(output)
         checks.outputs(_numbered(paths, output.count))
         asked, _ = keywords.read({"controls": controls, "sampling": sampling})
@@ -157,12 +154,10 @@ def _command(task: str, row: Task) -> Callable[..., None]:
             for path in paths:
                 files.check_kept(song, path, output.force)
             piece = {"task": task, "notes": files.notes_of(song), "bars": bars}
-            order(able, **piece, asked=asked, count=output.count)
+            order(able, **piece, asked=asked)
             piece["music"] = piece.pop("notes")
         else:
             able.read(asked)
-        if output.originality:
-            originality.check(output.originality)
         seed = asked.seed or 0
         if controls.seed is None:
             print(f"seed {seed}")

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxmusic.core.errors import UserError
 from jaxmusic.data.melodic_lines import MelodicLines
 from jaxmusic.evaluate import surprise
 from jaxmusic.evaluate.copy_index import CopyIndex
@@ -231,9 +230,3 @@ def _clock(seconds: float) -> str:
     """Formats minutes and seconds, as in 1:07."""
     whole = int(seconds)
     return f"{whole // 60}:{whole % 60:02}"
-
-
-def check(limit: int) -> None:
-    """Raises UserError if there is no such limit."""
-    if limit < 1:
-        raise UserError(f"Give originality a number of telling notes above 0, not {limit}.")

@@ -10,9 +10,6 @@ from jaxmusic.formats.symbols import chord_symbol, chords_over_basses
 from jaxmusic.music import harmony
 from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, TICKS_PER_BEAT, Notes
 
-VOICES = 1.5
-"""Mean number of pitched notes that sound at once from which on chords are inferred from them: a
-melody alone has none."""
 _TRIADS = {"7": "maj", "maj7": "maj", "min7": "min", "sus2": "sus4"}
 """Qualities of which a triad cannot or need not be told from another."""
 _OPEN = ("aug", "5")
@@ -58,7 +55,7 @@ def chord_line(notes: Notes) -> list[Change]:
 def _sounding(notes: Notes) -> list[tuple[int, int, int]]:
     """Infers (tick, chord, bass), in the ticks of the piece; nothing where too few notes sound."""
     rows = np.flatnonzero(~notes.is_drum & (notes.duration > 0))
-    if not len(rows) or _voices(notes.onset[rows], notes.duration[rows]) < VOICES:
+    if not len(rows) or _voices(notes.onset[rows], notes.duration[rows]) < harmony.VOICES:
         return []
     scale = TICKS_PER_BEAT / notes.ticks_per_beat
 

@@ -54,7 +54,6 @@ def order(
     notes: Notes,
     bars: str | int,
     asked: config.Controls,
-    count: int = 1,
 ) -> Order:
     """Reads a task with a given piece.
 
@@ -66,15 +65,12 @@ def order(
         be written; of vary, those to be kept; else empty for all. They are those that people count,
         see `music.bar_count`; whole bars of the music are meant by a part of one.
       asked: controls.
-      count: number of pieces.
 
     Raises:
       UserError: what is asked for cannot be done.
     """
     if task not in TASKS:
         raise UserError(f"there is no task {task!r}: choose from {', '.join(TASKS)}")
-    if count < 1:
-        raise UserError(f"the count must be at least 1, not {count}")
     request = capabilities.read(asked, task)
     if task == "harmonise" and request.band.slots is None:
         request = dataclasses.replace(request, band=instruments.read(HARMONY))

@@ -23,8 +23,6 @@ from jaxmusic.music.piece import DRUM_SLOT, PITCHED_SLOTS, Piece, canonical
 
 COLUMNS = ("onset", "duration", "pitch", "velocity", "slot")
 """Columns of the notes of a piece."""
-VOICES = 1.5
-"""Least mean number of notes sounding at once for which chords are inferred."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -144,7 +142,7 @@ def read(notes: Notes, codec: MetricalCodec, normalised: bool = False) -> Source
         step=np.minimum(step, piece.bar_step[-1] - 1),
         slot=slots_of_tracks(aligned),
         offset=offset,
-        harmonised=labelled or voices(piece) >= VOICES,
+        harmonised=labelled or voices(piece) >= harmony.VOICES,
         semitones=semitones,
     )
 

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 
 from jaxmusic import config
-from jaxmusic.core.errors import Remark
+from jaxmusic.core.errors import Remark, UserError
 from jaxmusic.generate import infilling, splice
 from jaxmusic.generate.capabilities import Capabilities
 from jaxmusic.generate.composer import Composer
@@ -46,7 +46,9 @@ def perform(
     Raises:
       UserError: what is asked for cannot be done, which is found out before anything is sampled.
     """
-    got = order(capabilities, task, notes, bars=bars, asked=asked, count=count)
+    if count < 1:
+        raise UserError(f"the count must be at least 1, not {count}")
+    got = order(capabilities, task, notes, bars=bars, asked=asked)
     for remark in got.remarks:
         warnings.warn(remark, Remark, stacklevel=2)
     if got.given is None:

@@ -128,7 +128,7 @@ class BarCount:
             return [f"{part} is rounded out to {wider}, whole bars of the music"] if rounded else []
         if not self.stated:
             said = f"the bars of the file ({file}) are not those of its music ({music}), and"
-            return [f"bars {part} = {times}: {said} are not counted"] if file else []
+            return [f"bars {part} = {times}: {said} are not counted"]
         if file == music and not rounded:
             return []
         why = f"the music is in {music}, the file says {file}"

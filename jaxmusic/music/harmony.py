@@ -37,6 +37,9 @@ from jaxmusic.music.notes import (
     transposed,
 )
 
+VOICES = 1.5
+"""Mean number of pitched notes sounding at once from which on chords are inferred from them: a
+melody alone has none."""
 _FITTED = 84
 """Chords that the weights know: those of the first seven qualities. In the arrays of this module
 the number after them stands for no chord."""
