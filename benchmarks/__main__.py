@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import tyro
 
 from benchmarks import page, runner
-from jaxmusic.core.errors import UserError
+from jaxmusic._src.core.errors import UserError
 
 PAGE = runner.FOLDER.parent / "docs" / "benchmarks.md"
 PATHS = ("--data", "--data-dir", "--run")

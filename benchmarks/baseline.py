@@ -17,12 +17,12 @@ import tqdm
 
 from benchmarks import ngram, runner
 from benchmarks.runner import Goal, Result, Table
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.core.errors import UserError
-from jaxmusic.core.events import Batch
-from jaxmusic.data import loader
-from jaxmusic.runs import folder as runs
-from jaxmusic.train import monitor
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.core.events import Batch
+from jaxmusic._src.data import loader
+from jaxmusic._src.runs import folder as runs
+from jaxmusic._src.train import monitor
 
 ORDERS = (2, 3, 4, 5, 6)
 

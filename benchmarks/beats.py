@@ -12,11 +12,11 @@ from tqdm import tqdm
 from benchmarks import runner
 from benchmarks.runner import Result, Table
 from benchmarks.songs import SETS, files
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats.annotations import read_beats
-from jaxmusic.formats.midi import read_notes
-from jaxmusic.music.beats import BeatLabels, align
-from jaxmusic.music.notes import Notes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats.annotations import read_beats
+from jaxmusic._src.formats.midi import read_notes
+from jaxmusic._src.music.beats import BeatLabels, align
+from jaxmusic._src.music.notes import Notes
 
 COLUMNS = {
     "error_12": "onset error, 12 steps (ms)",

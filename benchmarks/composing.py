@@ -14,11 +14,11 @@ from benchmarks.llama import generation, llama
 from benchmarks.runner import Result, Table
 from benchmarks.speed import MODEL
 from jaxmusic import config
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.generate import decoding
-from jaxmusic.generate.composer import Composer
-from jaxmusic.generate.controls import Request
-from jaxmusic.models import transformer
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.generate import decoding
+from jaxmusic._src.generate.composer import Composer
+from jaxmusic._src.generate.controls import Request
+from jaxmusic._src.models import transformer
 
 CONTEXT = 4096
 TOKENS = 3072

@@ -1,6 +1,6 @@
 """Control: adherence of a run's pieces to requested controls, compared with chance.
 
-The measures are those of `jaxmusic.evaluate.control`. "Not requested" are pieces composed with
+The measures are those of `evaluate.control`. "Not requested" are pieces composed with
 nothing but a duration, compared with each of the requests: what chance gives.
 """
 
@@ -18,11 +18,11 @@ import jaxmusic
 from benchmarks import runner
 from benchmarks.runner import Goal, Result, Table
 from jaxmusic import config
-from jaxmusic.data.metadata import DRUMS
-from jaxmusic.evaluate import control
-from jaxmusic.evaluate.control import FIGURES, ControlRequest
-from jaxmusic.formats.instruments import GM_PROGRAMS
-from jaxmusic.music.notes import Notes
+from jaxmusic._src.data.metadata import DRUMS
+from jaxmusic._src.evaluate import control
+from jaxmusic._src.evaluate.control import FIGURES, ControlRequest
+from jaxmusic._src.formats.instruments import GM_PROGRAMS
+from jaxmusic._src.music.notes import Notes
 
 DURATIONS = {"0:10": 10, "0:30": 30, "1:00": 60, "3:00": 180, "5:00": 300, "10:00": 600}
 TOGETHER = 4

@@ -18,11 +18,11 @@ import tqdm
 from benchmarks import runner
 from benchmarks.runner import Goal, Result, Table
 from benchmarks.songs import SETS, files
-from jaxmusic.core.errors import UserError
-from jaxmusic.data import songs
-from jaxmusic.formats.midi import read_notes
-from jaxmusic.music.beats import align
-from jaxmusic.music.notes import Notes, make_notes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data import songs
+from jaxmusic._src.formats.midi import read_notes
+from jaxmusic._src.music.beats import align
+from jaxmusic._src.music.notes import Notes, make_notes
 
 TICKS = (96, 120, 192, 220, 256, 384, 480, 960)
 FEWEST = 32

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.llama import VOCAB, llama
 from jaxmusic import config as configs
-from jaxmusic.core.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Batch, Events
+from jaxmusic._src.core.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Batch, Events
 
 MARK = "@"
 PARTS = 4
@@ -54,7 +54,7 @@ def shape(size: str) -> Shape:
     if size == "toy":
         toy = configs.Transformer(2, 64, 2, 1, 32, 128, dtype="bfloat16")
         return Shape(toy, 128, (1, 2), ("products",), 0.05)
-    from jaxmusic.models import presets
+    from jaxmusic._src.models import presets
 
     batches = {"100m": (8, 16, 32, 64), "350m": (4, 8, 16, 32), "1b": (2, 4, 8, 16)}
     remats = ("products", "attention", "nothing")
@@ -143,10 +143,10 @@ def jaxmusic(size: str, repeats: int) -> tuple[dict[str, Any], Trial, tuple[str,
 
     import jax
 
-    from jaxmusic.cluster.peaks import peak_flops
-    from jaxmusic.models import base
-    from jaxmusic.models.mesh import make_mesh
-    from jaxmusic.train.step import Program
+    from jaxmusic._src.cluster.peaks import peak_flops
+    from jaxmusic._src.models import base
+    from jaxmusic._src.models.mesh import make_mesh
+    from jaxmusic._src.train.step import Program
 
     # The same small programs are compiled again for every trial.
     jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp())

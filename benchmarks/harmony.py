@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from benchmarks import runner
 from benchmarks.runner import Goal, Result, Table, peer
-from jaxmusic.core.errors import UserError
-from jaxmusic.data import starter
-from jaxmusic.formats.annotations import read_beats, read_keys
-from jaxmusic.formats.midi import read_notes
-from jaxmusic.music import harmony
-from jaxmusic.music.beats import BeatLabels, align
-from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, PITCH_NAMES, Notes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data import starter
+from jaxmusic._src.formats.annotations import read_beats, read_keys
+from jaxmusic._src.formats.midi import read_notes
+from jaxmusic._src.music import harmony
+from jaxmusic._src.music.beats import BeatLabels, align
+from jaxmusic._src.music.notes import CHORD_QUALITIES, NO_CHORD, PITCH_NAMES, Notes
 
 GOAL_OVERLAP, GOAL_MS = 0.78, 3.0
 SONGS = 100

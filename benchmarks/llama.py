@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks import runner
 from jaxmusic import config
-from jaxmusic.codecs.registry import make_codec
+from jaxmusic._src.codecs.registry import make_codec
 
 VOCAB = make_codec(config.Codec()).vocab_size
 """Tokens of both sides."""

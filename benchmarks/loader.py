@@ -19,10 +19,10 @@ import tqdm
 from benchmarks import runner
 from benchmarks.runner import Result, Table
 from benchmarks.songs import SETS
-from jaxmusic.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.data.builder import prepare
+from jaxmusic._src.data.loader import Loader
 from jaxmusic.config import Data, Prepare, Tasks
-from jaxmusic.data.builder import prepare
-from jaxmusic.data.loader import Loader
 
 CONTEXT, BATCH = 4096, 8
 CONTEXTS = (4096, 8192, 16384)

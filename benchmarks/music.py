@@ -1,6 +1,6 @@
 """Statistics of POP909: means over songs, on the beats of their music and on the files' own bars.
 
-Every statistic of `jaxmusic.evaluate.statistics` that is a number. Most files say that each bar has
+Every statistic of `evaluate.statistics` that is a number. Most files say that each bar has
 one quarter, so that the files' own bars are their quarters, four by four from the bar in which
 music begins.
 """
@@ -15,12 +15,12 @@ from tqdm import tqdm
 from benchmarks import runner
 from benchmarks.runner import Goal, Result, Table
 from benchmarks.songs import files
-from jaxmusic.data import labelling
-from jaxmusic.data.sources import Known
-from jaxmusic.evaluate import bars, distance, statistics
-from jaxmusic.formats.midi import read_notes
-from jaxmusic.music import beat_grid
-from jaxmusic.music.notes import Notes
+from jaxmusic._src.data import labelling
+from jaxmusic._src.data.sources import Known
+from jaxmusic._src.evaluate import bars, distance, statistics
+from jaxmusic._src.formats.midi import read_notes
+from jaxmusic._src.music import beat_grid
+from jaxmusic._src.music.notes import Notes
 
 LAGS = (3, 5)
 """Distances in bars at which they are compared, besides those of the statistics: 4 and 8."""

@@ -18,12 +18,12 @@ from tqdm import tqdm
 from benchmarks import runner
 from benchmarks.runner import Goal, Result, Table
 from jaxmusic import config
-from jaxmusic.data.catalog import open_dataset
-from jaxmusic.data.pieces import Stored
-from jaxmusic.evaluate import copy_index
-from jaxmusic.evaluate.copy_index import CopyIndex
-from jaxmusic.evaluate.originality import COPIED, Match, find
-from jaxmusic.music.notes import Notes, make_notes
+from jaxmusic._src.data.catalog import open_dataset
+from jaxmusic._src.data.pieces import Stored
+from jaxmusic._src.evaluate import copy_index
+from jaxmusic._src.evaluate.copy_index import CopyIndex
+from jaxmusic._src.evaluate.originality import COPIED, Match, find
+from jaxmusic._src.music.notes import Notes, make_notes
 
 BAR = 1920
 """Ticks of a bar of 4/4; the phase of bars does not matter here."""

@@ -18,9 +18,9 @@ from tqdm import tqdm
 from benchmarks import runner
 from benchmarks.runner import Result, Table
 from benchmarks.songs import files
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.formats import midi
-from jaxmusic.music import beats, grid
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.formats import midi
+from jaxmusic._src.music import beats, grid
 
 GOAL = 20
 CODEC = MetricalCodec()

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jaxmusic.core.errors import UserError
+from jaxmusic._src.core.errors import UserError
 
 FOLDER = pathlib.Path(__file__).parent
 RESULTS = FOLDER / "results"

@@ -16,10 +16,10 @@ from etils import epath
 
 from benchmarks import runner
 from benchmarks.runner import Result, Table
+from jaxmusic._src.data import builder, datasets, workers
+from jaxmusic._src.data.assembly import Assembly
+from jaxmusic._src.data.sources import NOTHING, MusicFile
 from jaxmusic.config import Prepare
-from jaxmusic.data import builder, datasets, workers
-from jaxmusic.data.assembly import Assembly
-from jaxmusic.data.sources import NOTHING, MusicFile
 
 GOAL = 150
 Rows = list[tuple[str, Any]]

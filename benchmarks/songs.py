@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 
 from benchmarks import runner
-from jaxmusic.core.errors import UserError
+from jaxmusic._src.core.errors import UserError
 
 SETS = {
     "pop909": "pop909/POP909/*/[0-9]*.mid",

@@ -20,8 +20,8 @@ from benchmarks.gpu_sides import rows
 from benchmarks.llama import VOCAB, generation, llama
 from benchmarks.runner import Result, Table
 from jaxmusic import config
-from jaxmusic.core.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Batch, Events
-from jaxmusic.models import base, decode, transformer
+from jaxmusic._src.core.events import MAX_PITCHES, MAX_POSITIONS, MAX_SLOTS, Batch, Events
+from jaxmusic._src.models import base, decode, transformer
 
 MODEL = config.Transformer(layers=7)
 """About 6.4 million parameters with a vocabulary of 1,500."""

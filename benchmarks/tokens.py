@@ -18,12 +18,12 @@ from benchmarks import runner
 from benchmarks.prepare import Peer
 from benchmarks.runner import Goal, Result, Table
 from benchmarks.songs import SETS, files, spread
-from jaxmusic.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.formats import midi, sequence
+from jaxmusic._src.music import beat_grid, beats, harmony
+from jaxmusic._src.music.notes import Notes
+from jaxmusic._src.music.piece import Losses
 from jaxmusic.config import Codec
-from jaxmusic.formats import midi, sequence
-from jaxmusic.music import beat_grid, beats, harmony
-from jaxmusic.music.notes import Notes
-from jaxmusic.music.piece import Losses
 
 CODEC, FUSED = MetricalCodec(), MetricalCodec(Codec(kind="fused"))
 GRID = CODEC.config

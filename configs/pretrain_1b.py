@@ -10,8 +10,9 @@ be too narrow to gather well.
 
 import dataclasses
 
-from jaxmusic import config
 from jaxmusic.models import presets
+
+from jaxmusic import config
 
 
 def experiment() -> config.Experiment:

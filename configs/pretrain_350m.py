@@ -9,8 +9,9 @@ this config yet.
 
 import dataclasses
 
-from jaxmusic import config
 from jaxmusic.models import presets
+
+from jaxmusic import config
 
 
 def experiment() -> config.Experiment:

@@ -7,8 +7,9 @@ per parameter. Parameters are sharded over 32 chips and replicated 4 times.
 and 1.7 days for the run (unverified). Nothing has been trained with this config yet.
 """
 
-from jaxmusic import config
 from jaxmusic.models import presets
+
+from jaxmusic import config
 
 
 def experiment() -> config.Experiment:

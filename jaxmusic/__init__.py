@@ -11,13 +11,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from jaxmusic.core.errors import Cancelled, UserError
+from jaxmusic._src.core.errors import Cancelled, UserError
 from jaxmusic.version import __version__
 
 if TYPE_CHECKING:
-    from jaxmusic.formats.files import read, write
-    from jaxmusic.generate.composition import Composition
-    from jaxmusic.model import MusicModel, load
+    from jaxmusic._src.formats.files import read, write
+    from jaxmusic._src.generate.composition import Composition
+    from jaxmusic._src.model import MusicModel, load
 
 __all__ = [
     "Cancelled",
@@ -32,11 +32,11 @@ __all__ = [
 
 # Imported when first used, so that importing jaxmusic is quick and touches no device.
 _HOMES = {
-    "Composition": "jaxmusic.generate.composition",
-    "load": "jaxmusic.model",
-    "MusicModel": "jaxmusic.model",
-    "read": "jaxmusic.formats.files",
-    "write": "jaxmusic.formats.files",
+    "Composition": "jaxmusic._src.generate.composition",
+    "load": "jaxmusic._src.model",
+    "MusicModel": "jaxmusic._src.model",
+    "read": "jaxmusic._src.formats.files",
+    "write": "jaxmusic._src.formats.files",
 }
 
 

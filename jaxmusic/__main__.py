@@ -1,6 +1,6 @@
 """`python -m jaxmusic` is the command line."""
 
-from jaxmusic.cli import main
+from jaxmusic._src.commands.cli import main
 
 if __name__ == "__main__":
     main()

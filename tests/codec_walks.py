@@ -12,13 +12,13 @@ import strategies
 from hypothesis import strategies as st
 
 from jaxmusic import config
-from jaxmusic.codecs.layout import MAX_STYLES
-from jaxmusic.codecs.metrical import grammar as metrical
-from jaxmusic.codecs.metrical.task_grammar import hole
-from jaxmusic.codecs.performance import grammar as performance
-from jaxmusic.codecs.registry import make_codec
-from jaxmusic.formats.midi import read_notes
-from jaxmusic.music import beats
+from jaxmusic._src.codecs.layout import MAX_STYLES
+from jaxmusic._src.codecs.metrical import grammar as metrical
+from jaxmusic._src.codecs.metrical.task_grammar import hole
+from jaxmusic._src.codecs.performance import grammar as performance
+from jaxmusic._src.codecs.registry import make_codec
+from jaxmusic._src.formats.midi import read_notes
+from jaxmusic._src.music import beats
 
 STEPS, ROWS = 512, 16
 KINDS = ("metrical", "fused", "performance")

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from jaxmusic.codecs.layout import bars_left_index
-from jaxmusic.generate.planning import SILENT_BARS
-from jaxmusic.music import meters
-from jaxmusic.music.notes import CHORD_TONES, NO_CHORD
-from jaxmusic.music.piece import DRUM_SLOT
+from jaxmusic._src.codecs.layout import bars_left_index
+from jaxmusic._src.generate.planning import SILENT_BARS
+from jaxmusic._src.music import meters
+from jaxmusic._src.music.notes import CHORD_TONES, NO_CHORD
+from jaxmusic._src.music.piece import DRUM_SLOT
 
 
 def check(made, planner):

@@ -36,7 +36,7 @@ def fake_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has the trainer read the made-up rows of `train_fakes`."""
     import train_fakes
 
-    from jaxmusic.train import session
+    from jaxmusic._src.train import session
 
     monkeypatch.setattr(session, "Loader", train_fakes.FakeLoader)
 
@@ -60,7 +60,7 @@ def fake_run(tmp_path_factory: pytest.TempPathFactory):
 def starter_data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A data folder that holds `starter`, a small starter corpus."""
     from jaxmusic import config
-    from jaxmusic.data import builder, starter
+    from jaxmusic._src.data import builder, starter
 
     folder = tmp_path_factory.mktemp("data")
     options = config.Prepare(name="starter", data_dir=str(folder))
@@ -73,7 +73,7 @@ def toy_run(starter_data: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
     """The folder of a run of a tiny model on `starter`."""
     import toys
 
-    from jaxmusic.train import trainer
+    from jaxmusic._src.train import trainer
 
     run = tmp_path_factory.mktemp("runs") / "toy"
     trainer.train(toys.experiment(starter_data), str(run), progress=False)

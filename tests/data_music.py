@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.data.pieces import Pieces
-from jaxmusic.formats import files
-from jaxmusic.music.notes import Labels, make_notes
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.data.pieces import Pieces
+from jaxmusic._src.formats import files
+from jaxmusic._src.music.notes import Labels, make_notes
 
 BAR = 1920
 

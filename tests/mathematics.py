@@ -1,7 +1,7 @@
 """Some steps of one training run on any mesh and any number of processes, as a program.
 
 Tests start it by `run`, as the number of devices and the width of floats are settled once for a
-process. It trains as `jaxmusic.train.trainer` does, but in float64, where rounding leaves twelve
+process. It trains as `train.trainer` does, but in float64, where rounding leaves twelve
 digits alike, and prints each case's losses and rows as JSON.
 """
 
@@ -73,11 +73,11 @@ def train(order, mesh, accumulate, remat, optimizer):
     import jax
 
     from jaxmusic import config
-    from jaxmusic.codecs.registry import make_codec
-    from jaxmusic.data.loader import Loader
-    from jaxmusic.models import sharding
-    from jaxmusic.models.mesh import make_mesh
-    from jaxmusic.train.step import Program
+    from jaxmusic._src.codecs.registry import make_codec
+    from jaxmusic._src.data.loader import Loader
+    from jaxmusic._src.models import sharding
+    from jaxmusic._src.models.mesh import make_mesh
+    from jaxmusic._src.train.step import Program
 
     settings = {"learning_rate": 1e-2, "warmup": 4, "spike": 6.0, "ema": 0.9}
     experiment = config.Experiment(

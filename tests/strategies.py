@@ -9,14 +9,14 @@ import numpy as np
 from hypothesis import strategies as st
 
 from jaxmusic import config
-from jaxmusic.codecs.layout import BARS_LEFT, DEFAULT_STYLES, TASKS, bars_left_index
-from jaxmusic.codecs.performance.codec import PerformanceCodec
-from jaxmusic.codecs.performance.notes import Performance
-from jaxmusic.codecs.tasks import Given
-from jaxmusic.music import grid
-from jaxmusic.music.controls import hidden, of
-from jaxmusic.music.meters import METERS, TEMPOS
-from jaxmusic.music.notes import (
+from jaxmusic._src.codecs.layout import BARS_LEFT, DEFAULT_STYLES, TASKS, bars_left_index
+from jaxmusic._src.codecs.performance.codec import PerformanceCodec
+from jaxmusic._src.codecs.performance.notes import Performance
+from jaxmusic._src.codecs.tasks import Given
+from jaxmusic._src.music import grid
+from jaxmusic._src.music.controls import hidden, of
+from jaxmusic._src.music.meters import METERS, TEMPOS
+from jaxmusic._src.music.notes import (
     CHORD_COUNT,
     NO_CHORD,
     PHRASES,
@@ -26,8 +26,8 @@ from jaxmusic.music.notes import (
     Notes,
     make_notes,
 )
-from jaxmusic.music.piece import Piece
-from jaxmusic.music.roles import ROLES
+from jaxmusic._src.music.piece import Piece
+from jaxmusic._src.music.roles import ROLES
 
 P = TypeVar("P", Piece, Performance)
 

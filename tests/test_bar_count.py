@@ -7,11 +7,11 @@ import warnings
 import numpy as np
 import pytest
 
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats import files
-from jaxmusic.music import bar_count
-from jaxmusic.music.meters import bars_of, first_number
-from jaxmusic.music.notes import make_notes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats import files
+from jaxmusic._src.music import bar_count
+from jaxmusic._src.music.meters import bars_of, first_number
+from jaxmusic._src.music.notes import make_notes
 
 pytestmark = pytest.mark.quick
 TICKS = 220

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import strategies
 
-from jaxmusic.core.errors import UserError
-from jaxmusic.music import beat_grid, beat_tracking, beats, notes
-from jaxmusic.music.beats import BeatLabels, align
-from jaxmusic.music.notes import Labels, Notes, make_notes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.music import beat_grid, beat_tracking, beats, notes
+from jaxmusic._src.music.beats import BeatLabels, align
+from jaxmusic._src.music.notes import Labels, Notes, make_notes
 
 BAR = 4 * 480
 TICKS, PITCHES = st.integers(0, 60_000), st.integers(0, 127)
@@ -354,8 +354,8 @@ def test_any_piece(rows, unit, tempos, meters):
 
 
 def test_pop909(music: pathlib.Path):
-    from jaxmusic.formats.annotations import read_beats
-    from jaxmusic.formats.midi import read_notes
+    from jaxmusic._src.formats.annotations import read_beats
+    from jaxmusic._src.formats.midi import read_notes
 
     folders = sorted(p for p in (music / "pop909/POP909").iterdir() if p.is_dir())[::20]
     estimated, labelled, given = [], [], []

@@ -6,8 +6,8 @@ import numpy as np
 
 from benchmarks import control
 from jaxmusic import config
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.music.notes import PITCH_NAMES, make_notes
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.music.notes import PITCH_NAMES, make_notes
 
 BAR, BEAT = 1920, 480
 
@@ -90,7 +90,7 @@ def test_durations():
 
 
 def test_wishes_can_be_read_as_they_are_written():
-    from jaxmusic.generate import controls
+    from jaxmusic._src.generate import controls
 
     codec = MetricalCodec()
     for part, requests in control.REQUESTS.items():

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks import baseline, ngram
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.core.events import Batch, Events
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.core.events import Batch, Events
 
 
 def random_pieces(seed: int, vocab: int, pieces: int, length: int) -> list[np.ndarray]:

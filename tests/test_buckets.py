@@ -17,21 +17,21 @@ import train_fakes as fakes
 from train_fakes import params, same
 
 from jaxmusic import config
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.core import leases, paths
-from jaxmusic.core.errors import UserError
-from jaxmusic.data import catalog, local_cache
-from jaxmusic.data.builder import prepare_pieces
-from jaxmusic.data.loader import Loader
-from jaxmusic.runs import folder as runs
-from jaxmusic.runs import journal, weights
-from jaxmusic.train import session, trainer
-from jaxmusic.train.monitor import read_log
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.core import leases, paths
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data import catalog, local_cache
+from jaxmusic._src.data.builder import prepare_pieces
+from jaxmusic._src.data.loader import Loader
+from jaxmusic._src.runs import folder as runs
+from jaxmusic._src.runs import journal, weights
+from jaxmusic._src.train import session, trainer
+from jaxmusic._src.train.monitor import read_log
 
 SCRIPT = pathlib.Path(fakes.__file__)
 HOLDER = """
 import time
-from jaxmusic.core import leases, paths
+from jaxmusic._src.core import leases, paths
 leases.BEAT = leases.SETTLE = 0.1
 with leases.leased(paths.absolute("gs://bucket/lost"), "busy"):
     print("held", flush=True)

@@ -10,10 +10,11 @@ import mido
 import pytest
 
 import jaxmusic
-from jaxmusic import cli, config
-from jaxmusic.core import settings
-from jaxmusic.formats import files
-from jaxmusic.music.notes import make_notes
+from jaxmusic import config
+from jaxmusic._src.commands import cli
+from jaxmusic._src.core import settings
+from jaxmusic._src.formats import files
+from jaxmusic._src.music.notes import make_notes
 
 
 def run(capsys, *argv):

@@ -27,10 +27,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmusic import config
-from jaxmusic.codecs.layout import DEFAULT_STYLES
-from jaxmusic.codecs.registry import make_codec, read_codec
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats.midi_writing import midi_bytes
+from jaxmusic._src.codecs.layout import DEFAULT_STYLES
+from jaxmusic._src.codecs.registry import make_codec, read_codec
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats.midi_writing import midi_bytes
 
 pytestmark = pytest.mark.parametrize("kind", KINDS)
 

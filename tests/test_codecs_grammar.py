@@ -7,11 +7,11 @@ import pytest
 from codec_walks import ROWS, ended, finished, kinds_of, walker
 
 from jaxmusic import config
-from jaxmusic.codecs.layout import BARS_LEFT
-from jaxmusic.codecs.metrical import grammar_tables as tables
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.codecs.metrical.grammar import FAR, Grammar, Rules
-from jaxmusic.music import meters
+from jaxmusic._src.codecs.layout import BARS_LEFT
+from jaxmusic._src.codecs.metrical import grammar_tables as tables
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.codecs.metrical.grammar import FAR, Grammar, Rules
+from jaxmusic._src.music import meters
 
 either = pytest.mark.parametrize("walk", [walker("metrical"), walker("fused")])
 

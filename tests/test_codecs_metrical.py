@@ -7,9 +7,9 @@ from codec_walks import CODECS, DEFAULTS, check_lossless, codec_of, kinds_of, wo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmusic.codecs.layout import bars_left_index
-from jaxmusic.music import grid
-from jaxmusic.music.notes import SECTIONS, Labels, make_notes
+from jaxmusic._src.codecs.layout import bars_left_index
+from jaxmusic._src.music import grid
+from jaxmusic._src.music.notes import SECTIONS, Labels, make_notes
 
 CODEC = DEFAULTS["metrical"]
 BEAT = 480

@@ -9,8 +9,8 @@ from codec_walks import DEFAULTS, check_lossless, codec_of, real_notes, words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmusic.codecs.performance.notes import levels, performance_tokens, steps
-from jaxmusic.music.notes import Labels, make_notes
+from jaxmusic._src.codecs.performance.notes import levels, performance_tokens, steps
+from jaxmusic._src.music.notes import Labels, make_notes
 
 CODEC = DEFAULTS["performance"]
 
@@ -19,7 +19,7 @@ def note_seq_tokens(notes, velocities):
     """What note-seq makes of notes."""
     import note_seq
 
-    from jaxmusic.formats.sequence import to_sequence
+    from jaxmusic._src.formats.sequence import to_sequence
 
     sequence = note_seq.quantize_note_sequence_absolute(to_sequence(notes), 100)
     performance = note_seq.Performance(sequence, num_velocity_bins=velocities)

@@ -7,7 +7,7 @@ import pytest
 import strategies
 from codec_walks import ROWS, ended, walker, words
 
-from jaxmusic.codecs.performance.grammar import FAR, Rules
+from jaxmusic._src.codecs.performance.grammar import FAR, Rules
 
 WALK = walker("performance")
 CODEC = WALK.codec

@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmusic import config
-from jaxmusic.codecs.layout import TASKS
-from jaxmusic.codecs.metrical.grammar import FAR, Rules
-from jaxmusic.codecs.metrical.task_grammar import hole
-from jaxmusic.codecs.registry import make_codec
-from jaxmusic.codecs.tasks import Given, Holes, holes
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats.midi_writing import midi_bytes
-from jaxmusic.music.controls import names
-from jaxmusic.music.meters import METERS_BY_NAME, bar_length
-from jaxmusic.music.piece import Piece
+from jaxmusic._src.codecs.layout import TASKS
+from jaxmusic._src.codecs.metrical.grammar import FAR, Rules
+from jaxmusic._src.codecs.metrical.task_grammar import hole
+from jaxmusic._src.codecs.registry import make_codec
+from jaxmusic._src.codecs.tasks import Given, Holes, holes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats.midi_writing import midi_bytes
+from jaxmusic._src.music.controls import names
+from jaxmusic._src.music.meters import METERS_BY_NAME, bar_length
+from jaxmusic._src.music.piece import Piece
 
 CONTROLS = names()
 either = pytest.mark.parametrize("walk", [walker("metrical"), walker("fused")])

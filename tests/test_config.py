@@ -7,8 +7,8 @@ import re
 import pytest
 
 from jaxmusic import config
-from jaxmusic.core import ranges, settings
-from jaxmusic.core.errors import UserError
+from jaxmusic._src.core import ranges, settings
+from jaxmusic._src.core.errors import UserError
 
 pytestmark = pytest.mark.quick
 

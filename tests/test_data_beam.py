@@ -7,10 +7,10 @@ import pathlib
 import data_music
 import pytest
 
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data import beam
+from jaxmusic._src.data.builder import prepare
 from jaxmusic.config import Prepare
-from jaxmusic.core.errors import UserError
-from jaxmusic.data import beam
-from jaxmusic.data.builder import prepare
 
 BEAM = importlib.util.find_spec("apache_beam") is not None
 

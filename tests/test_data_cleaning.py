@@ -6,11 +6,11 @@ import data_music
 import numpy as np
 import pytest
 
+from jaxmusic._src.data import cleaning
+from jaxmusic._src.data.builder import prepare_pieces
+from jaxmusic._src.formats import midi
+from jaxmusic._src.music.notes import make_notes
 from jaxmusic.config import Prepare
-from jaxmusic.data import cleaning
-from jaxmusic.data.builder import prepare_pieces
-from jaxmusic.formats import midi
-from jaxmusic.music.notes import make_notes
 
 RULES = Prepare()
 

@@ -20,16 +20,16 @@ import data_music
 import numpy as np
 import pytest
 
-from jaxmusic import cli
+from jaxmusic._src.commands import cli
+from jaxmusic._src.core import locks
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data import catalog, dataset_labels, datasets, downloading, tfds_builders
+from jaxmusic._src.data.builder import prepare
+from jaxmusic._src.data.downloading import Archive
+from jaxmusic._src.data.sources import NOTHING, MusicFile, find
+from jaxmusic._src.formats import files
+from jaxmusic._src.formats.midi import read_notes
 from jaxmusic.config import Prepare
-from jaxmusic.core import locks
-from jaxmusic.core.errors import UserError
-from jaxmusic.data import catalog, dataset_labels, datasets, downloading, tfds_builders
-from jaxmusic.data.builder import prepare
-from jaxmusic.data.downloading import Archive
-from jaxmusic.data.sources import NOTHING, MusicFile, find
-from jaxmusic.formats import files
-from jaxmusic.formats.midi import read_notes
 
 
 @pytest.fixture

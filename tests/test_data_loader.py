@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from data_music import columns, same
 
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.codecs.registry import make_codec
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.codecs.registry import make_codec
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data import catalog
+from jaxmusic._src.data.builder import prepare, prepare_pieces
+from jaxmusic._src.data.loader import Loader
 from jaxmusic.config import Codec, Data, Prepare, Tasks
-from jaxmusic.core.errors import UserError
-from jaxmusic.data import catalog
-from jaxmusic.data.builder import prepare, prepare_pieces
-from jaxmusic.data.loader import Loader
 
 CONTEXT, BATCH = 256, 4
 

@@ -18,13 +18,13 @@ from data_music import columns, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmusic.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data import catalog, metadata, mixture
+from jaxmusic._src.data.builder import prepare_pieces
+from jaxmusic._src.data.loader import Loader
+from jaxmusic._src.data.mixture import Member, Mixture, block
 from jaxmusic.config import Data, Prepare
-from jaxmusic.core.errors import UserError
-from jaxmusic.data import catalog, metadata, mixture
-from jaxmusic.data.builder import prepare_pieces
-from jaxmusic.data.loader import Loader
-from jaxmusic.data.mixture import Member, Mixture, block
 
 CONTEXT, BATCH = 256, 8
 EVERYTHING = dict(tempo_scale=0.1, velocity_scale=0.2, drop_tracks=0.3)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmusic.data.packing import Sizes, plan
+from jaxmusic._src.data.packing import Sizes, plan
 
 PIECES = st.lists(
     st.lists(st.integers(1, 60), min_size=1, max_size=40).map(lambda bars: [7, *bars]),

@@ -14,19 +14,19 @@ import numpy as np
 import pytest
 from etils import epath
 
-from jaxmusic.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.core import locks
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data import assembly, cached_statistics, catalog, workers
+from jaxmusic._src.data.builder import prepare, prepare_pieces
+from jaxmusic._src.data.loader import Loader
+from jaxmusic._src.data.packing import Sizes
+from jaxmusic._src.data.sources import find
+from jaxmusic._src.formats import files
+from jaxmusic._src.music.grid import quantise
+from jaxmusic._src.music.notes import SECTIONS, make_notes
+from jaxmusic._src.music.piece import Losses
 from jaxmusic.config import Data, Prepare
-from jaxmusic.core import locks
-from jaxmusic.core.errors import UserError
-from jaxmusic.data import assembly, cached_statistics, catalog, workers
-from jaxmusic.data.builder import prepare, prepare_pieces
-from jaxmusic.data.loader import Loader
-from jaxmusic.data.packing import Sizes
-from jaxmusic.data.sources import find
-from jaxmusic.formats import files
-from jaxmusic.music.grid import quantise
-from jaxmusic.music.notes import SECTIONS, make_notes
-from jaxmusic.music.piece import Losses
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxmusic._src.data import record
+from jaxmusic._src.data.augmentation import Change, alter, draw
+from jaxmusic._src.data.songs import SPLITS, assign
+from jaxmusic._src.music import controls
+from jaxmusic._src.music.beats import Fit
+from jaxmusic._src.music.notes import Labels, make_notes, semitones_to_c
 from jaxmusic.config import Data
-from jaxmusic.data import record
-from jaxmusic.data.augmentation import Change, alter, draw
-from jaxmusic.data.songs import SPLITS, assign
-from jaxmusic.music import controls
-from jaxmusic.music.beats import Fit
-from jaxmusic.music.notes import Labels, make_notes, semitones_to_c
 
 FIT = Fit("estimate", 1.25, 15.5, 0.03)
 

@@ -6,10 +6,10 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmusic.core.errors import UserError
-from jaxmusic.data.metadata import DRUMS, Metadata, MetadataTable, describe
-from jaxmusic.data.selection import parse
-from jaxmusic.music.notes import Labels, make_notes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data.metadata import DRUMS, Metadata, MetadataTable, describe
+from jaxmusic._src.data.selection import parse
+from jaxmusic._src.music.notes import Labels, make_notes
 
 WALTZ = Metadata(
     tempo=90.0,

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import dedup
-from jaxmusic.data import near_duplicates, songs
-from jaxmusic.data.songs import LEFT_OUT, assign
-from jaxmusic.formats.midi import read_notes
-from jaxmusic.music import beats
-from jaxmusic.music.notes import make_notes
+from jaxmusic._src.data import near_duplicates, songs
+from jaxmusic._src.data.songs import LEFT_OUT, assign
+from jaxmusic._src.formats.midi import read_notes
+from jaxmusic._src.music import beats
+from jaxmusic._src.music.notes import make_notes
 
 SEEDS = st.integers(0, 2**32 - 1)
 

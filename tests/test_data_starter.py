@@ -9,9 +9,9 @@ from data_music import fields
 
 from examples.starter import file
 from examples.starter.songs import compose
-from jaxmusic.core.errors import UserError
-from jaxmusic.data import starter
-from jaxmusic.music.notes import CHORD_QUALITIES, CHORD_TONES, SECTIONS, TICKS_PER_BEAT
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data import starter
+from jaxmusic._src.music.notes import CHORD_QUALITIES, CHORD_TONES, SECTIONS, TICKS_PER_BEAT
 
 MAJOR = np.array([0, 2, 4, 5, 7, 9, 11])
 

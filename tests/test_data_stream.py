@@ -9,16 +9,16 @@ from data_music import same
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jaxmusic.codecs.layout import TASKS
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.codecs.registry import make_codec
+from jaxmusic._src.codecs.layout import TASKS
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.codecs.registry import make_codec
+from jaxmusic._src.data import metadata
+from jaxmusic._src.data.builder import prepare_pieces
+from jaxmusic._src.data.loader import Loader
+from jaxmusic._src.music.meters import TEMPOS
+from jaxmusic._src.music.notes import Labels, semitones_to_c
+from jaxmusic._src.music.piece import DRUM_SLOT
 from jaxmusic.config import Codec, Data, Prepare, Tasks
-from jaxmusic.data import metadata
-from jaxmusic.data.builder import prepare_pieces
-from jaxmusic.data.loader import Loader
-from jaxmusic.music.meters import TEMPOS
-from jaxmusic.music.notes import Labels, semitones_to_c
-from jaxmusic.music.piece import DRUM_SLOT
 
 CODEC = MetricalCodec()
 OTHERS = (make_codec(Codec(kind="fused")), make_codec(Codec(velocities=32, kind="performance")))

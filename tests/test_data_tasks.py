@@ -12,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmusic import config
-from jaxmusic.codecs.layout import TASKS
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.codecs.registry import make_codec
+from jaxmusic._src.codecs.layout import TASKS
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.codecs.registry import make_codec
+from jaxmusic._src.data import builder, starter, tasks
+from jaxmusic._src.data.loader import Loader
+from jaxmusic._src.music.controls import names
+from jaxmusic._src.music.notes import make_notes
+from jaxmusic._src.music.roles import melody_slot
+from jaxmusic._src.runs import folder as runs
+from jaxmusic._src.runs import weights
+from jaxmusic._src.train import trainer
 from jaxmusic.config import Codec, Data, Prepare, Tasks
-from jaxmusic.data import builder, starter, tasks
-from jaxmusic.data.loader import Loader
-from jaxmusic.music.controls import names
-from jaxmusic.music.notes import make_notes
-from jaxmusic.music.roles import melody_slot
-from jaxmusic.runs import folder as runs
-from jaxmusic.runs import weights
-from jaxmusic.train import trainer
 
 CONTROLS = names()
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from jaxmusic.data.metadata import DRUMS
-from jaxmusic.evaluate import adherence
-from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD, PITCH_NAMES, make_notes
+from jaxmusic._src.data.metadata import DRUMS
+from jaxmusic._src.evaluate import adherence
+from jaxmusic._src.music.notes import CHORD_QUALITIES, NO_CHORD, PITCH_NAMES, make_notes
 
 pytestmark = pytest.mark.quick
 BAR, BEAT = 1920, 480

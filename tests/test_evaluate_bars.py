@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from jaxmusic.evaluate import bars
-from jaxmusic.formats.annotations import read_beats
-from jaxmusic.formats.midi import read_notes
-from jaxmusic.music import beats
-from jaxmusic.music.notes import make_notes
+from jaxmusic._src.evaluate import bars
+from jaxmusic._src.formats.annotations import read_beats
+from jaxmusic._src.formats.midi import read_notes
+from jaxmusic._src.music import beats
+from jaxmusic._src.music.notes import make_notes
 
 pytestmark = pytest.mark.quick
 BAR = 1920

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jaxmusic.evaluate import distance
+from jaxmusic._src.evaluate import distance
 
 
 def normal(seed: int, count: int, mean: float = 0.0, deviation: float = 1.0) -> np.ndarray:

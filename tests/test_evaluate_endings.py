@@ -2,9 +2,9 @@
 
 import pytest
 
-from jaxmusic.data import starter
-from jaxmusic.evaluate import endings
-from jaxmusic.music.notes import make_notes
+from jaxmusic._src.data import starter
+from jaxmusic._src.evaluate import endings
+from jaxmusic._src.music.notes import make_notes
 
 pytestmark = pytest.mark.quick
 BAR, BEAT = 1920, 480

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxmusic
-from jaxmusic.evaluate import likelihood, transfer, windows
-from jaxmusic.evaluate.scoring import Scored, Scorer
-from jaxmusic.models import transformer
-from jaxmusic.music import harmony
-from jaxmusic.music.notes import make_notes
+from jaxmusic._src.evaluate import likelihood, transfer, windows
+from jaxmusic._src.evaluate.scoring import Scored, Scorer
+from jaxmusic._src.models import transformer
+from jaxmusic._src.music import harmony
+from jaxmusic._src.music.notes import make_notes
 
 METRICAL, FUSED, PERFORMANCE = (DEFAULTS[kind] for kind in KINDS)
 SHAPE = toys.MODEL

@@ -7,12 +7,12 @@ import data_music
 import numpy as np
 import pytest
 
-from jaxmusic.core.errors import UserError
-from jaxmusic.data.catalog import open_dataset
-from jaxmusic.data.melodic_lines import MelodicLines
-from jaxmusic.evaluate import copy_index, originality, surprise
-from jaxmusic.evaluate.passages import passages
-from jaxmusic.music.notes import make_notes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data.catalog import open_dataset
+from jaxmusic._src.data.melodic_lines import MelodicLines
+from jaxmusic._src.evaluate import copy_index, originality, surprise
+from jaxmusic._src.evaluate.passages import passages
+from jaxmusic._src.music.notes import make_notes
 
 BAR = data_music.BAR
 planted = data_music.planted

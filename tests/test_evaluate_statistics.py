@@ -7,11 +7,20 @@ import numpy as np
 import pytest
 from codec_walks import real_notes
 
-from jaxmusic.core.errors import UserError
-from jaxmusic.evaluate import adherence, bars, endings, pitch, rhythm, sound, statistics, structure
-from jaxmusic.formats.symbols import chord_number
-from jaxmusic.music import beats
-from jaxmusic.music.notes import NO_CHORD, Notes, make_notes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.evaluate import (
+    adherence,
+    bars,
+    endings,
+    pitch,
+    rhythm,
+    sound,
+    statistics,
+    structure,
+)
+from jaxmusic._src.formats.symbols import chord_number
+from jaxmusic._src.music import beats
+from jaxmusic._src.music.notes import NO_CHORD, Notes, make_notes
 from tests import strategies
 from tests.data_music import tune
 

@@ -3,10 +3,10 @@ import pathlib
 import numpy as np
 import pytest
 
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats.annotations import NEAREST, read_beats, read_chords, read_keys
-from jaxmusic.formats.symbols import chord_number
-from jaxmusic.music.notes import CHORD_QUALITIES, NO_CHORD
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats.annotations import NEAREST, read_beats, read_chords, read_keys
+from jaxmusic._src.formats.symbols import chord_number
+from jaxmusic._src.music.notes import CHORD_QUALITIES, NO_CHORD
 
 
 def written(folder: pathlib.Path, text: str) -> pathlib.Path:

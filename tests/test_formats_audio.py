@@ -7,10 +7,10 @@ import wave
 import numpy as np
 import pytest
 
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats import audio
-from jaxmusic.formats.audio import RATE, encoded, render
-from jaxmusic.music.notes import make_notes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats import audio
+from jaxmusic._src.formats.audio import RATE, encoded, render
+from jaxmusic._src.music.notes import make_notes
 
 pytest.importorskip("midirenderer")
 pytest.importorskip("soxr")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from midi_events import events
 
-from jaxmusic.formats import files, midi, midi_writing
-from jaxmusic.formats import sequence as sequences
-from jaxmusic.music.details import Details
+from jaxmusic._src.formats import files, midi, midi_writing
+from jaxmusic._src.formats import sequence as sequences
+from jaxmusic._src.music.details import Details
 
 TEXTS = {"lyrics", "marker", "text", "copyright"}
 HELD = {"note_on", "control_change", "pitchwheel", "set_tempo", "time_signature", "key_signature"}

@@ -5,10 +5,10 @@ import os
 import pytest
 from etils import epath
 
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats import files
-from jaxmusic.formats.sequence import from_sequence, to_sequence
-from jaxmusic.music.notes import make_notes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats import files
+from jaxmusic._src.formats.sequence import from_sequence, to_sequence
+from jaxmusic._src.music.notes import make_notes
 
 NOTES = make_notes([0, 480], [480, 480], [60, 64], [80, 90], [0, 0], program=[4])
 

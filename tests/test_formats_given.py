@@ -6,9 +6,9 @@ import pytest
 import symusic
 
 from jaxmusic import UserError
-from jaxmusic.formats import files, midi
-from jaxmusic.generate.composition import Composition
-from jaxmusic.music.notes import make_notes
+from jaxmusic._src.formats import files, midi
+from jaxmusic._src.generate.composition import Composition
+from jaxmusic._src.music.notes import make_notes
 
 PIECE = make_notes(
     onset=[0, 480, 960, 960],

@@ -13,12 +13,12 @@ import strategies
 from hypothesis import given, settings
 from midi_events import events
 
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats import files
-from jaxmusic.formats.midi import read_notes
-from jaxmusic.formats.symbols import chord_number, chord_symbol, fifths_key, key_fifths
-from jaxmusic.music import grid
-from jaxmusic.music.notes import CHORD_COUNT, NO_CHORD, SECTIONS, Labels, make_notes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats import files
+from jaxmusic._src.formats.midi import read_notes
+from jaxmusic._src.formats.symbols import chord_number, chord_symbol, fifths_key, key_fifths
+from jaxmusic._src.music import grid
+from jaxmusic._src.music.notes import CHORD_COUNT, NO_CHORD, SECTIONS, Labels, make_notes
 
 
 def by_track(notes):
@@ -331,8 +331,8 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
 
 READ_ALL = """
 import pathlib, sys
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats.midi import read_notes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats.midi import read_notes
 for line in sys.stdin:
     try:
         notes = read_notes(line.rstrip("\\n"), sustain=True)

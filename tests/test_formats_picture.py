@@ -5,12 +5,12 @@ import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
 
-from jaxmusic.formats import picture
-from jaxmusic.formats.chord_line import chord_line
-from jaxmusic.formats.instruments import DRUMS, GM_PROGRAMS, drum_name, track_names
-from jaxmusic.formats.layout import bars_of, lay_out
-from jaxmusic.formats.midi import read_notes
-from jaxmusic.music.notes import Labels, make_notes
+from jaxmusic._src.formats import picture
+from jaxmusic._src.formats.chord_line import chord_line
+from jaxmusic._src.formats.instruments import DRUMS, GM_PROGRAMS, drum_name, track_names
+from jaxmusic._src.formats.layout import bars_of, lay_out
+from jaxmusic._src.formats.midi import read_notes
+from jaxmusic._src.music.notes import Labels, make_notes
 
 
 def piece(bars=8, **fields):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats.scores.playing import MOST_BARS, Signs, movements, play_order
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats.scores.playing import MOST_BARS, Signs, movements, play_order
 
 VERSES = Signs(verses=True)
 PLAIN, AGAIN, FINAL, FINE = Signs(), Signs(backward=2), Signs(final=True), Signs(fine=True)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from jaxmusic.core.errors import NoNotes, UserError
-from jaxmusic.formats import files, rolls
+from jaxmusic._src.core.errors import NoNotes, UserError
+from jaxmusic._src.formats import files, rolls
 
 VOICES = {"train": [[[60, -1], [60, 64], [62, 64]]], "test": [[[None, 50]], [[float("nan"), -1]]]}
 STEPS = {"train": [[[60, 64], [60], [], [60, 60]]]}

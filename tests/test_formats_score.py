@@ -7,9 +7,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats.scores import score
-from jaxmusic.music.notes import NO_CHORD
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats.scores import score
+from jaxmusic._src.music.notes import NO_CHORD
 
 LIEDER, SUITE, BOOKS = "openscore_lieder", "lilypond_musicxml_suite", "abc_nottingham"
 
@@ -413,7 +413,7 @@ def test_every_real_score_is_read_or_refused(music):
 
 
 def test_tunes_are_those_of_the_midi_files(music):
-    from jaxmusic.formats.midi import read_notes
+    from jaxmusic._src.formats.midi import read_notes
 
     # The MIDI files were made by another program, which starts them with a whole bar.
     for book, number in (("jigs", 5), ("waltzes", 1), ("reelsd-g", 4), ("ashover", 2)):

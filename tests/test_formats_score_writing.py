@@ -8,12 +8,12 @@ import pytest
 import strategies
 from hypothesis import given, settings
 
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats import files
-from jaxmusic.formats.scores import notation, spelling
-from jaxmusic.formats.scores.writing import musicxml_text
-from jaxmusic.music import grid
-from jaxmusic.music.notes import NO_CHORD, Labels, Notes, make_notes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats import files
+from jaxmusic._src.formats.scores import notation, spelling
+from jaxmusic._src.formats.scores.writing import musicxml_text
+from jaxmusic._src.music import grid
+from jaxmusic._src.music.notes import NO_CHORD, Labels, Notes, make_notes
 
 SONG = make_notes(
     # A melody with a pick-up, a triplet and a note over the bar line, drums, and a piano.

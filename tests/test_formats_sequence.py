@@ -8,10 +8,10 @@ import pytest
 import strategies
 from hypothesis import given, settings
 
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats.midi import read_notes
-from jaxmusic.formats.sequence import from_sequence, sequence_class, to_sequence
-from jaxmusic.music.notes import CHORD_TONES, NO_CHORD, Labels, make_notes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats.midi import read_notes
+from jaxmusic._src.formats.sequence import from_sequence, sequence_class, to_sequence
+from jaxmusic._src.music.notes import CHORD_TONES, NO_CHORD, Labels, make_notes
 
 
 @pytest.mark.quick
@@ -100,7 +100,7 @@ def test_wrong_sequences_say_what_to_do(fields, said):
 
 LAZY = """
 import sys
-from jaxmusic.formats.sequence import sequence_class
+from jaxmusic._src.formats.sequence import sequence_class
 ours = sequence_class()
 assert "librosa" not in sys.modules and "note_seq" not in sys.modules
 import note_seq
@@ -124,7 +124,7 @@ def test_note_seq_understands_the_chords():
     import note_seq
     from note_seq import chord_symbols_lib
 
-    from jaxmusic.formats.symbols import chord_symbol
+    from jaxmusic._src.formats.symbols import chord_symbol
 
     assert chord_symbol(NO_CHORD) == note_seq.NO_CHORD
     for quality, intervals in enumerate(CHORD_TONES):

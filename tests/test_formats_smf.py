@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxmusic.formats import midi, smf
-from jaxmusic.formats.smf import Message
+from jaxmusic._src.formats import midi, smf
+from jaxmusic._src.formats.smf import Message
 
 DIVISION = (480).to_bytes(2, "big")
 

@@ -15,19 +15,19 @@ import toys
 
 import jaxmusic
 from jaxmusic import config
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.codecs.metrical.grammar import Grammar
-from jaxmusic.codecs.performance.codec import PerformanceCodec
-from jaxmusic.codecs.performance.grammar import PerformanceGrammar
-from jaxmusic.codecs.registry import CODECS
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats import files
-from jaxmusic.generate import draws, streaming
-from jaxmusic.generate.controls import Request
-from jaxmusic.generate.length import check_duration
-from jaxmusic.generate.performing import SILENT_SECONDS, PerformancePlanner
-from jaxmusic.generate.sampler import CHUNK, bucket
-from jaxmusic.models import transformer
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.codecs.metrical.grammar import Grammar
+from jaxmusic._src.codecs.performance.codec import PerformanceCodec
+from jaxmusic._src.codecs.performance.grammar import PerformanceGrammar
+from jaxmusic._src.codecs.registry import CODECS
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats import files
+from jaxmusic._src.generate import draws, streaming
+from jaxmusic._src.generate.controls import Request
+from jaxmusic._src.generate.length import check_duration
+from jaxmusic._src.generate.performing import SILENT_SECONDS, PerformancePlanner
+from jaxmusic._src.generate.sampler import CHUNK, bucket
+from jaxmusic._src.models import transformer
 
 CODEC = MetricalCodec()
 CONTEXT = 256
@@ -263,7 +263,7 @@ SCRIPT = """
 import hashlib, json, sys
 import jax
 from jax import monitoring
-from jaxmusic.train import compilation
+from jaxmusic._src.train import compilation
 
 compilation.keep_compiled()
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

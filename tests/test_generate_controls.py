@@ -10,18 +10,18 @@ import pytest
 import toys
 
 from jaxmusic import config
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.codecs.performance.codec import PerformanceCodec
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats.instruments import Heard
-from jaxmusic.generate import chords, controls, form, instruments
-from jaxmusic.generate.controls import read
-from jaxmusic.generate.guidance import Branch
-from jaxmusic.music import meters
-from jaxmusic.music.controls import density_level, of
-from jaxmusic.music.harmony import key_of_chords
-from jaxmusic.music.notes import CHORD_COUNT, CHORD_TONES, NO_CHORD, SECTIONS
-from jaxmusic.music.roles import ROLES
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.codecs.performance.codec import PerformanceCodec
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats.instruments import Heard
+from jaxmusic._src.generate import chords, controls, form, instruments
+from jaxmusic._src.generate.controls import read
+from jaxmusic._src.generate.guidance import Branch
+from jaxmusic._src.music import meters
+from jaxmusic._src.music.controls import density_level, of
+from jaxmusic._src.music.harmony import key_of_chords
+from jaxmusic._src.music.notes import CHORD_COUNT, CHORD_TONES, NO_CHORD, SECTIONS
+from jaxmusic._src.music.roles import ROLES
 
 CODEC = MetricalCodec()
 PERFORMANCE = PerformanceCodec()

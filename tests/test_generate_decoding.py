@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmusic import config
-from jaxmusic.codecs.vocabulary import Vocabulary
-from jaxmusic.core.errors import UserError
-from jaxmusic.generate import decoding, draws
-from jaxmusic.generate.length import TEMPO_PLAY, check_duration, parse_duration, whole_bars
-from jaxmusic.music import meters
+from jaxmusic._src.codecs.vocabulary import Vocabulary
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.generate import decoding, draws
+from jaxmusic._src.generate.length import TEMPO_PLAY, check_duration, parse_duration, whole_bars
+from jaxmusic._src.music import meters
 
 SIZE = 50
 VOCABULARY = Vocabulary((("pitch", 10), ("drum", 15), ("position", 25)))

@@ -9,18 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmusic import config
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.codecs.metrical.grammar import Grammar
-from jaxmusic.codecs.performance.codec import PerformanceCodec
-from jaxmusic.codecs.registry import make_codec
-from jaxmusic.core.events import Events
-from jaxmusic.generate import draws, guidance
-from jaxmusic.generate.composer import Composer
-from jaxmusic.generate.controls import Request
-from jaxmusic.generate.guidance import Branch
-from jaxmusic.generate.sampler import CHUNK
-from jaxmusic.models import transformer
-from jaxmusic.music.controls import names
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.codecs.metrical.grammar import Grammar
+from jaxmusic._src.codecs.performance.codec import PerformanceCodec
+from jaxmusic._src.codecs.registry import make_codec
+from jaxmusic._src.core.events import Events
+from jaxmusic._src.generate import draws, guidance
+from jaxmusic._src.generate.composer import Composer
+from jaxmusic._src.generate.controls import Request
+from jaxmusic._src.generate.guidance import Branch
+from jaxmusic._src.generate.sampler import CHUNK
+from jaxmusic._src.models import transformer
+from jaxmusic._src.music.controls import names
 
 CONTROLS = names()
 

@@ -8,7 +8,7 @@ import pytest
 
 import jaxmusic
 from jaxmusic import config
-from jaxmusic.generate import keywords
+from jaxmusic._src.generate import keywords
 
 GIVEN = {"style", "duration", "seed"}
 """Options that are arguments of composing."""

@@ -11,12 +11,12 @@ import toys
 from hypothesis import given, settings
 
 from jaxmusic import config
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.codecs.performance.codec import PerformanceCodec
-from jaxmusic.generate import repetition
-from jaxmusic.generate.composer import Composer
-from jaxmusic.generate.controls import Request
-from jaxmusic.models import transformer
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.codecs.performance.codec import PerformanceCodec
+from jaxmusic._src.generate import repetition
+from jaxmusic._src.generate.composer import Composer
+from jaxmusic._src.generate.controls import Request
+from jaxmusic._src.models import transformer
 
 CODEC = MetricalCodec()
 CONTEXT = 256

@@ -15,16 +15,16 @@ from strategies import notes as random_notes
 
 import jaxmusic
 from jaxmusic import config
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.codecs.metrical.grammar import Grammar
-from jaxmusic.core.errors import UserError
-from jaxmusic.data import starter
-from jaxmusic.formats import files, midi_writing
-from jaxmusic.formats import sequence as sequences
-from jaxmusic.generate import infilling, orders, splice
-from jaxmusic.generate.composition import Composition
-from jaxmusic.models import transformer
-from jaxmusic.music.notes import make_notes
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.codecs.metrical.grammar import Grammar
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data import starter
+from jaxmusic._src.formats import files, midi_writing
+from jaxmusic._src.formats import sequence as sequences
+from jaxmusic._src.generate import infilling, orders, splice
+from jaxmusic._src.generate.composition import Composition
+from jaxmusic._src.models import transformer
+from jaxmusic._src.music.notes import make_notes
 
 CODEC = MetricalCodec()
 GRAMMAR = Grammar(CODEC)
@@ -349,8 +349,8 @@ def test_what_cannot_be_harmonised_is_refused(model, song):
 
 @pytest.mark.quick
 def test_a_model_says_what_it_was_not_trained_for():
-    from jaxmusic.codecs.performance.codec import PerformanceCodec
-    from jaxmusic.generate.capabilities import Capabilities
+    from jaxmusic._src.codecs.performance.codec import PerformanceCodec
+    from jaxmusic._src.generate.capabilities import Capabilities
 
     data = config.Data(tasks=config.Tasks(infill=0.1), drop_controls=0.1)
     capabilities = Capabilities(CODEC, ("pop",), ("styles",), data)

@@ -6,11 +6,11 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmusic.music import meters
-from jaxmusic.music.grid import dequantise, quantise
-from jaxmusic.music.meters import METERS, TEMPOS
-from jaxmusic.music.notes import NO_CHORD, Labels, make_notes
-from jaxmusic.music.piece import DRUM_SLOT, Losses
+from jaxmusic._src.music import meters
+from jaxmusic._src.music.grid import dequantise, quantise
+from jaxmusic._src.music.meters import METERS, TEMPOS
+from jaxmusic._src.music.notes import NO_CHORD, Labels, make_notes
+from jaxmusic._src.music.piece import DRUM_SLOT, Losses
 
 BEAT = 480
 

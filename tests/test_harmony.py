@@ -7,12 +7,12 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from jaxmusic.core.errors import UserError
-from jaxmusic.data import starter
-from jaxmusic.formats.annotations import read_beats, read_chords, read_keys
-from jaxmusic.formats.symbols import chord_number, chord_symbol
-from jaxmusic.music import beats, grid, harmony
-from jaxmusic.music.notes import CHORD_TONES, NO_CHORD, Labels, Notes, make_notes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data import starter
+from jaxmusic._src.formats.annotations import read_beats, read_chords, read_keys
+from jaxmusic._src.formats.symbols import chord_number, chord_symbol
+from jaxmusic._src.music import beats, grid, harmony
+from jaxmusic._src.music.notes import CHORD_TONES, NO_CHORD, Labels, Notes, make_notes
 from tests import strategies
 
 SONG = "C G Am F C Dm G7 C"
@@ -247,7 +247,7 @@ TRIAD = np.array(
 
 def test_pop909(music: pathlib.Path):
     """Overlap of major and minor chords in songs that the weights were not fitted on."""
-    from jaxmusic.formats.midi import read_notes
+    from jaxmusic._src.formats.midi import read_notes
 
     folders = sorted(p for p in (music / "pop909/POP909").iterdir() if p.is_dir())[1::20]
     overlap, same_key = {"labels": [], "estimate": []}, []

@@ -13,7 +13,7 @@ import time
 import pytest
 import yaml
 
-from jaxmusic.cluster import exits
+from jaxmusic._src.cluster import exits
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LAUNCH = ROOT / "launch"

@@ -9,9 +9,9 @@ import toys
 
 import jaxmusic
 from jaxmusic import config
-from jaxmusic.core.errors import Remark
-from jaxmusic.formats import sequence as sequences
-from jaxmusic.music import beats, grid
+from jaxmusic._src.core.errors import Remark
+from jaxmusic._src.formats import sequence as sequences
+from jaxmusic._src.music import beats, grid
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,8 @@ def test_generate_takes_controls_as_one_or_by_name(model):
 
 
 def test_a_model_knows_which_instruments_it_has_heard(model, toy_run, tmp_path, recwarn):
-    from jaxmusic.formats.instruments import DRUM_PROGRAM
-    from jaxmusic.runs import weights
+    from jaxmusic._src.formats.instruments import DRUM_PROGRAM
+    from jaxmusic._src.runs import weights
 
     counts = model.heard.programs
     assert model.heard.pieces >= counts[DRUM_PROGRAM] > 0 and min(counts.values()) > 0
@@ -63,7 +63,7 @@ def test_a_model_knows_which_instruments_it_has_heard(model, toy_run, tmp_path, 
 
 
 def test_bars_are_streamed(model):
-    from jaxmusic.generate import streaming
+    from jaxmusic._src.generate import streaming
 
     bars = list(model.stream("pop", 15.0, 2))
     assert [bar.number for bar in bars] == list(range(1, bars[0].total + 1))
@@ -71,7 +71,7 @@ def test_bars_are_streamed(model):
 
 
 def test_score_adds_up(model, starter_data):
-    from jaxmusic.data import starter
+    from jaxmusic._src.data import starter
 
     piece = next(starter.corpus(1, first=309))
     score = model.score(sequences.to_sequence(piece))
@@ -91,7 +91,7 @@ def test_score_adds_up(model, starter_data):
 
 
 def test_a_model_of_c_major_reads_a_piece_there(model):
-    from jaxmusic.data import starter
+    from jaxmusic._src.data import starter
 
     piece = next(starter.corpus(1, first=309))
     labels = dataclasses.replace(
@@ -123,8 +123,8 @@ def test_load_takes_a_step_and_refuses_what_is_not_a_run(toy_run, tmp_path):
 
 def test_a_model_of_performances(starter_data, tmp_path):
     """The same dataset, another codec: train, load, score and compose."""
-    from jaxmusic.data import starter
-    from jaxmusic.train import trainer
+    from jaxmusic._src.data import starter
+    from jaxmusic._src.train import trainer
 
     codec = config.Codec(velocities=32, kind="performance")
     experiment = dataclasses.replace(toys.experiment(starter_data), codec=codec, steps=3)

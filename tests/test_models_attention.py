@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from jaxmusic import config as configs
-from jaxmusic.core.errors import UserError
-from jaxmusic.models import layers, layout
-from jaxmusic.models.attention import chunked, flash
-from jaxmusic.models.attention import kernels as attention
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.models import layers, layout
+from jaxmusic._src.models.attention import chunked, flash
+from jaxmusic._src.models.attention import kernels as attention
 
 PALLAS = ("splash", "flash")
 

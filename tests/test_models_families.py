@@ -1,4 +1,4 @@
-"""What every family of models has to fulfil, see `jaxmusic.models.base.Family`."""
+"""What every family of models has to fulfil, see `models.base.Family`."""
 
 import dataclasses
 import functools
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from jaxmusic import config as configs
-from jaxmusic.core.errors import UserError
-from jaxmusic.core.events import MAX_PITCHES, MAX_SLOTS, Events
-from jaxmusic.models import base
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.core.events import MAX_PITCHES, MAX_SLOTS, Events
+from jaxmusic._src.models import base
 
 VOCAB = 50
 CONFIGS = {

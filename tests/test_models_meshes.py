@@ -10,11 +10,11 @@ START = """
     import jax.numpy as jnp
     import numpy as np
     from jaxmusic import config as configs
-    from jaxmusic.core.events import Events
-    from jaxmusic.models.attention import kernels as attention
-    from jaxmusic.models import transformer
-    from jaxmusic.models.layout import Layout
-    from jaxmusic.models import mesh as meshes, sharding
+    from jaxmusic._src.core.events import Events
+    from jaxmusic._src.models.attention import kernels as attention
+    from jaxmusic._src.models import transformer
+    from jaxmusic._src.models.layout import Layout
+    from jaxmusic._src.models import mesh as meshes, sharding
 
     def layout_of(*shape):
         count = int(np.prod(shape))

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from jaxmusic import config as configs
-from jaxmusic.core.events import MAX_PITCHES
-from jaxmusic.models import position
+from jaxmusic._src.core.events import MAX_PITCHES
+from jaxmusic._src.models import position
 
 pytestmark = pytest.mark.quick
 NONE = MAX_PITCHES - 1

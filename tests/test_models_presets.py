@@ -7,9 +7,9 @@ import jax
 import pytest
 
 from jaxmusic import config as configs
-from jaxmusic.codecs import registry
-from jaxmusic.core.errors import UserError
-from jaxmusic.models import base, presets, transformer
+from jaxmusic._src.codecs import registry
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.models import base, presets, transformer
 
 VOCAB = registry.make_codec(configs.Codec()).vocab_size
 COUNTS = {

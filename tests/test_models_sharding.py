@@ -7,10 +7,10 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from jaxmusic import config as configs
-from jaxmusic.core.errors import UserError
-from jaxmusic.models import mesh as meshes
-from jaxmusic.models import sharding
-from jaxmusic.models.layout import gathered, spec
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.models import mesh as meshes
+from jaxmusic._src.models import sharding
+from jaxmusic._src.models.layout import gathered, spec
 
 
 @pytest.mark.quick

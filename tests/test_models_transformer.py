@@ -9,8 +9,8 @@ import pytest
 from test_models_families import CONFIGS, VOCAB, music_like, part
 
 from jaxmusic import config as configs
-from jaxmusic.core.errors import UserError
-from jaxmusic.models import base, decode, transformer
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.models import base, decode, transformer
 
 SMALL = CONFIGS["transformer"]
 apply = jax.jit(transformer.apply, static_argnums=1)

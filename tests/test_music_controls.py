@@ -7,11 +7,11 @@ import pytest
 import strategies
 
 from jaxmusic import config
-from jaxmusic.codecs.registry import CODECS, make_codec
-from jaxmusic.evaluate.control import FIGURES
-from jaxmusic.generate import controls as asking
-from jaxmusic.music import controls, grid
-from jaxmusic.music.notes import Labels, make_notes
+from jaxmusic._src.codecs.registry import CODECS, make_codec
+from jaxmusic._src.evaluate.control import FIGURES
+from jaxmusic._src.generate import controls as asking
+from jaxmusic._src.music import controls, grid
+from jaxmusic._src.music.notes import Labels, make_notes
 
 CODEC = make_codec(config.Codec())
 ROWS = [pytest.param(control, id=control.kind) for control in controls.CONTROLS]

@@ -4,14 +4,16 @@ import data_music
 import numpy as np
 import pytest
 
-from jaxmusic import cli, config, originals
-from jaxmusic.core.errors import UserError
-from jaxmusic.data.builder import prepare_pieces
-from jaxmusic.formats.midi import read_notes
-from jaxmusic.generate.composition import Composition
-from jaxmusic.model import MusicModel
-from jaxmusic.music.notes import make_notes
-from jaxmusic.runs import weights
+from jaxmusic import config
+from jaxmusic._src import originals
+from jaxmusic._src.commands import cli
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data.builder import prepare_pieces
+from jaxmusic._src.formats.midi import read_notes
+from jaxmusic._src.generate.composition import Composition
+from jaxmusic._src.model import MusicModel
+from jaxmusic._src.music.notes import make_notes
+from jaxmusic._src.runs import weights
 
 
 @pytest.fixture(scope="module")

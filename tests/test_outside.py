@@ -11,14 +11,14 @@ import pytest
 import safetensors.numpy
 from etils import epath
 
-from jaxmusic import model
-from jaxmusic.core import leases
-from jaxmusic.core.errors import UserError
-from jaxmusic.data import catalog, local_cache
-from jaxmusic.data.pieces import Stored
-from jaxmusic.reports import compare
-from jaxmusic.runs import checkpoint, described, status, weights
-from jaxmusic.runs import folder as runs
+from jaxmusic._src import model
+from jaxmusic._src.core import leases
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data import catalog, local_cache
+from jaxmusic._src.data.pieces import Stored
+from jaxmusic._src.reports import compare
+from jaxmusic._src.runs import checkpoint, described, status, weights
+from jaxmusic._src.runs import folder as runs
 
 DEEP = "[" * 1000 + "]" * 1000
 WHOLE = {

@@ -14,13 +14,13 @@ import pytest
 
 import jaxmusic
 from jaxmusic import config
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.codecs.performance.codec import PerformanceCodec
-from jaxmusic.codecs.registry import make_codec
-from jaxmusic.formats import files, midi
-from jaxmusic.generate import length
-from jaxmusic.music import beats, grid, meters
-from jaxmusic.music.notes import Notes, make_notes
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.codecs.performance.codec import PerformanceCodec
+from jaxmusic._src.codecs.registry import make_codec
+from jaxmusic._src.formats import files, midi
+from jaxmusic._src.generate import length
+from jaxmusic._src.music import beats, grid, meters
+from jaxmusic._src.music.notes import Notes, make_notes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "jaxmusic").rglob("*.py"))
@@ -47,9 +47,12 @@ def floors():
     ("code", "lacks"),
     [
         ("import jaxmusic", HEAVY),
-        ("from jaxmusic.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass", HEAVY),
+        (
+            "from jaxmusic._src.commands.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+            HEAVY,
+        ),
         # Each worker process imports these: four seconds of JAX would be paid once a core.
-        ("import jaxmusic.data.workers, jaxmusic.formats.midi", "jax"),
+        ("import jaxmusic._src.data.workers, jaxmusic._src.formats.midi", "jax"),
     ],
 )
 def test_what_is_light_imports_nothing_heavy(code, lacks):
@@ -91,15 +94,21 @@ def test_imports_point_down(floors):
 @pytest.mark.parametrize(
     ("files", "found"),
     [
-        ({"music/notes.py": "from jaxmusic.data import loader"}, "imports data, a room above"),
-        ({"data/x.py": "import jaxmusic.generate.composer"}, "imports generate, a room besid"),
+        ({"music/notes.py": "from jaxmusic._src.data import loader"}, "imports data, a room above"),
+        ({"data/x.py": "import jaxmusic._src.generate.composer"}, "imports generate, a room besid"),
         ({"data/x.py": "def f():\n  from jaxmusic import model"}, "imports model, a room abov"),
         ({"model.py": "from jaxmusic import load"}, "model imports __init__, a room above"),
         ({"formats/x.py": "import note_seq"}, "import note_seq inside the function"),
         ({"data/x.py": "if 1:\n  import jax.numpy"}, "data does without jax"),
         ({"train/x.py": "from . import y"}, "imports are absolute"),
         ({"attic.py": ""}, "room attic has no floor"),
-        ({"data/x.py": "import jaxmusic.data.y", "data/y.py": "import jaxmusic.data.x"}, "circle"),
+        (
+            {
+                "data/x.py": "import jaxmusic._src.data.y",
+                "data/y.py": "import jaxmusic._src.data.x",
+            },
+            "circle",
+        ),
     ],
 )
 def test_floors_find_what_is_wrong(floors, tmp_path, files, found):

@@ -10,11 +10,11 @@ import pytest
 from device_fakes import program_on_eight
 
 from jaxmusic import config as configs
-from jaxmusic.cluster import topology
-from jaxmusic.core.errors import UserError
-from jaxmusic.planning import ahead, arithmetic, collectives, plan
-from jaxmusic.planning import text as plan_text
-from jaxmusic.runs import experiments
+from jaxmusic._src.cluster import topology
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.planning import ahead, arithmetic, collectives, plan
+from jaxmusic._src.planning import text as plan_text
+from jaxmusic._src.runs import experiments
 
 AXES = {"replica": 2, "fsdp": 4, "context": 1, "tensor": 1}
 TOY = configs.Experiment(
@@ -174,9 +174,9 @@ def test_layers_gather_twice_in_each_part_and_scatter_once():
     sent = program_on_eight("""
         import functools, json, jax, jax.numpy as jnp
         from jaxmusic import config
-        from jaxmusic.models.layout import Layout, gathered_layer, spec
-        from jaxmusic.models.mesh import make_mesh
-        from jaxmusic.planning.collectives import collectives
+        from jaxmusic._src.models.layout import Layout, gathered_layer, spec
+        from jaxmusic._src.models.mesh import make_mesh
+        from jaxmusic._src.planning.collectives import collectives
         mesh = make_mesh(config.Mesh(replica=2))
         axes = {"up": ("layers", "embed", "hidden"), "down": ("layers", "hidden", "embed")}
         def loss(weights, x):

@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 import strategies
 
-from jaxmusic import cli, config
-from jaxmusic.codecs import registry
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.data import builder, datasets
-from jaxmusic.data.sources import Known
-from jaxmusic.evaluate import statistics
-from jaxmusic.formats import files
-from jaxmusic.generate import composer
-from jaxmusic.music import grid
+from jaxmusic import config
+from jaxmusic._src.codecs import registry
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.commands import cli
+from jaxmusic._src.data import builder, datasets
+from jaxmusic._src.data.sources import Known
+from jaxmusic._src.evaluate import statistics
+from jaxmusic._src.formats import files
+from jaxmusic._src.generate import composer
+from jaxmusic._src.music import grid
 
 CONTROL = '''
 import numpy as np
-from jaxmusic.music import controls
+from jaxmusic._src.music import controls
 
 def find_register(notes, known):
     """Infers how high a piece lies: the mean pitch in sixths of the keyboard."""
@@ -38,10 +39,10 @@ controls.CONTROLS += (
 import jax
 import strategies
 from jaxmusic import config
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.generate.composer import Composer
-from jaxmusic.generate.controls import Request
-from jaxmusic.models import base
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.generate.composer import Composer
+from jaxmusic._src.generate.controls import Request
+from jaxmusic._src.models import base
 
 codec = MetricalCodec()
 v = codec.vocabulary

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from jaxmusic import config
-from jaxmusic.cli import main
-from jaxmusic.core.errors import UserError
-from jaxmusic.data import sources, starter
-from jaxmusic.evaluate import control
-from jaxmusic.evaluate.statistics import STATISTICS
-from jaxmusic.formats import files, midi
-from jaxmusic.generate import instruments
-from jaxmusic.music import beats, grid, harmony
-from jaxmusic.music.notes import make_notes
-from jaxmusic.reports import compare, figures, gather, plots, sets, text, verdict, writing
+from jaxmusic._src.commands.cli import main
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data import sources, starter
+from jaxmusic._src.evaluate import control
+from jaxmusic._src.evaluate.statistics import STATISTICS
+from jaxmusic._src.formats import files, midi
+from jaxmusic._src.generate import instruments
+from jaxmusic._src.music import beats, grid, harmony
+from jaxmusic._src.music.notes import make_notes
+from jaxmusic._src.reports import compare, figures, gather, plots, sets, text, verdict, writing
 
 BAR = 1920
 QUICK = ["--pieces", "1", "--duration", "0:08", "--requests", "2", "--request-duration", "0:06"]
@@ -304,7 +304,7 @@ def test_what_is_built_in_is_kept_and_what_is_inferred_has_a_finder(of_model):
 
 
 def test_another_dataset_of_that_name_is_refused(toy_run, tmp_path, capsys):
-    from jaxmusic.data import builder
+    from jaxmusic._src.data import builder
 
     options = config.Prepare(name="starter", data_dir=str(tmp_path))
     builder.prepare_pieces(starter.corpus(20), options, 20, progress=False)
@@ -316,7 +316,7 @@ def test_another_dataset_of_that_name_is_refused(toy_run, tmp_path, capsys):
 @pytest.fixture(scope="module")
 def other_data(tmp_path_factory):
     """A data folder that holds `other`, a test set in a style of its own."""
-    from jaxmusic.data import builder
+    from jaxmusic._src.data import builder
 
     folder = tmp_path_factory.mktemp("other")
     options = config.Prepare(name="other", data_dir=str(folder), validation=0.0, test=1.0)

@@ -10,16 +10,16 @@ import pytest
 import train_fakes as fakes
 
 from jaxmusic import config
-from jaxmusic.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.generate.composer import Composer
+from jaxmusic._src.generate.controls import Request
+from jaxmusic._src.models import adapters, base
+from jaxmusic._src.models.params import Frozen, Output, fingerprint
+from jaxmusic._src.runs import weights
+from jaxmusic._src.train import objectives
+from jaxmusic._src.train.monitor import read_log
 from jaxmusic.config import training
-from jaxmusic.core.errors import UserError
-from jaxmusic.generate.composer import Composer
-from jaxmusic.generate.controls import Request
-from jaxmusic.models import adapters, base
-from jaxmusic.models.params import Frozen, Output, fingerprint
-from jaxmusic.runs import weights
-from jaxmusic.train import objectives
-from jaxmusic.train.monitor import read_log
 
 
 def add(monkeypatch, table, union, made, configuration):

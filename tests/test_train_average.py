@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import train_fakes as fakes
 
-from jaxmusic.core.errors import UserError
-from jaxmusic.runs import checkpoint
-from jaxmusic.runs import folder as runs
-from jaxmusic.train import trainer
-from jaxmusic.train.monitor import read_log
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.runs import checkpoint
+from jaxmusic._src.runs import folder as runs
+from jaxmusic._src.train import trainer
+from jaxmusic._src.train.monitor import read_log
 
 pytestmark = pytest.mark.usefixtures("fake_data")
 AVERAGED = dataclasses.replace(fakes.experiment().optimizer, ema=0.99, spike=6.0)

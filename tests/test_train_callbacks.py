@@ -15,14 +15,14 @@ from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
 from jaxmusic import config
-from jaxmusic.core.errors import UserError
-from jaxmusic.data import starter
-from jaxmusic.evaluate.statistics import STATISTICS
-from jaxmusic.formats import audio
-from jaxmusic.formats.midi import read_notes
-from jaxmusic.runs import weights
-from jaxmusic.runs.log import read_log
-from jaxmusic.train import callbacks, monitor, samples, trainer
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data import starter
+from jaxmusic._src.evaluate.statistics import STATISTICS
+from jaxmusic._src.formats import audio
+from jaxmusic._src.formats.midi import read_notes
+from jaxmusic._src.runs import weights
+from jaxmusic._src.runs.log import read_log
+from jaxmusic._src.train import callbacks, monitor, samples, trainer
 
 SAMPLES = config.Samples(every=2, pieces=2, seconds=6.0, statistics="polyphony pitches")
 
@@ -93,7 +93,7 @@ def test_samples_are_in_the_folder_once(watched):
 
 def test_samples_are_those_of_the_weights_of_their_step(watched, toy_run):
     """The first piece is the one that the checkpoint composes with the seed of the run."""
-    from jaxmusic.model import load
+    from jaxmusic._src.model import load
 
     (piece,) = load(watched[0], 6).compose(duration=6.0, seed=0, count=1)
     made = read_notes(watched[0] / "samples" / "step-6" / "1.mid")

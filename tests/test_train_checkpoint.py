@@ -13,14 +13,14 @@ import train_fakes as fakes
 from etils import epath
 from safetensors.numpy import load_file, save_file
 
-from jaxmusic import cli
-from jaxmusic.core import settings
-from jaxmusic.core.errors import UserError
-from jaxmusic.models import transformer
-from jaxmusic.runs import checkpoint, weights
-from jaxmusic.runs import folder as runs
-from jaxmusic.train import session, trainer
-from jaxmusic.train.monitor import read_log
+from jaxmusic._src.commands import cli
+from jaxmusic._src.core import settings
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.models import transformer
+from jaxmusic._src.runs import checkpoint, weights
+from jaxmusic._src.runs import folder as runs
+from jaxmusic._src.train import session, trainer
+from jaxmusic._src.train.monitor import read_log
 
 pytestmark = pytest.mark.usefixtures("fake_data")
 

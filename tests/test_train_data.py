@@ -6,11 +6,11 @@ import pytest
 import train_fakes as fakes
 
 from jaxmusic import config
-from jaxmusic.core.errors import UserError
-from jaxmusic.data import builder, starter
-from jaxmusic.data.loader import Loader
-from jaxmusic.runs import folder as runs
-from jaxmusic.train import session, trainer
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data import builder, starter
+from jaxmusic._src.data.loader import Loader
+from jaxmusic._src.runs import folder as runs
+from jaxmusic._src.train import session, trainer
 
 
 @pytest.fixture(scope="module")

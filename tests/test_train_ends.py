@@ -10,10 +10,10 @@ import time
 import hosts_fakes
 import pytest
 
-from jaxmusic import cli
-from jaxmusic.cluster import exits, supervisor
-from jaxmusic.cluster.signals import Stop
-from jaxmusic.runs import folder as runs
+from jaxmusic._src.cluster import exits, supervisor
+from jaxmusic._src.cluster.signals import Stop
+from jaxmusic._src.commands import cli
+from jaxmusic._src.runs import folder as runs
 
 CHILD = """
 import os, pathlib, sys
@@ -122,7 +122,7 @@ def test_a_signal_between_two_starts_ends_the_supervision(tmp_path):
 
 @pytest.mark.quick
 def test_the_supervisor_does_without_jax():
-    code = "import sys, jaxmusic.cluster.supervisor; assert 'jax' not in sys.modules"
+    code = "import sys, jaxmusic._src.cluster.supervisor; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -139,9 +139,9 @@ def test_restarts_run_the_same_command_in_a_child(monkeypatch, tmp_path):
     # The child runs the same experiment, once.
     assert command[:3] == [sys.executable, "-m", "jaxmusic"]
     ran = []
-    monkeypatch.setattr("jaxmusic.train.process.run", lambda *args: ran.append(args) or 0)
-    monkeypatch.setattr("jaxmusic.train.compilation.keep_compiled", lambda: None)
-    monkeypatch.setattr("jaxmusic.commands.checks.dataset", lambda *args: None)
+    monkeypatch.setattr("jaxmusic._src.train.process.run", lambda *args: ran.append(args) or 0)
+    monkeypatch.setattr("jaxmusic._src.train.compilation.keep_compiled", lambda: None)
+    monkeypatch.setattr("jaxmusic._src.commands.checks.dataset", lambda *args: None)
     with pytest.raises(SystemExit) as done:
         cli.main(command[3:])
     assert done.value.code == 0 and ran[0][0].steps == 9 and ran[0][1] == str(tmp_path)
@@ -164,7 +164,7 @@ def test_a_second_interrupt_acts_as_outside_but_an_echo_does_not(monkeypatch, in
         assert stop.now(1) and stop.signal == signal.SIGINT
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.signal == signal.SIGINT
-        monkeypatch.setattr("jaxmusic.cluster.signals.ECHO", -1.0)
+        monkeypatch.setattr("jaxmusic._src.cluster.signals.ECHO", -1.0)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
             for _ in range(200):  # the kernel may hand the signal to another thread, which is slow

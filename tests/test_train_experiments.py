@@ -3,9 +3,9 @@
 import pytest
 
 from jaxmusic import config
-from jaxmusic.core import settings
-from jaxmusic.core.errors import UserError
-from jaxmusic.runs import experiments
+from jaxmusic._src.core import settings
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.runs import experiments
 
 pytestmark = pytest.mark.quick
 IMPORT = "from jaxmusic import config\n"

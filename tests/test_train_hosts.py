@@ -10,10 +10,10 @@ import pytest
 import train_fakes as fakes
 from etils import epath
 
-from jaxmusic.cluster import exits, hosts
-from jaxmusic.core.errors import UserError
-from jaxmusic.runs import folder as runs
-from jaxmusic.runs.log import read_log
+from jaxmusic._src.cluster import exits, hosts
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.runs import folder as runs
+from jaxmusic._src.runs.log import read_log
 
 
 @pytest.fixture(scope="module")

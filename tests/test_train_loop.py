@@ -13,13 +13,13 @@ from etils import epath
 from train_fakes import params, same
 
 from jaxmusic import config
-from jaxmusic.cluster.hosts import Hosts
-from jaxmusic.core import settings
-from jaxmusic.core.errors import UserError
-from jaxmusic.runs import checkpoint, weights
-from jaxmusic.runs import folder as runs
-from jaxmusic.train import session, trainer
-from jaxmusic.train.monitor import read_log
+from jaxmusic._src.cluster.hosts import Hosts
+from jaxmusic._src.core import settings
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.runs import checkpoint, weights
+from jaxmusic._src.runs import folder as runs
+from jaxmusic._src.train import session, trainer
+from jaxmusic._src.train.monitor import read_log
 
 pytestmark = pytest.mark.usefixtures("fake_data")
 
@@ -211,7 +211,7 @@ def samples(**changes):
         ({"profile": "9-3"}, "as in 20-24"),
         (optimizer(schedule="step"), "cosine or wsd"),
         (optimizer(name="sgd"), "adamw or muon"),
-        ({"callbacks": "samples mine"}, "jaxmusic.train.callbacks.CALLBACKS"),
+        ({"callbacks": "samples mine"}, "jaxmusic._src.train.callbacks.CALLBACKS"),
         (samples(seconds=0.5), "1 to 3600 seconds"),
         (samples(statistics="polyphony beauty"), "not 'beauty'"),
         (samples(statistics="durations"), "not 'durations'"),

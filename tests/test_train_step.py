@@ -12,11 +12,11 @@ import pytest
 import train_fakes as fakes
 
 from jaxmusic import config
-from jaxmusic.core.errors import UserError
-from jaxmusic.models import base, transformer
-from jaxmusic.models.loss import summed_losses, token_losses
-from jaxmusic.models.mesh import make_mesh
-from jaxmusic.train import optimizer, spikes, step
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.models import base, transformer
+from jaxmusic._src.models.loss import summed_losses, token_losses
+from jaxmusic._src.models.mesh import make_mesh
+from jaxmusic._src.train import optimizer, spikes, step
 
 
 def make(experiment, devices=None, **options):
@@ -300,8 +300,8 @@ SHARDED = """
     sys.path.append("tests")
     import train_fakes as fakes
     from jaxmusic import config
-    from jaxmusic.models.mesh import make_mesh
-    from jaxmusic.train import optimizer, step
+    from jaxmusic._src.models.mesh import make_mesh
+    from jaxmusic._src.train import optimizer, step
 
     # Any other optimiser is one line.
     optimizer.OPTIMIZERS["adafactor"] = lambda c, rate, axes: (optax.adafactor(rate, 8),)

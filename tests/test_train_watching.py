@@ -16,13 +16,13 @@ import pytest
 import train_fakes as fakes
 from etils import epath
 
-from jaxmusic import cli
-from jaxmusic.cluster import peaks
-from jaxmusic.core import locks, settings
-from jaxmusic.runs import experiments, goodput, status
-from jaxmusic.runs.log import read_log
-from jaxmusic.train import callbacks, session, trackers, trainer
-from jaxmusic.train.meter import Meter
+from jaxmusic._src.cluster import peaks
+from jaxmusic._src.commands import cli
+from jaxmusic._src.core import locks, settings
+from jaxmusic._src.runs import experiments, goodput, status
+from jaxmusic._src.runs.log import read_log
+from jaxmusic._src.train import callbacks, session, trackers, trainer
+from jaxmusic._src.train.meter import Meter
 
 pytestmark = pytest.mark.usefixtures("fake_data")
 ROOT = pathlib.Path(__file__).resolve().parents[1]

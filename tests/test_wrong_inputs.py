@@ -9,11 +9,11 @@ import toys
 
 import jaxmusic
 from jaxmusic import config
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats import files
-from jaxmusic.models import transformer
-from jaxmusic.music.notes import make_notes
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats import files
+from jaxmusic._src.models import transformer
+from jaxmusic._src.music.notes import make_notes
 
 SCRIPT = pathlib.Path(__file__).with_name("wrong_inputs.py")
 

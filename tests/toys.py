@@ -6,9 +6,9 @@ import pathlib
 import numpy as np
 
 from jaxmusic import config
-from jaxmusic.codecs.registry import make_codec
-from jaxmusic.generate.composer import Composer
-from jaxmusic.models import transformer
+from jaxmusic._src.codecs.registry import make_codec
+from jaxmusic._src.generate.composer import Composer
+from jaxmusic._src.models import transformer
 
 MODEL = config.Transformer(layers=1, width=32, heads=2, kv_heads=1, head_dim=16, hidden=64)
 

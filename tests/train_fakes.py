@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 from jaxmusic import config
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.core.events import Batch, Events
-from jaxmusic.formats.instruments import Heard
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.core.events import Batch, Events
+from jaxmusic._src.formats.instruments import Heard
 
 STEPS = 6
 
@@ -102,7 +102,7 @@ def interrupted(step, act=crash, loader=FakeLoader):
 
 def params(run, step=None):
     """The weights that a run has saved, as a list of arrays."""
-    from jaxmusic.runs import weights
+    from jaxmusic._src.runs import weights
 
     return [np.asarray(x) for x in jax.tree.leaves(weights.load(run, step).params)]
 
@@ -132,7 +132,7 @@ def train(run, settings=None):
     """Trains on the fake data, where no fixture of a test has put them in place."""
     import pytest
 
-    from jaxmusic.train import session, trainer
+    from jaxmusic._src.train import session, trainer
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "Loader", FakeLoader)
@@ -145,8 +145,8 @@ def codec():
 
 if __name__ == "<run_path>":
     # As a config: `jaxmusic train tests/train_fakes.py --run DIR --steps 9 --restarts 2`.
-    from jaxmusic.commands import checks
-    from jaxmusic.train import session
+    from jaxmusic._src.commands import checks
+    from jaxmusic._src.train import session
 
     session.Loader = FakeLoader
     checks.dataset = lambda name, data_dir: None

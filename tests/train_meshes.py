@@ -26,11 +26,11 @@ import train_fakes as fakes  # noqa: E402
 from jax.experimental import multihost_utils  # noqa: E402
 
 from jaxmusic import config  # noqa: E402
-from jaxmusic.core import paths  # noqa: E402
-from jaxmusic.models.mesh import make_mesh  # noqa: E402
-from jaxmusic.runs import checkpoint  # noqa: E402
-from jaxmusic.runs import folder as runs  # noqa: E402
-from jaxmusic.train.step import Program  # noqa: E402
+from jaxmusic._src.core import paths  # noqa: E402
+from jaxmusic._src.models.mesh import make_mesh  # noqa: E402
+from jaxmusic._src.runs import checkpoint  # noqa: E402
+from jaxmusic._src.runs import folder as runs  # noqa: E402
+from jaxmusic._src.train.step import Program  # noqa: E402
 
 experiment = fakes.experiment(
     data=config.Data(dataset="fake", context=16, batch=8),

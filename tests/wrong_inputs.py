@@ -8,11 +8,12 @@ import sys
 
 import numpy as np
 
-from jaxmusic import cli, config
-from jaxmusic.codecs.registry import make_codec
-from jaxmusic.core import settings
-from jaxmusic.formats import files
-from jaxmusic.music.notes import make_notes
+from jaxmusic import config
+from jaxmusic._src.codecs.registry import make_codec
+from jaxmusic._src.commands import cli
+from jaxmusic._src.core import settings
+from jaxmusic._src.formats import files
+from jaxmusic._src.music.notes import make_notes
 
 COMPOSING = ("generate", "continue", "infill", "accompany", "harmonise", "vary")
 GIVEN = COMPOSING[1:]

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from examples.starter import file
 from examples.starter.songs import compose
 from jaxmusic import config
-from jaxmusic.core.errors import UserError
+from jaxmusic._src.core.errors import UserError
 
 
 def main(
@@ -23,7 +23,7 @@ def main(
 ) -> None:
     """Composes band songs and writes them as a file, as a dataset, or as both.
 
-    The defaults give the songs of jaxmusic/data/starter.npz. A dataset of 2,000 songs:
+    The defaults give the songs of jaxmusic/_src/data/starter.npz. A dataset of 2,000 songs:
     python -m examples.starter --songs 2000 --dataset starter
 
     Args:
@@ -40,7 +40,7 @@ def main(
         file.write(pathlib.Path(out).expanduser(), tqdm(seeds, "composing"))
         print(f"wrote {out}")
     if dataset:
-        from jaxmusic.data import builder
+        from jaxmusic._src.data import builder
 
         options = config.Prepare(name=dataset, data_dir=data_dir)
         print(builder.prepare_pieces(map(compose, seeds), options, songs))

@@ -1,4 +1,4 @@
-"""Writes composed songs as one file of columns, which `jaxmusic.data.starter` reads."""
+"""Writes composed songs as one file of columns, which `data.starter` reads."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from examples.starter import songs
-from jaxmusic.core.errors import UserError
-from jaxmusic.data.starter import TICKS
-from jaxmusic.music.notes import Notes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.data.starter import TICKS
+from jaxmusic._src.music.notes import Notes
 
 NOTICE = """\
 Band songs with their styles, keys, chords, sections, tempos and meters, composed by a program of

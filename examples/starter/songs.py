@@ -18,15 +18,15 @@ import numpy as np
 
 from examples.starter import style as tables
 from examples.starter.style import SIXTEENTH, Event
-from jaxmusic.core.errors import UserError
-from jaxmusic.music.notes import TICKS_PER_BEAT, Labels, Notes, make_notes
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.music.notes import TICKS_PER_BEAT, Labels, Notes, make_notes
 
 T = TypeVar("T")
 TICKS = TICKS_PER_BEAT // 12
 SWING = np.array([0, 1, 2, 4, 4, 5, 8, 8, 8, 10, 10, 11])
 """Where a swung song puts each grid step of a beat: sixteenths move on, triplets stay."""
 LETTERS = "IVCBO"
-"""Letters of forms, in the order of `jaxmusic.music.notes.SECTIONS`."""
+"""Letters of forms, in the order of `music.notes.SECTIONS`."""
 
 Melody = list[tuple[int, int, int]]
 """Start and length in sixteenths, pitch."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 
-from jaxmusic.music.notes import CHORD_QUALITIES, CHORD_TONES
+from jaxmusic._src.music.notes import CHORD_QUALITIES, CHORD_TONES
 
 Event = tuple[int, int, int, int]
 """Start and length in grid steps (12 in a beat), pitch, accent (added to the velocity)."""

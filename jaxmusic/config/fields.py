@@ -1,6 +1,6 @@
 """Base and fields of settings: ranges of numbers and other marks, kept as metadata of the fields.
 
-Every number has a range, an interval as in `jaxmusic.core.ranges`.
+Every number has a range, an interval as in `core.ranges`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-from jaxmusic.core import ranges
+from jaxmusic._src.core import ranges
 
 SEEDS = 2**32
 """Number of random seeds."""

@@ -6,11 +6,11 @@ import strategies
 from codec_walks import check_lossless
 
 from jaxmusic import config
-from jaxmusic.codecs.metrical.codec import MetricalCodec
-from jaxmusic.core.errors import UserError
-from jaxmusic.formats import files
-from jaxmusic.formats.midi import read_notes
-from jaxmusic.music import beats
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats import files
+from jaxmusic._src.formats.midi import read_notes
+from jaxmusic._src.music import beats
 
 SETS = """
     pop909 mutopia piano_midi_de giantmidi groove freedoom nottingham multitrack_pop odd

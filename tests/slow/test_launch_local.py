@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from jaxmusic.cluster import exits
+from jaxmusic._src.cluster import exits
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STEPS = 120

@@ -89,12 +89,12 @@ def test_the_experiments_fit_and_send_little_more_than_they_must(config, topolog
 
 SPLASH = """
     import json, re, sys
-    from jaxmusic.cluster import topology
+    from jaxmusic._src.cluster import topology
     topology.compile_elsewhere()
     from jaxmusic import config
-    from jaxmusic.codecs.registry import make_codec
-    from jaxmusic.models.mesh import make_mesh
-    from jaxmusic.planning import ahead
+    from jaxmusic._src.codecs.registry import make_codec
+    from jaxmusic._src.models.mesh import make_mesh
+    from jaxmusic._src.planning import ahead
 
     shape, width, remat = json.loads(sys.argv[1])
     experiment = config.Experiment(

@@ -11,16 +11,16 @@ import time
 import data_music
 import pytest
 
-from jaxmusic.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.codecs.metrical.codec import MetricalCodec
+from jaxmusic._src.data import catalog
+from jaxmusic._src.data.builder import prepare
+from jaxmusic._src.data.pieces import Pieces
 from jaxmusic.config import Prepare
-from jaxmusic.data import catalog
-from jaxmusic.data.builder import prepare
-from jaxmusic.data.pieces import Pieces
 
 SCRIPT = """
 import sys
 from jaxmusic.config import Prepare
-from jaxmusic.data.builder import prepare
+from jaxmusic._src.data.builder import prepare
 print("start", flush=True)
 prepare([sys.argv[1]], Prepare(name="tunes", data_dir=sys.argv[2], workers=1), progress=False)
 print("done", flush=True)

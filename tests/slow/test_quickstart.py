@@ -10,7 +10,12 @@ import wave
 import mido
 import pytest
 
-COMMAND = [sys.executable, "-c", "from jaxmusic.cli import main; main()", "quickstart"]
+COMMAND = [
+    sys.executable,
+    "-c",
+    "from jaxmusic._src.commands.cli import main; main()",
+    "quickstart",
+]
 
 
 def quickstart(*args, **environment):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from jaxmusic.cluster import exits
+from jaxmusic._src.cluster import exits
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STEPS = 400

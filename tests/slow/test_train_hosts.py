@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import hosts_fakes
 import train_fakes as fakes
 
-from jaxmusic.runs import folder as runs
+from jaxmusic._src.runs import folder as runs
 
 STEPS = 20
 SETTINGS = ("--steps", str(STEPS), "--checkpoint-every", "2", "--eval-every", "10")

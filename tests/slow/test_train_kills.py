@@ -11,8 +11,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import hosts_fakes
 import train_fakes as fakes
 
-from jaxmusic.runs import folder as runs
-from jaxmusic.train.monitor import read_log
+from jaxmusic._src.runs import folder as runs
+from jaxmusic._src.train.monitor import read_log
 
 STEPS = 60
 KILLS = 20
