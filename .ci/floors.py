@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 PACKAGE = "jaxmusic"
+PRIVATE = "_src"
 FLOORS: dict[int, tuple[str, ...]] = {
-    10: ("cli",),
     9: ("commands",),
     8: ("quickstart", "reports"),
     7: ("model", "originals", "planning"),
@@ -27,16 +27,15 @@ FLOORS: dict[int, tuple[str, ...]] = {
     1: ("config",),
     0: ("core", "version"),
 }
-"""Rooms of each floor: modules and folders of the package."""
-DOORS = ("__init__", "__main__")
-"""Front doors, above all floors."""
-FLOOR = dict.fromkeys(DOORS, max(FLOORS) + 1) | {
-    room: floor for floor, rooms in FLOORS.items() for room in rooms
-}
+"""Rooms of each floor: modules and folders of `jaxmusic._src`, and two that are public."""
+PUBLIC = ("config", "version")
+DOOR = max(FLOORS) + 1
+"""Floor of the public modules, which pass on names of rooms."""
+FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
 HEAVY = ("note_seq", "matplotlib", "tensorflow_datasets", "tensorflow", "torch", "grain", "orbax")
 """Packages that take long to import: only inside the functions that need them."""
-WITHOUT_JAX = ("cli", "commands", "config", "core", "data", "formats", "music")
+WITHOUT_JAX = ("commands", "config", "core", "data", "formats", "music")
 """Rooms whose modules do not import JAX at the top: worker processes and `--help` start at once."""
 JAX = ("jax", "jaxlib", "flax", "optax")
 
@@ -77,10 +76,14 @@ def imports(tree: ast.Module, modules: set[str]) -> Iterator[Import]:
     return walk(tree, True)
 
 
-def room_of(module: str) -> str:
-    """The room of a dotted module name of the package."""
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 else "__init__"
+def floor_of(module: str) -> tuple[str, int | None]:
+    """The room of a dotted module name of the package, and its floor, None if it has none."""
+    parts = module.split(".")[1:]
+    if parts[:1] == [PRIVATE]:
+        room = parts[1] if len(parts) > 1 else PRIVATE
+        return room, 0 if room == PRIVATE else FLOOR.get(room)
+    room = parts[0] if parts else "__init__"
+    return room, FLOOR[room] if room in PUBLIC else DOOR
 
 
 def check(root: pathlib.Path) -> list[str]:
@@ -92,8 +95,8 @@ def check(root: pathlib.Path) -> list[str]:
     problems: list[str] = []
     graph: dict[str, set[str]] = {}
     for module, path in files.items():
-        room = room_of(module)
-        if room not in FLOOR:
+        room, floor = floor_of(module)
+        if floor is None:
             problems.append(f"{path.relative_to(root)}:1: room {room} has no floor in {__file__}")
             continue
         for line, name, top in imports(ast.parse(path.read_text()), set(files)):
@@ -106,10 +109,10 @@ def check(root: pathlib.Path) -> list[str]:
             elif first in JAX and top and room in WITHOUT_JAX:
                 problems.append(f"{where} {room} does without {first} when it is imported")
             elif first == PACKAGE:
-                other = room_of(name)
+                other, its = floor_of(name)
                 graph.setdefault(module, set()).add(name)
-                if room != other and FLOOR.get(other, 99) >= FLOOR[room]:
-                    direction = "beside" if FLOOR.get(other) == FLOOR[room] else "above"
+                if room != other and (its is None or its >= floor):
+                    direction = "beside" if its == floor else "above"
                     problems.append(f"{where} {room} imports {other}, a room {direction} it")
     if circle := _circle(graph):
         problems.append(f"{PACKAGE}: files import in a circle: {' -> '.join(circle)}")

@@ -8,9 +8,8 @@ that it fits one GPU of 80 GB with room to spare; on v5e:2x4, `--accumulate 1` h
 at least 166 ms per step (unverified). Nothing has been trained with this config yet.
 """
 
-from jaxmusic.models import presets
-
 from jaxmusic import config
+from jaxmusic.models import presets
 
 
 def experiment() -> config.Experiment:

@@ -10,9 +10,8 @@ be too narrow to gather well.
 
 import dataclasses
 
-from jaxmusic.models import presets
-
 from jaxmusic import config
+from jaxmusic.models import presets
 
 
 def experiment() -> config.Experiment:

@@ -9,9 +9,8 @@ this config yet.
 
 import dataclasses
 
-from jaxmusic.models import presets
-
 from jaxmusic import config
+from jaxmusic.models import presets
 
 
 def experiment() -> config.Experiment:

@@ -7,9 +7,8 @@ per parameter. Parameters are sharded over 32 chips and replicated 4 times.
 and 1.7 days for the run (unverified). Nothing has been trained with this config yet.
 """
 
-from jaxmusic.models import presets
-
 from jaxmusic import config
+from jaxmusic.models import presets
 
 
 def experiment() -> config.Experiment:

@@ -211,7 +211,7 @@ def samples(**changes):
         ({"profile": "9-3"}, "as in 20-24"),
         (optimizer(schedule="step"), "cosine or wsd"),
         (optimizer(name="sgd"), "adamw or muon"),
-        ({"callbacks": "samples mine"}, "jaxmusic._src.train.callbacks.CALLBACKS"),
+        ({"callbacks": "samples mine"}, "jaxmusic.train.callbacks.CALLBACKS"),
         (samples(seconds=0.5), "1 to 3600 seconds"),
         (samples(statistics="polyphony beauty"), "not 'beauty'"),
         (samples(statistics="durations"), "not 'durations'"),
