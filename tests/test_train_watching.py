@@ -367,7 +367,7 @@ def test_watching_ends_with_ctrl_c(run, monkeypatch, capsys):
 
 @pytest.mark.quick
 def test_the_status_needs_no_jax(run):
-    code = "import sys\nfrom jaxmusic._src.commands import cli\ntry:\n  cli.main(['status', sys.argv[1]])\n"
+    code = "import sys\nfrom jaxmusic.__main__ import main\ntry:\n  main(['status', sys.argv[1]])\n"
     code += "finally:\n  print('jax' in sys.modules)"
     command = [sys.executable, "-c", code, str(run)]
     environment = hosts_fakes.environment()
