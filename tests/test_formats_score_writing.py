@@ -12,8 +12,15 @@ from jaxmusic._src.core.errors import UserError
 from jaxmusic._src.formats import files
 from jaxmusic._src.formats.scores import notation, spelling
 from jaxmusic._src.formats.scores.writing import musicxml_text
+from jaxmusic._src.formats.symbols import (
+    chord_symbol,
+    chord_symbols,
+    key_name,
+    read_symbol,
+    signatures,
+)
 from jaxmusic._src.music import grid
-from jaxmusic._src.music.notes import NO_CHORD, Labels, Notes, make_notes
+from jaxmusic._src.music.notes import CHORD_QUALITIES, NO_CHORD, Labels, Notes, make_notes
 
 SONG = make_notes(
     # A melody with a pick-up, a triplet and a note over the bar line, drums, and a piano.
@@ -209,6 +216,40 @@ def test_spelling_follows_the_key():
         for note in (("F", 1, 4), ("F", 0, 4), ("F", 0, 4), ("F", 1, 5), ("F", 1, 4), ("B", -1, 4))
     ]
     assert shown == ["", "natural", "", "", "sharp", "flat"]
+
+
+@pytest.mark.parametrize(
+    ("fifths", "number", "symbol"),
+    [
+        (0, 1, "Db"),  # C major: the flat second, the flat sixth, the raised fourth
+        (0, 8, "Ab"),
+        (0, 6, "F#"),
+        (0, CHORD_QUALITIES.index("dim") * 12 + 8, "G#dim"),  # a leading note of A minor
+        (3, CHORD_QUALITIES.index("min") * 12 + 1, "C#m"),  # A major
+        (-4, 8, "Ab"),
+        (4, CHORD_QUALITIES.index("min") * 12 + 8, "G#m"),  # E major
+        (6, CHORD_QUALITIES.index("min") * 12 + 10, "A#m"),  # F sharp major
+        (-5, 2, "D"),  # D flat major: no E double flat
+        (None, 1, "C#"),
+    ],
+)
+def test_roots_of_chords_are_spelled_in_their_key(fifths, number, symbol):
+    assert chord_symbol(number, 0, fifths) == symbol
+    assert read_symbol(symbol) == (number, 0)
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [(1, "Db major"), (13, "C# minor"), (20, "G# minor"), (15, "Eb minor"), (9, "A major")],
+)
+def test_keys_have_the_names_of_their_signatures(key, name):
+    assert key_name(key) == name
+
+
+def test_chords_change_their_names_with_the_key():
+    labels = Labels.of_changes({"key": [(480, 4)], "chord": [(0, 8), (480, 8), (960, 20)]})
+    assert chord_symbols(labels)[1] == ["Ab", "G#", "G#m"]
+    assert signatures(labels, np.array([0, 480]), -3) == [-3, 4]
 
 
 def test_music21_reads_the_same_notes(tmp_path):

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmusic._src.formats.symbols import chord_symbol, chords_over_basses
+from jaxmusic._src.formats.scores.spelling import fifths_of
+from jaxmusic._src.formats.symbols import chord_symbol, chords_over_basses, signatures
 from jaxmusic._src.music import harmony
 from jaxmusic._src.music.notes import CHORD_QUALITIES, NO_CHORD, TICKS_PER_BEAT, Notes
 
@@ -36,19 +37,16 @@ def chord_line(notes: Notes) -> list[Change]:
     A melody alone, or drums, have no chords that sound: the labels stand for them there.
     """
     asked = chords_over_basses(notes.labels)
-    heard = _sounding(notes)
-    if not heard:
-        return _changes([Change(tick, chord_symbol(chord, bass)) for tick, chord, bass in asked])
+    heard = _sounding(notes) or asked
+    ticks = sorted({row[0] for row in (*heard, *asked)})
+    usual = fifths_of(notes.pitch[~notes.is_drum])
     out = []
-    for tick in sorted({row[0] for row in (*heard, *asked)}):
+    for tick, fifths in zip(ticks, signatures(notes.labels, np.array(ticks), usual)):
         chord, bass = _at(heard, tick) or (NO_CHORD, 0)
         wanted = _at(asked, tick)
         differs = wanted is not None and not _same(chord, wanted[0])
-        out.append(
-            Change(
-                tick, chord_symbol(chord, bass), chord_symbol(*wanted) if wanted and differs else ""
-            )
-        )
+        beside = chord_symbol(*wanted, fifths) if wanted and differs else ""
+        out.append(Change(tick, chord_symbol(chord, bass, fifths), beside))
     return _changes(out)
 
 

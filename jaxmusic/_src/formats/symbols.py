@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from jaxmusic._src.formats.scores.spelling import STEPS, spell_root
 from jaxmusic._src.music.notes import NO_CHORD, PHRASES, PITCH_NAMES, SECTIONS, Labels
 
 _SUFFIXES = ("", "m", "7", "maj7", "m7", "dim", "sus4", "aug", "sus2", "5")
@@ -34,8 +35,6 @@ _SECTIONS = {name: name for name in SECTIONS} | NEAREST_SECTIONS | SECTION_ALIAS
 _MOST_WORDS = 3  # of a mark that names a section, as in Last Chorus
 _JUMPS = {"to", "al", "da", "scripts"}
 """Words of marks of jumps, the last of them LilyPond's."""
-STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-"""Semitones of the natural notes above C."""
 _SIGNS = {"#": 1, "♯": 1, "b": -1, "♭": -1}
 _PITCH = r"([A-G])([#b]*)"
 _PHRASE = "phrase "
@@ -47,18 +46,32 @@ def hyphenated(name: str) -> str:
     return "-".join(name.lower().replace("_", " ").replace("-", " ").split())
 
 
-def chord_symbol(chord: int, bass: int = 0) -> str:
+def chord_symbol(chord: int, bass: int = 0, fifths: int | None = None) -> str:
     """Writes a chord as a symbol such as ``Am7`` or ``C/E``; N.C. is none.
 
     Args:
       chord: its number, see `music.notes.NO_CHORD`.
       bass: semitones, 0 to 11, of the bass above the root.
+      fifths: key signature, sharps or flats below 0, in which roots are spelled; None for the
+        commonest name of each.
     """
     if chord == NO_CHORD:
         return "N.C."
     quality, root = divmod(int(chord), 12)
-    slash = f"/{PITCH_NAMES[(root + int(bass)) % 12]}" if bass else ""
-    return PITCH_NAMES[root] + _SUFFIXES[quality] + slash
+    suffix = _SUFFIXES[quality]
+
+    def name(pitch: int) -> str:
+        if fifths is None:
+            return PITCH_NAMES[pitch % 12]
+        return _pitch_name(pitch, fifths, suffix == "dim")
+
+    return name(root) + suffix + (f"/{name(root + int(bass))}" if bass else "")
+
+
+def _pitch_name(pitch: int, fifths: int, diminished: bool = False) -> str:
+    """Names a pitch class in a key signature."""
+    step, alter = spell_root(pitch, fifths, diminished)
+    return step + ("b", "", "#")[alter + 1]
 
 
 def read_symbol(symbol: str) -> tuple[int, int] | None:
@@ -98,7 +111,14 @@ def chord_symbols(labels: Labels) -> tuple[np.ndarray, list[str]]:
     """Writes the chords of a piece: ticks [S] at which chord or bass changes, and symbols."""
     rows = chords_over_basses(labels)
     ticks = np.array([tick for tick, _, _ in rows], np.int32)
-    return ticks, [chord_symbol(chord, bass) for _, chord, bass in rows]
+    fifths = signatures(labels, ticks, None)
+    return ticks, [chord_symbol(chord, bass, f) for f, (_, chord, bass) in zip(fifths, rows)]
+
+
+def signatures(labels: Labels, ticks: np.ndarray, otherwise: T) -> list[int | T]:
+    """Returns the key signature at each tick [N], see `key_fifths`, `otherwise` without a key."""
+    fifths: list[int | T] = [otherwise, *(key_fifths(key)[0] for key in labels.key)]
+    return [fifths[i] for i in np.searchsorted(labels.key_tick, ticks, side="right")]
 
 
 def chord_changes(chords: Iterable[tuple[int, int, int]]) -> dict[str, list[tuple[int, int]]]:
@@ -155,7 +175,8 @@ def form(labels: Labels) -> list[tuple[int, str]]:
 
 def key_name(key: int) -> str:
     """Returns a key (tonic, + 12 if minor) as in ``A minor``."""
-    return f"{PITCH_NAMES[key % 12]} {'minor' if key >= 12 else 'major'}"
+    fifths, minor = key_fifths(key)
+    return f"{_pitch_name(key, fifths)} {'minor' if minor else 'major'}"
 
 
 def key_fifths(key: int) -> tuple[int, bool]:

@@ -13,8 +13,9 @@ from jaxmusic._src.formats.midi import believable_meter, believable_tempo
 from jaxmusic._src.formats.scores import drums
 from jaxmusic._src.formats.scores.bars import to_ticks
 from jaxmusic._src.formats.scores.playing import Signs
+from jaxmusic._src.formats.scores.spelling import STEPS
 from jaxmusic._src.formats.scores.words import KINDS, key_number
-from jaxmusic._src.formats.symbols import STEPS, read_phrase, read_section
+from jaxmusic._src.formats.symbols import read_phrase, read_section
 from jaxmusic._src.music.notes import NO_CHORD, transposed
 
 DEFAULT_VELOCITY = 80

@@ -8,9 +8,9 @@ import xml.etree.ElementTree as ET
 import numpy as np
 
 from jaxmusic._src.formats.scores.notation import BEAT, Bar
-from jaxmusic._src.formats.scores.spelling import fifths_of, spell
+from jaxmusic._src.formats.scores.spelling import fifths_of, spell_root
 from jaxmusic._src.formats.scores.words import KINDS
-from jaxmusic._src.formats.symbols import chord_symbol, chords_over_basses, phrase_mark
+from jaxmusic._src.formats.symbols import chord_symbol, chords_over_basses, phrase_mark, signatures
 from jaxmusic._src.music.notes import NO_CHORD, PITCH_NAMES, SECTIONS, Notes
 
 _KINDS = {quality: kind for kind, quality in reversed(KINDS.items())}
@@ -64,12 +64,12 @@ def above(notes: Notes, bars: list[Bar]) -> list[list[tuple[int, ET.Element]]]:
             shown = float(qpm)
             sound = node("direction", _metronome(shown, bars[k]), sound, placement="above")
         out[k].append((step, sound))
-    fifths = fifths_of(notes.pitch[~notes.is_drum])
     chords = chords_over_basses(labels)
     ticks = np.array([tick for tick, _, _ in chords])
     steps = steps_of(notes, ticks).tolist()
-    for k, step, (_, chord, bass) in zip(bar_of(notes, ticks, bars), steps, chords):
-        out[k].append((step, _harmony(chord, bass, fifths)))
+    fifths = signatures(labels, ticks, fifths_of(notes.pitch[~notes.is_drum]))
+    for k, step, f, (_, chord, bass) in zip(bar_of(notes, ticks, bars), steps, fifths, chords):
+        out[k].append((step, _harmony(chord, bass, f)))
     end = bars[-1].start + bars[-1].length
     return [sorted((s for s in signs if s[0] < end), key=lambda s: s[0]) for signs in out]
 
@@ -94,10 +94,11 @@ def _harmony(chord: int, bass: int, fifths: int) -> ET.Element:
         root = node("root", node("root-step", "C", text=""))
         return node("harmony", root, node("kind", "none", text=text))
 
+    suffix = text.removeprefix(PITCH_NAMES[chord % 12])
+
     def tone(name: str, semitones: int) -> ET.Element:
-        step, alter, _ = spell((chord + semitones) % 12 + 60, fifths)
+        step, alter = spell_root(chord + semitones, fifths, suffix == "dim")
         return node(name, node(f"{name}-step", step), maybe(f"{name}-alter", alter))
 
-    suffix = text.removeprefix(PITCH_NAMES[chord % 12])
     kind = node("kind", _KINDS[chord // 12], text=suffix)
     return node("harmony", tone("root", 0), kind, tone("bass", bass) if bass else None)

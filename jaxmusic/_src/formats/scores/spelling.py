@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxmusic._src.formats.symbols import STEPS
-
+STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+"""Semitones of the natural notes above C."""
 _FIFTHS = "FCGDAEB"  # steps in the order of fifths; F is -1 when C is 0
 _KEYBOARDS = (*range(9), *range(16, 24), 46)  # pianos and their kin, organs, the harp
 _BASSES = (*range(32, 40), 43)
@@ -27,10 +27,24 @@ def spell(pitch: int, fifths: int) -> tuple[str, int, int]:
     Of the names that a pitch has, the one nearest on the line of fifths is taken: in C major E
     flat, B flat, F sharp, C sharp and G sharp.
     """
-    # Names at -3 to 8 fifths from the tonic of the major key; 7 is its own inverse modulo 12.
-    place = (7 * (pitch % 12) - fifths + 3) % 12 - 3 + fifths
-    step, alter = _FIFTHS[(place + 1) % 7], (place + 1) // 7
+    step, alter = _name(pitch, fifths - 3)
     return step, alter, (pitch - alter - STEPS[step]) // 12 - 1
+
+
+def spell_root(pitch: int, fifths: int, diminished: bool = False) -> tuple[str, int]:
+    """Returns step and alteration of the root or bass of a chord in a key signature.
+
+    In C major D flat, E flat, F sharp, A flat and B flat; but C sharp and G sharp of diminished
+    chords, whose roots are leading notes. No root has two signs.
+    """
+    return _name(pitch, min(max(fifths - (3 if diminished else 5), -7), 0))
+
+
+def _name(pitch: int, lowest: int) -> tuple[str, int]:
+    """Step and alteration, of the twelve names that are `lowest` or more fifths above C."""
+    # 7 is its own inverse modulo 12.
+    place = (7 * (pitch % 12) - lowest) % 12 + lowest
+    return _FIFTHS[(place + 1) % 7], (place + 1) // 7
 
 
 def accidental(
