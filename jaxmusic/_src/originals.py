@@ -64,7 +64,7 @@ def compose(
     Args:
       draw: composes the pieces of a seed, always as many.
       training: from `training_music`.
-      limit: telling notes from which on a shared passage is too long.
+      limit: the length, in telling notes, at which a shared passage is too long.
       seed: the first seed.
       tries: seeds to try.
       said: called with a sentence for each piece that was thrown away.

@@ -39,7 +39,7 @@ Outcomes = Iterable[tuple[str, Kept | Skipped]]
 class Assembly:
     """Gathers the pieces of one preparation in a file, then splits and writes them.
 
-    In memory stay, for each piece, what songs are told by and a few numbers: under 10 kB. All else
+    Memory holds the signature of each piece and a few numbers: under 10 kB. All else
     is on disk.
     """
 

@@ -62,7 +62,7 @@ def default_codec(config: Prepare) -> MetricalCodec:
 
 
 def examine_file(file: MusicFile, config: Prepare) -> Kept | Skipped:
-    """Reads, labels, cleans and aligns one file; no Python exception gets past it."""
+    """Reads, labels, cleans and aligns one file; raises no exception."""
     from jaxmusic._src.formats import files
 
     try:

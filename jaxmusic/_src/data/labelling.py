@@ -15,7 +15,7 @@ from jaxmusic._src.music.beat_grid import ticks_at
 from jaxmusic._src.music.notes import Notes
 
 # A labelled grid is worse than an estimated one if onsets lie further from its 12ths of a beat by
-# more than this share and by more than so many milliseconds: labels also know the bar lines.
+# more than this ratio and this many milliseconds: labels also know the bar lines.
 _WORSE, _WORSE_MS = 1.25, 1.0
 # A grid on which onsets lie as well as this needs no comparison.
 _GOOD_MS = 2.0

@@ -1,7 +1,7 @@
 """MelodicLines: the highest notes of each track, and the runs of melodic intervals in them.
 
-No transposition, tempo or meter changes a run of intervals. Versions of a song are told by them
-(`data.songs`), and copies of a passage are found by them.
+Runs of intervals do not depend on transposition, tempo or meter. They identify versions of a song
+(`data.songs`) and copies of a passage (`evaluate.copy_index`).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ PEAK = 10 ** (-1 / 20)
 _TAIL = 2.0  # seconds that the last notes may go on ringing
 _SILENCE = 1e-3  # share of the peak, -60 dB, below which nothing rings any more
 _VOLUME = 100  # what General MIDI players start from
-_LONG = 60.0  # seconds of music from which on playing takes over two seconds
+_LONG = 60.0  # seconds of music that take over two seconds to render
 
 
 def render(notes: Notes) -> np.ndarray:

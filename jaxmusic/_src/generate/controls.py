@@ -23,7 +23,7 @@ from jaxmusic._src.music.controls import density_level, of
 from jaxmusic._src.music.notes import semitones_to_c
 
 DURATION = 180.0
-"""Seconds of a piece of which nothing else is said."""
+"""Length of a piece in seconds, by default."""
 WITHOUT_BARS = ("style", "duration", "guidance", "seed")
 """Controls of a codec that has no bars."""
 _KEY_AFTER = 64

@@ -155,7 +155,7 @@ def given_of(task: str, marked: np.ndarray, slots: np.ndarray) -> Given:
     Args:
       task: infill, accompany, harmonise or vary.
       marked: bool [B], bars of which something is to be written.
-      slots: bool [16], slots of which nothing is to be written there.
+      slots: bool [16], slots in which nothing is to be written there.
 
     Raises:
       UserError: nothing or all of the piece would be written.

@@ -40,8 +40,8 @@ _LEAST_GAIN = 0.02
 # the second.
 _DOUBT, _DOUBT_IF_EXACT = 0.6, 1.7
 
-# Where fewer onsets agree with the file's tempo, another tempo is tried, and taken if by so many
-# more agree with it; where many agree, their phase is not a matter of chance.
+# Where fewer onsets agree with the file's tempo, another tempo is tried, and taken if
+# this share more agree with it; where many agree, their phase is no coincidence.
 _LEAST_SHARE, _LEAST_SHARE_GAIN, _CLEAR_SHARE = 0.3, 0.1, 0.5
 _SHORTEST, _LONGEST = 4.0, 14_400.0  # seconds in which a tempo can be sought
 _FEWEST, _MOST_BEATS = 16, 50_000  # notes, and beats of the file, to estimate anything from

@@ -76,7 +76,7 @@ class Control(NamedTuple):
         return np.int32 if self.many else np.int16
 
     def unknown(self, bars: int) -> np.ndarray:
-        """Returns the values of a piece of which nothing is known."""
+        """Returns the values of a piece without any known control."""
         return np.full(self.shape(bars), self.default, self.dtype)
 
     def valid(self) -> np.ndarray:

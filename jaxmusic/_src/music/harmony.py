@@ -38,8 +38,8 @@ from jaxmusic._src.music.notes import (
 )
 
 VOICES = 1.5
-"""Mean number of pitched notes sounding at once from which on chords are inferred from them: a
-melody alone has none."""
+"""Mean number of simultaneous pitched notes that is needed to infer chords: a melody alone has
+none."""
 _FITTED = 84
 """Chords that the weights know: those of the first seven qualities. In the arrays of this module
 the number after them stands for no chord."""

@@ -1,4 +1,4 @@
-"""Adherence of a model to controls: pieces with those of held-out songs, and figures."""
+"""Adherence of a model to the controls of held-out songs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ INFERRED = ("key", "chords")
 
 
 class Asked(NamedTuple):
-    """A piece with what it was asked for.
+    """A piece and its requests.
 
     Attributes:
-      name: of the song whose requests they were.
+      name: of the song that the requests describe.
       requests: by control.
       notes: the piece.
     """
@@ -42,17 +42,17 @@ def compose(
     sampling: config.Sampling,
     progress: bool,
 ) -> tuple[list[Asked], list[tuple[str, str]]]:
-    """Composes pieces with what songs would ask for: all of it at once, as headers say it.
+    """Composes a piece for each song, with all controls of the song at once.
 
     Args:
-      model: the model; it is asked for what it was trained with.
+      model: the model; only controls that it was trained with are requested.
       songs: held-out songs, of which `options.requests` are drawn.
       options: how many pieces, how long, and the seed.
       sampling: how tokens are drawn.
       progress: show a progress bar.
 
     Returns:
-      The pieces, and songs whose requests cannot be asked for, each with the reason.
+      The pieces, and the songs whose controls cannot be requested, with reasons.
     """
     chosen = drawn([song for song in songs if len(song[1])], options.requests, options.seed)
     asked, refused = [], []
@@ -79,7 +79,7 @@ def compose(
 
 
 def timed(duration: str | float) -> dict[str, ControlRequest]:
-    """The request for a length in seconds; none for one in bars."""
+    """Returns the request for a length in seconds, none for one in bars."""
     if isinstance(duration, str) and parse_bars(duration):
         return {}
     seconds = parse_duration(duration) if isinstance(duration, str) else duration
@@ -89,12 +89,12 @@ def timed(duration: str | float) -> dict[str, ControlRequest]:
 def figures(
     asked: Sequence[Asked], free: Sequence[Asked], real: Sequence[Notes]
 ) -> dict[str, dict[str, Any]]:
-    """Figures of each control that was asked for.
+    """Measures adherence to each requested control.
 
     Args:
       asked: pieces with requests.
-      free: pieces of which nothing was asked but their length.
-      real: held-out songs, by whose labels it is seen how well keys and chords are found at all.
+      free: pieces with a requested length only.
+      real: held-out songs, whose labels show how well keys and chords are inferred.
 
     Returns:
       For each control the number of pieces, whether the figures are exact, and for each figure its

@@ -1,4 +1,4 @@
-"""Compares runs: what differs between them, how they learned, and what their reports say."""
+"""Compares runs: their settings, learning curves and reports."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ NOTHING, NONE = text.NOT_DEFINED, "no report"
 WIDTH = 100
 """Columns of text on a terminal."""
 LEADS = {
-    "Training": "Size, time, and the loss on songs that were held out, in nats for a token: the "
-    "lower, the better, among runs with the same codec and data.",
-    "Settings": "Settings in which they differ; all others are the same.",
+    "Training": "Size, time, and the loss on songs that were held out, in nats per token: "
+    "lower is better, among runs with the same codec and data.",
+    "Settings": "Settings that differ; all others are equal.",
     "Likelihood": "How surprised each is by the same held-out songs, with 95 % intervals: fewer "
     "bits are better.",
     "Statistics": "How many standard deviations of real songs the mean is from theirs, with the "
     "floor that real music has; 0 is best.",
     "Songs": "Endings, repetition and the longest passages that songs share with the reference.",
-    "Control": "Whether what was asked for was played.",
+    "Control": "Whether the pieces have what was requested.",
 }
-"""What each table says."""
+"""Explanations of the tables."""
 _LIKELIHOOD = ("report", "likelihood")
 
 
 class Entry(NamedTuple):
-    """One of those that are compared.
+    """A run or report in a comparison.
 
     Attributes:
-      name: what it is called; no other has the same name.
-      run: what `runs.about` tells of it, None for songs of other makers.
-      report: its report, None where there is none.
+      name: unique in the comparison.
+      run: see `runs.about`; None for songs that no run composed.
+      report: its report, or None.
     """
 
     name: str
@@ -54,13 +54,13 @@ Place = tuple[str, ...]
 """Names that lead to a figure of an entry, such as ``("run", "parameters")``."""
 Show = Callable[[Any], str]
 Figure = tuple[str, Place, Show]
-"""A figure that is compared: its name, where it is found, and how it is written."""
+"""A figure to compare: name, place in an entry, and how it is written."""
 Row = tuple[str, ...]
 """Text of a row: its name, and a cell for each entry."""
 
 
 class Table(NamedTuple):
-    """A table of the comparison: a title, what it says, its rows, and what is to be noted."""
+    """A table of the comparison: title, explanation, rows and a note."""
 
     title: str
     lead: str
@@ -79,7 +79,7 @@ def entries(sources: Sequence[str]) -> list[Entry]:
       UserError: there are fewer than two, or one of them is neither.
     """
     if len(sources) < 2:
-        raise UserError("Name two runs or reports or more, to compare them.")
+        raise UserError("Name at least two runs or reports to compare.")
     found = [_entry(source) for source in sources]
     names = [entry.name for entry in found]
     # Those of one name go by their folders.
@@ -117,7 +117,7 @@ def read(file: epath.Path) -> dict[str, Any]:
 
 
 def tables(found: Sequence[Entry]) -> list[Table]:
-    """All tables of a comparison; those of which nothing is known are left out."""
+    """Returns the tables of a comparison, without empty ones."""
     said = {entry.name: one for entry in found if (one := _at(entry, _LIKELIHOOD))}
     note, figures = "", _figures(found)
     try:
@@ -135,7 +135,7 @@ def tables(found: Sequence[Entry]) -> list[Table]:
 
 
 def _figures(found: Sequence[Entry]) -> dict[str, list[Figure]]:
-    """What is compared, by the titles of the tables."""
+    """Lists the figures of each table, by title."""
 
     def named(*place: str, title: Callable[[str, Any], str], show: Show) -> list[Figure]:
         """A figure for each name that any entry has in a place."""
@@ -203,7 +203,7 @@ def _asked(part: dict[str, Any]) -> str:
 
 
 def _rows(found: Sequence[Entry], figures: Sequence[Figure]) -> list[Row]:
-    """Rows of figures; none where no entry has a run, or a report, to look for them in."""
+    """Returns rows of figures; none if no entry has the run or report that holds them."""
     here = [figure for figure in figures if any(_at(entry, figure[1][:1]) for entry in found)]
     return [(name, *(_cell(entry, place, show) for entry in found)) for name, place, show in here]
 
@@ -215,7 +215,7 @@ def _cell(entry: Entry, place: Place, show: Show) -> str:
 
 
 def _at(entry: Entry, place: Place) -> Any:
-    """What an entry has in a place; None where it has nothing there."""
+    """Returns the value at a place of an entry, or None."""
     value: Any = entry._asdict()
     for name in place:
         value = None if value is None else value.get(name)

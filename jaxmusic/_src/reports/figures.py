@@ -1,4 +1,4 @@
-"""Figures of a report that need no model: statistics, endings, repetition, originality.
+"""Computes figures that need no model: statistics, endings, repetition, originality.
 
 `plain` makes JSON of them; None stands for what is not defined.
 """
@@ -24,22 +24,22 @@ from jaxmusic._src.reports.sets import Songs, drawn
 ENDINGS = {
     "tonic": "the last chord is the home chord of the key",
     "bass": "the lowest note at the end is the key's home note",
-    "together": "of the instruments that play in the last bar, so many stop together",
-    "lengthening": "the last notes are so many times as long as the others",
-    "rest": "so many quarter notes pass after the last note begins",
+    "together": "share of the last bar's instruments that stop together",
+    "lengthening": "length of the last notes, as a multiple of the others'",
+    "rest": "quarter notes from the last onset to the end",
     "cut_off": "a short note is cut off by the very end",
 }
 """Fields of `evaluate.endings.Ending` in plain words."""
 SHARES = ("tonic", "bass", "together", "cut_off")
 """Those that are shares; the others are medians over songs."""
 LIKE = 8
-"""Like bars in a row from which on a song counts as stuck."""
+"""Number of equal bars in a row above which a song counts as stuck."""
 Found = Sequence[tuple[str, Match]]
 """The longest passage that each song, by name, shares with other music."""
 
 
 def plain(value: Any) -> Any:
-    """What JSON can say: arrays as lists, numbers to six digits, None for what is not finite."""
+    """Converts a value to JSON types: six digits, and None for numbers that are not finite."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     if hasattr(value, "_asdict"):
@@ -58,7 +58,7 @@ def plain(value: Any) -> Any:
 
 
 def of_sets(ours: Songs, real: Songs, progress: bool = False) -> dict[str, Any]:
-    """Figures of two sets, one beside the other."""
+    """Computes the figures of two sets."""
     sides = {"ours": ours, "real": real}
     return {
         "sets": {side: about(songs) for side, songs in sides.items()},
@@ -70,7 +70,7 @@ def of_sets(ours: Songs, real: Songs, progress: bool = False) -> dict[str, Any]:
 
 
 def about(songs: Songs) -> dict[str, Any]:
-    """How many songs there are, how long they are, and what was skipped."""
+    """Counts songs and notes, with lengths and skipped files."""
     seconds = [float(notes.seconds(notes.end)) for notes in songs.notes]
     return {
         "songs": len(songs),
@@ -81,7 +81,7 @@ def about(songs: Songs) -> dict[str, Any]:
 
 
 def statistics(ours: Songs, real: Songs, progress: bool = False) -> dict[str, Any]:
-    """All `STATISTICS` of a set beside those of the reference, see `distance.compare`."""
+    """Compares all `STATISTICS` of a set with the reference, see `distance.compare`."""
     values, others = ({name: songs.values(name) for name in STATISTICS} for songs in (ours, real))
     return {
         name: {field: getattr(STATISTICS[name], field) for field in ("title", "unit", "meaning")}
@@ -92,14 +92,14 @@ def statistics(ours: Songs, real: Songs, progress: bool = False) -> dict[str, An
 
 
 def values(songs: Songs) -> dict[str, Any]:
-    """Those of `STATISTICS` that are numbers, for each song, by name."""
+    """Returns the numeric `STATISTICS` of each song, by name."""
     numbers = [name for name, about in STATISTICS.items() if not about.kinds]
     names = [song.name for song in songs.songs]
     return {"names": names} | {name: songs.values(name) for name in numbers}
 
 
 def endings(songs: Songs) -> dict[str, Any]:
-    """How the songs of a set end: shares of songs, and medians."""
+    """Summarises how songs end: shares of songs, and medians."""
     known = [song.ending for song in songs.songs if song.ending]
     out: dict[str, Any] = {"songs": len(known)}
     for name in ENDINGS:
@@ -124,16 +124,16 @@ def repetition(songs: Songs) -> dict[str, Any]:
 def longest(
     training: Sequence[CopyIndex], named: Sequence[tuple[str, Notes]], progress: bool = False
 ) -> Found:
-    """The longest passage that each song shares with other music."""
+    """Finds the longest passage that each song shares with other music."""
     shown = tqdm(named, "searching for copies", unit=" songs", delay=2, disable=not progress)
     return [(name, originality.find(training, notes)) for name, notes in shown]
 
 
 def real_longest(real: Songs, count: int, seed: int, progress: bool = False) -> Found:
-    """The longest passages that songs of a reference share with others of it.
+    """Finds the longest passages that songs of the reference share with each other.
 
-    As many songs are drawn as there are, `count` at most, and a fifth of the reference at most;
-    they are searched for passages of the songs that remain.
+    Draws up to `count` songs, at most a fifth of the reference, and searches them for passages of
+    the remaining songs.
     """
     chosen = set(drawn(range(len(real)), min(count, len(real) // 5), seed))
     rest = Songs(tuple(song for i, song in enumerate(real.songs) if i not in chosen))
@@ -142,7 +142,7 @@ def real_longest(real: Songs, count: int, seed: int, progress: bool = False) -> 
 
 
 def passages(ours: Found, real: Found) -> dict[str, Any]:
-    """Longest passages of two sets: of each song, and over all of them."""
+    """Summarises the longest passages of two sets, per song and overall."""
     out: dict[str, Any] = {"copied_from": COPIED}
     for side, found in (("ours", ours), ("real", real)):
         telling = [match.telling for _, match in found]

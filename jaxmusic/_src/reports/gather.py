@@ -1,4 +1,4 @@
-"""Gathering: from a model, or from files, to all that a report says and shows."""
+"""Gathers the content of a report from a model or from files."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from jaxmusic._src.reports.sets import Songs
 from jaxmusic.version import __version__
 
 VERSION = 1
-"""Raised when a name in report.json comes to mean something else."""
+"""Raise it when a name in report.json changes its meaning."""
 TOGETHER = 4
 """Pieces composed side by side."""
 REAL = 100
-"""Real songs, at most, whose longest passages are searched for."""
+"""Maximum real songs whose longest passages are searched for."""
 SHORTEST, LONGEST = 5.0, 900.0
 """Seconds of a composed piece, where real ones are shorter or longer."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Gathered:
-    """All of a report.
+    """The content of a report.
 
     Attributes:
-      report: what report.json says.
-      ours: the songs that it is about.
+      report: the content of report.json.
+      ours: the reported songs.
       real: the reference.
       shown: real songs to draw.
       matches: the longest passage that each of ours shares with the reference.
-      asked: composed pieces that were asked for something, by name.
+      asked: pieces composed with controls, by name.
     """
 
     report: dict[str, Any]
@@ -52,16 +52,16 @@ class Gathered:
 def of_songs(
     songs: str, reference: str, options: config.Evaluation, progress: bool = True
 ) -> Gathered:
-    """Gathers a report on files, beside others.
+    """Gathers a report that compares files with a reference.
 
     Args:
       songs: a folder, a file or a glob of MIDI, MusicXML or ABC.
-      reference: likewise, real music.
+      reference: real music, in the same form.
       options: how many songs are taken and drawn.
       progress: show progress bars.
 
     Raises:
-      UserError: there is nothing in one of them.
+      UserError: one of them is empty.
     """
     check(options)
     # Both are looked for before either is read.
@@ -157,7 +157,7 @@ def _judged(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(options: config.Evaluation) -> None:
-    """Raises UserError where an option is not possible."""
+    """Raises UserError for an impossible option."""
     if options.split not in ("", "validation", "test"):
         raise UserError(f"Set --split to validation or test, not {options.split!r}.")
 
@@ -173,10 +173,10 @@ def _compose(
     sampling: config.Sampling,
     progress: bool,
 ) -> list[Any]:
-    """Pieces of which nothing is asked but a length, those of a group side by side.
+    """Composes pieces with a requested length only, in groups of one length.
 
-    Lengths are the real ones' at as many even steps from the shortest to the longest as there are
-    groups, so that what depends on length can be compared.
+    Without a requested duration, lengths are quantiles of real ones, evenly spaced, so that
+    measures that depend on length can be compared.
     """
     from jaxmusic._src.reports import adherence
 

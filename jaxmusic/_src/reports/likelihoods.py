@@ -25,7 +25,7 @@ def of_dataset(
     options: config.Evaluation,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Measures how likely the pieces of a dataset are under a model that need not know it.
+    """Measures the likelihood of any dataset under a model.
 
     Styles and controls that the model was not trained with are dropped, and counted.
 
@@ -67,7 +67,7 @@ def of_dataset(
 
 
 def as_text(report: dict[str, Any]) -> str:
-    """Returns the figures of each split, and what was dropped, in lines."""
+    """Returns the figures of each split, and the dropped labels, as text."""
     lines = [f"{report['dataset']} under {report['model']}, step {report['step']}:"]
     for split, found in report["splits"].items():
         seen = " (the model was trained on it)" * (split == "train" and report["trained_on"])

@@ -1,4 +1,4 @@
-"""The songs to hear: MIDI files and sound beside the page of a report."""
+"""The songs to hear: MIDI and audio files beside the page of a report."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Heard(NamedTuple):
 
     Attributes:
       name: as in the tables.
-      midi, wav: its files, relative to the page; "" for no sound.
-      roll: its picture, as an address; "" for none.
+      midi, wav: its files, relative to the page; an empty `wav` means no audio.
+      roll: its piano roll as a data URL, or "".
     """
 
     name: str
@@ -37,10 +37,10 @@ class Listen(NamedTuple):
     """The songs to hear.
 
     Attributes:
-      ours: those that are shown.
+      ours: songs that are shown.
       more: all songs with MIDI files.
       real: names and pictures of real songs.
-      without: why there is no sound; "" where there is.
+      without: why there is no audio, or "".
     """
 
     ours: list[Heard]
@@ -50,10 +50,10 @@ class Listen(NamedTuple):
 
 
 def write(found: Gathered, folder: pathlib.Path, progress: bool = False) -> Listen:
-    """Writes MIDI files and sound into a folder beside the page.
+    """Writes MIDI and audio files into a folder beside the page.
 
-    Of a model these are all pieces, whose files have their names; of other songs only those that
-    are shown, numbered as in the set.
+    For a model these are all pieces, under their names; otherwise only the songs that are shown,
+    numbered as in the set.
     """
     by_model = found.report["kind"] == "model"
     songs = found.ours.songs if by_model else plots.shown(found, found.ours)
@@ -77,7 +77,7 @@ def write(found: Gathered, folder: pathlib.Path, progress: bool = False) -> List
 
 
 def _play(notes: Notes, path: pathlib.Path) -> str:
-    """Writes the sound of a song; returns why there is none, or ""."""
+    """Writes the audio of a song; returns why that failed, or ""."""
     try:
         save(path, audio.encoded(notes, RATE, 1))
     except UserError as error:

@@ -23,20 +23,20 @@ from jaxmusic._src.runs import described, folder
 from jaxmusic._src.runs.log import read_log
 
 MOST_POINTS = 400
-"""Points of a learning curve; of more, the means of neighbours are told."""
+"""Maximum points of a learning curve; longer curves show means of neighbours."""
 Named = tuple[str, Notes]
 
 
 def about(source: str, model: MusicModel | None = None) -> dict[str, Any]:
-    """What is known of a trained model.
+    """Describes a trained model.
 
     Args:
       source: folder of a run, or a file that `jaxmusic export` wrote, which has no log.
-      model: the model, to be told about where it is in a file.
+      model: the model, needed for an exported file.
 
     Returns:
       name, settings by name, dataset, parameters, steps, seconds of training, losses as
-      [step, loss] pairs, and the last and the best validation loss; None where it is not known.
+      [step, loss] pairs, and the last and the best validation loss; None if unknown.
 
     Raises:
       UserError: the folder is not that of a run.
@@ -68,14 +68,14 @@ def about(source: str, model: MusicModel | None = None) -> dict[str, Any]:
 
 
 def thinned(points: list[tuple[int, float]]) -> list[tuple[float, float]]:
-    """At most `MOST_POINTS` points: means of as many neighbours as it takes."""
+    """Reduces a curve to `MOST_POINTS` points by averaging neighbours."""
     size = -(-len(points) // MOST_POINTS)
     groups = [points[i : i + size] for i in range(0, len(points), size)] if points else []
     return [(g[-1][0], sum(loss for _, loss in g) / len(g)) for g in groups]
 
 
 def data_of(source: str, model: MusicModel, data_dir: str) -> config.Data:
-    """The datasets that a model was trained on, where they are now.
+    """Locates the datasets that a model was trained on.
 
     Args:
       source: folder of the run, or a file that `jaxmusic export` wrote.
@@ -83,8 +83,8 @@ def data_of(source: str, model: MusicModel, data_dir: str) -> config.Data:
       data_dir: folder that holds the datasets; empty for the one that the run used.
 
     Raises:
-      UserError: there is no such dataset, or it is another than the model was trained on: what is
-        held out of that one may have been trained on.
+      UserError: there is no such dataset, or its content differs from the training data of the model, so
+        that held-out pieces may have been trained on.
     """
     trained = described.described(source)
     dataset, home = trained.dataset, trained.experiment.data.data_dir
@@ -102,13 +102,13 @@ def data_of(source: str, model: MusicModel, data_dir: str) -> config.Data:
 
 
 def pieces(data: config.Data, split: str, most: int, seed: int, progress: bool) -> list[Named]:
-    """Names and notes of pieces of a split, of all datasets together, in their order.
+    """Reads names and notes of the pieces of a split, over all datasets.
 
     Args:
-      data: datasets and selection, as a run has them; weights play no part.
+      data: datasets and selection; weights are ignored.
       split: train, validation or test; a dataset without it is left out.
       most: maximum pieces; larger sets are subsampled.
-      seed: by which they are drawn.
+      seed: of the subsample.
       progress: show a progress bar if it takes over two seconds.
     """
     where = selection.parse(data.where)

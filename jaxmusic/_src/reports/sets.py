@@ -1,4 +1,4 @@
-"""Sets of songs: read from files or taken as they are, each with all that is measured of a song."""
+"""Sets of measured songs, from files or from notes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from jaxmusic._src.music.notes import Notes
 
 
 class Song(NamedTuple):
-    """A song and what is measured of it.
+    """A song and its measurements.
 
     Attributes:
-      name: its file, or what it is called.
+      name: its file or title.
       notes: the aligned notes.
       values: `statistics.STATISTICS` by name.
       ending: how it ends; None without pitched notes.
-      run: bars of the longest run of like bars.
-      likeness: how alike its bars are at each of `bars.LAGS`.
+      run: length of the longest run of equal bars.
+      likeness: similarity of its bars at each of `bars.LAGS`.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Song(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Songs:
-    """Songs, and files that are none of them.
+    """Songs, and files that were skipped.
 
     Attributes:
       songs: in order.
-      skipped: name, reason and detail of each file that could not be used.
+      skipped: name, reason and detail of each skipped file.
     """
 
     songs: tuple[Song, ...]
@@ -87,7 +87,7 @@ def measured(named: Iterable[tuple[str, Notes]], what: str, progress: bool = Fal
 
     Args:
       named: names and notes; their number, where it is known, ends the progress bar.
-      what: what they are called in the progress bar.
+      what: their name in the progress bar.
       progress: show one if it takes over two seconds.
     """
     shown = tqdm(named, f"measuring {what}", unit=" songs", delay=2, disable=not progress)
@@ -97,14 +97,14 @@ def measured(named: Iterable[tuple[str, Notes]], what: str, progress: bool = Fal
 def read(
     found: Sequence[MusicFile], what: str, options: config.Evaluation, progress: bool = False
 ) -> Songs:
-    """Reads files, puts each song on its beats and measures it, in processes of their own.
+    """Reads, aligns and measures files, in worker processes.
 
-    More files than `options.most` are subsampled. One that cannot be read, that crashes its process
-    or that takes too long is skipped.
+    More files than `options.most` are subsampled. Files that cannot be read, crash
+    their process or take too long are skipped.
 
     Args:
       found: the files.
-      what: what they are called in the progress bar.
+      what: their name in the progress bar.
       options: how they are read.
       progress: show a progress bar.
     """
@@ -119,7 +119,7 @@ def read(
 
 
 def read_song(file: MusicFile) -> Song | Skipped:
-    """Reads and measures one file; no Python exception gets past it."""
+    """Reads and measures one file; raises no exception."""
     try:
         with skipping(Reason.UNREADABLE):
             notes = files.read_notes(file.path)
@@ -130,7 +130,7 @@ def read_song(file: MusicFile) -> Song | Skipped:
 
 
 def drawn(items: Sequence, most: int, seed: int) -> list:
-    """Draws at most `most` items at random, in their order; the same each time."""
+    """Draws at most `most` items at random, in their original order, reproducibly."""
     if len(items) <= most:
         return list(items)
     rows = np.random.default_rng(seed).choice(len(items), most, replace=False)

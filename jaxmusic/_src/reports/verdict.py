@@ -1,4 +1,4 @@
-"""The verdict of a report: in words and traffic lights, how close songs are to real ones."""
+"""Judges how close songs are to real ones, in words and traffic lights."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from jaxmusic._src.reports import text
 
 NEEDED = 16
-"""Pieces for a finding: the mean of as many real ones is within half a standard deviation of that
-of all, `NEAR`, in 95 of 100 sets (1.96 / sqrt(16) = 0.49)."""
+"""Pieces needed for a finding: the mean of 16 real pieces is within half a standard deviation,
+`NEAR`, of the mean of all in 95 of 100 sets (1.96 / sqrt(16) = 0.49)."""
 NEAR, FAR = 0.5, 1.5
-"""Difference of means in standard deviations of real pieces up to which a light is green, and above
-which it is red."""
+"""Difference of means, in standard deviations of real pieces: a light is green up to the first
+limit, red above the second."""
 MOST, FEW = 0.8, 0.5
-"""Share of pieces within the middle 95 % of real ones from which on a light is green, and below
-which it is red."""
+"""Share of pieces within the middle 95 % of real ones: a light needs the first limit to be green,
+and is red below the second."""
 POINTS = (0.1, 0.3)
-"""The same limits for shares of pieces, such as of those that end on the tonic chord."""
+"""The limits of green and red for shares of pieces, such as those that end on the tonic chord."""
 LINES = 5
-"""Sentences of a verdict at most; all findings are in the table of lights."""
+"""Maximum sentences of a verdict; the table of lights has all findings."""
 LIGHTS = {
     "green": "like real music",
     "amber": "somewhat off",
@@ -35,12 +35,12 @@ _CALMER, _FREER = "train longer, or lower --temperature", "raise --temperature o
 
 
 class Aspect(NamedTuple):
-    """What is judged of songs.
+    """A property that is judged.
 
     Attributes:
-      name: as it is called in the table of lights.
-      low, high: what songs do that have too little or too much of it; {} stands for how far.
-      more, less: what helps a model that has too little or too much.
+      name: in the table of lights.
+      low, high: what songs with too little or too much of it do; {} stands for the degree.
+      more, less: advice for a model with too little or too much.
     """
 
     name: str
@@ -91,8 +91,8 @@ SHARES = {
         ),
     ),
 }
-"""Shares of songs that are judged, with titles, by their places in a report. Where there are no
-words for too much or too little, it is no fault."""
+"""Shares of songs that are judged, with titles, by their places in a report. Too much or too little
+is no fault if there are no words for it."""
 
 
 def of(report: dict[str, Any]) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def _share(
 
 
 def _finding(aspect: Aspect, title: str, ours: Any, real: Any) -> dict[str, Any]:
-    """A finding about which nothing can be said yet."""
+    """Makes a finding without a light."""
     values = {"ours": ours, "real": real, "difference": None, "inside": None}
     return {"aspect": aspect.name, "title": title, "light": "none", "sentence": "", **values}
 

@@ -1,4 +1,4 @@
-"""Writes a report: report.json, report.html, and the pieces that were composed."""
+"""Writes a report: report.json, report.html and the composed pieces."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
 
 def write(found: Gathered, out: str, progress: bool = True) -> list[pathlib.Path]:
-    """Writes a report into a folder, which is made where there is none.
+    """Writes a report into a folder, which is created if needed.
 
-    Beside it are composed pieces as MIDI files, or songs that are shown; of those that are shown
-    the sound too.
+    Composed pieces, or the songs that are shown, are written beside it as MIDI; songs that are
+    shown as audio too.
 
     Returns:
       The JSON file and the page.
@@ -48,12 +48,12 @@ def write(found: Gathered, out: str, progress: bool = True) -> list[pathlib.Path
 
 
 def to_json(report: dict[str, Any]) -> str:
-    """Returns a report as JSON, without numbers that JSON does not have."""
+    """Returns a report as strict JSON."""
     return json.dumps(report, indent=1, allow_nan=False, ensure_ascii=True) + "\n"
 
 
 def html(found: Gathered, listen: listening.Listen, progress: bool = False) -> str:
-    """Returns the page of a report, with links to the files of `listen`."""
+    """Returns the HTML page of a report, with links to the files of `listen`."""
     shown = tqdm(plots.PLOTS.items(), "drawing", delay=2, disable=not progress)
     return render(
         "report.html.j2",
@@ -65,7 +65,7 @@ def html(found: Gathered, listen: listening.Listen, progress: bool = False) -> s
 
 
 def render(template: str, **context: Any) -> str:
-    """Fills in a template of this room: HTML that stands alone, with its style sheet inside."""
+    """Renders a template as self-contained HTML, style sheet included."""
     return _environment().get_template(template).render(**context)
 
 
@@ -105,6 +105,6 @@ def _environment() -> jinja2.Environment:
 
 
 def _readable(value: Any) -> Any:
-    """Returns text that UTF-8 can hold; what is HTML already stays so."""
+    """Makes text encodable in UTF-8, except HTML."""
     plain = isinstance(value, str) and not hasattr(value, "__html__")
     return text.readable(value) if plain else value

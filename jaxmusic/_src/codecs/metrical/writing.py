@@ -119,7 +119,7 @@ def body(
 
 
 def _told_and_written(piece: Piece, told: np.ndarray) -> dict[str, np.ndarray]:
-    """Doubles the controls of half bars: those that are told, a silent bar, those to be written.
+    """Doubles the controls of half bars: those stated, a silent bar, those to be written.
 
     Args:
       piece: the piece.

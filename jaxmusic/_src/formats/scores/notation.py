@@ -114,7 +114,7 @@ def written_ends(onset: np.ndarray, end: np.ndarray, last: int, drums: bool) -> 
 def voices(
     onset: np.ndarray, end: np.ndarray, pitch: np.ndarray, row: np.ndarray
 ) -> list[list[Event]]:
-    """Divides the notes of a staff (all [N]) into voices, in each of which nothing overlaps.
+    """Divides the notes of a staff (all [N]) into voices without overlaps.
 
     Notes that begin and end together are a chord. Each goes to the first voice that is free. The
     heads carry the number in `row`.
