@@ -83,8 +83,8 @@ def data_of(source: str, model: MusicModel, data_dir: str) -> config.Data:
       data_dir: folder that holds the datasets; empty for the one that the run used.
 
     Raises:
-      UserError: there is no such dataset, or its content differs from the training data of the model, so
-        that held-out pieces may have been trained on.
+      UserError: there is no such dataset, or its content differs from the training data of the
+        model, so that held-out pieces may have been trained on.
     """
     trained = described.described(source)
     dataset, home = trained.dataset, trained.experiment.data.data_dir
