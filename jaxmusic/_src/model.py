@@ -267,7 +267,7 @@ class MusicModel:
         return Scorer(self.experiment.model, self.params, self.codec, data.context)
 
     def quantise(self, notes: Notes) -> tuple[Any, int]:
-        """Aligned notes as a piece that this model reads, and how many semitones it was moved.
+        """Quantises aligned notes for this model; returns the transposition in semitones too.
 
         A model that was trained with `data.normalise` reads it in C major or A minor, where its
         key is known. Styles that it was not trained on are left out.

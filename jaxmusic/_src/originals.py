@@ -25,7 +25,7 @@ TRIES = 5
 
 
 def training_music(model: str | os.PathLike[str], data_dir: str = "") -> list[CopyIndex]:
-    """The music that a model was trained on, as an index in which copies are found.
+    """Returns the training music of a model, as an index that finds copies.
 
     The index is built the first time, which shows progress if it takes long.
 
@@ -96,12 +96,12 @@ def compose(
 
 
 def judge(piece: Composition, training: Sequence[CopyIndex]) -> Match:
-    """The longest passage that what was written of a piece shares, see `originality.find`."""
+    """Finds the longest passage that the written notes of a piece share with the training music."""
     return originality.find(training, written(piece))
 
 
 def written(piece: Composition) -> Notes:
-    """The aligned notes of a piece that were not given to the model."""
+    """Returns the aligned notes of a piece that the model wrote."""
     notes, rows = piece.notes, piece.written
     if rows is None:
         return beats.align(notes)[0]

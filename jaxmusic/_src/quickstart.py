@@ -101,7 +101,7 @@ def _say(number: int, text: str) -> None:
 
 
 def _for(experiment: config.Experiment, minutes: float) -> config.Experiment:
-    """The experiment with as many steps as fit into the minutes on this machine."""
+    """Returns the experiment with the number of steps that fit into the minutes on this machine."""
     from jaxmusic._src.train.timing import seconds_per_step
 
     with tqdm(total=1, desc="timing a training step", bar_format="{desc} {elapsed}") as shown:

@@ -89,7 +89,7 @@ def _dispatch(argv: Sequence[str]) -> int:
 
 
 def _usage() -> str:
-    """The help of `jaxmusic`: the first line of each command's docstring, by group."""
+    """Returns the help of `jaxmusic`: the first line of each command's docstring, by group."""
     lines = [
         "jaxmusic trains music models and composes with them.",
         "",

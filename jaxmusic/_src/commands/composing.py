@@ -31,7 +31,7 @@ _NONE = tyro.conf.Suppress[tyro.conf.Fixed[str]]
 
 
 def _bars(name: str, text: str) -> Any:
-    """Type of an option that names bars, as in 9-16, 7 or 1-4,9-12."""
+    """Makes the type of an option that names bars, as in 9-16, 7 or 1-4,9-12."""
     return Annotated[str, tyro.conf.arg(name=name, metavar="BARS", help=text)]
 
 

@@ -47,7 +47,7 @@ class Likelihood:
     styles: tuple[tuple[str, ...], ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Figures with 95 % intervals, for a report.
+        """Returns figures with 95 % intervals, for a report.
 
         Undefined figures are None: everything without pieces, the interval of one piece, bits per
         note without notes, and bars of a codec without them.

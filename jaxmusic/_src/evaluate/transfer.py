@@ -23,7 +23,7 @@ class Reader(Protocol):
     controls: tuple[str, ...]
 
     def quantise(self, notes: Notes) -> tuple[Any, int]:
-        """Aligned notes as a piece that the model reads, and by how much it was transposed."""
+        """Quantises aligned notes for the model; returns the transposition too."""
 
 
 @dataclasses.dataclass

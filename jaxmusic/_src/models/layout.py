@@ -71,7 +71,7 @@ class Layout:
         return tuple(name for name in RULES[axis] if self.mesh.shape[name] > 1)
 
     def ways(self, axis: str) -> int:
-        """Number of parts into which this axis is split."""
+        """Returns the number of parts into which this axis is split."""
         return math.prod(self.mesh.shape[name] for name in RULES[axis])
 
     def constrain(self, x: jax.Array, axes: Axes) -> jax.Array:

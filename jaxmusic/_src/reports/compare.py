@@ -138,7 +138,7 @@ def _figures(found: Sequence[Entry]) -> dict[str, list[Figure]]:
     """Lists the figures of each table, by title."""
 
     def named(*place: str, title: Callable[[str, Any], str], show: Show) -> list[Figure]:
-        """A figure for each name that any entry has in a place."""
+        """Returns a figure for each name that any entry has in a place."""
         values = {n: v for e in reversed(found) for n, v in (_at(e, place) or {}).items()}
         order = dict.fromkeys(name for entry in found for name in _at(entry, place) or {})
         return [(title(name, values[name]), (*place, name), show) for name in order]

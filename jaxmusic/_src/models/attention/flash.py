@@ -46,7 +46,7 @@ def flash(
 
 
 def _inner(q: jax.Array) -> int:
-    """Tokens of the blocks that a program iterates over, so that they fit into shared memory."""
+    """Returns the block size in tokens that fits into shared memory."""
     return 64 if q.shape[-1] * q.dtype.itemsize <= 128 else 32
 
 
