@@ -54,7 +54,7 @@ def shape(size: str) -> Shape:
     if size == "toy":
         toy = configs.Transformer(2, 64, 2, 1, 32, 128, dtype="bfloat16")
         return Shape(toy, 128, (1, 2), ("products",), 0.05)
-    from jaxmusic._src.models import presets
+    from jaxmusic.config import presets
 
     batches = {"100m": (8, 16, 32, 64), "350m": (4, 8, 16, 32), "1b": (2, 4, 8, 16)}
     remats = ("products", "attention", "nothing")

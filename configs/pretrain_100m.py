@@ -9,13 +9,12 @@ at least 166 ms per step (unverified). Nothing has been trained with this config
 """
 
 from jaxmusic import config
-from jaxmusic.models import presets
 
 
 def experiment() -> config.Experiment:
     return config.Experiment(
         data=config.Data(dataset="lakh_full", context=4096, batch=64),
-        model=presets.model("100m"),
+        model=config.presets.model("100m"),
         optimizer=config.Optimizer(
             learning_rate=6e-4, warmup=1000, schedule="wsd", b2=0.95, spike=6.0
         ),

@@ -11,13 +11,12 @@ be too narrow to gather well.
 import dataclasses
 
 from jaxmusic import config
-from jaxmusic.models import presets
 
 
 def experiment() -> config.Experiment:
     return config.Experiment(
         data=config.Data(dataset="lakh_full", context=16_384, batch=256),
-        model=dataclasses.replace(presets.model("1b"), remat="attention"),
+        model=dataclasses.replace(config.presets.model("1b"), remat="attention"),
         optimizer=config.Optimizer(
             learning_rate=3e-4, warmup=500, schedule="wsd", b2=0.95, spike=6.0
         ),

@@ -10,13 +10,12 @@ this config yet.
 import dataclasses
 
 from jaxmusic import config
-from jaxmusic.models import presets
 
 
 def experiment() -> config.Experiment:
     return config.Experiment(
         data=config.Data(dataset="lakh_full", context=4096, batch=128),
-        model=dataclasses.replace(presets.model("350m"), remat="attention"),
+        model=dataclasses.replace(config.presets.model("350m"), remat="attention"),
         optimizer=config.Optimizer(
             learning_rate=4e-4, warmup=1000, schedule="wsd", b2=0.95, spike=6.0
         ),

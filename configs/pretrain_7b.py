@@ -8,13 +8,12 @@ and 1.7 days for the run (unverified). Nothing has been trained with this config
 """
 
 from jaxmusic import config
-from jaxmusic.models import presets
 
 
 def experiment() -> config.Experiment:
     return config.Experiment(
         data=config.Data(dataset="lakh_full", context=16_384, batch=128),
-        model=presets.model("7b"),
+        model=config.presets.model("7b"),
         optimizer=config.Optimizer(
             learning_rate=1.5e-4, warmup=2000, schedule="wsd", b2=0.95, spike=6.0
         ),

@@ -1,5 +1,5 @@
-"""Model families, adapters and sizes, each a table to extend."""
+"""Model families and adapters, two tables to extend."""
 
-from jaxmusic._src.models import adapters, base, presets, recurrent, transformer
+from jaxmusic._src.models import adapters, base, recurrent, transformer
 
-__all__ = ["adapters", "base", "presets", "recurrent", "transformer"]
+__all__ = ["adapters", "base", "recurrent", "transformer"]

@@ -9,7 +9,8 @@ import pytest
 from jaxmusic import config as configs
 from jaxmusic._src.codecs import registry
 from jaxmusic._src.core.errors import UserError
-from jaxmusic._src.models import base, presets, transformer
+from jaxmusic._src.models import base, transformer
+from jaxmusic.config import presets
 
 VOCAB = registry.make_codec(configs.Codec()).vocab_size
 COUNTS = {

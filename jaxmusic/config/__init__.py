@@ -1,5 +1,6 @@
 """Every default of the library, as frozen dataclasses."""
 
+from jaxmusic.config import presets
 from jaxmusic.config.composing import Controls, Evaluation, Output, Sampling
 from jaxmusic.config.models import LSTM, Model, Transformer
 from jaxmusic.config.objectives import Adapter, CrossEntropy, Full, Objective
@@ -53,5 +54,6 @@ __all__ = [
     "SamplingOptions",
     "Tasks",
     "Transformer",
+    "presets",
     "task_controls",
 ]

@@ -9,14 +9,14 @@ of it, which gives the three matrices of SwiGLU the size of the two that they re
 
 from __future__ import annotations
 
-from jaxmusic import config as configs
 from jaxmusic._src.core.errors import UserError
+from jaxmusic.config.models import Model, Transformer
 
 
 def _model(
     layers: int, width: int, heads: int, hidden: int, kv_heads: int = 0, dtype: str = "bfloat16"
-) -> configs.Model:
-    return configs.Transformer(
+) -> Model:
+    return Transformer(
         layers=layers,
         width=width,
         heads=heads,
@@ -27,7 +27,7 @@ def _model(
     )
 
 
-MODELS: dict[str, configs.Model] = {
+MODELS: dict[str, Model] = {
     "5m": _model(6, 256, 4, 704, dtype="float32"),
     "20m": _model(6, 512, 8, 1408, dtype="float32"),
     "50m": _model(10, 640, 10, 1664, dtype="float32"),
@@ -42,7 +42,7 @@ MODELS: dict[str, configs.Model] = {
 """Models by their rounded number of parameters; bfloat16 from 100m on."""
 
 
-def model(name: str) -> configs.Model:
+def model(name: str) -> Model:
     """Returns the preset of a name; raises UserError if there is none."""
     if name not in MODELS:
         raise UserError(f"Choose one of the models {', '.join(MODELS)}, not {name!r}.")
