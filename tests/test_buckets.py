@@ -23,8 +23,8 @@ from jaxmusic._src.core.errors import UserError
 from jaxmusic._src.data import catalog, local_cache
 from jaxmusic._src.data.builder import prepare_pieces
 from jaxmusic._src.data.loader import Loader
+from jaxmusic._src.runs import described, journal, weights
 from jaxmusic._src.runs import folder as runs
-from jaxmusic._src.runs import journal, weights
 from jaxmusic._src.train import session, trainer
 from jaxmusic._src.train.monitor import read_log
 
@@ -112,6 +112,9 @@ def test_a_model_is_exported_to_and_loaded_from_a_bucket(whole):
     file = "gs://bucket/models/toy.safetensors"
     weights.export(whole, file)
     assert same(params(file), params(whole))
+    with pytest.MonkeyPatch.context() as patch:  # its header is enough to describe it
+        patch.setattr(paths, "copy", lambda *_: pytest.fail("the whole file was fetched"))
+        assert described.described(file).heard == described.described(whole).heard
     with pytest.raises(UserError, match="no file gs://bucket/models/none"):
         weights.load("gs://bucket/models/none.safetensors")
 

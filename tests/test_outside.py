@@ -191,6 +191,7 @@ def test_the_bytes_of_an_exported_file(exported, tmp_path):
     for content in (b"", whole[:4], whole[:-1], whole + b"\0", long + whole[8:], b"\0" * 64):
         path.write_bytes(content)
         assert refused(lambda: weights.load(path), path.name, content[:9])
+        assert refused(lambda: described.described(path), path.name, content[:9])
     path.unlink()
     path.mkdir()
     assert refused(lambda: weights.load(path), path.name, "a folder")

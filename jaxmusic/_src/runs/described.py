@@ -28,6 +28,10 @@ class _Header(TypedDict):
     step: str
 
 
+class _Array(TypedDict):
+    data_offsets: tuple[int, int]
+
+
 def described(source: str | epath.PathLike) -> runs.Stored:
     """Reads what a run or a safetensors file says about the model.
 
@@ -39,8 +43,27 @@ def described(source: str | epath.PathLike) -> runs.Stored:
     path = runs.folder(source)
     if path.suffix != SUFFIX:
         return runs.read(path)
-    with opened(path) as file:
-        return of_header(path, file.metadata() or {})
+    return of_header(path, _metadata(path))
+
+
+def _metadata(path: epath.Path) -> Mapping[str, str]:
+    """Reads the metadata of a safetensors file without its arrays, which a bucket need not send."""
+    _check_there(path)
+    with paths.explained(path), path.open("rb") as file:
+        size, length = path.stat().length, int.from_bytes(file.read(8), "little")
+        head = file.read(length) if length < size else b""
+    again = f"Bring the whole of {path} again"
+    header = outside.parse(head, dict[str, dict[str, Any]], "its header", again)
+    metadata = outside.checked(header.pop("__metadata__", {}), dict[str, str], "it", again)
+    arrays = outside.checked(header, dict[str, _Array], "its header", again).values()
+    if 8 + length + max((array["data_offsets"][1] for array in arrays), default=0) != size:
+        raise UserError(f"{again}: it has {size:,} bytes, which is not what its header says.")
+    return metadata
+
+
+def _check_there(path: epath.Path) -> None:
+    if path.is_dir() or not path.exists():
+        raise UserError(f"Name a file that jaxmusic export wrote: there is no file {path}.")
 
 
 @contextlib.contextmanager
@@ -48,8 +71,7 @@ def opened(path: epath.Path) -> Iterator[Any]:
     """Opens a safetensors file, which may lie in a bucket."""
     from safetensors import SafetensorError, safe_open
 
-    if path.is_dir() or not path.exists():
-        raise UserError(f"Name a file that jaxmusic export wrote: there is no file {path}.")
+    _check_there(path)
     with paths.read(path) as local:
         try:
             file = safe_open(local, framework="np")
