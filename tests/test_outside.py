@@ -269,5 +269,23 @@ def test_a_lease(tmp_path):
 
 def test_a_report(tmp_path):
     path = epath.Path(tmp_path) / "report.json"
-    path.write_text(json.dumps({"version": compare.VERSION}))
-    survives(path, lambda: compare.read(path))
+    interval, away = {"value": 1.5, "low": None, "high": 2.0}, {"difference": 0.5}
+    run = {"name": "a", "settings": {"steps": 9}, "dataset": "pop", "parameters": 9, "steps": 9}
+    run |= {"seconds": 1.0, "training": [[1, 2.0]], "validation": [], "last": None, "best": None}
+    likelihood = {"resolution": "12", "pieces": 1, "notes": 2, "seconds": 1.0}
+    figure = {"name": "share", "asked": 1.0, "not_asked": None}
+    report = {
+        "version": compare.VERSION,
+        "run": run,
+        "likelihood": likelihood | {"figures": {"bits_per_note": interval}},
+        "statistics": {"tempo": {"title": "tempo", "distance": away, "floor": away}},
+        "adherence": {"controls": {"key": {"figures": [figure]}}},
+        "sets": {"ours": {"songs": 3}},
+        "endings": {"ours": {"tonic": 0.5, "cut_off": None}},
+        "repetition": {"ours": {"likeness": {"4": 0.1, "8": None}, "stuck": 0.0}},
+        "originality": {"ours": {"copied": 0.0, "median": 3.0, "most": 9.0}},
+    }
+    path.write_text(json.dumps(report))
+    (tmp_path / "other").mkdir()
+    other = shutil.copy(path, tmp_path / "other")
+    survives(path, lambda: compare.as_text(compare.entries([str(tmp_path), str(other)])))

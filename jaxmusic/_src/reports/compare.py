@@ -11,7 +11,7 @@ from etils import epath
 from jaxmusic._src.core import outside, paths
 from jaxmusic._src.core.errors import UserError
 from jaxmusic._src.evaluate import likelihood
-from jaxmusic._src.reports import plots, runs, text
+from jaxmusic._src.reports import contents, plots, runs, text
 from jaxmusic._src.reports.gather import VERSION
 from jaxmusic._src.reports.writing import JSON, LIKELIHOOD, render
 from jaxmusic._src.runs.folder import EXPERIMENT
@@ -113,7 +113,7 @@ def read(file: epath.Path) -> dict[str, Any]:
     report = outside.read(file, dict[str, Any], remedy)
     if report.get("version") != VERSION:
         raise UserError(f"{remedy}: {file} is of another version.")
-    return report
+    return outside.checked(report, contents.Report, file, remedy)
 
 
 def tables(found: Sequence[Entry]) -> list[Table]:
@@ -181,7 +181,7 @@ def _figures(found: Sequence[Entry]) -> dict[str, list[Figure]]:
             "report",
             "adherence",
             "controls",
-            title=lambda name, part: f"{name}: {part['figures'][0]['name']}",
+            title=lambda name, part: f"{name}: {_first(part)['name']}",
             show=_asked,
         ),
     }
@@ -197,8 +197,12 @@ def _away(row: dict[str, Any]) -> str:
     return f"{text.number(row['distance']['difference'], 2)}\nfloor {floor}"
 
 
+def _first(part: dict[str, Any]) -> dict[str, Any]:
+    return next(iter(part["figures"]), {"name": NOTHING, "asked": None, "not_asked": None})
+
+
 def _asked(part: dict[str, Any]) -> str:
-    first = part["figures"][0]
+    first = _first(part)
     return f"{text.number(first['asked'])}\nnot asked {text.number(first['not_asked'])}"
 
 
