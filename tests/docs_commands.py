@@ -28,7 +28,7 @@ from jaxmusic._src.runs import described
 
 NAMES = {
     **{"CONFIG": "pop_cpu", "NAME": "mine", "DIR": "runs/new", "FOLDER": "~/midi"},
-    **{"RUN": "runs/pop", "STARTER": "runs/pop", "POP": "runs/new", "TUNED": "runs/new"},
+    **{"RUN": "runs/pop", "POP": "runs/new"},
     **{"DATA/pop909/POP909": "~/midi", "DATA_DIR": "~/jaxmusic/data", "N": "1"},
     **{"...": "pop_cpu", "…": "pop_cpu", "runs/*": "runs/pop", "--watch": "--json"},
     # Restarts are processes of their own; downloads are tried by tests of datasets.
