@@ -81,28 +81,28 @@ class Codec(abc.ABC):
 
     @abc.abstractmethod
     def quantise(self, notes: Notes) -> tuple[Any, Losses]:
-        """The piece that stands for aligned notes, and what is lost."""
+        """Quantises aligned notes; returns the piece and what is lost."""
 
     @abc.abstractmethod
     def dequantise(self, piece: Any) -> Notes:
-        """The notes of a piece; `quantise` gives the same piece again."""
+        """Returns the notes of a piece; `quantise` restores the piece."""
 
     @abc.abstractmethod
     def header(
         self, piece: Any, drop: frozenset[str] = frozenset(), given: Given | None = None
     ) -> list[int]:
-        """Tokens before the first bar; see `encode`."""
+        """Encodes what comes before the first bar; see `encode`."""
 
     @abc.abstractmethod
     def body(
         self, piece: Any, drop: frozenset[str] = frozenset(), given: Given | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens from the first bar on [T], and the step each stands at [T]; see `encode`."""
+        """Encodes bars; returns tokens [T] and their steps [T], see `encode`."""
 
     def encode(
         self, piece: Any, drop: frozenset[str] = frozenset(), given: Given | None = None
     ) -> np.ndarray:
-        """Tokens of a piece or part of one (int32 [T]).
+        """Encodes a piece or a part of one as tokens (int32 [T]).
 
         Args:
           piece: what is encoded.
@@ -121,7 +121,7 @@ class Codec(abc.ABC):
 
     @abc.abstractmethod
     def decode(self, tokens: np.ndarray) -> tuple[Any, int]:
-        """The piece that a stream stands for, and the number of tokens that made no sense.
+        """Decodes a stream; returns the piece and the number of invalid tokens.
 
         Never raises: what has no meaning where it stands is left out and counted.
         """
@@ -142,7 +142,7 @@ class Codec(abc.ABC):
 
     @abc.abstractmethod
     def events(self, tokens: np.ndarray) -> Events:
-        """Event tensors of a stream that opens with a header (see `core.events.Events`)."""
+        """Returns the event tensors of a stream with a header, see `core.events.Events`."""
 
     def note_index(self, piece: Any, tokens: np.ndarray) -> np.ndarray:
         """Returns the row of the note in `piece` that each token writes (int32 [T]), -1 for none.
@@ -169,7 +169,7 @@ class Codec(abc.ABC):
         return np.where(keys[row] == wanted, row, -1).astype(np.int32)
 
     def is_kind(self, *names: str) -> np.ndarray:
-        """Bool [vocab_size], True for tokens of some kinds."""
+        """Returns a mask of tokens of some kinds, bool [vocab_size]."""
         return np.isin(self.vocabulary.kind, [self.vocabulary.kinds[name] for name in names])
 
     @property
@@ -179,18 +179,18 @@ class Codec(abc.ABC):
         return f"{time}, {self.config.velocities} levels of loudness"
 
     def with_styles(self: C, names: Sequence[str]) -> C:
-        """The same codec with further style names added to its list."""
+        """Returns the codec with further style names."""
         new = tuple(dict.fromkeys(n for n in names if n not in self.styles))
         return type(self)(self.config, self.styles + new)  # type: ignore[call-arg]
 
     def style_index(self, name: str) -> int:
-        """Number of a style; raises UserError that lists the known ones."""
+        """Returns the number of a style; raises a UserError that lists the known ones."""
         if name not in self.styles:
             raise UserError(f"unknown style {name!r}: choose from {', '.join(self.styles)}")
         return self.styles.index(name)
 
     def opening(self, piece: Any, drop: frozenset[str], task: int | None = None) -> list[int]:
-        """Tokens that open a stream: ``bos [task] [part] style*``, styles in ascending order."""
+        """Returns the first tokens of a stream: ``bos [task] [part] style*``, styles ascending."""
         start = self.vocabulary.start
         tokens = [start["bos"]]
         tokens += [] if task is None else [start["task"] + task]
@@ -198,11 +198,11 @@ class Codec(abc.ABC):
         return tokens if "styles" in drop else tokens + self.style_tokens(piece.styles)
 
     def style_tokens(self, names: Sequence[str]) -> list[int]:
-        """Tokens of styles, in ascending order; raises UserError for an unknown one."""
+        """Returns the tokens of styles, ascending; raises UserError for an unknown one."""
         return sorted(self.vocabulary.start["style"] + self.style_index(s) for s in set(names))
 
     def known_tokens(self, tokens: np.ndarray) -> tuple[np.ndarray, int, bool]:
-        """Tokens (int64 [T]) up to the end token, without padding and ids that are none.
+        """Returns tokens (int64 [T]) up to the end token, without padding and unknown ids.
 
         Returns:
           The tokens, how many others there were besides padding, and whether the end was there.
@@ -215,11 +215,11 @@ class Codec(abc.ABC):
         return stream, len(given) - len(stream) - (len(ends) > 0), len(ends) > 0
 
     def style_names(self, values: np.ndarray) -> tuple[str, ...]:
-        """Names of the values of style tokens, each once; those that have no name are left out."""
+        """Returns the names of style tokens, without duplicates and unnamed ones."""
         return tuple(dict.fromkeys(self.styles[v] for v in values if v < len(self.styles)))
 
     def to_json(self) -> str:
-        """The codec as a small JSON object; `codecs.registry.read_codec` reads it."""
+        """Returns the codec as a small JSON object, which `codecs.registry.read_codec` reads."""
         values = {
             "codec": self.config.kind,
             "version": self.VERSION,

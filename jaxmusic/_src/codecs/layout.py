@@ -29,7 +29,7 @@ BARS_LEFT = np.array([*range(64), *range(64, 128, 4), *range(128, 257, 32)])
 
 
 def bars_left_index(left: np.ndarray | int) -> np.ndarray:
-    """Value of the bar token for each number of bars left."""
+    """Returns the value of the bar token for each number of bars left."""
     return np.searchsorted(BARS_LEFT, left, side="right") - 1
 
 

@@ -18,7 +18,7 @@ CODECS: dict[str, type[Codec]] = {
 
 
 def make_codec(config: config.Codec) -> Codec:
-    """The codec of a configuration; raises UserError for a kind or resolution that is none."""
+    """Makes the codec of a configuration; raises UserError for an unknown kind or resolution."""
     if config.kind not in CODECS:
         raise UserError(f"codec.kind must be {_or()}, not {config.kind!r}")
     return CODECS[config.kind](config)  # type: ignore[call-arg]

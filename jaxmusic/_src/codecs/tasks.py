@@ -40,7 +40,7 @@ class Given:
     chords: bool
 
     def notes(self, piece: Piece) -> np.ndarray:
-        """Bool [N]: which notes of a piece are given."""
+        """Masks the given notes of a piece, bool [N]."""
         return ~self.marked[piece.bar_of] | self.slots[piece.slot]
 
 
@@ -72,7 +72,7 @@ class Holes(NamedTuple):
 
 
 def holes(piece: Piece, given: Given) -> Holes:
-    """What is to be written of a piece, of which only what is given must be there.
+    """Returns the holes of a piece that needs only its given notes.
 
     Instruments that are to be written must be among its programs. Both lists are filled up to the
     next power of two, so that programs compiled for them serve other pieces too.
@@ -106,7 +106,7 @@ def holes(piece: Piece, given: Given) -> Holes:
 
 
 def _filled(rows: np.ndarray) -> np.ndarray:
-    """Rows (int32 [2^n, C]) with zeros after them."""
+    """Pads rows with zeros to int32 [2^n, C]."""
     out = np.zeros((1 << max(len(rows) - 1, 0).bit_length(), rows.shape[1]), np.int32)
     out[: len(rows)] = rows
     return out

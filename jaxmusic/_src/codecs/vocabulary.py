@@ -34,13 +34,13 @@ class Vocabulary:
         self.kinds = {name: i for i, name in enumerate(self.names)}
 
     def describe(self, token: int) -> str:
-        """A token in words, e.g. ``pitch 60``."""
+        """Describes a token in words, e.g. ``pitch 60``."""
         if not 0 <= token < self.size:
             return f"unknown {token}"
         name = self.names[self.kind[token]]
         return f"{name} {self.value[token]}" if self.length[name] > 1 else name
 
     def fingerprint(self, version: int) -> str:
-        """Hash of the layout: what makes a checkpoint's tokens mean what they mean."""
+        """Hashes the layout, on which the meaning of a checkpoint's tokens depends."""
         layout = json.dumps([version, [[n, self.length[n]] for n in self.names]])
         return hashlib.sha256(layout.encode()).hexdigest()[:16]

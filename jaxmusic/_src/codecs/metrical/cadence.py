@@ -19,7 +19,8 @@ from jaxmusic._src.music.notes import CHORD_COUNT, CHORD_QUALITIES, CHORD_TONES,
 
 
 def _tables() -> tuple[np.ndarray, np.ndarray]:
-    """Bool [24, C], chords that a key rests on; bool [C + 1, 12], tones of chords, last of none."""
+    """Returns the resting chords of each key (bool [24, C]) and the tones of each chord (bool
+    [C + 1, 12], no chord last)."""
     rests = np.zeros((24, NO_CHORD + 1), bool)
     for key in range(24):
         for quality in ("min", "min7") if key >= 12 else ("maj", "maj7"):
@@ -54,7 +55,7 @@ class Close(NamedTuple):
 
 
 def close(s: State, a: Constraints, at: BarPlace) -> Close:
-    """Where a stream stands, after a state of its grammar."""
+    """Returns the position of a stream from a state of its grammar."""
     here = (a.ending > 0) & at.last & (s.bar > a.given)
     line = jnp.where(at.half < at.steps, at.half, 0)
     key, chord = s.controls["key"], s.controls["chord"]
@@ -70,7 +71,7 @@ def close(s: State, a: Constraints, at: BarPlace) -> Close:
 
 
 def gates(g: GrammarTables, s: State, a: Constraints, at: BarPlace, c: Close) -> dict[str, Any]:
-    """What may follow, by kind of token, and every note that can still last to the end may."""
+    """Returns what may follow, by kind of token; any note that can last to the end may."""
     start, length = g.codec.vocabulary.start, g.codec.vocabulary.length
     step, chord = jnp.arange(length["position"]), jnp.arange(length["chord"])
     key = s.controls["key"]
@@ -97,7 +98,7 @@ def gates(g: GrammarTables, s: State, a: Constraints, at: BarPlace, c: Close) ->
 
 
 def required(g: GrammarTables, c: Close) -> dict[str, Any]:
-    """What the last bar needs before it may close, by kind of token."""
+    """Returns what the last bar needs before it may close, by kind of token."""
     step = jnp.arange(g.codec.vocabulary.length["position"])
     note = c.final & ~c.waits & c.silent
     return {
@@ -108,7 +109,7 @@ def required(g: GrammarTables, c: Close) -> dict[str, Any]:
 
 
 def tones(g: GrammarTables, s: State, a: Constraints, c: Close) -> Any:
-    """The pitches that come to rest: tones of the last chord, none below its root."""
+    """Returns the resting pitches: tones of the last chord, none below its root."""
     # The tonic chord has the number of its key.
     chord = jnp.where(a.loop > 0, s.controls["chord"], s.controls["key"])
     known = c.here & (chord >= 0) & (chord != NO_CHORD)

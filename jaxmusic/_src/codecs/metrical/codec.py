@@ -26,11 +26,11 @@ class MetricalCodec(MetricalLayout):
     """Quantised pieces to tokens and back; its tables are those of `MetricalLayout`."""
 
     def quantise(self, notes: Notes) -> tuple[Piece, Losses]:
-        """Aligned notes on this codec's grid, see `music.grid.quantise`."""
+        """Quantises aligned notes to this codec's grid, see `music.grid.quantise`."""
         return grid.quantise(notes, self.config.steps_per_beat, self.config.velocities)
 
     def dequantise(self, piece: Piece) -> Notes:
-        """The notes of a piece, see `music.grid.dequantise`."""
+        """Returns the notes of a piece, see `music.grid.dequantise`."""
         return grid.dequantise(piece)
 
     header = writing.header

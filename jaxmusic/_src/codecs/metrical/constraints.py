@@ -94,7 +94,7 @@ def _stated(
 
 
 def _header(g: GrammarTables, s: State, a: Constraints) -> dict[str, Any]:
-    """What may stand in the header, by kind."""
+    """Returns what the header may contain, by kind."""
     gates: dict[str, Any] = {"style": a.styled == 0}
     pending = jnp.asarray(False)
     for control in IN_HEADER:
@@ -122,7 +122,7 @@ def _header(g: GrammarTables, s: State, a: Constraints) -> dict[str, Any]:
 
 
 def _missing(s: State, a: Constraints) -> tuple[Any, Any]:
-    """The lowest slot that has not sounded, and whether now is its time.
+    """Returns the lowest slot that has not sounded, and whether it is due.
 
     Where time stands at the line of the bar, slots ascend: each can still enter, as long as none
     is passed by and time does not move on.
@@ -189,7 +189,7 @@ def _values(g: GrammarTables, kind: str) -> Any:
 
 
 def _vector(g: GrammarTables, by_kind: dict[str, Any], other: bool) -> Any:
-    """Bool [vocabulary] from what holds for each kind of token, `other` for all that is absent."""
+    """Returns a mask, bool [vocabulary], from values for kinds of tokens; `other` for the rest."""
 
     def part(gate: Any, length: int) -> Any:
         # Meters and tempos have fewer values than ids.

@@ -10,7 +10,7 @@ from jaxmusic._src.music.piece import DRUM_PITCHES, DRUM_SLOT
 
 
 def events(codec: MetricalLayout, tokens: np.ndarray) -> Events:
-    """Event tensors of a stream that opens with a header (see `core.events.Events`)."""
+    """Returns the event tensors of a stream with a header, see `core.events.Events`."""
     tokens = np.asarray(tokens, np.int32)
     v, count = codec.vocabulary, len(tokens)
     # Whole indices and a byte for each kind: several times faster than what they stand for.
@@ -75,7 +75,7 @@ def marked_bars(codec: MetricalLayout, tokens: np.ndarray, bars: np.ndarray) -> 
 def _true_numbers(
     codec: MetricalLayout, tokens: np.ndarray, bars: np.ndarray, write: int
 ) -> np.ndarray:
-    """Number of each bar (int [B]), where those after token `write` are marked bars again.
+    """Numbers the bars (int [B]); those after token `write` are the marked bars again.
 
     Where there are too many of them, they stand at the last marked bar.
     """
@@ -88,12 +88,12 @@ def _true_numbers(
 
 
 def _next(places: np.ndarray, after: int, count: int) -> int:
-    """The first of ascending places that comes after one, or count."""
+    """Returns the first of ascending places after a place, or count."""
     return int(places[places > after].min(initial=count))
 
 
 def carried(at: np.ndarray, values: np.ndarray, count: int, before: int) -> np.ndarray:
-    """Int32 [count]: values[i] from at[i] on, and `before` until at[0]; `at` ascends."""
+    """Spreads values over int32 [count]: values[i] from at[i] on, `before` until at[0]."""
     if not len(at):
         return np.full(count, before, np.int32)
     runs, lengths = np.empty(len(at) + 1, np.int32), np.empty(len(at) + 1, np.int64)

@@ -65,7 +65,7 @@ class Grammar(GrammarTables):
     """The grammar of one codec, as functions over its tables."""
 
     def begin(self) -> State:
-        """The state before a stream, to `advance` with the first token of its header."""
+        """Returns the state before a stream, to `advance` with the first token of its header."""
         zero = jnp.zeros((), jnp.int32)
         none = zero - 1
         unset = ["kind", "style", "meter", "tempo", "slot", "slot_here", "hit", "written"]
@@ -74,7 +74,7 @@ class Grammar(GrammarTables):
         return State(**values)
 
     def _phase(self, s: State) -> Any:
-        """0 in the body, 1 in the header, 2 after the header's slot token."""
+        """Returns 0 in the body, 1 in the header, 2 after the header's slot token."""
         return jnp.where(s.bar > 0, 0, jnp.where(s.kind == self.number["hslot"], 2, 1))
 
     def _bar_steps(self, s: State, rules: Rules) -> Any:
@@ -84,7 +84,7 @@ class Grammar(GrammarTables):
         return jnp.where(s.written > 0, rules.hole.steps, jnp.where(short, rules.last_bar, whole))
 
     def advance(self, s: State, token: Any, rules: Rules) -> State:
-        """The state after one more token (int32 scalar), which is taken on trust."""
+        """Returns the state after one more token (int32 scalar), which is not checked."""
         n, value = self.number, self.value[token]
         kind = self.twins[self._phase(s), self.kind[token]]
 
@@ -133,7 +133,7 @@ class Grammar(GrammarTables):
         return task_grammar.advance(s, new, kind == n["write"], bar, rules)
 
     def _controls(self, s: State, kind: Any, value: Any) -> dict[str, Any]:
-        """The values of controls after a token of some kind."""
+        """Returns the values of controls after a token of some kind."""
         out = {}
         for control in _TRACKED:
             now = s.controls[control.kind]
@@ -149,7 +149,7 @@ class Grammar(GrammarTables):
         return jnp.any(jnp.stack([kind == self.number[name] for name in names]), axis=0)
 
     def _control_gates(self, s: State, may_change: Any, half_bar: Any) -> dict[str, Any]:
-        """Which values of the controls of bars and half bars may be stated."""
+        """Masks the values that controls of bars and half bars may have."""
         value, gates = self.value, {}
         for control in (*OF_BARS, *OF_HALVES):
             now = s.controls[control.kind]
@@ -169,7 +169,7 @@ class Grammar(GrammarTables):
         return gates
 
     def mask(self, s: State, rules: Rules) -> Any:
-        """Bool [vocabulary]: the tokens that may follow."""
+        """Masks the tokens that may follow, bool [vocabulary]."""
         is_a, value = self.is_a, self.value
         phase = self._phase(s)
         header = phase > 0
@@ -264,7 +264,7 @@ class Grammar(GrammarTables):
         return (rules.bars - s.bar - 1) * whole + last
 
     def place(self, s: State) -> Events:
-        """The event tensors of the last token (int32 scalars), as `MetricalCodec.events`."""
+        """Returns the event tensors of the last token, int32 scalars, as `MetricalCodec.events`."""
         n = self.number
         body = (s.bar > 0) & (s.written != 0)
         is_drum = s.kind == n["drum"]

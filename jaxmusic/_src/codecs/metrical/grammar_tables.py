@@ -24,7 +24,7 @@ HEADER_TWINS |= {control.kind: f"h{control.kind}" for control in CONTROLS if con
 
 
 def _follows() -> dict[str, set[str]]:
-    """Which kinds of tokens may follow each kind."""
+    """Lists the kinds of tokens that may follow each kind."""
     bar_end = {"bar", "eos"}
     new_note = {"slot", "pitch", "drum"}  # a fused pitch needs no slot
     header = [*(HEADER_TWINS.get(c.kind, c.kind) for c in IN_HEADER), "hmeter"]

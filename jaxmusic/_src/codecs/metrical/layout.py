@@ -99,7 +99,7 @@ class MetricalLayout(Codec):
 
 
 def _meaningful(vocabulary: Vocabulary) -> np.ndarray:
-    """Bool [vocab_size]: which ids are not kept for later."""
+    """Masks the ids that are not reserved, bool [vocab_size]."""
     out = np.ones(vocabulary.size, bool)
     known = {"meter": len(METERS), "tempo": len(TEMPOS), "free": 0, "task": WRITE + 1}
     masks = {kind: np.arange(vocabulary.length[kind]) < count for kind, count in known.items()}

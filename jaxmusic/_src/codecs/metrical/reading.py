@@ -17,7 +17,7 @@ _WRITTEN = ("bar", *_HALVES, "position", "slot", "pitch", "hold", "note", "drum"
 
 
 def read(codec: MetricalLayout, tokens: np.ndarray) -> tuple[Piece, int]:
-    """The piece that a stream stands for, and the number of tokens that made no sense.
+    """Decodes a stream; returns the piece and the number of invalid tokens.
 
     Of a task stream that is the whole piece: what is given, untouched, and what is written.
     Never raises: what has no meaning where it stands is left out and counted.
@@ -43,7 +43,7 @@ def read(codec: MetricalLayout, tokens: np.ndarray) -> tuple[Piece, int]:
     programs[place.slot[named]] = value[named]
 
     def by_bar(name: str, unknown: int) -> np.ndarray:
-        """Value of each bar [bars]: the last one stated in it or before it."""
+        """Returns the value of each bar [bars]: the last one stated in it or before it."""
         at = np.flatnonzero(is_a(name))
         return carried(bar[at], value[at], bars, unknown).astype(np.int16)
 
@@ -154,7 +154,7 @@ def _timeline(
 
 
 def _task(codec: MetricalLayout, tokens: np.ndarray) -> tuple[np.ndarray, int]:
-    """The tokens without those that make no sense for tasks' sake, and the place of ``WRITE``.
+    """Removes tokens that are invalid in tasks; returns the others and the place of ``WRITE``.
 
     That is the number of tokens where nothing is written. Tokens for tasks mean something in a
     task stream alone; there, no more bars are written than are marked, and music alone.
@@ -186,7 +186,7 @@ def _task(codec: MetricalLayout, tokens: np.ndarray) -> tuple[np.ndarray, int]:
 def _free(
     voice: np.ndarray, onset: np.ndarray, duration: np.ndarray, given: np.ndarray
 ) -> np.ndarray:
-    """Bool [N]: notes that do not cut a given one: none, or given, or begun while it is silent."""
+    """Masks notes that cut no given one, bool [N]: given, or begun while none sounds."""
     free = np.ones(len(voice), bool)
     if given.all():
         return free

@@ -37,7 +37,7 @@ class Hole(NamedTuple):
 
 
 def hole(state: Any, holes: Holes) -> Hole:
-    """What the next token of a stream must keep after a state of its grammar (in `jit`)."""
+    """Returns what restricts the next token after a state of the grammar (in `jit`)."""
     following = jnp.clip(state.written, 0, holes.line.shape[0] - 1)
     return Hole(
         bars=holes.count,
@@ -52,7 +52,7 @@ def hole(state: Any, holes: Holes) -> Hole:
 
 
 def advance(old: Any, new: Any, write: Any, bar: Any, rules: Any) -> Any:
-    """A state after one more token, with what tasks change about it.
+    """Returns the state after one more token, with the changes by tasks.
 
     Args:
       old: the state before it.
@@ -76,12 +76,12 @@ def advance(old: Any, new: Any, write: Any, bar: Any, rules: Any) -> Any:
 
 
 def playable(s: Any, hole: Hole) -> Any:
-    """Bit s is set where slot s is declared and may be written (int32)."""
+    """Sets bit s where slot s is declared and may be written (int32)."""
     return hole.slots & s.declared
 
 
 def taken(s: Any, hole: Hole) -> Any:
-    """Bool [16 * 128]: pitches of slots that cannot begin now, since a given note sounds."""
+    """Masks pitches of slots that cannot begin while a given note sounds, bool [16 * 128]."""
     now = s.line + s.position
     voice, onset, end = jnp.moveaxis(jnp.asarray(hole.ringing), -1, 0)
     sounds = (onset <= now) & (now < end)

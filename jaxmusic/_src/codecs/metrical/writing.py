@@ -37,7 +37,7 @@ def header(
     drop: frozenset[str] = frozenset(),
     given: Given | None = None,
 ) -> list[int]:
-    """Tokens before the first bar."""
+    """Encodes what comes before the first bar."""
     start = codec.vocabulary.start
     tokens = codec.opening(piece, drop, None if given is None else given.task)
     left_out = hidden(drop)
@@ -79,7 +79,7 @@ def body(
     drop: frozenset[str] = frozenset(),
     given: Given | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens from the first bar on [T], and the step each stands at [T].
+    """Encodes bars; returns tokens [T] and their steps [T].
 
     For a task these are all bars with what is given, then the rest of some. They are written as a
     piece of twice the length: in the first half is what is given, in the second what is not. One
@@ -135,7 +135,7 @@ def _told_and_written(piece: Piece, told: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _merged(runs: list[Run]) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens [T] of all runs in order, and their times [T]."""
+    """Merges runs in order; returns tokens [T] and their times [T]."""
     tokens = np.concatenate([run.tokens for run in runs])
     times = np.concatenate([run.times for run in runs])
     ranks = np.repeat([run.rank for run in runs], [len(run.tokens) for run in runs])
@@ -144,7 +144,7 @@ def _merged(runs: list[Run]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bars(codec: MetricalLayout, piece: Piece) -> Run:
-    """The bar tokens."""
+    """Returns the bar tokens."""
     left = np.arange(piece.bars - 1, -1, -1) + piece.bars_after
     tokens = codec.vocabulary.start["bar"] + bars_left_index(left)
     return Run(tokens, piece.bar_step[:-1], 0)
@@ -208,7 +208,7 @@ def _music(
 
 
 def _notes(codec: MetricalLayout, piece: Piece, restart: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens of the notes alone [T], and the step each stands at [T]."""
+    """Encodes the notes alone; returns tokens [T] and their steps [T]."""
     start = codec.vocabulary.start
     drum = piece.slot == DRUM_SLOT
     pitch, velocity = piece.pitch.astype(np.int64), piece.velocity.astype(np.int64)

@@ -102,7 +102,7 @@ class PerformanceCodec(Codec):
         return performance, losses
 
     def dequantise(self, performance: Performance) -> Notes:
-        """The notes of a performance on one piano track; `quantise` gives the same back.
+        """Returns the notes of a performance on one piano track; `quantise` restores it.
 
         The tempo is constant and says nothing of the music: 125, where a step is 10 ticks.
         """
@@ -124,11 +124,11 @@ class PerformanceCodec(Codec):
         drop: frozenset[str] = frozenset(),
         given: Given | None = None,
     ) -> list[int]:
-        """Tokens before the first event."""
+        """Encodes what comes before the first event."""
         return self.opening(performance, drop)
 
     def restated(self, performance: Performance) -> int:
-        """A part says so, restates the loudness, may need a shift to its first event, and end."""
+        """Counts the extra tokens of a part: its mark, loudness, a first shift, the end."""
         return 4
 
     def body(
@@ -137,7 +137,7 @@ class PerformanceCodec(Codec):
         drop: frozenset[str] = frozenset(),
         given: Given | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens from the first event on [T], and the step each stands at [T]."""
+        """Encodes events; returns tokens [T] and their steps [T]."""
         if given is not None:
             raise UserError("tasks need bars: take a model of the metrical or fused codec")
         ending = performance.onset + performance.duration
@@ -154,7 +154,7 @@ class PerformanceCodec(Codec):
         return tokens, np.concatenate([step, silence])
 
     def events(self, tokens: np.ndarray) -> Events:
-        """Event tensors of a stream; time counts steps of 10 ms (see `core.events.Events`)."""
+        """Returns the event tensors of a stream, time in steps of 10 ms."""
         tokens = np.asarray(tokens, np.int32)
         value = self.vocabulary.value[tokens]
         shift = (tokens >= SHIFT) & (tokens < VELOCITY)
@@ -169,7 +169,7 @@ class PerformanceCodec(Codec):
         )
 
     def decode(self, tokens: np.ndarray) -> tuple[Performance, int]:
-        """The performance that a stream stands for, and the number of tokens that made no sense.
+        """Decodes a stream; returns the performance and the number of invalid tokens.
 
         Never raises. Left out and counted are the start of a pitch that sounds, the end of one that
         does not, both tokens of a note without length, and whatever is not where it belongs. Notes

@@ -66,17 +66,17 @@ class PerformanceGrammar:
         self.pitches = jnp.arange(128)
 
     def begin(self) -> State:
-        """The state before a stream, to `advance` with the first token of its header."""
+        """Returns the state before a stream, to `advance` with the first token of its header."""
         zero = jnp.zeros((), jnp.int32)
         state = State(*[zero - 1] * len(State._fields))
         return state._replace(time=zero, tokens=zero, since=jnp.full(128, -1, jnp.int32))
 
     def _rank(self, since: Any, pitch: Any) -> Any:
-        """Place of a sounding note in the order in which notes end."""
+        """Returns the rank of a sounding note in the order in which notes end."""
         return since * 128 + pitch
 
     def advance(self, s: State, token: Any, rules: Rules) -> State:
-        """The state after one more token (int32 scalar), which is taken on trust."""
+        """Returns the state after one more token (int32 scalar), which is not checked."""
         n, kind, value = self.number, self.kind[token], self.value[token]
         on, off, shift = (kind == n[name] for name in ("note_on", "note_off", "shift"))
         time = s.time + jnp.where(shift, value + 1, 0)
@@ -98,7 +98,7 @@ class PerformanceGrammar:
         )
 
     def _limit(self, s: State, rules: Rules) -> Any:
-        """The step that a shift may reach and not pass."""
+        """Returns the step that a shift may reach but not pass."""
         first, composing = s.onset < 0, jnp.asarray(rules.silence) < FAR
         next_onset = jnp.where(
             first,
@@ -110,7 +110,7 @@ class PerformanceGrammar:
         return jnp.where(composing, limit, rules.steps)
 
     def mask(self, s: State, rules: Rules) -> Any:
-        """Bool [vocabulary]: the tokens that may follow."""
+        """Masks the tokens that may follow, bool [vocabulary]."""
         n, length = self.number, self.codec.vocabulary.length
         is_kind = {name: s.kind == n[name] for name in n}
         opened = (s.kind >= 0) & ~is_kind["eos"]
@@ -145,11 +145,11 @@ class PerformanceGrammar:
         return jnp.concatenate([events, jnp.stack(single), no_tasks, styles])
 
     def merge(self, logits: Any) -> Any:
-        """The logits (float32 [vocabulary]) as they are: what follows is drawn, never known."""
+        """Returns the logits (float32 [vocabulary]) unchanged: no token is forced."""
         return logits
 
     def place(self, s: State) -> Events:
-        """The event tensors of the last token (int32 scalars), as `PerformanceCodec.events`."""
+        """Returns the last token's event tensors, int32 scalars, as `PerformanceCodec.events`."""
         note = (s.kind == self.number["note_on"]) | (s.kind == self.number["note_off"])
         zero = jnp.zeros((), jnp.int32)
         return Events(

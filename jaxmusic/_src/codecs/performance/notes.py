@@ -86,7 +86,7 @@ class Performance:
         )
 
     def transpose(self, semitones: int) -> Performance:
-        """The performance moved by semitones; notes that would leave 0-127 fold back."""
+        """Transposes the performance by semitones; notes that would leave 0-127 fold back."""
         pitch = self.pitch.astype(np.int32) + semitones
         pitch = np.where(pitch < 0, pitch + 12, np.where(pitch > 127, pitch - 12, pitch))
         columns, _, _ = canonical(self.onset, self.duration, pitch, self.velocity, self.length)
@@ -96,7 +96,7 @@ class Performance:
 def canonical(
     onset: np.ndarray, duration: np.ndarray, pitch: np.ndarray, velocity: np.ndarray, length: int
 ) -> tuple[dict[str, Any], int, int]:
-    """Sorted columns without duplicates and overlaps of one pitch, and counts of both."""
+    """Sorts columns, removes duplicates and overlaps of a pitch, and counts both."""
     columns, duplicate, cut = piece.canonical(
         onset, duration, pitch, velocity, np.zeros(len(onset), np.int64), length
     )
@@ -105,7 +105,7 @@ def canonical(
 
 
 def steps(notes: Notes) -> tuple[np.ndarray, np.ndarray]:
-    """First step of each note and the step it ends at (int64 [N] each), as note-seq rounds them.
+    """Returns the first and last step of each note (int64 [N] each), rounded as note-seq does.
 
     That is `note_seq.quantize_note_sequence_absolute` at 100 steps a second: to the nearest step;
     a note that would have no length ends one step later.
@@ -116,7 +116,7 @@ def steps(notes: Notes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest_step(seconds: np.ndarray) -> np.ndarray:
-    """The step nearest to each time (int64), a half up."""
+    """Returns the step nearest to each time (int64), a half up."""
     return (seconds * STEPS_PER_SECOND + 0.5).astype(np.int64)
 
 
@@ -128,7 +128,7 @@ def levels(velocity: np.ndarray, velocities: int) -> np.ndarray:
 def performance_tokens(
     onset: np.ndarray, ending: np.ndarray, pitch: np.ndarray, velocity: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The events of notes, overlapping ones too, as note-seq's `Performance` has them.
+    """Lists the events of notes, overlapping ones too, as note-seq's `Performance` does.
 
     Args:
       onset, ending: int [N], steps. The rows stand in the order in which note-seq numbers notes,
