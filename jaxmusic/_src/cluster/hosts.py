@@ -171,7 +171,7 @@ def start(patience: configs.Hosts) -> Hosts:
 
 
 def find(seconds: int) -> Place | None:
-    """What the environment says of this process; None where it is the only one.
+    """Reads the role of this process from the environment; None if it is the only one.
 
     ``JAX_COORDINATOR_ADDRESS``, ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID`` come first; what they
     leave open is asked of Slurm, Open MPI, and the metadata of TPU pods, within `seconds`.
@@ -205,7 +205,7 @@ def find(seconds: int) -> Place | None:
 
 
 def _alone_on_its_host() -> bool:
-    """Whether the launcher started one process on each host: it then uses all its accelerators."""
+    """Tells whether the launcher started one process per host, which uses all its accelerators."""
     slurm = os.environ.get("SLURM_STEP_TASKS_PER_NODE", os.environ.get("SLURM_TASKS_PER_NODE", ""))
     ours = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE", slurm)
     return ours.partition("(")[0] == "1"
@@ -229,7 +229,7 @@ def _join(place: Place, patience: configs.Hosts) -> None:
 
 
 def _client() -> Any:
-    """The connection to JAX's coordination service; there is no public name for it."""
+    """Returns the connection to JAX's coordination service; there is no public name for it."""
     from jax._src import distributed
 
     return distributed.global_state.client

@@ -43,7 +43,7 @@ GPUS = (
 
 
 def peak_flops(device_kind: str) -> float:
-    """Peak of one device in FLOP/s of bfloat16; 0 where it is not known, as for CPUs.
+    """Returns the peak of one device in bfloat16 FLOP/s; 0 if unknown, as for CPUs.
 
     Args:
       device_kind: as `jax.Device.device_kind` has it, e.g. "NVIDIA H100 80GB HBM3".

@@ -37,7 +37,7 @@ class Stop:
         self._outside: dict[int, Any] = {}
 
     def now(self, step: int) -> bool:
-        """Whether to stop after `step` steps; every process must ask after every step."""
+        """Tells whether to stop after `step` steps; every process must ask after every step."""
         if not self._several:
             return self.signal != 0
         from jax.experimental import multihost_utils

@@ -84,14 +84,14 @@ class Topology:
         return math.prod(self.shape) * self.slices
 
     def closes(self, dimension: int) -> bool:
-        """Whether the chips along a dimension of the torus form a ring."""
+        """Tells whether the chips along a dimension of the torus form a ring."""
         if len(self.shape) == 3:
             return all(size % self.chip.rings == 0 for size in self.shape)
         return self.shape[dimension] % self.chip.rings == 0
 
 
 def parse(name: str, slices: int = 1) -> Topology:
-    """The hardware of a name.
+    """Looks up hardware by name.
 
     Args:
       name: a TPU with the chips along each dimension of its slice, such as v5e:16x16, or a GPU with

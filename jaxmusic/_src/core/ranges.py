@@ -31,7 +31,7 @@ class Interval(NamedTuple):
         return over and (number < self.high if self.below else number <= self.high)
 
     def __str__(self) -> str:
-        """In words, as in "more than 0 and at most 1"."""
+        """Describes the interval, as in "more than 0 and at most 1"."""
         low, high = (_text(end) for end in (self.low, self.high))
         if high == "inf":
             return f"more than {low}" if self.above else f"{low} or more"

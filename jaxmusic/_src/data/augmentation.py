@@ -45,7 +45,7 @@ UNCHANGED = Change()
 
 
 def generator(seed: int, epoch: int, item: int, part: int = 0) -> np.random.Generator:
-    """Random numbers that depend on the four keys alone (Philox; Salmon et al., 2011)."""
+    """Makes a generator that depends only on four keys (Philox; Salmon et al., 2011)."""
     mask = 2**64 - 1
     key = ((seed & mask) << 64) | ((epoch & 0xFFFFFFFF) << 32 | (item & 0xFFFFFFFF))
     return np.random.Generator(np.random.Philox(key=key, counter=part << 192))
@@ -61,7 +61,7 @@ def check(data: Data) -> None:
 
 
 def alters_notes(data: Data) -> bool:
-    """Whether notes are changed before a codec quantises them."""
+    """Tells whether notes are changed before a codec quantises them."""
     return data.tempo_scale > 0 or data.velocity_scale > 0 or data.drop_tracks > 0
 
 
@@ -110,7 +110,7 @@ def draw(
 
 
 def alter(notes: Notes, change: Change) -> Notes:
-    """The notes with a change of tempo, loudness and tracks."""
+    """Changes tempo, loudness and tracks of notes."""
     if change.tracks is not None and not change.tracks.all():
         stays = change.tracks[notes.track]
         columns = ("onset", "duration", "pitch", "velocity", "track")

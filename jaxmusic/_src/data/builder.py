@@ -168,7 +168,7 @@ def _fingerprint(config: Prepare, inputs: Iterable[object]) -> str:
 
 
 def _stamp(file: MusicFile) -> list[object]:
-    """What of a file and its labels says whether they are the same as before."""
+    """Describes a file and its labels, to find out whether they have changed."""
     known = file.known
     beside = [os.stat(p) for p in (known.beats, known.chords, known.keys) if p]
     labels = [known.styles, known.song, known.split, known.ticks_per_beat]
@@ -177,7 +177,7 @@ def _stamp(file: MusicFile) -> list[object]:
 
 
 def _prepared(config: Prepare, fingerprint: str) -> Summary | None:
-    """The summary of the latest version if it was made from the same."""
+    """Returns the summary of the latest version if it was made from the same files and settings."""
     have = catalog.versions(config.name, config.data_dir)
     if not have:
         return None
@@ -190,7 +190,7 @@ def _prepared(config: Prepare, fingerprint: str) -> Summary | None:
 
 
 def _workshop(config: Prepare) -> epath.Path:
-    """The local folder in which datasets are made."""
+    """Returns the local folder in which datasets are made."""
     if paths.in_bucket(config.data_dir):
         return local_cache.workshop(config.data_dir)
     return epath.Path(config.data_dir).expanduser()
@@ -210,7 +210,7 @@ def _published(summary: Summary, config: Prepare, progress: bool) -> Summary:
 
 @contextlib.contextmanager
 def _folder(config: Prepare) -> Iterator[epath.Path]:
-    """The dataset's folder, made and locked; what goes wrong with disks becomes a sentence."""
+    """Makes and locks the dataset's folder; turns errors of the disk into a UserError."""
     folder = _workshop(config) / config.name
     busy = f"Dataset {config.name!r} is being prepared by another process: wait for it to end."
     with contextlib.ExitStack() as stack:

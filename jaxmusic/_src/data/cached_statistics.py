@@ -23,12 +23,12 @@ T = TypeVar("T", Sizes, MetadataTable)
 
 
 def sizes_file(folder: epath.Path, split: str, fingerprint: str) -> epath.Path:
-    """Where the sizes of a split are kept for a codec's fingerprint."""
+    """Returns where the sizes of a split are kept for a codec's fingerprint."""
     return folder / "sizes" / f"{fingerprint}-{split}.npz"
 
 
 def facts_file(folder: epath.Path, split: str) -> epath.Path:
-    """Where the index of a split is kept."""
+    """Returns where the index of a split is kept."""
     return folder / "facts" / f"{metadata.VERSION}-{split}.npz"
 
 

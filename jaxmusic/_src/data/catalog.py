@@ -85,7 +85,7 @@ class Dataset(NamedTuple):
 
 
 def check_name(name: str) -> str:
-    """The name, if a dataset may be called that."""
+    """Returns the name if it is a valid name of a dataset."""
     if not _NAME.fullmatch(name):
         raise UserError(
             f"A dataset cannot be called {name!r}: use small letters, digits and _, a letter first."
@@ -94,7 +94,7 @@ def check_name(name: str) -> str:
 
 
 def root(data_dir: str) -> epath.Path:
-    """The folder that holds datasets, on local disk or in a bucket."""
+    """Returns the folder that holds datasets, on local disk or in a bucket."""
     if paths.in_bucket(data_dir):
         return paths.absolute(data_dir)
     return epath.Path(data_dir).expanduser()
@@ -109,13 +109,13 @@ def versions(name: str, data_dir: str) -> list[str]:
 
 
 def names(data_dir: str) -> list[str]:
-    """Names of the datasets in a folder."""
+    """Names the datasets in a folder."""
     home = root(data_dir)
     return sorted(n for n in _listed(home) if _NAME.fullmatch(n) and versions(n, data_dir))
 
 
 def next_version(existing: list[str]) -> str:
-    """The version after the latest one of the present record format."""
+    """Returns the version after the latest one of the present record format."""
     last = [_numbers(v) for v in existing if _numbers(v)[0] == record.FORMAT]
     return f"{record.FORMAT}.0.0" if not last else f"{record.FORMAT}.0.{max(last)[2] + 1}"
 
@@ -162,7 +162,7 @@ def summary(folder: epath.Path) -> dict[str, Any]:
 
 
 def _listed(folder: epath.Path) -> list[str]:
-    """Names in a folder, if it is one; a bucket that refuses raises OSError."""
+    """Lists the names in a folder, none if it is no folder; raises OSError if a bucket refuses."""
     try:
         return [path.name for path in folder.iterdir()]
     except (FileNotFoundError, NotADirectoryError):

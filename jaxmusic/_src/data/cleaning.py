@@ -53,7 +53,7 @@ _REMEDIES = (
 
 
 def with_remedy(reason: str) -> str:
-    """The reason to leave out files, with what keeps them where an option does."""
+    """Returns the reason to leave out files, with what keeps them where an option does."""
     words = next((words for pattern, words in _REMEDIES if re.match(pattern, reason)), "")
     return f"{reason} ({words})" if words else reason
 
@@ -87,12 +87,12 @@ def skipping(reason: Reason) -> Iterator[None]:
 
 
 def is_off_grid(fit: Fit, config: Prepare) -> bool:
-    """Whether no even subdivision of the beat was found that its notes lie on, see `Fit.error`."""
+    """Tells whether the notes fit no even subdivision of the beat, see `Fit.error`."""
     return fit.error > config.max_onset_error
 
 
 def without_empty_tracks(notes: Notes, config: Prepare) -> tuple[Notes, int]:
-    """The piece without tracks of fewer notes than ``config.min_track_notes``, and how many."""
+    """Removes tracks of fewer than ``config.min_track_notes`` notes; returns their number too."""
     count = np.bincount(notes.track, minlength=len(notes.program))
     kept = count >= config.min_track_notes
     if kept.all():
@@ -108,7 +108,7 @@ def without_empty_tracks(notes: Notes, config: Prepare) -> tuple[Notes, int]:
 
 
 def reject(notes: Notes, config: Prepare) -> str | None:
-    """The first reason to leave out a piece as read from its file, or None.
+    """Returns the first reason to leave out a piece as read from its file, or None.
 
     Pieces sound from the first onset on. Too many notes a second are pictures drawn in notes, and a
     note that lasts too long has lost its end.

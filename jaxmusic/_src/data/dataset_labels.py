@@ -59,7 +59,7 @@ def pop909(file: MusicFile) -> Known:
 
 
 def groove(root: pathlib.Path) -> Labeller:
-    """Main style, fills and the official split from info.csv."""
+    """Reads main style, fills and the official split from info.csv."""
 
     def known(row: dict[str, str]) -> Known:
         styles = (row["style"].split("/")[0], *(("fill",) if row["beat_type"] == "fill" else ()))
@@ -69,7 +69,7 @@ def groove(root: pathlib.Path) -> Labeller:
 
 
 def maestro(root: pathlib.Path) -> Labeller:
-    """The official split from the table maestro-v*.csv; the music is classical."""
+    """Reads the official split from maestro-v*.csv; the style is classical."""
     return _by_table(
         root,
         "maestro-v*.csv",
@@ -80,21 +80,21 @@ def maestro(root: pathlib.Path) -> Labeller:
 
 @_by_file
 def jsb_chorales(file: MusicFile) -> Known:
-    """The official split from the folders; the music is baroque, and hymns."""
+    """Reads the official split from the folders; the styles are baroque and hymn."""
     split = _JSB_SPLITS[file.name.split("/")[0]]
     return Known(("baroque", "hymn"), split=split, ticks_per_beat=_JSB_TICKS)
 
 
 @_by_file
 def nottingham(file: MusicFile) -> Known:
-    """Folk, and the kind of tune, which the names of the files say (reelsa-c17.mid)."""
+    """Reads the kind of tune from the file name (reelsa-c17.mid); the style is folk too."""
     kind = re.split(r"\d", file.name)[0]
     kind = "reels" if kind.startswith("reels") else kind.removesuffix(".mid")
     return Known(("folk", _TUNES.get(kind, kind)))
 
 
 def mutopia(root: pathlib.Path) -> Labeller:
-    """Style from metadata.csv (columns file and genre) where there is one."""
+    """Reads styles from metadata.csv (columns file and genre), if there is one."""
     if not any(root.rglob("metadata.csv")):
         return unlabelled(root)
     return _by_table(
@@ -106,7 +106,7 @@ def mutopia(root: pathlib.Path) -> Labeller:
 
 
 def from_folders(files: Sequence[MusicFile]) -> list[MusicFile]:
-    """The top folder that a file lies in, inside of its source, becomes one of its styles."""
+    """Adds the top folder of a file, inside its source, as a style."""
 
     def known(file: MusicFile) -> Known:
         top, _, rest = file.name.partition("/")
@@ -170,7 +170,7 @@ def from_csv(path: str, files: Sequence[MusicFile]) -> tuple[list[MusicFile], in
 
 
 def with_styles(known: Known, styles: Iterable[str]) -> Known:
-    """With further styles; each stands there once, in lower case."""
+    """Adds styles, in lower case, without duplicates."""
     more = (style.strip().lower() for style in styles)
     return known._replace(styles=tuple(dict.fromkeys((*known.styles, *filter(None, more)))))
 
@@ -185,7 +185,7 @@ def _by_table(
     columns: tuple[str, ...],
     known: Callable[[dict[str, str]], Known],
 ) -> Labeller:
-    """What the rows of a dataset's own table say; files without a row are unlabelled.
+    """Reads a table of labels; files without a row have none.
 
     The first of the columns has the path of the file, or its name alone.
     """
@@ -204,7 +204,7 @@ def _by_table(
 
 
 def _read(path: pathlib.Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Rows of a CSV file that has these columns."""
+    """Reads the rows of a CSV file with these columns."""
     try:
         reader = csv.DictReader(io.StringIO(load(path).decode("utf-8-sig"), newline=""))
         if missing := [c for c in columns if c not in (reader.fieldnames or ())]:

@@ -159,7 +159,7 @@ DATASETS: dict[str, NamedDataset] = {
 
 
 def named(sources: Sequence[object]) -> str:
-    """The name of the dataset that sources name, or an empty string if they are paths.
+    """Returns the dataset that sources name, or an empty string if they are paths.
 
     Raises:
       UserError: a name stands among other sources.
@@ -176,7 +176,7 @@ def named(sources: Sequence[object]) -> str:
 
 
 def files_of(name: str, config: Prepare, progress: bool = True) -> list[MusicFile]:
-    """The music of a named dataset with what is known of it, downloaded where that is needed.
+    """Finds the files of a named dataset and their labels; downloads them if needed.
 
     Args:
       name: a key of `DATASETS`.

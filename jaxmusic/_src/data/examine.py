@@ -56,7 +56,7 @@ class Kept(NamedTuple):
 
 @functools.cache
 def default_codec(config: Prepare) -> MetricalCodec:
-    """The codec in which tokens are counted."""
+    """Returns the codec in which tokens are counted."""
     codec = MetricalCodec()
     return codec.with_styles((config.style,)) if config.style else codec
 

@@ -22,7 +22,7 @@ _GOOD_MS = 2.0
 
 
 def labelled(notes: Notes, known: Known) -> Notes:
-    """A piece as read from its file with the labels known of it, in the file's ticks.
+    """Adds known labels to a piece as read from its file, in the file's ticks.
 
     Raises:
       UserError: a file of labels cannot be read.

@@ -131,7 +131,7 @@ class Loader:
         return Heard(self.pieces, {program: n for program, n in enumerate(counts) if n})
 
     def rows_per_epoch(self) -> int:
-        """Rows of an epoch, of all datasets together: the same number in each."""
+        """Returns the number of rows of an epoch, the same for all epochs."""
         return sum(stream.per_epoch for stream in self.streams)
 
     def batch(self, step: int) -> Batch:
@@ -194,12 +194,12 @@ class Loader:
         return Loader, (pinned, self.codec, self.split, self.seed)
 
     def examples(self, count: int) -> list[Notes]:
-        """Up to `count` pieces as they are stored, always the same, as many of each dataset."""
+        """Returns up to `count` stored pieces, always the same ones, equally many per dataset."""
         share = -(-count // len(self.streams))
         return [notes for s in self.streams for notes in s.examples(share)][:count]
 
     def evaluation(self) -> Iterator[Batch]:
-        """All of the split once, unchanged: [batch, context]; empty rows fill the last batch.
+        """Yields the split once, unchanged, as [batch, context]; empty rows fill the last batch.
 
         Of a mixture these are all rows of all datasets, whatever their weights. Rows are in a fixed
         random order, so that the first few batches are a fair sample.

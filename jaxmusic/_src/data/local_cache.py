@@ -83,7 +83,7 @@ def publish(folder: epath.Path, home: epath.Path, summary: str, progress: bool =
 
 
 def workshop(data_dir: str) -> epath.Path:
-    """The local folder in which datasets for a bucket are made."""
+    """Returns the local folder in which datasets for a bucket are made."""
     return paths.cache() / "making" / _short(data_dir)
 
 
@@ -121,7 +121,7 @@ def _copy_all(home: epath.Path, folder: epath.Path, progress: bool) -> None:
 
 
 def _same(path: epath.Path, size: int, digest: str) -> bool:
-    """Whether a file of an interrupted copy is there and whole."""
+    """Tells whether a file of an interrupted copy is there and whole."""
     if not digest or not path.exists() or path.stat().length != size:
         return False
     with open(path, "rb") as reading:
@@ -129,7 +129,7 @@ def _same(path: epath.Path, size: int, digest: str) -> bool:
 
 
 def _listed(home: epath.Path) -> dict[str, tuple[int, str]]:
-    """The files of a dataset in a bucket except `FILES`: bytes, and SHA-256 where it is known."""
+    """Lists files of a dataset in a bucket except `FILES`: bytes, and SHA-256 if known."""
     found = set(_walk(home))
     listed = outside.read(home / FILES, _Listed) if FILES in found else []
     known = {name: (size, digest) for name, size, digest in listed}
@@ -142,7 +142,7 @@ def _listed(home: epath.Path) -> dict[str, tuple[int, str]]:
 
 
 def _walk(folder: epath.Path, inside: str = "") -> Iterator[str]:
-    """The paths in a folder of all files below it."""
+    """Lists the relative paths of all files below a folder."""
     for path in sorted(folder.iterdir()):
         name = f"{inside}{path.name}"
         if path.is_dir():

@@ -37,7 +37,7 @@ class MelodicLines(NamedTuple):
 
     @classmethod
     def of(cls, notes: Notes) -> MelodicLines:
-        """The lines of an aligned piece."""
+        """Extracts the lines of an aligned piece."""
         pitched = ~notes.is_drum
         track = notes.track[pitched].astype(np.int64)
         order = np.argsort(track, kind="stable")  # Within a track rows still ascend by onset.
@@ -66,6 +66,6 @@ def runs(lines: MelodicLines) -> tuple[np.ndarray, np.ndarray]:
 
 
 def steps(onset: np.ndarray) -> np.ndarray:
-    """The nearest 12th of a beat of onsets in aligned ticks."""
+    """Rounds onsets in aligned ticks to twelfths of a beat."""
     twelfth = TICKS_PER_BEAT // 12
     return (onset.astype(np.int64) + twelfth // 2) // twelfth

@@ -76,7 +76,7 @@ def describe(notes: Notes) -> Metadata:
 
 
 def _controls(notes: Notes, tracks: int) -> frozenset[str]:
-    """Names of the controls of which a piece with some pitched tracks states something."""
+    """Names the controls that a piece with pitched tracks states."""
     kinds: set[str] = set()
     for control in CONTROLS:
         values = getattr(notes.labels, control.label) if control.label else _NOTHING
@@ -90,7 +90,7 @@ def _controls(notes: Notes, tracks: int) -> frozenset[str]:
 
 
 def main_key(notes: Notes) -> int:
-    """The key that holds longest (tonic + 12 if minor), -1 where no key is known."""
+    """Returns the key with the longest duration (tonic + 12 if minor), -1 if unknown."""
     labels = notes.labels
     return _longest(labels.key, _spans(labels.key_tick, notes.end)) if len(labels.key) else -1
 
@@ -144,23 +144,23 @@ class MetadataTable(NamedTuple):
         return len(self.key)
 
     def column(self, name: str) -> np.ndarray:
-        """One of `NUMBERS` for all pieces (float64 [P])."""
+        """Returns one of `NUMBERS` for all pieces (float64 [P])."""
         return self.number[:, NUMBERS.index(name)]
 
     def states(self, control: str) -> np.ndarray:
-        """Bool [P]: pieces that have one of `music.controls.names`."""
+        """Masks pieces that have one of `music.controls.names`, bool [P]."""
         return self.known[:, names().index(control)]
 
     def plays(self, program: int) -> np.ndarray:
-        """Bool [P]: pieces in which a program, or `DRUMS`, plays."""
+        """Masks pieces in which a program, or `DRUMS`, plays, bool [P]."""
         return self.programs[:, program >> 3] >> (7 - (program & 7)) & 1 > 0
 
 
 def _spans(at: np.ndarray, end: int) -> np.ndarray:
-    """Ticks for which each of several values in turn holds, until the end of the piece."""
+    """Returns the duration in ticks of each of several successive values."""
     return np.maximum(np.diff(np.minimum(at.astype(np.int64), end), append=end), 0)
 
 
 def _longest(value: np.ndarray, spans: np.ndarray) -> int:
-    """The value that holds longest; the lowest of several."""
+    """Returns the value with the longest duration; the lowest of several."""
     return int(np.bincount(value.astype(np.int64), spans).argmax())

@@ -60,7 +60,7 @@ def join(members: list[Member]) -> str:
 
 
 def block(members: list[Member]) -> np.ndarray:
-    """Rows of each member [M] in a block.
+    """Returns the number of rows of each member [M] in a block.
 
     They are the weights in whole numbers, or where these add up to more than `MOST` the nearest
     shares of `MOST` by largest remainder (Hamilton's method).
@@ -97,7 +97,7 @@ class Mixture:
         self._block = functools.lru_cache(1)(self._drawn)
 
     def row(self, g: int) -> tuple[int, int]:
-        """The member of row g, and its number among the rows of that member."""
+        """Returns the member of row g, and the row's index among those of that member."""
         if len(self.counts) == 1:
             return 0, g
         number, j = divmod(g, len(self._members))
@@ -106,7 +106,7 @@ class Mixture:
         return m, number * int(self.counts[m]) + int(rank[j])
 
     def _drawn(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Member of each row of a block, and its rank among the block's rows of that member."""
+        """Returns the member of each row of a block, and its rank among the member's rows there."""
         rng = generator(self._seed, number, _ITEM)
         member = self._members[rng.permutation(len(self._members))]
         rank = np.empty(len(member), np.int64)

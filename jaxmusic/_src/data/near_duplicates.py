@@ -78,7 +78,7 @@ class HashIndex:
         self._parts = [self._shared(rows, piece[rows]) for rows in self._ranges()]
 
     def _ranges(self) -> Iterator[np.ndarray]:
-        """Rows of one range of hashes after the other, about _BATCH in each."""
+        """Yields rows by ranges of hashes, about _BATCH in each."""
         count = 1 + len(self.hashes) // _BATCH
         some = np.sort(self.hashes[:: 1 + len(self.hashes) // (1000 * count)])
         edges = some[np.arange(1, count) * len(some) // count] >> _DRAWN << _DRAWN
@@ -134,7 +134,7 @@ class HashIndex:
             self.weight[part.row] = np.minimum(1, RARE / songs)
 
     def first_sight(self, i: int, j: int) -> int:
-        """What two pieces are by the number of hashes they share; before `weigh`."""
+        """Classifies two pieces by the number of shared hashes, before `weigh`."""
         shares = self._shares(i, j)
         parts = [count / total if count >= LEAST else 0.0 for count, total in shares]
         if max(parts[:2], default=0.0) >= PARTS[VERSIONS]:
@@ -144,7 +144,7 @@ class HashIndex:
         return UNCLEAR if shares else DIFFERENT
 
     def is_similar(self, i: int, j: int) -> bool:
-        """Whether two pieces are versions of a song by the weights of what they share."""
+        """Tells whether two pieces are versions of a song, by the weights of shared hashes."""
         return any(
             weight >= max(least, part * total)
             for weight, total in self._shares(i, j)
@@ -152,7 +152,7 @@ class HashIndex:
         )
 
     def _shares(self, i: int, j: int) -> list[tuple[float, float]]:
-        """What each of two pieces shares with the other of its hashes, and of its melody's.
+        """Weighs the hashes, and melody hashes, that two pieces have in common.
 
         Returns:
           Weight of the shared hashes and of all: of the one piece and of the other, then of the

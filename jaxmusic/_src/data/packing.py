@@ -35,7 +35,7 @@ class Sizes(NamedTuple):
         )
 
     def take(self, pieces: np.ndarray) -> Sizes:
-        """The sizes of some of the pieces, by their numbers."""
+        """Selects the sizes of some pieces, by their numbers."""
         counts = np.diff(self.first)[pieces]
         first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         at = np.repeat(self.first[pieces] - first[:-1], counts) + np.arange(first[-1])
@@ -65,7 +65,7 @@ class Rows(NamedTuple):
         return len(self.first) - 1
 
     def fill(self, context: int) -> float:
-        """Share of the rows' places that hold tokens, by the bounds."""
+        """Returns the share of the rows' places that hold tokens, by the bounds."""
         return float(self.tokens.sum(dtype=np.int64) / max(len(self) * context, 1))
 
 
@@ -114,7 +114,7 @@ def plan(sizes: Sizes, context: int, seed: int = 0, epoch: int | None = None) ->
 def _cut(
     sizes: Sizes, total: np.ndarray, context: int, rng: np.random.Generator | None
 ) -> np.ndarray:
-    """Piece, first bar and bar after the last one (indices into ``sizes.bar``) of parts [3, S]."""
+    """Returns piece, first bar and end bar (indices into ``sizes.bar``) of parts, [3, S]."""
     room = np.maximum(context - sizes.header.astype(np.int64), 1)
     piece = np.flatnonzero(np.diff(sizes.first))
     at, end = sizes.first[:-1][piece], sizes.first[1:][piece]
@@ -134,7 +134,7 @@ def _cut(
 
 
 def best_fit(tokens: np.ndarray, context: int) -> np.ndarray:
-    """Row of each part [S]: the fullest one that still has room, else a new one.
+    """Assigns each part [S] to the fullest row with room for it, else to a new one.
 
     The rows with a given room left are a list, and an integer has a bit set for each room that
     some row has, so that the smallest sufficient room is found by its lowest set bit.

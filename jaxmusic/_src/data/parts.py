@@ -39,7 +39,7 @@ class Part(NamedTuple):
 
 
 def cut(codec: Codec, part: Part) -> Part:
-    """The part with the tokens of its bars; without a task where that makes no sense for them."""
+    """Adds the tokens of its bars to a part; drops a task that does not apply to them."""
     start, stop, whole = part.start, part.stop, part.piece
     if whole.bars != part.bars:
         # A codec that counts seconds has others to cut at in another tempo.
@@ -55,7 +55,7 @@ def cut(codec: Codec, part: Part) -> Part:
 
 
 def cut_as_task(codec: Codec, part: Part, room: int, bound: int) -> Part:
-    """The part with a task, and the tokens of its bars that fit into `room` places.
+    """Adds a task to a part, and the tokens of its bars that fit into `room` places.
 
     The plain part has at most `bound` tokens.
     """
@@ -90,7 +90,7 @@ def shorten(codec: Codec, part: Part, room: int, length: int) -> Part:
 
 
 def fit(codec: Codec, parts: list[Part], room: int) -> list[Part]:
-    """The parts as they fit into a row: where they do not, the last ones lose bars."""
+    """Fits parts into a row; if they are too long, the last ones lose bars."""
     out: list[Part] = []
     for part in parts:
         part = shorten(codec, part, room, len(part.tokens))

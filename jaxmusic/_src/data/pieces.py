@@ -38,11 +38,11 @@ class Stored:
         return len(self._source)
 
     def __getitem__(self, number: int, /) -> Notes:
-        """The notes of a piece."""
+        """Returns the notes of a piece."""
         return record.from_bytes(self._source.data_source[number])
 
     def name(self, number: int) -> str:
-        """The file of a piece."""
+        """Returns the file of a piece."""
         path = self._source[number]["path"]
         return path.decode() if isinstance(path, bytes) else str(path)
 
@@ -68,5 +68,5 @@ class Pieces:
         return len(self._stored)
 
     def __getitem__(self, index: int) -> Any:
-        """A piece, quantised by the codec."""
+        """Returns a piece, quantised by the codec."""
         return self._quantised(index)

@@ -36,7 +36,7 @@ _LABELS: dict[str, Any] = {
 
 
 def features() -> Any:
-    """The TFDS features of a record.
+    """Returns the TFDS features of a record.
 
     Columns are stored as bytes, which read several times faster than TFDS's default integers.
     Onsets are stored as differences, which compress well.
@@ -60,7 +60,7 @@ def features() -> Any:
 
 
 def to_example(notes: Notes, path: str, fit: Fit) -> dict[str, Any]:
-    """The record of a piece.
+    """Returns the record of a piece.
 
     Args:
       notes: an aligned piece.
@@ -87,7 +87,7 @@ def to_example(notes: Notes, path: str, fit: Fit) -> dict[str, Any]:
 
 
 def from_bytes(serialized: bytes) -> Notes:
-    """The piece of a record as it lies in a shard, exactly as it was stored.
+    """Restores the piece of a record exactly.
 
     A record is a tf.Example whose columns are bytes already: TFDS takes three times as long.
     """

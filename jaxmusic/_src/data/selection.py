@@ -51,14 +51,14 @@ class Where:
     styles: tuple[str, ...] = ()
 
     def select(self, index: MetadataTable) -> np.ndarray:
-        """Bool [P]: the pieces of an index that match."""
+        """Masks the pieces of an index that match, bool [P]."""
         found = np.ones(len(index), bool)
         for test in self.tests:
             found &= test(index)
         return found
 
     def matches(self, piece: Metadata) -> bool:
-        """Whether one piece matches."""
+        """Tells whether one piece matches."""
         return not self.tests or bool(self.select(MetadataTable.of([piece]))[0])
 
     def check_styles(self, styles: Sequence[str]) -> None:

@@ -33,7 +33,7 @@ LEAST_MELODY = 16
 
 
 def content(notes: Notes) -> str:
-    """Hex hash of how often each instrument plays each pitch; equal for copies.
+    """Hashes how often each instrument plays each pitch, as hex; equal for copies.
 
     In a re-encoded copy the order of tracks, loudness, tempo and every time may differ a little,
     so they do not count; two pieces of the same notes in another order are not met in practice.
@@ -66,7 +66,7 @@ def signature(notes: Notes) -> np.ndarray:
 
 
 def _melody(notes: Notes, lines: MelodicLines) -> int:
-    """Number of the track that is the melody, -1 if none is."""
+    """Returns the index of the melody track, -1 if there is none."""
     pitched = ~notes.is_drum
     track, pitch = notes.track[pitched], notes.pitch[pitched]
     onsets, count = np.bincount(lines.track), np.bincount(track)
@@ -78,7 +78,7 @@ def _melody(notes: Notes, lines: MelodicLines) -> int:
 def group(
     contents: Sequence[str], signatures: Sequence[np.ndarray], names: Sequence[str]
 ) -> list[str]:
-    """Name of the song of each piece; all versions of a song have the same name.
+    """Names the song of each piece; all versions of a song share a name.
 
     Args:
       contents: `content` of each piece.
@@ -120,7 +120,7 @@ class _Songs:
                 self.join(first.setdefault(name, i), i)
 
     def root(self, i: int) -> int:
-        """The first piece of a piece's song."""
+        """Returns the first piece of a piece's song."""
         parent = self._parent
         while parent[i] != i:
             parent[i] = parent[parent[i]]
@@ -138,7 +138,7 @@ class _Songs:
 def assign(
     songs: Sequence[str], validation: float, test: float, official: Sequence[str]
 ) -> list[str]:
-    """The split of each piece: the official one, or by a hash of its song's name.
+    """Assigns each piece its official split, or one by a hash of its song's name.
 
     A song stays in its split when others come or go. Where hashing leaves train without a song, or
     validation though it should have some and there are two songs, one song moves there. Shares that
@@ -169,17 +169,17 @@ def assign(
 
 
 def leaves_none(validation: float, test: float) -> bool:
-    """Whether shares of held-out songs leave none to train on."""
+    """Tells whether shares of held-out songs leave none to train on."""
     return round(validation + test, 9) >= 1
 
 
 def _of_official(song: str, piece: str) -> str:
-    """The split of a piece whose song has an official one: what it has itself, or none."""
+    """Returns the official split of a piece whose song has one, or none."""
     return song if song in (piece, "train") else LEFT_OUT
 
 
 def _hashed(songs: set[str], validation: float, test: float, others: bool) -> dict[str, str]:
-    """The split of each song by its hash; where there are others, none is moved to fill a split."""
+    """Assigns each song a split by its hash; where there are others, none is moved to fill one."""
     place = {song: _place(song) for song in songs}
     split = {
         song: "validation" if x < validation else "test" if x < validation + test else "train"
@@ -198,5 +198,5 @@ def _hashed(songs: set[str], validation: float, test: float, others: bool) -> di
 
 
 def _place(song: str) -> float:
-    """A number from 0 to 1 that depends on the song's name alone."""
+    """Hashes a song's name to a number from 0 to 1."""
     return int.from_bytes(hashlib.sha256(song.encode()).digest()[:8], "big") / 2**64

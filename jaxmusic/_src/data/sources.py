@@ -64,7 +64,7 @@ class MusicFile(NamedTuple):
 
 
 def find(sources: Sequence[str | os.PathLike[str]], progress: bool = False) -> list[MusicFile]:
-    """Music files that sources name, sorted by name; a file named twice counts once.
+    """Finds music files, sorted by name, without duplicates.
 
     Each tune of a book of tunes (.abc) counts as a file, and so does each piece of piano rolls
     (.json), which only their own path or a glob that ends in .json names: folders hold other JSON.
@@ -97,7 +97,7 @@ def find(sources: Sequence[str | os.PathLike[str]], progress: bool = False) -> l
 
 
 def _tunes(file: MusicFile) -> list[MusicFile]:
-    """The file, or the tunes in it; what cannot be read is found out when it is read."""
+    """Returns the file, or the tunes in it; unreadable files are noticed when they are read."""
     if rolls.is_roll(file.path):
         return [
             file._replace(
@@ -116,7 +116,7 @@ def _tunes(file: MusicFile) -> list[MusicFile]:
 
 
 def _expand(source: epath.Path) -> list[tuple[epath.Path, str]]:
-    """(path, name) of each music file of one source."""
+    """Yields (path, name) of each music file of one source."""
     if source.is_dir():
         return [(p, str(p.relative_to(source))) for p in _walk(source)]
     if source.exists():
@@ -146,7 +146,7 @@ def _expand(source: epath.Path) -> list[tuple[epath.Path, str]]:
 
 
 def _walk(folder: epath.Path) -> list[epath.Path]:
-    """Music files at all depths; symbolic links to folders are not followed."""
+    """Finds music files at all depths; symbolic links to folders are not followed."""
     out, todo = [], [folder]
     while todo:
         here = todo.pop()

@@ -114,7 +114,7 @@ class Stream:
             )
 
     def plan(self, epoch: int | None) -> Rows:
-        """The packing plan of an epoch; None for evaluation's, which has no random cuts."""
+        """Returns the packing plan of an epoch; None for evaluation's, which has no random cuts."""
         return self._planned(0 if epoch is None else self._seed, epoch)
 
     def row(self, g: int) -> Batch:
@@ -133,7 +133,7 @@ class Stream:
         return self._pack(self._parts(self.plan(None), r, None))
 
     def examples(self, count: int) -> list[Notes]:
-        """Up to `count` pieces as they are stored, always the same ones."""
+        """Returns up to `count` stored pieces, always the same ones."""
         order = generator(0, -1, -2).permutation(self.pieces)
         return [self._pieces.notes(int(self._chosen[i])) for i in order[:count]]
 
@@ -143,7 +143,7 @@ class Stream:
         return pack(packed, self._data.context, self._codec.PAD)
 
     def _parts(self, rows: Rows, r: int, epoch: int | None) -> list[Part]:
-        """The parts of a row of a plan, each at most as long as the context."""
+        """Returns the parts of a row of a plan, each at most as long as the context."""
         context, codec = self._data.context, self._codec
         planned = range(rows.first[r], rows.first[r + 1])
         bounds = rows.tokens[rows.first[r] : rows.first[r + 1]].tolist()
@@ -170,7 +170,7 @@ class Stream:
         return parts
 
     def _part(self, number: int, start: int, stop: int, epoch: int | None) -> Part:
-        """A part of a piece, changed as the epoch changes the piece, without its tokens."""
+        """Returns a part of a piece with the epoch's changes, without tokens."""
         index = int(self._chosen[number])
         change, task = UNCHANGED, None
         if epoch is not None and self._alters:
@@ -188,7 +188,7 @@ class Stream:
         return Part(number, start, stop, end - first, piece, semitones, change.drop, task)
 
     def _alter(self, index: int, epoch: int) -> tuple[Any, Change]:
-        """A piece of altered notes, quantised, and the change."""
+        """Alters and quantises the notes of a piece; returns the change too."""
         notes = self._pieces.notes(index)
         pitch = notes.pitch[~notes.is_drum]
         change = augmentation.draw(self._data, self._seed, epoch, index, pitch, notes.track)
@@ -245,7 +245,7 @@ class Stream:
         self.manifest = hashlib.sha256(json.dumps([self.manifest, which]).encode()).hexdigest()
 
     def _normalise(self, key: np.ndarray) -> None:
-        """Notes how far each piece is moved to C major or A minor."""
+        """Records how far each piece is moved to C major or A minor."""
         moves = np.array([semitones_to_c(k) for k in range(24)] + [0])
         self._shift = moves[key]
         if unknown := int((key[self._chosen] < 0).sum()):
@@ -255,11 +255,11 @@ class Stream:
             )
 
     def share(self, control: str) -> float:
-        """Share of the pieces that have one of `codecs.layout.CONTROLS`."""
+        """Returns the share of pieces that have one of `codecs.layout.CONTROLS`."""
         return float(self._index().states(control)[self._chosen].mean())
 
     def heard(self) -> np.ndarray:
-        """Int64 [129], the pieces in which each program, and `metadata.DRUMS`, plays."""
+        """Counts the pieces in which each program, and `metadata.DRUMS`, plays, int64 [129]."""
         index = self._index()
         return np.array([index.plays(p)[self._chosen].sum() for p in range(DRUMS + 1)])
 

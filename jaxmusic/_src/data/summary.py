@@ -104,7 +104,7 @@ class Summary:
                 self.missing[label] = self.missing.get(label, 0) + 1
 
     def to_json(self) -> str:
-        """As JSON, for the dataset's folder."""
+        """Returns the summary as JSON, for the dataset's folder."""
         values = dataclasses.asdict(self)
         for name in _NOT_STORED:
             del values[name]
@@ -112,12 +112,12 @@ class Summary:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], path: str, report: str) -> Summary:
-        """From the parsed JSON of a dataset that is there already, in this folder."""
+        """Makes the summary of an existing dataset from its parsed JSON."""
         stored = values | {"losses": Losses(**_fields(Losses, values.get("losses", {})))}
         return cls(**_fields(cls, stored) | {"path": path, "report": report, "is_new": False})
 
     def __str__(self) -> str:
-        """A table to read: each row says what can be done about it."""
+        """Returns the summary as a table that says what can be done."""
         splits = ", ".join(f"{n:,} {split}" for split, n in self.splits.items())
         skipped = sorted(self.skipped.items(), key=lambda item: -item[1])
         left_out = [f"{count:,}  {cleaning.with_remedy(reason)}" for reason, count in skipped]
@@ -184,7 +184,7 @@ def _fields(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lost(losses: Losses) -> str:
-    """E.g. ``0.12% of notes (310 merged, 25 cut); 1,024 share a slot``."""
+    """Describes losses, as in ``0.12% of notes (310 merged, 25 cut); 1,024 share a slot``."""
     counts = {
         "merged": losses.duplicate,
         "cut": losses.cut,

@@ -78,7 +78,7 @@ def surplus(drawn: Draw, bars: int) -> int:
 
 
 def given(drawn: Draw, part: Piece, drop: frozenset[str]) -> Given | None:
-    """What is given of a part.
+    """Returns what is given of a part.
 
     - infill: all but one run of bars, whose length is even on a logarithmic scale from one bar to
       half of the part, and which stands anywhere.
@@ -119,20 +119,20 @@ def given(drawn: Draw, part: Piece, drop: frozenset[str]) -> Given | None:
 
 
 def _melody(part: Piece, sounding: int, drop: frozenset[str]) -> np.ndarray:
-    """The slot of the melody; none where there is no melody, or nothing but it."""
+    """Returns the slot of the melody; none if there is no melody, or nothing else."""
     slot = melody_slot(part)
     chords = "chords" not in drop and bool((part.chord >= 0).any())
     return np.array([slot] if slot >= 0 and (sounding > 1 or chords) else [], np.int64)
 
 
 def _marked(drawn: Draw, bars: int) -> np.ndarray | None:
-    """Bool [bars]: the bars that infill and vary write; None for other tasks."""
+    """Draws the bars that infill and vary write, bool [bars]; None for other tasks."""
     runs = {"infill": _one_run, "vary": _several_runs}.get(TASKS[drawn.task])
     return runs(bars, drawn.numbers) if runs else None
 
 
 def _one_run(bars: int, numbers: np.ndarray) -> np.ndarray:
-    """Bool [bars]: one run of bars, none where there is but one bar."""
+    """Draws one run of bars, bool [bars]; none of a single bar."""
     # A power with an even exponent is even on a logarithmic scale.
     length = int((bars // 2 + 1) ** numbers[0]) if bars > 1 else 0
     start = int(numbers[1] * (bars - length + 1))
@@ -141,7 +141,7 @@ def _one_run(bars: int, numbers: np.ndarray) -> np.ndarray:
 
 
 def _several_runs(bars: int, numbers: np.ndarray) -> np.ndarray:
-    """Bool [bars]: several runs of bars, none where there is but one bar."""
+    """Draws several runs of bars, bool [bars]; none of a single bar."""
     low, high = _RUNS
     runs = min(low + int(numbers[0] * (high - low + 1)), bars // 2)
     if not runs:
@@ -157,18 +157,18 @@ def _several_runs(bars: int, numbers: np.ndarray) -> np.ndarray:
 
 
 def _shared(total: int, weights: np.ndarray) -> np.ndarray:
-    """Whole numbers that add up to a total, by weight."""
+    """Splits a total into whole numbers by weight."""
     upto = np.cumsum(weights) / weights.sum()
     return np.diff(np.rint(upto * total), prepend=0).astype(np.int64)
 
 
 def _opening(bars: int, numbers: np.ndarray) -> int:
-    """Number of first bars that are given whole."""
+    """Draws the number of first bars that are given whole."""
     return 1 + int(numbers[1] * (bars // 2)) if numbers[0] < _AFTER and bars > 1 else 0
 
 
 def _some(sounding: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Some of the slots that sound, but not all; none where there is but one."""
+    """Draws some, but not all, of the sounding slots; none of a single one."""
     others = len(sounding) - 1
     if others < 1:
         return sounding[:0]

@@ -21,7 +21,7 @@ def register() -> tuple[str, ...]:
 
 
 def _builder(dataset: str) -> Any:
-    """The TFDS builder of a named dataset; TFDS registers it when it is defined."""
+    """Returns the TFDS builder of a named dataset; TFDS registers it when it is defined."""
     import tensorflow_datasets as tfds
 
     known = datasets.DATASETS[dataset]

@@ -37,7 +37,7 @@ SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 9, 10, 11))
 
 
 def read_key(text: str) -> int:
-    """Key (tonic, 0 is C, + 12 if minor) of ``C``, ``Bb major``, ``F# minor`` or ``Am``.
+    """Reads a key (tonic, 0 is C, + 12 if minor), as in ``C``, ``Bb major`` or ``Am``.
 
     Raises:
       UserError: it is no key.
@@ -101,7 +101,7 @@ def read_progression(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def scale(key: int) -> np.ndarray:
-    """Bool [12]: the pitch classes of a key."""
+    """Masks the pitch classes of a key, bool [12]."""
     out = np.zeros(12, bool)
     out[(key % 12 + np.array(SCALES[key // 12])) % 12] = True
     return out

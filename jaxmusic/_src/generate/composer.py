@@ -57,7 +57,7 @@ class Composer:
         self.sampler = Sampler(model, params, codec, context, self.grammar)
 
     def planner(self, request: Request) -> Any:
-        """What `compose` needs to compose from requested controls alone."""
+        """Returns what `compose` needs to compose from requested controls alone."""
         return self._planner(self.grammar, self.context, request)
 
     def compose(
@@ -142,7 +142,7 @@ class Composer:
         settings: draws.Settings,
         progress: Progress | None,
     ) -> Iterator[tuple[list[_Draft], int]]:
-        """The pieces as far as they are sampled and their bars in all, until all have ended."""
+        """Yields the pieces sampled so far and their number of bars, until all have ended."""
         prompts, plan = planner.begin(len(keys))
         streams, drafts = prompts, [_Draft(s, np.zeros(len(s), np.float32)) for s in prompts]
         for turn in itertools.count():

@@ -194,7 +194,7 @@ class ContinuingPlanner(Planner):
 
 
 def _tempo_in_force(source: SourcePiece, count: int) -> float:
-    """Quarter notes per minute where `count` bars end: of the last few that have one tempo."""
+    """Returns the tempo at the end of `count` bars: that of the last few with a steady one."""
     piece = source.piece
     same = np.flatnonzero(piece.tempo[:count] != piece.tempo[count - 1])
     first = max(count - STEADY_BARS, int(same[-1]) + 1 if len(same) else 0)

@@ -205,7 +205,7 @@ def transposed(wanted: Mapping[str, Any], semitones: int) -> dict[str, Any]:
 
 
 def fitting_tones(request: Request) -> np.ndarray:
-    """Pitch classes that a strict request leaves to each chord, see `chords.fitting_tones`."""
+    """Masks the pitch classes that a strict request allows over each chord."""
     if not request.strict or (request.key < 0 and not request.chords):
         return np.ones_like(chords.fitting_tones(0, False))
     return chords.fitting_tones(_home(request.key, request.chords), bool(request.chords))
@@ -219,7 +219,7 @@ def _home(key: int, progression: tuple[int, ...]) -> int:
 
 
 def _styles(text: str, known: Sequence[str]) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Names of styles and their weights, which add up to 1.
+    """Reads names of styles and their weights, which add up to 1.
 
     A name is written as one word, with - for spaces; alone it may also stand as it is.
     """

@@ -37,7 +37,7 @@ def draw(key: jax.Array, logits: jax.Array, mask: jax.Array, s: Settings) -> jax
 
 
 def surprise(logits: jax.Array, mask: jax.Array, token: jax.Array) -> jax.Array:
-    """Negative log-likelihood (float32 [B], in nats) of tokens [B] under logits and mask [B, V]."""
+    """Returns the nats (float32 [B]) of tokens [B] under logits and mask [B, V]."""
     logits = jnp.where(mask, logits, -jnp.inf)
     chosen = jnp.take_along_axis(logits, token[:, None], axis=1)[:, 0]
     return jax.nn.logsumexp(logits, axis=1) - chosen

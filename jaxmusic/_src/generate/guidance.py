@@ -46,7 +46,7 @@ def table(codec: Codec, branch: Branch) -> np.ndarray:
 
 
 def seen(codec: Codec, tokens: np.ndarray, branch: Branch) -> np.ndarray:
-    """A stream as a branch sees it (int32 [T]): what is hidden is PAD.
+    """Hides what a branch may not see of a stream (int32 [T]) as PAD.
 
     Without its PAD tokens it is the stream that ``codec.encode`` writes with the same `drop`: a
     position that was named for a hidden chord alone is hidden too.
@@ -82,6 +82,6 @@ def stranded(codec: Codec, tokens: np.ndarray, branch: Branch) -> np.ndarray:
 
 
 def hides_halves(codec: Codec, branch: Branch) -> bool:
-    """Whether a branch hides controls that stand at positions."""
+    """Tells whether a branch hides controls that stand at positions."""
     kinds = {control.kind for control in stated_at("half")}
     return bool(kinds & hidden(branch.drop) & codec.vocabulary.kinds.keys())

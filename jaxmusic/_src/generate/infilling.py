@@ -120,7 +120,7 @@ class WindowPlanner:
         )
 
     def _constraints(self, request: Request, joining: tuple[int, ...]) -> Constraints:
-        """What is asked of the notes; header, chords and sections are in the prompt."""
+        """Returns the constraints of the notes; header, chords and sections are in the prompt."""
         key = request.key if request.key >= 0 else int(self.piece.key[0])
         of_notes = Request(wanted={"key": key}, strict=request.strict)
         # Who joins does so in the first bar to be written from the middle of the piece on.
@@ -138,11 +138,11 @@ class WindowPlanner:
         return [self.prompt] * count, repeated(plan, count)
 
     def count(self, state: Any, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
-        """Bars written and bars to be written of each piece [B]."""
+        """Returns the bars written and to be written of each piece [B]."""
         return np.maximum(np.asarray(state.written) - 1, 0), np.asarray(plan.holes.count)
 
     def bars(self, stream: np.ndarray) -> int:
-        """Bars opened for writing in a stream."""
+        """Counts the bars opened for writing in a stream."""
         v = self.codec.vocabulary
         opened = np.cumsum(stream == self.codec.write) * (v.kind[stream] == v.kinds["bar"])
         return int((opened > 0).sum())

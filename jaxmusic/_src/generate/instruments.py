@@ -200,7 +200,7 @@ def check(band: Band, heard: Heard, strict: bool) -> None:
 
 
 def _role(name: str | None) -> int:
-    """Index of a role; -1 for none."""
+    """Returns the index of a role; -1 for none."""
     if name is None:
         return -1
     known = [role for role in ROLES if role != "drums"]

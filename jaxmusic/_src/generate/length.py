@@ -31,7 +31,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_bars(text: str) -> int | None:
-    """Bars of ``90 bars``, None for what is no number of bars; raises UserError for none at all."""
+    """Reads ``90 bars``; None for other texts; raises UserError for no bars."""
     match = re.fullmatch(r"(\d+) ?bars?", text.strip().lower())
     if match and not int(match[1]):
         raise UserError("a piece has 1 bar or more, not 0")
@@ -91,7 +91,7 @@ class Lengths(NamedTuple):
 def lengths(
     seconds: float | None, bars: int, meter: int, tempo: float, steps_per_beat: int
 ) -> Lengths:
-    """What a length comes to in each meter and at each tempo.
+    """Computes what a length amounts to for each meter and tempo.
 
     Args:
       seconds: duration, or None where the number of bars alone is asked for.
@@ -128,7 +128,7 @@ def lengths(
 
 
 def _contradiction(seconds: float | None, bars: int, meter: int, tempo: float) -> str:
-    """What is wrong with a length that no tempo can make up, and what would fit."""
+    """Explains why no tempo fits a length, and what would fit."""
     num, den = meters.METERS[meter]
     quarters = num * 4 / den
     low, high = (float(t) for t in meters.TEMPOS[[0, -1]])

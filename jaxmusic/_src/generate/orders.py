@@ -126,7 +126,7 @@ def _with_band(task: str, source: SourcePiece, band: Band, heard: Heard) -> Sour
 def _dropped(
     task: str, source: SourcePiece, request: Request, capabilities: Capabilities
 ) -> frozenset[str]:
-    """Names of controls that are left out of the stream."""
+    """Names the controls that are left out of the stream."""
     drop = set(capabilities.codec.CONTROLS) - set(capabilities.controls)
     if task != "harmonise" and not source.harmonised and not request.chords:
         drop.add("chords")
@@ -150,7 +150,7 @@ def _headed(task: str, piece: Piece, request: Request, capabilities: Capabilitie
 
 
 def given_of(task: str, marked: np.ndarray, slots: np.ndarray) -> Given:
-    """What a task gives of a piece.
+    """Returns what a task gives of a piece.
 
     Args:
       task: infill, accompany, harmonise or vary.

@@ -206,6 +206,6 @@ def constraints(request: Request, tempos: np.ndarray) -> Constraints:
 
 
 def _rounded_up(values: tuple[int, ...]) -> np.ndarray:
-    """Int32 [64, 128, 256, ...]: the values, then -1."""
+    """Pads values with -1 to a length of 64, 128, 256, ..., int32."""
     size = max(64, 1 << (len(values) - 1).bit_length()) if values else 64
     return np.array([*values, *[-1] * (size - len(values))], np.int32)

@@ -26,7 +26,7 @@ class Repeats(NamedTuple):
 
 
 def of_stream(codec: Codec, tokens: np.ndarray) -> Repeats | None:
-    """What is known after a stream; None where the codec has no bars."""
+    """Returns the state after a stream; None if the codec has no bars."""
     v = codec.vocabulary
     if "bar" not in v.kinds:
         return None
@@ -45,7 +45,7 @@ def of_stream(codec: Codec, tokens: np.ndarray) -> Repeats | None:
 
 
 def mark(position: Any, slot: Any, pitch: Any) -> Any:
-    """A number for an onset (uint32); the sum of those of a bar does not depend on their order.
+    """Hashes an onset (uint32); the sum over a bar does not depend on the order.
 
     Three rounds of xor-shift and multiply (the finaliser of MurmurHash3) spread each onset over
     all bits, so that sums of different bars hardly ever agree.
@@ -57,7 +57,7 @@ def mark(position: Any, slot: Any, pitch: Any) -> Any:
 
 
 def advance(r: Repeats, bar: Any, onset: Any, position: Any, slot: Any, pitch: Any) -> Repeats:
-    """What is known after one more token (in `jit`): whether it is a bar, an onset, and where."""
+    """Updates the state by one token (in `jit`): whether it is a bar, an onset, and where."""
     numbers = (jnp.asarray(x, jnp.uint32) for x in (position, slot, pitch))
     here = r.here + jnp.where(onset, mark(*numbers), jnp.uint32(0))
     same = (r.run > 0) & (r.here == r.last)

@@ -106,7 +106,7 @@ class SourcePiece:
         return TICKS_PER_BEAT // self.piece.steps_per_beat
 
     def ticks(self, step: np.ndarray) -> np.ndarray:
-        """Ticks of `notes` (int64) at steps of the grid: where the same second is."""
+        """Converts steps of the grid to the ticks of `notes` (int64) at the same second."""
         aligned = np.asarray(step, np.int64) * self._scale
         seconds = self.offset + self.aligned.seconds(aligned)
         return np.rint(ticks_at(self.notes, seconds)).astype(np.int64)
@@ -148,7 +148,7 @@ def read(notes: Notes, codec: MetricalCodec, normalised: bool = False) -> Source
 
 
 def voices(piece: Piece) -> float:
-    """How many pitched notes sound at once, on average over the steps at which any does."""
+    """Returns the mean number of simultaneous pitched notes, over steps with any."""
     onset, duration = piece.onset[piece.pitched], piece.duration[piece.pitched]
     steps = int((onset + duration).max(initial=0)) + 1
     change = np.bincount(onset, minlength=steps) - np.bincount(onset + duration, minlength=steps)
@@ -196,7 +196,7 @@ def _columns(notes: Notes, rows: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def added(whole: Notes, source: SourcePiece, kept: np.ndarray) -> np.ndarray:
-    """Bool: which rows of what `merge` made of these were not given."""
+    """Masks the rows of a merged piece that were not given."""
 
     def keys(notes: Notes) -> np.ndarray:
         # No two notes of a track begin at once on one pitch, or `merge` leaves the new one out.
@@ -209,7 +209,7 @@ def added(whole: Notes, source: SourcePiece, kept: np.ndarray) -> np.ndarray:
 def _tracks(
     source: SourcePiece, written: Notes, slots: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Track of the result for each written track, and program and drum flag of all of those."""
+    """Assigns written tracks to tracks of the result; returns their programs and drum flags too."""
     given = source.notes
     count = np.bincount(given.track, minlength=len(given.program))
     program, drum = given.program.tolist(), given.drum.tolist()
@@ -230,7 +230,7 @@ def _tracks(
 def _without_collisions(
     new: dict[str, np.ndarray], old: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """New notes that can sound beside old ones in a file, see `merge`."""
+    """Selects new notes that can sound beside old ones in a file, see `merge`."""
     both = {name: np.concatenate([old[name], new[name]]) for name in old}
     fresh = np.arange(len(both["onset"])) >= len(old["onset"])
     far = int(both["stop"].max(initial=0)) + 1

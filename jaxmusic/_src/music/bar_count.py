@@ -238,6 +238,6 @@ def _seconds(place: str) -> float:
 
 
 def _clock(seconds: float) -> str:
-    """A time to a tenth of a second, as in 1:23.5."""
+    """Writes a time to a tenth of a second, as in 1:23.5."""
     tenths = round(max(seconds, 0.0) * 10)
     return f"{tenths // 600}:{tenths % 600 / 10:04.1f}"

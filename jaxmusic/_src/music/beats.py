@@ -226,7 +226,7 @@ def _labelled(notes: Notes, labels: BeatLabels) -> Grid:
 
 
 def _milliseconds(notes: Notes) -> float:
-    """Mean distance of onsets from the nearest 12th of a beat, in milliseconds."""
+    """Returns the mean distance of onsets from twelfths of a beat, in milliseconds."""
     if not len(notes):
         return 0.0
     steps = notes.onset * (STEPS_PER_BEAT / notes.ticks_per_beat)

@@ -95,7 +95,7 @@ def density_level(per_quarter: float) -> int:
 
 
 def density_range(level: int) -> tuple[float, float]:
-    """Fewest and most notes in a quarter note of a level of density."""
+    """Returns the least and most notes per quarter note of a level of density."""
     edges = (0.0, *DENSITY_EDGES, np.inf)
     return edges[level], edges[level + 1]
 
@@ -187,7 +187,7 @@ CONTROLS: tuple[Control, ...] = (
 
 
 def names() -> tuple[str, ...]:
-    """Names of controls that may be left out of a stream, styles first."""
+    """Names the controls that may be left out of a stream, styles first."""
     return ("styles", *dict.fromkeys(control.name for control in CONTROLS))
 
 
@@ -205,5 +205,5 @@ def stated_at(place: str) -> tuple[Control, ...]:
 
 
 def of(kind: str) -> Control:
-    """The row of a kind of token."""
+    """Returns the row of a kind of token."""
     return next(control for control in CONTROLS if control.kind == kind)

@@ -81,12 +81,12 @@ class Labels:
 
     @classmethod
     def timelines(cls) -> tuple[str, ...]:
-        """Names of the columns that have a column of ticks beside them."""
+        """Names the columns that have a column of ticks."""
         fields = [field.name for field in dataclasses.fields(cls)]
         return tuple(name for name in fields if f"{name}_tick" in fields)
 
     def changes(self, name: str) -> list[tuple[int, int]]:
-        """The (tick, value) pairs of a timeline."""
+        """Returns the (tick, value) pairs of a timeline."""
         return list(zip(getattr(self, f"{name}_tick").tolist(), getattr(self, name).tolist()))
 
     @classmethod

@@ -21,7 +21,7 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def devices(topology: Topology) -> Sequence[jax.Device]:
-    """The TPUs of a topology, for which programs can be compiled but not run.
+    """Returns the TPUs of a topology, for which programs can be compiled but not run.
 
     Raises:
       UserError: there is no compiler for TPUs here, or no such slice.
@@ -86,7 +86,7 @@ def compile_step(
 
 
 def refused(message: str) -> Memory | None:
-    """What the compiler says of a program that needs too much memory; None if it says else."""
+    """Reads the memory that a program needs from the compiler's error; None for other errors."""
     size = r"\(?([\d.]+)([KMGT]?)B?\)?"
     found = re.search(rf"{size} exceeds available HBM {size}", message)
     found = found or re.search(rf"Used {size} of {size} hbm", message)

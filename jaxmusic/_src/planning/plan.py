@@ -129,7 +129,7 @@ def in_words(other: configs.Experiment, experiment: configs.Experiment) -> str:
 
 
 def smaller(tried: Plan) -> configs.Experiment | None:
-    """The nearest experiment that needs less memory than the one that was tried, if there is any.
+    """Suggests the nearest experiment that needs less memory, if there is one.
 
     First less is kept for the backward pass; then the batch is computed in more parts, as many as
     should do. Neither changes what a run computes, up to rounding. Last comes a batch of one row

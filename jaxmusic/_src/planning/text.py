@@ -22,7 +22,7 @@ Rows = Iterable[tuple[str, str]]
 
 
 def as_json(plan: Plan) -> str:
-    """A plan as indented JSON; sizes are bytes for each chip, times seconds."""
+    """Returns a plan as indented JSON; sizes are bytes per chip, times seconds."""
     line, work, experiment = plan.roofline, plan.work, plan.experiment
     found: dict[str, Any] = {
         "topology": plan.topology.name,
@@ -58,7 +58,7 @@ def as_json(plan: Plan) -> str:
 
 
 def summed(plan: Plan) -> list[dict[str, Any]]:
-    """What all collectives of one kind send along the same axes in a step, the most bytes first."""
+    """Sums the bytes per step of collectives by kind and axes, largest first."""
     found: dict[Any, dict[str, Any]] = {}
     for each in plan.sent:
         about = {f: getattr(each, f) for f in ("kind", "axes", "network", "dtype")}
@@ -69,7 +69,7 @@ def summed(plan: Plan) -> list[dict[str, Any]]:
 
 
 def as_text(plan: Plan) -> str:
-    """A plan as tables."""
+    """Returns a plan as tables."""
     work, topology, experiment = plan.work, plan.topology, plan.experiment
     data, parts = experiment.data, experiment.accumulate
     mesh = " x ".join(f"{axis} {size}" for axis, size in work.mesh.items() if size > 1)
@@ -140,7 +140,7 @@ def _time(plan: Plan) -> Rows:
 
 
 def costs(experiment: configs.Experiment) -> str:
-    """What an experiment costs on any hardware, and the hardware that has a name."""
+    """Describes the costs of an experiment on any hardware, and lists known hardware."""
     vocab_size = make_codec(experiment.codec).vocab_size
     model, data, steps = experiment.model, experiment.data, experiment.steps
     flops = base.of(model).flops(model, vocab_size, data.context)

@@ -120,7 +120,7 @@ class Checkpoints:
         self._manager.wait_until_finished()
 
     def restore(self, step: int, like: State) -> tuple[State, dict[str, Any]]:
-        """The state and the JSON object of a checkpoint.
+        """Restores the state and the JSON object of a checkpoint.
 
         Args:
           step: which one.
@@ -148,7 +148,7 @@ class Checkpoints:
 
 
 def restore_state(run: epath.Path, like: State, stored: runs.Stored) -> tuple[int, State, str]:
-    """The whole state of another run at its latest step.
+    """Restores the whole state of another run at its latest step.
 
     Args:
       run: the other run's folder.
@@ -171,7 +171,7 @@ def restore_state(run: epath.Path, like: State, stored: runs.Stored) -> tuple[in
 
 
 def restore_item(folder: epath.Path, like: Any) -> Any:
-    """One item of a checkpoint, such as ``RUN/checkpoints/400/params``."""
+    """Restores one item of a checkpoint, such as ``RUN/checkpoints/400/params``."""
     import orbax.checkpoint as ocp
 
     handler = _arrays_handler()
@@ -214,7 +214,7 @@ def compare(where: epath.Path, have: Mapping[str, str], need: Mapping[str, str])
 
 
 def _about(stored: runs.Stored) -> dict[str, Any]:
-    """What a checkpoint says of its run."""
+    """Describes the origin of a checkpoint."""
     return {
         "seed": stored.experiment.seed,
         "dataset": stored.dataset,
@@ -226,7 +226,7 @@ def _about(stored: runs.Stored) -> dict[str, Any]:
 
 
 def _differences(info: dict[str, Any], about: dict[str, Any]) -> str:
-    """In words, what a checkpoint was made with where that differs; checkpoints of 0.1 say less."""
+    """Describes what differed when a checkpoint was made; checkpoints of 0.1 say less."""
     found = [
         f"{words.format(info[name])}, not {about[name]}"
         for name, words in _BOUND.items()
@@ -236,7 +236,7 @@ def _differences(info: dict[str, Any], about: dict[str, Any]) -> str:
 
 
 def _check_room(folder: epath.Path, state: State) -> None:
-    """Known before anything is written, a full disk is one error; amid writing, it is a dozen."""
+    """Checks that the disk has room, since a disk that fills while writing gives many errors."""
     shards = [s for leaf in jax.tree.leaves(_items(state)) for s in leaf.addressable_shards]
     size = sum(shard.data.nbytes for shard in shards if shard.replica_id == 0)
     if shutil.disk_usage(folder).free < size:
@@ -244,7 +244,7 @@ def _check_room(folder: epath.Path, state: State) -> None:
 
 
 def _info(folder: epath.Path) -> dict[str, Any]:
-    """The JSON object that was saved with a checkpoint."""
+    """Reads the JSON object that was saved with a checkpoint."""
     return outside.read(folder / "info" / "metadata", _Info)
 
 
@@ -256,7 +256,7 @@ def _arrays_handler() -> Any:
 
 
 def _items(state: State) -> dict[str, Any]:
-    """The parts of a state that are saved and restored by themselves."""
+    """Returns the parts of a state that are saved and restored separately."""
     parts = state._asdict()
     del parts["frozen"]
     items = {name: parts.pop(name) for name in ("params", AVERAGE)}
@@ -298,7 +298,7 @@ class _Preserved:
 
 
 def _arrays(tree: Any) -> dict[str, str]:
-    """Type and shape of every array of a tree, by path."""
+    """Describes type and shape of every array of a tree, by path."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}{list(leaf.shape)}"

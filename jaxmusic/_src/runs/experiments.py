@@ -12,7 +12,7 @@ from jaxmusic._src.core.errors import UserError
 
 
 def names() -> list[str]:
-    """Names of the experiments that come with the library."""
+    """Names the experiments that come with the library."""
     return sorted(path.stem for path in _folder().glob("*.py") if not path.stem.startswith("_"))
 
 
@@ -23,7 +23,7 @@ def about(name: str) -> str:
 
 
 def load_experiment(name: str) -> configs.Experiment:
-    """The experiment of a name or of a Python file.
+    """Loads the experiment of a name or of a Python file.
 
     Args:
       name: such as ``pop_cpu``, or the path of a file that defines ``experiment()``, ending in

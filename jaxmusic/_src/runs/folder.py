@@ -74,7 +74,7 @@ class _Metrics(TypedDict):
 
 
 def folder(run: str | os.PathLike[str]) -> epath.Path:
-    """The absolute path of a run's folder, local or in a bucket: Orbax takes no other."""
+    """Returns the absolute path of a run's folder, local or in a bucket, as Orbax requires."""
     return paths.absolute(run)
 
 
@@ -133,7 +133,7 @@ def best(run: epath.Path) -> int | None:
 
 
 def read_settings(text: str | bytes, where: object) -> configs.Experiment:
-    """The settings of a run or model, from the JSON of a file."""
+    """Reads the settings of a run or model from JSON."""
     remedy = f"Use the jaxmusic that wrote it, or {outside.RESTORE.lower()}"
     return settings.from_json(configs.Experiment, text, where, remedy)
 

@@ -56,12 +56,12 @@ class Clock:
 
 
 def share(parts: Mapping[str, float]) -> float:
-    """The goodput: seconds of training by seconds of all parts, from 0 to 1."""
+    """Returns the goodput: seconds of training by seconds of all parts, from 0 to 1."""
     return parts["training"] / max(sum(parts.values()), 1e-9)
 
 
 def parts(line: Mapping[str, Any]) -> dict[str, float]:
-    """The clock in a line of a log."""
+    """Returns the clock in a line of a log."""
     return {name: float(line[FIELD + name]) for name in PARTS if FIELD + name in line}
 
 

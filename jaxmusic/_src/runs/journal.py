@@ -134,7 +134,7 @@ def read(path: epath.Path, kind: Any = Line) -> list[dict[str, Any]]:
 
 
 def board(folder: epath.Path, step: int) -> Any:
-    """A tensorboardX `SummaryWriter` on local disk or in a bucket; what it has after `step` goes.
+    """Opens a tensorboardX `SummaryWriter`, local or in a bucket; drops what follows `step`.
 
     It knows buckets by itself, but through clients of its own: here it shares those of the run.
     """

@@ -34,7 +34,7 @@ class Line(TypedDict):
 
 
 def read_log(run: str | epath.Path, events: bool = False) -> list[dict[str, Any]]:
-    """The lines of a run's log; a last line that was cut off by a kill is left out.
+    """Reads the lines of a run's log, without a last line that a kill has cut off.
 
     Args:
       run: the run's folder.

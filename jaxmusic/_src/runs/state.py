@@ -39,7 +39,7 @@ class State(NamedTuple):
         return self.average or self.params
 
     def starting_from(self, params: Params) -> State:
-        """A first state with other parameters, which become part of it."""
+        """Returns a first state with other parameters, which become part of it."""
         # A copy, as the step uses up the buffers of either.
         average = {name: jnp.copy(params[name]) for name in self.average}
         return self._replace(params=params, average=average)

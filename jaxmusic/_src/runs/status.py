@@ -94,7 +94,7 @@ def status(run: str | epath.Path, now: float | None = None) -> Figures:
 
 
 def _state(since: Lines, alive: bool, done: bool, quiet: float) -> tuple[str, str | None]:
-    """State and reason, from the lines since the last start and the seconds since the last one."""
+    """Infers state and reason from the lines since the last start and the time since the last."""
     end = next((line["end"] for line in reversed(since) if "end" in line), "")
     trained = list(itertools.dropwhile(lambda line: "loss" not in line, since))
     if alive:
@@ -112,7 +112,7 @@ def _state(since: Lines, alive: bool, done: bool, quiet: float) -> tuple[str, st
 
 
 def _alive(path: epath.Path, now: float) -> bool:
-    """Whether a process works on the run."""
+    """Tells whether a process works on the run."""
     lock = path / runs.LOCK
     if not paths.in_bucket(path):
         return locks.is_held(lock)
@@ -128,7 +128,7 @@ def _left(since: Lines, steps: int) -> float | None:
 
 
 def _modified(path: epath.Path) -> float:
-    """When a file was changed, in seconds since 1970."""
+    """Returns when a file was changed, in seconds since 1970."""
     # The stat of epath wants a name of the owner, which not every container has.
     return float(path.stat().mtime) if paths.in_bucket(path) else os.stat(path).st_mtime
 
@@ -176,7 +176,7 @@ def table(found: Sequence[Figures]) -> str:
 
 
 def _cell(name: str, of: Figures) -> str:
-    """A figure as the table shows it."""
+    """Formats a figure for the table."""
     value = of[name]
     if name == "step":
         return f"{value:,} of {of['steps']:,} ({value / max(of['steps'], 1):.1%})"

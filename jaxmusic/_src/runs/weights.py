@@ -96,7 +96,7 @@ def load(source: str | epath.PathLike, step: int | None = None) -> Saved:
 def restore_params(
     source: str | epath.PathLike, like: dict[str, Any]
 ) -> tuple[int, dict[str, jax.Array]]:
-    """The weights of a run's latest checkpoint or of a file: the average, where a run keeps one.
+    """Restores the weights of a run's latest checkpoint or of a file, averaged if a run does.
 
     Args:
       source: folder of a run, which may be going on, or a safetensors file.

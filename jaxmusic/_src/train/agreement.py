@@ -16,7 +16,7 @@ from jaxmusic.version import __version__
 
 
 def facts(experiment: configs.Experiment, data: Loader, steps: Sequence[int]) -> dict[str, Any]:
-    """All that must be the same everywhere, by name, as values that are short to read.
+    """Collects what must be the same in all processes, by name, in short values.
 
     Args:
       experiment: the settings.
@@ -40,7 +40,7 @@ def facts(experiment: configs.Experiment, data: Loader, steps: Sequence[int]) ->
 
 
 def _source() -> str:
-    """A short hash of the package's source files."""
+    """Hashes the package's source files."""
     package = pathlib.Path(__file__).resolve().parents[2]
     total = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):

@@ -102,6 +102,6 @@ class Callbacks:
 
 
 def _here(x: jax.Array) -> jax.Array:
-    """An array on the first device of this process."""
+    """Moves an array to the first device of this process."""
     whole = x.addressable_data(0) if x.is_fully_replicated else x
     return jax.device_put(whole, jax.local_devices()[0])

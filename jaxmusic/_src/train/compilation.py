@@ -29,7 +29,7 @@ def keep_compiled() -> None:
 
 
 def _machine() -> str:
-    """A short name for the instructions that this machine's CPU has."""
+    """Hashes the instruction set of this machine's CPU."""
     info = pathlib.Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")

@@ -63,7 +63,7 @@ class Meter:
                 self._sums[name] += value
 
     def line(self) -> dict[str, float]:
-        """The figures since the last line, by their names in the log; the next begin at zero."""
+        """Returns the figures since the last line, by name, and resets them."""
         spent = max(time.perf_counter() - self._since, 1e-9)
         weight = self._sums.pop("weight", 0.0)
         losses = {"loss": self._sums.pop("nll", 0.0), **self._sums}

@@ -20,7 +20,7 @@ _ADAM_RMS = 0.2
 
 
 def make_schedule(config: configs.Optimizer, steps: int) -> optax.Schedule:
-    """The learning rate of each update, counted from 0.
+    """Makes the learning-rate schedule, counted in updates from 0.
 
     It rises linearly so that update `warmup - 1` has the peak. ``cosine`` then falls along half a
     cosine to `final` times the peak at the last update (Loshchilov and Hutter 2017); ``wsd`` stays
@@ -70,7 +70,7 @@ _FALLING: dict[str, Callable[[jax.Array, float], jax.Array]] = {
 def make_optimizer(
     config: configs.Optimizer, steps: int, axes: NamedAxes
 ) -> optax.GradientTransformation:
-    """The optimiser that `config.name` names, after clipping to a global norm.
+    """Makes the optimiser `config.name`, after clipping to a global norm.
 
     Weight decay applies to matrices: those of the layers, stacked as they are, and the embeddings;
     not to the scales of norms.
@@ -93,7 +93,7 @@ Arrays = dict[str, jax.Array]
 
 
 def averaged(average: Arrays, params: Arrays, decay: float, made: jax.Array) -> Arrays:
-    """The running average of the parameters after an update.
+    """Updates the running average of the parameters.
 
     The average starts at the first parameters, and its decay rises from 1 / 10 to `decay`, so that
     they are soon forgotten: min(decay, (1 + t) / (10 + t)) after t updates.
@@ -116,7 +116,7 @@ Steer = tuple[optax.GradientTransformation, ...]
 
 
 def _adamw(config: configs.Optimizer, rate: optax.Schedule, axes: NamedAxes) -> Steer:
-    """AdamW (Loshchilov and Hutter 2019)."""
+    """Makes AdamW (Loshchilov and Hutter 2019)."""
     return (
         optax.scale_by_adam(b1=config.b1, b2=config.b2),
         optax.add_decayed_weights(config.weight_decay, mask=_matrices(axes)),
@@ -125,7 +125,7 @@ def _adamw(config: configs.Optimizer, rate: optax.Schedule, axes: NamedAxes) -> 
 
 
 def _muon(config: configs.Optimizer, rate: optax.Schedule, axes: NamedAxes) -> Steer:
-    """Muon (Jordan et al. 2024) for the matrices of the layers, AdamW for all else.
+    """Makes Muon (Jordan et al. 2024) for the matrices of the layers, AdamW for all else.
 
     Both look ahead along their momentum (Nesterov), as Optax's `muon` has it. Updates are as large
     as AdamW's, so that learning rates carry over (Liu et al. 2025).
@@ -156,12 +156,12 @@ and what it keeps for the parameters is split over the mesh as they are."""
 
 
 def _matrices(axes: NamedAxes) -> dict[str, bool]:
-    """Whether each parameter is a matrix, stacked over layers or not."""
+    """Tells which parameters are matrices, stacked over layers or not."""
     return {name: len([a for a in names if a != "layers"]) >= 2 for name, names in axes.items()}
 
 
 def _sides(names: Axes) -> MuonDimensionNumbers | None:
-    """Which axes of a layer's matrix it is multiplied by and which come out; None for others.
+    """Returns the input and output axes of a layer's matrix; None for other parameters.
 
     One of the two sides is the residual stream, ``embed``; heads and their width are one side.
     """

@@ -16,7 +16,7 @@ FOLDER = "profile"
 
 
 def profiled(text: str) -> tuple[int, int]:
-    """First and last step of which a profile is wanted; (0, 0) for none.
+    """Reads the first and last step to profile; (0, 0) for none.
 
     Raises:
       UserError: the text is not of the form 20-24.
@@ -48,7 +48,7 @@ class Profiler:
         return not self._local and self._first <= step <= self._last
 
     def ends(self, step: int) -> bool:
-        """Whether it ends after this step."""
+        """Tells whether it ends after this step."""
         return bool(self._local) and step >= self._last
 
     def start(self) -> None:

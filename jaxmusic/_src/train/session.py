@@ -138,7 +138,7 @@ class Session:
             self.validation = Loader(data, self.data.codec, "validation", experiment.seed)
 
     def _start(self) -> tuple[State, dict[str, Any], str]:
-        """The state to start from, what was saved with it, and where it comes from in words."""
+        """Returns the state to start from, the JSON saved with it, and its origin in words."""
         like, experiment = self._program.state, self.experiment
         if self.step:
             state, info = self.checkpoints.restore(self.step, like)
@@ -173,7 +173,7 @@ class Session:
         self.watchdog.moved()
 
     def rows(self) -> tuple[int, int]:
-        """Which block of the rows of a batch this process reads, and of how many."""
+        """Returns which block of a batch's rows this process reads, and the number of blocks."""
         return sharding.process_rows(self._program.batch, self._shape)
 
     def place(self, batch: Batch) -> Batch:
@@ -232,7 +232,7 @@ class Session:
 
 
 def _inherited(source: str, codec: Codec) -> Codec:
-    """The codec of the run whose weights are taken, if it has the layout of the one asked for."""
+    """Returns the codec of the run that gives the weights, if it has the requested layout."""
     found = described.described(source).codec
     if found.fingerprint != codec.fingerprint:
         theirs = found.config

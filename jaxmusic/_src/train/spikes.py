@@ -37,12 +37,12 @@ class Usual(NamedTuple):
 
 
 def nothing_yet(dtype: Any) -> Usual:
-    """Before the first update; means and variances have the type `dtype`."""
+    """Returns the statistics before the first update; means and variances have type `dtype`."""
     return Usual(jnp.zeros((), jnp.int32), jnp.zeros(2, dtype), jnp.zeros(2, dtype))
 
 
 def stands_out(usual: Usual, values: jax.Array, limit: float) -> jax.Array:
-    """Whether one of the values lies more than `limit` standard deviations above its mean.
+    """Tells whether a value lies more than `limit` standard deviations above its mean.
 
     Args:
       usual: statistics of the updates before.
@@ -57,7 +57,7 @@ def stands_out(usual: Usual, values: jax.Array, limit: float) -> jax.Array:
 
 
 def updated(usual: Usual, values: jax.Array) -> Usual:
-    """The statistics with the values of one more update."""
+    """Updates the statistics with the values of one update."""
     count = usual.updates + 1
     share = 1 / jnp.minimum(count, MEMORY).astype(values.dtype)
     change = values - usual.mean

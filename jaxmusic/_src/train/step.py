@@ -217,7 +217,7 @@ def abstract_batch(program: Program, data: configs.Data) -> Batch:
 
 
 def lowered(program: Program, data: configs.Data) -> jax.stages.Lowered:
-    """The train step for batches of that size, ready to be compiled."""
+    """Makes the train step for batches of that size, ready to be compiled."""
     return program.train.lower(program.state, abstract_batch(program, data))
 
 
@@ -251,7 +251,7 @@ def _beside(opt_state: Any, params: Any, where: dict[str, NamedSharding], everyw
 
 
 def _divided(batch: Batch, parts: int, constrain: Any) -> Batch:
-    """The batch as [parts, rows, T]; every part has rows of every device."""
+    """Splits the batch into [parts, rows, T]; every part has rows of every device."""
 
     def divide(x: jax.Array) -> jax.Array:
         x = x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)

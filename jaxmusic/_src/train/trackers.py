@@ -80,7 +80,7 @@ TRACKERS: dict[str, Factory] = {TENSORBOARD: TensorBoard}
 
 
 def chosen(names: str) -> list[Factory]:
-    """The trackers of an experiment; raises UserError if one of the names is unknown."""
+    """Opens the trackers of an experiment; raises UserError for an unknown name."""
     for name in names.split():
         if name not in TRACKERS:
             known = " ".join(TRACKERS)
