@@ -2,14 +2,20 @@
 
 import io
 import random
+import warnings
 
 import mido
 import numpy as np
 import pytest
 from midi_events import events
 
+from jaxmusic import cli
+from jaxmusic.commands import composing
+from jaxmusic.core.errors import Remark
 from jaxmusic.formats import files, midi, midi_writing
 from jaxmusic.formats import sequence as sequences
+from jaxmusic.generate.composition import Composition
+from jaxmusic.music import beats
 from jaxmusic.music.details import Details
 
 TEXTS = {"lyrics", "marker", "text", "copyright"}
@@ -22,7 +28,7 @@ def given(tmp_path):
     """A file that says a bit of everything."""
     conductor = mido.MidiTrack(
         [
-            mido.MetaMessage("track_name", name="Title"),
+            mido.MetaMessage("track_name", name="My Song"),
             mido.MetaMessage("copyright", text="2026 Somebody"),
             mido.MetaMessage("set_tempo", tempo=600_000),
             mido.MetaMessage("time_signature", numerator=3, denominator=4),
@@ -65,7 +71,7 @@ def test_a_file_comes_back(given, tmp_path):
 def test_a_sequence_holds_it_too(given, tmp_path):
     sequence = files.read(given)
     assert {info.name for info in sequence.instrument_infos} == {"Lead Voice", "Grand"}
-    assert sequence.sequence_metadata.title == "Title"
+    assert sequence.sequence_metadata.title == "My Song"
     files.write(sequence, tmp_path / "again.mid")
     was, now = (events(path.read_bytes()) for path in (given, tmp_path / "again.mid"))
     for kind in HELD:
@@ -84,7 +90,7 @@ def test_new_tracks_have_names(given):
         drum=np.append(notes.drum, [False, True]),
     )
     tracks = mido.MidiFile(file=io.BytesIO(midi_writing.midi_bytes(more))).tracks
-    assert [t.name for t in tracks] == ["Title", "Lead Voice", "Grand", "Fingered Bass", "Drums"]
+    assert [t.name for t in tracks] == ["My Song", "Lead Voice", "Grand", "Fingered Bass", "Drums"]
     assert count == 3  # the voice has two programs
     used = {m.channel for t in tracks[3:] for m in t if not m.is_meta}
     assert 9 in used and not used & {0, 3}
@@ -122,3 +128,48 @@ def test_real_files_come_back(music):
             assert sum(lost.values()) <= 1, (path, lost)  # of illegal values
             kept += 1
     assert kept > 25
+
+
+def test_names_title_and_copyright_survive_a_score(given, tmp_path):
+    with pytest.warns(Remark):
+        files.convert(given, tmp_path / "score.musicxml")
+    files.convert(tmp_path / "score.musicxml", tmp_path / "again.mid")
+    files.write(files.read(tmp_path / "score.musicxml"), tmp_path / "sequence.mid")
+    for name in ("again.mid", "sequence.mid"):
+        file = mido.MidiFile(tmp_path / name)
+        # The voice has two programs, and so two parts.
+        assert [t.name for t in file.tracks] == ["My Song", "Lead Voice", "Lead Voice", "Grand"]
+        assert [p for p, *_ in programs(file)] == [53, 73, 0]
+    assert ("copyright", 0, ("2026 Somebody",)) in events((tmp_path / "again.mid").read_bytes())
+
+
+def programs(file):
+    """The programs of each track that has any."""
+    found = [[m.program for m in t if m.type == "program_change"] for t in file.tracks]
+    return [row for row in found if row]
+
+
+def test_what_a_score_cannot_hold_is_said(given, tmp_path, capsys):
+    left = "leaves out 3 controllers, 3 lyrics, 3 pitch bends and 1 key signature."
+    target = tmp_path / "score.musicxml"
+    with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
+        cli.main(["convert", str(given), str(target)])
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out, err) == (
+        *(0, f"wrote {target}\n", f"jaxmusic: {target} {left}\n"),
+    )
+    piece = Composition(midi.read_notes(given, details=True), np.zeros(1, np.int32), bars=1)
+    with pytest.warns(Remark, match=left):
+        composing._write([piece], [target], given=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        files.convert(given, tmp_path / "again.mid")
+        files.convert(target, tmp_path / "again.musicxml")
+
+
+def test_details_move_with_the_notes(given):
+    notes = midi.read_notes(given, details=True)
+    aligned, _ = beats.align(notes)
+    late = beats.offset(notes, aligned)
+    was, now = (piece.seconds(piece.details.tick) for piece in (notes, aligned))
+    np.testing.assert_allclose(now, np.maximum(was - late, 0), atol=1e-3)

@@ -22,7 +22,7 @@ from jaxmusic.formats.symbols import (
     read_section,
     read_symbol,
 )
-from jaxmusic.music.details import Details
+from jaxmusic.music.details import Details, decoded
 from jaxmusic.music.notes import Labels, Notes, make_notes
 
 OURS, STYLE, END = "[jaxmusic]", "style ", "end"
@@ -144,7 +144,7 @@ def _details(parsed: smf.Parsed, tracks: Sequence[Any], ours: bool) -> Details:
 
 def _is_label(data: bytes) -> bool:
     """Whether a meta message of a file of ours writes a label."""
-    text = data[1:].decode("utf-8", "replace")
+    text = decoded(data[1:])
     marker = text.startswith("[") or read_symbol(text) is not None
     return data[0] == smf.KEY or (data[0] == smf.MARKER and marker)
 

@@ -13,12 +13,11 @@ import numpy as np
 
 from jaxmusic.formats import smf
 from jaxmusic.formats.symbols import fifths_key, key_fifths, read_phrase
-from jaxmusic.music.details import Details
+from jaxmusic.music.details import Details, decoded
 from jaxmusic.music.notes import Notes
 
 _CONTROL, _BEND, _CENTRE = 0xB, 0xE, 8192
 _TEXTS = (smf.TEXT, smf.COPYRIGHT, smf.LYRIC, smf.MARKER, smf.CUE)
-_DRUM_CHANNEL = 9
 
 
 def instruments(notes: Notes) -> list[int]:
@@ -57,20 +56,20 @@ def add(sequence: Any, notes: Notes) -> None:
                 sequence.control_changes.add(control_number=data[0], control_value=data[1], **of)
             else:
                 sequence.pitch_bends.add(bend=data[0] + 128 * data[1] - _CENTRE, **of)
-        elif kind == smf.META and data[0] == smf.NAME:
-            text = data[1:].decode("utf-8", "replace")
-            named = [p for p, c in enumerate(details.chunk.tolist()) if c == chunk]
-            for part in named:
-                sequence.instrument_infos.add(instrument=part, name=text)
-            if not named and not sequence.sequence_metadata.title:
-                sequence.sequence_metadata.title = text
         elif kind == smf.META and data[0] in _TEXTS:
-            sequence.text_annotations.add(time=time, text=data[1:].decode("utf-8", "replace"))
+            sequence.text_annotations.add(time=time, text=decoded(data[1:]))
         elif kind == smf.META and data[0] == smf.KEY and not len(notes.labels.key):
             key = fifths_key(int.from_bytes(data[1:2], "big", signed=True), bool(data[2]))
             sequence.key_signatures.add(time=time, key=key % 12, mode=key // 12)
             # What a MIDI file says of its key is kept and not believed.
             sequence.source_info.encoding_type = sequence.source_info.MIDI
+    if details.score:
+        sequence.source_info.encoding_type = sequence.source_info.MUSIC_XML
+    title, names = details.names()
+    sequence.sequence_metadata.title = notes.labels.song or title
+    for part, name in enumerate(names):
+        if name:
+            sequence.instrument_infos.add(instrument=part, name=name)
 
 
 def unbelieved(sequence: Any) -> bool:
@@ -91,46 +90,31 @@ def read(
     Returns:
       The details; None if there are none.
     """
-    parts = list(dict.fromkeys((instrument, drum) for instrument, _, drum in keys))
-    pitched = [c for c in range(16) if c != _DRUM_CHANNEL]
-    channels = [_DRUM_CHANNEL if drum else pitched[i % 15] for i, (_, drum) in enumerate(parts)]
-    rows: list[tuple[float, int, bytes]] = []
-
-    def of_part(event: Any) -> int | None:
-        place = (event.instrument, event.is_drum)
-        return parts.index(place) if place in parts else None
-
+    rows: list[tuple[float, tuple[int, bool] | None, bytes]] = []
     for control in sequence.control_changes:
-        if (part := of_part(control)) is not None:
-            data = bytes([control.control_number & 127, control.control_value & 127])
-            rows.append((control.time, part + 1, bytes([_CONTROL << 4 | channels[part]]) + data))
+        data = bytes([control.control_number & 127, control.control_value & 127])
+        rows.append((control.time, _part(control), bytes([_CONTROL << 4]) + data))
     for bend in sequence.pitch_bends:
-        if (part := of_part(bend)) is not None:
-            value = min(max(bend.bend + _CENTRE, 0), 2 * _CENTRE - 1)
-            data = bytes([value & 127, value >> 7])
-            rows.append((bend.time, part + 1, bytes([_BEND << 4 | channels[part]]) + data))
+        value = min(max(bend.bend + _CENTRE, 0), 2 * _CENTRE - 1)
+        message = bytes([_BEND << 4, value & 127, value >> 7])
+        rows.append((bend.time, _part(bend), message))
     for info in sequence.instrument_infos:
-        for part, (instrument, _) in enumerate(parts):
-            if instrument == info.instrument:
-                rows.append((0.0, part + 1, bytes([smf.META, smf.NAME]) + info.name.encode()))
+        name = bytes([smf.META, smf.NAME]) + info.name.encode()
+        rows += [(0.0, (info.instrument, drum), name) for drum in (False, True)]
     for text in sequence.text_annotations:
         if not text.annotation_type and read_phrase(text.text) is None:
-            rows.append((text.time, 0, bytes([smf.META, smf.TEXT]) + text.text.encode()))
+            rows.append((text.time, None, bytes([smf.META, smf.TEXT]) + text.text.encode()))
     if unbelieved(sequence):
         for key in sequence.key_signatures:
             fifths, minor = key_fifths(key.key + 12 * (key.mode == 1))
-            rows.append((key.time, 0, bytes([smf.META, smf.KEY, fifths % 256, minor])))
+            rows.append((key.time, None, bytes([smf.META, smf.KEY, fifths % 256, minor])))
     if not rows:
         return None
-    for instrument, program, drum in reversed(keys):  # the first program of each part comes first
-        part = parts.index((instrument, drum))
-        rows.insert(0, (0.0, part + 1, bytes([0xC0 | channels[part], program])))
-    rows.sort(key=lambda row: row[0])
-    return Details(
-        part=np.array([parts.index((i, drum)) for i, _, drum in keys], np.int16),
-        chunk=np.arange(1, len(parts) + 1, dtype=np.int16),
-        channel=np.array(channels, np.int16),
-        tick=ticks(time for time, _, _ in rows).astype(np.int32),
-        at=np.array([chunk for _, chunk, _ in rows], np.int16),
-        message=tuple(message for _, _, message in rows),
-    )
+    at = ticks(time for time, _, _ in rows).tolist()
+    timed = ((tick, *row[1:]) for tick, row in zip(at, rows))
+    source = sequence.source_info
+    return Details.of_tracks(keys, timed, source.encoding_type == source.MUSIC_XML)
+
+
+def _part(event: Any) -> tuple[int, bool]:
+    return event.instrument, event.is_drum

@@ -1,0 +1,56 @@
+"""What a given piece says that a format of files cannot hold."""
+
+from __future__ import annotations
+
+import collections
+import os
+
+from jaxmusic.formats import smf
+from jaxmusic.formats.symbols import read_section
+from jaxmusic.music.details import decoded
+from jaxmusic.music.notes import Notes
+
+_CHANNEL = {
+    **{0xA: "aftertouch message", 0xD: "aftertouch message"},
+    **{0xB: "controller", 0xC: "program change", 0xE: "pitch bend"},
+}
+_META = {
+    **{smf.TEXT: "text", smf.COPYRIGHT: "copyright", smf.NAME: "name", smf.LYRIC: "lyric"},
+    **{smf.MARKER: "marker", smf.CUE: "cue point", smf.KEY: "key signature"},
+}
+_SECTION = "section"
+_SCORE = frozenset({"program change", "copyright", "name", _SECTION})
+HELD = dict.fromkeys((".musicxml", ".mxl", ".xml"), _SCORE)
+"""Kinds of messages that each format holds besides notes, tempos and meters. MIDI holds all of
+them; pictures and sound are no formats that a piece is kept in."""
+
+
+def left_out(notes: Notes, target: str | os.PathLike[str]) -> str | None:
+    """Says in one sentence what a file leaves out of a piece; None for nothing.
+
+    Args:
+      notes: the piece.
+      target: the file to write.
+    """
+    name = os.fspath(target)
+    held = HELD.get(os.path.splitext(name)[1].lower())
+    if held is None or notes.details is None:
+        return None
+    kinds = map(_kind, notes.details.message)
+    counts = collections.Counter(kind for kind in kinds if kind not in held)
+    parts = [f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in counts.most_common()]
+    if not parts:
+        return None
+    *first, last = parts
+    return f"{name} leaves out {', '.join(first)}{' and ' if first else ''}{last}."
+
+
+def _kind(message: bytes) -> str:
+    """The kind of a message of `Details`, as musicians call it."""
+    if message[0] < 0xF0:
+        return _CHANNEL[message[0] >> 4]
+    if message[0] != smf.META:
+        return "system exclusive message"
+    if message[1] in (smf.TEXT, smf.MARKER) and read_section(decoded(message[2:])) is not None:
+        return _SECTION
+    return _META.get(message[1], "other message")
