@@ -6,6 +6,7 @@ is a lyric and which a marker, and the channels.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +14,11 @@ import numpy as np
 
 from jaxmusic.formats import smf
 from jaxmusic.formats.symbols import fifths_key, key_fifths, read_phrase
-from jaxmusic.music.details import Details, decoded
+from jaxmusic.music.details import DRUM_CHANNEL, Details, decoded
 from jaxmusic.music.notes import Notes
 
 _CONTROL, _BEND, _CENTRE = 0xB, 0xE, 8192
-_TEXTS = (smf.TEXT, smf.COPYRIGHT, smf.LYRIC, smf.MARKER, smf.CUE)
+_TEXTS = range(1, 16)
 
 
 def instruments(notes: Notes) -> list[int]:
@@ -34,30 +35,38 @@ def add(sequence: Any, notes: Notes) -> None:
     details = notes.details
     if details is None:
         return
+    title, names = details.names()
+    names_left = collections.Counter([title, *names])
     times = notes.seconds(details.tick).tolist()
     first = {part: track for track, part in reversed(list(enumerate(details.part.tolist())))}
-    # The part of a channel of a chunk, or of a channel wherever it is.
+    # The part of a channel of a chunk, or of a channel wherever it is; further ones have no notes.
+    further = len(details.chunk) + len(notes.program)
     home: dict[tuple[int | None, int], int] = {}
     for part, (chunk, channel) in enumerate(zip(details.chunk.tolist(), details.channel.tolist())):
         home.setdefault((chunk, channel), part)
         home.setdefault((None, channel), part)
     for time, chunk, message in zip(times, details.at.tolist(), details.message):
         kind, data = message[0], message[1:]
-        part = home.get((chunk, kind & 15), home.get((None, kind & 15), -1))
-        if kind >> 4 in (_CONTROL, _BEND) and part >= 0:
-            track = first[part]
+        channel = kind & 15
+        part = home.get((chunk, channel), home.get((None, channel), further + channel))
+        if kind >> 4 in (_CONTROL, _BEND):
+            track = first.get(part)
             of = {
                 "time": time,
                 "instrument": part,
-                "program": int(notes.program[track]),
-                "is_drum": bool(notes.drum[track]),
+                "program": 0 if track is None else int(notes.program[track]),
+                "is_drum": channel == DRUM_CHANNEL if track is None else bool(notes.drum[track]),
             }
             if kind >> 4 == _CONTROL:
                 sequence.control_changes.add(control_number=data[0], control_value=data[1], **of)
             else:
                 sequence.pitch_bends.add(bend=data[0] + 128 * data[1] - _CENTRE, **of)
         elif kind == smf.META and data[0] in _TEXTS:
-            sequence.text_annotations.add(time=time, text=decoded(data[1:]))
+            text = decoded(data[1:])
+            if data[0] == smf.NAME and names_left[text] > 0:
+                names_left[text] -= 1
+            else:
+                sequence.text_annotations.add(time=time, text=text)
         elif kind == smf.META and data[0] == smf.KEY and not len(notes.labels.key):
             key = fifths_key(int.from_bytes(data[1:2], "big", signed=True), bool(data[2]))
             sequence.key_signatures.add(time=time, key=key % 12, mode=key // 12)
@@ -65,7 +74,6 @@ def add(sequence: Any, notes: Notes) -> None:
             sequence.source_info.encoding_type = sequence.source_info.MIDI
     if details.score:
         sequence.source_info.encoding_type = sequence.source_info.MUSIC_XML
-    title, names = details.names()
     sequence.sequence_metadata.title = notes.labels.song or title
     for part, name in enumerate(names):
         if name:
@@ -91,6 +99,7 @@ def read(
       The details; None if there are none.
     """
     rows: list[tuple[float, tuple[int, bool] | None, bytes]] = []
+    parts = dict.fromkeys((instrument, drum) for instrument, _, drum in keys)
     for control in sequence.control_changes:
         data = bytes([control.control_number & 127, control.control_value & 127])
         rows.append((control.time, _part(control), bytes([_CONTROL << 4]) + data))
@@ -100,7 +109,7 @@ def read(
         rows.append((bend.time, _part(bend), message))
     for info in sequence.instrument_infos:
         name = bytes([smf.META, smf.NAME]) + info.name.encode()
-        rows += [(0.0, (info.instrument, drum), name) for drum in (False, True)]
+        rows += [(0.0, part, name) for part in parts if part[0] == info.instrument]
     for text in sequence.text_annotations:
         if not text.annotation_type and read_phrase(text.text) is None:
             rows.append((text.time, None, bytes([smf.META, smf.TEXT]) + text.text.encode()))

@@ -58,16 +58,18 @@ class Details:
           score: as the attribute.
         """
         program = {(i, drum): program for i, program, drum in reversed(tracks)}
-        number = {part: k for k, part in enumerate(dict.fromkeys((i, d) for i, _, d in tracks))}
+        rows = list(rows)
+        parts = [*((i, d) for i, _, d in tracks), *(part for _, part, _ in rows if part)]
+        number = {part: k for k, part in enumerate(dict.fromkeys(parts))}
         channel = [DRUM_CHANNEL if d else PITCHED_CHANNELS[k % 15] for (_, d), k in number.items()]
-        rows = [*((0, part, bytes([0xC0, program[part]])) for part in number), *rows]
+        rows = [*((0, part, bytes([0xC0, p])) for part, p in program.items()), *rows]
         held: list[tuple[int, int, bytes]] = []
         for tick, part, message in sorted(rows, key=lambda row: row[0]):
             if part is None:
                 held.append((tick, 0, message))
-            elif (k := number.get(part)) is not None:
-                status = message[0] | (channel[k] if message[0] < 0xF0 else 0)
-                held.append((tick, k + 1, bytes([status]) + message[1:]))
+            else:
+                status = message[0] | (channel[number[part]] if message[0] < 0xF0 else 0)
+                held.append((tick, number[part] + 1, bytes([status]) + message[1:]))
         return cls(
             part=np.array([number[i, drum] for i, _, drum in tracks], np.int16),
             chunk=np.arange(1, len(number) + 1, dtype=np.int16),
