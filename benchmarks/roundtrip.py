@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
 import fractions
+import html
+import io
 import itertools
 import math
 import pathlib
 import random
+import re
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -66,13 +70,13 @@ NOTE = (
 )
 
 
-def midi_events(path: pathlib.Path) -> Events:
+def midi_events(data: bytes) -> Events:
     """Counts the events of a MIDI file with mido, and its ticks per quarter.
 
     Of several tempos or meters at one tick the last counts; before the first they are 120 and 4/4.
     Sequences of type 2 follow one another.
     """
-    file = runner.peer("mido").MidiFile(path, clip=True)
+    file = runner.peer("mido").MidiFile(file=io.BytesIO(data), clip=True)
     found: Events = collections.Counter({("ticks per quarter", 0, (file.ticks_per_beat,)): 1})
     last: dict[tuple[str, int], Any] = {("tempos", 0): (500_000,), ("meters", 0): (4, 4)}
     tick = 0
@@ -136,8 +140,9 @@ def score_events(path: pathlib.Path) -> Events:
     music21 = runner.peer("music21")
     piece = music21.converter.parse(path, format="musicxml", forceSource=True).toSoundingPitch()
     found: Events = collections.Counter()
+    for name in re.findall("<part-name(?: [^>]*)?>([^<]+)<", markup(path)):
+        found["names of parts", 0, (html.unescape(name),)] += 1
     for part in piece.parts:
-        found["names of parts", 0, (part.partName,)] += 1
         for sign in part.flatten():
             step = math.floor(12 * fractions.Fraction(sign.offset) + fractions.Fraction(1, 2))
             if isinstance(sign, music21.harmony.ChordSymbol):
@@ -166,9 +171,8 @@ def trips(path: pathlib.Path, second: bool) -> dict[str, tuple[Events, Events]] 
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         again = pathlib.Path(folder) / "again.mid"
-        judge = midi_events if is_midi(path) else score_events
         try:
-            was = judge(path)
+            was = midi_events(path.read_bytes()) if is_midi(path) else score_events(path)
         except Exception:  # whatever it raises
             return "mido" if is_midi(path) else "music21"
         try:
@@ -176,12 +180,14 @@ def trips(path: pathlib.Path, second: bool) -> dict[str, tuple[Events, Events]] 
                 files.convert(path, again := again.with_suffix(".musicxml"))
                 return {"MusicXML": (was, score_events(again))}
             files.convert(path, again)
-            found = {"MIDI": (was, midi_events(again))}
+            found = {"MIDI": (was, midi_events(again.read_bytes()))}
             heard = sounding(path) if second else collections.Counter()
             if heard:
                 found["MIDI"] = was + heard, found["MIDI"][1] + sounding(again)
             files.write(files.read(path), again)
-            back = in_sequence(midi_events(again)) + (sounding(again) if heard else heard)
+            back = in_sequence(midi_events(again.read_bytes())) + (
+                sounding(again) if heard else heard
+            )
             return found | {"NoteSequence": (in_sequence(was) + heard, back)}
         except UserError:
             return "jaxmusic"
@@ -194,15 +200,19 @@ def is_midi(path: pathlib.Path) -> bool:
 
 def plain(path: pathlib.Path) -> bool:
     """Tells whether a file is MusicXML in which each bar is played once."""
-    if path.suffix.lower() not in (".mxl", ".xml", ".musicxml"):
-        return False
-    try:
-        data = path.read_bytes()
-        text = archives.unpacked(data, 2**26) if data[:2] == b"PK" else data
-    except UserError:
-        return False
-    signs = (b"<repeat", b"<ending", b"dacapo=", b"dalsegno=", b"measure-repeat")
-    return b"<score-partwise" in text and not any(sign in text for sign in signs)
+    text = markup(path) if path.suffix.lower() in (".mxl", ".xml", ".musicxml") else ""
+    again = re.search("<repeat|<ending|dacapo=|dalsegno=|measure-repeat", text)
+    return "<score-partwise" in text and not again
+
+
+def markup(path: pathlib.Path) -> str:
+    """Returns the text of MusicXML; none of an archive without a score."""
+    data = path.read_bytes()
+    with contextlib.suppress(UserError):
+        return (archives.unpacked(data, 2**26) if data[:2] == b"PK" else data).decode(
+            "utf-8", "replace"
+        )
+    return ""
 
 
 def chosen(folders: Sequence[pathlib.Path], scores: int) -> list[pathlib.Path]:

@@ -145,7 +145,7 @@ def _details(parsed: smf.Parsed, tracks: Sequence[Any], ours: bool) -> Details:
 def _is_label(data: bytes) -> bool:
     """Whether a meta message of a file of ours writes a label."""
     text = decoded(data[1:])
-    marker = text.startswith("[") or read_symbol(text) is not None
+    marker = text != OURS and (text.startswith("[") or read_symbol(text) is not None)
     return data[0] == smf.KEY or (data[0] == smf.MARKER and marker)
 
 

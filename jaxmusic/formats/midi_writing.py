@@ -87,8 +87,9 @@ def _conductor(notes: Notes) -> list[Event]:
     marks += [(t, f"[{phrase_mark(phrase)}]") for t, phrase in labels.changes("phrase")]
     ticks, symbols = chord_symbols(labels)
     chords, keys = list(zip(ticks.tolist(), symbols)), labels.changes("key")
-    if not given or marks or chords or keys:
-        marks = [(0, OURS), *marks]
+    ours = details is not None and (0, OURS) in details.texts(smf.MARKER)
+    if not given or ours or marks or chords or keys:
+        marks = [*([] if ours else [(0, OURS)]), *marks]
         chords.append((notes.end, f"[{END}]"))
     events: list[Event] = []
     if labels.song and not (details and details.names()[0]):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxmusic.formats import smf
+from jaxmusic.formats.midi import OURS
 from jaxmusic.formats.symbols import fifths_key, key_fifths, read_phrase
 from jaxmusic.music.details import DRUM_CHANNEL, Details, decoded
 from jaxmusic.music.notes import Notes
@@ -65,15 +66,16 @@ def add(sequence: Any, notes: Notes) -> None:
             text = decoded(data[1:])
             if data[0] == smf.NAME and names_left[text] > 0:
                 names_left[text] -= 1
-            else:
+            elif text != OURS:
                 sequence.text_annotations.add(time=time, text=text)
         elif kind == smf.META and data[0] == smf.KEY and not len(notes.labels.key):
             key = fifths_key(int.from_bytes(data[1:2], "big", signed=True), bool(data[2]))
             sequence.key_signatures.add(time=time, key=key % 12, mode=key // 12)
-            # What a MIDI file says of its key is kept and not believed.
-            sequence.source_info.encoding_type = sequence.source_info.MIDI
+    source = sequence.source_info
     if details.score:
-        sequence.source_info.encoding_type = sequence.source_info.MUSIC_XML
+        source.encoding_type = source.MUSIC_XML
+    elif not len(notes.labels.key):  # what a MIDI file says of its key is kept and not believed
+        source.encoding_type = source.MIDI
     sequence.sequence_metadata.title = notes.labels.song or title
     for part, name in enumerate(names):
         if name:
@@ -81,7 +83,7 @@ def add(sequence: Any, notes: Notes) -> None:
 
 
 def unbelieved(sequence: Any) -> bool:
-    """Whether the keys of a sequence are those that some MIDI file states, true or not."""
+    """Whether a sequence is a MIDI file's, whose keys may be true or not."""
     return sequence.source_info.encoding_type == sequence.source_info.MIDI
 
 
@@ -117,7 +119,7 @@ def read(
         for key in sequence.key_signatures:
             fifths, minor = key_fifths(key.key + 12 * (key.mode == 1))
             rows.append((key.time, None, bytes([smf.META, smf.KEY, fifths % 256, minor])))
-    if not rows:
+    if not rows and not unbelieved(sequence):
         return None
     at = ticks(time for time, _, _ in rows).tolist()
     timed = ((tick, *row[1:]) for tick, row in zip(at, rows))
