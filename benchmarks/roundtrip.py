@@ -140,7 +140,7 @@ def score_events(path: pathlib.Path) -> Events:
     music21 = runner.peer("music21")
     piece = music21.converter.parse(path, format="musicxml", forceSource=True).toSoundingPitch()
     found: Events = collections.Counter()
-    for name in re.findall("<part-name(?: [^>]*)?>([^<]+)<", markup(path)):
+    for name in re.findall("<part-name(?: [^>/]*)?>([^<]+)<", markup(path)):
         found["names of parts", 0, (html.unescape(name),)] += 1
     for part in piece.parts:
         for sign in part.flatten():

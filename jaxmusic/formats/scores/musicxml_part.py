@@ -105,7 +105,7 @@ class Part:
         self._divisions = 1.0
         self._transpose: dict[str, int] = {}
         self._velocity = DEFAULT_VELOCITY
-        self.name = about.findtext("part-name") or ""
+        self.name = (about.findtext("part-name") or "").strip()
         self._names = {
             e.get("id"): e.findtext("instrument-name") or self.name
             for e in about.findall("score-instrument")
