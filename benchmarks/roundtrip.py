@@ -15,7 +15,8 @@ import random
 import re
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from tqdm import tqdm
@@ -27,8 +28,11 @@ from jaxmusic.formats import files
 from jaxmusic.formats.scores import archives
 from jaxmusic.music.details import decoded
 
-Events = collections.Counter[tuple[Any, ...]]
+Events = Counter[tuple[Any, ...]]
 """How often each event is there: its kind, tick and value."""
+Counts = dict[tuple[str, str], Counter[str]]
+"""Numbers of files and events for each way and kind."""
+SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
 MIDI = {
     "notes": {"note_on": ("channel", "note", "velocity")},
     "ends of notes": {"note_off": ("channel", "note")},
@@ -56,6 +60,7 @@ MIDI = {
 }
 """Types and fields of mido for each kind of event."""
 TYPES = {name: (kind, fields) for kind, types in MIDI.items() for name, fields in types.items()}
+OF_CHANNELS = {kind for kind, types in MIDI.items() if "channel" in str(types)}
 TEXTS = {"names of tracks", "lyrics", "markers", "copyright", "texts"}
 NOT_HELD = {"program changes", "aftertouch", "system exclusive", "ports and others"}
 """Kinds that a NoteSequence has no field for; programs are those of its notes."""
@@ -111,27 +116,28 @@ def in_sequence(found: Events) -> Events:
         elif kind == "keys":
             tonic = value[0].removesuffix("m")
             value = (SAME.get(tonic, tonic) + value[0][len(tonic) :],)
-        elif "channel" in str(MIDI.get(kind)):
+        elif kind in OF_CHANNELS:
             value = value[1:]
         held[kind, tick, value] += count
     return held
 
 
 def sounding(path: pathlib.Path) -> Events:
-    """Counts notes and sustain pedals with pretty_midi, to a millisecond; none if it refuses."""
+    """Counts notes and sustain pedals with pretty_midi, to a millisecond.
+
+    There are none where it warns that it misreads tempos outside of the first track, or fails.
+    """
     found: Events = collections.Counter()
-    try:
-        tracks = runner.peer("pretty_midi").PrettyMIDI(str(path)).instruments
-    except Exception:  # whatever it raises
-        return found
-    for track in tracks:
-        program = -1 if track.is_drum else track.program
-        for note in track.notes:
-            value = (round(note.end, 3), note.pitch, note.velocity, program)
-            found["notes, by pretty_midi", round(note.start, 3), value] += 1
-        for c in track.control_changes:
-            if c.number == 64:
-                found["pedals, by pretty_midi", round(c.time, 3), (c.value,)] += 1
+    with contextlib.suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for track in runner.peer("pretty_midi").PrettyMIDI(str(path)).instruments:
+            program = -1 if track.is_drum else track.program
+            for note in track.notes:
+                value = (round(note.end, 3), note.pitch, note.velocity, program)
+                found["notes, by pretty_midi", round(note.start, 3), value] += 1
+            for c in track.control_changes:
+                if c.number == 64:
+                    found["pedals, by pretty_midi", round(c.time, 3), (c.value,)] += 1
     return found
 
 
@@ -139,68 +145,70 @@ def score_events(path: pathlib.Path) -> Events:
     """Counts what music21 finds in MusicXML without repeats, in steps of a twelfth of a quarter."""
     music21 = runner.peer("music21")
     piece = music21.converter.parse(path, format="musicxml", forceSource=True).toSoundingPitch()
-    found: Events = collections.Counter()
-    for name in re.findall("<part-name(?: [^>/]*)?>([^<]+)<", markup(path)):
-        found["names of parts", 0, (html.unescape(name),)] += 1
-    for part in piece.parts:
-        for sign in part.flatten():
-            step = math.floor(12 * fractions.Fraction(sign.offset) + fractions.Fraction(1, 2))
-            if isinstance(sign, music21.harmony.ChordSymbol):
-                found["roots of chords", step, (sign.root().pitchClass,)] += 1
-            elif isinstance(sign, music21.key.KeySignature):
-                found["key signatures", step, (sign.sharps % 12,)] += 1
-            elif isinstance(sign, music21.note.NotRest) and not sign.duration.isGrace:
-                for note in getattr(sign, "notes", [sign]):
-                    if not note.tie or note.tie.type == "start":
-                        found[
-                            "notes", step, (getattr(note, "pitch", None) and note.pitch.midi,)
-                        ] += 1
+    names = re.findall("<part-name(?: [^>/]*)?>([^<]+)<", markup(path))
+    found: Events = collections.Counter(("names of parts", 0, (html.unescape(n),)) for n in names)
+    for sign in itertools.chain.from_iterable(part.flatten() for part in piece.parts):
+        step = math.floor(12 * fractions.Fraction(sign.offset) + fractions.Fraction(1, 2))
+        if isinstance(sign, music21.harmony.ChordSymbol):
+            found["roots of chords", step, (sign.root().pitchClass,)] += 1
+        elif isinstance(sign, music21.key.KeySignature):
+            found["key signatures", step, (sign.sharps % 12,)] += 1
+        elif isinstance(sign, music21.note.NotRest) and not sign.duration.isGrace:
+            for note in getattr(sign, "notes", [sign]):
+                if not note.tie or note.tie.type == "start":
+                    pitch = note.pitch.midi if hasattr(note, "pitch") else -1
+                    found["notes", step, (pitch,)] += 1
     return found
 
 
-def trips(path: pathlib.Path, second: bool) -> dict[str, tuple[Events, Events]] | str:
+def trips(path: pathlib.Path, second: bool = False) -> Counts | str:
     """Takes a file there and back.
 
     Args:
       path: a MIDI file or a score.
-      second: whether pretty_midi judges too.
+      second: whether pretty_midi counts too.
 
     Returns:
-      Events of the file and of what came back by the way that was taken; or who refuses the file.
+      How many events of each kind come back by each way; or who refuses the file.
     """
+    is_midi = path.suffix.lower() in SUFFIXES
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        again = pathlib.Path(folder) / "again.mid"
+        again = pathlib.Path(folder) / ("again.mid" if is_midi else "again.musicxml")
         try:
-            was = midi_events(path.read_bytes()) if is_midi(path) else score_events(path)
+            was = midi_events(path.read_bytes()) if is_midi else score_events(path)
         except Exception:  # whatever it raises
-            return "mido" if is_midi(path) else "music21"
+            return "mido" if is_midi else "music21"
         try:
-            if not is_midi(path):
-                files.convert(path, again := again.with_suffix(".musicxml"))
-                return {"MusicXML": (was, score_events(again))}
             files.convert(path, again)
-            found = {"MIDI": (was, midi_events(again.read_bytes()))}
-            heard = sounding(path) if second else collections.Counter()
-            if heard:
-                found["MIDI"] = was + heard, found["MIDI"][1] + sounding(again)
+            if not is_midi:
+                return compare("MusicXML", was, score_events(again))
+            heard = sounding(path) if second else None
+            now = midi_events(again.read_bytes())
+            out = compare("MIDI", was, now)
+            out |= compare("MIDI", heard, sounding(again)) if heard else {}
             files.write(files.read(path), again)
-            back = in_sequence(midi_events(again.read_bytes())) + (
-                sounding(again) if heard else heard
-            )
-            return found | {"NoteSequence": (in_sequence(was) + heard, back)}
+            now = midi_events(again.read_bytes())
+            out |= compare("NoteSequence", in_sequence(was), in_sequence(now))
+            return out | (compare("NoteSequence", heard, sounding(again)) if heard else {})
         except UserError:
             return "jaxmusic"
 
 
-def is_midi(path: pathlib.Path) -> bool:
-    """Tells whether a file is MIDI by its name."""
-    return path.suffix.lower() in (".mid", ".midi", ".kar", ".rmi")
+def compare(way: str, was: Events, now: Events) -> Counts:
+    """Counts files (1), events, lost and added ones of each kind."""
+    out: Counts = {}
+    for name, events in (("events", was), ("lost", was - now), ("added", now - was)):
+        for (kind, _, _), count in events.items():
+            out.setdefault((way, kind), collections.Counter(files=1))[name] += count
+    for row in out.values():
+        row["files with a loss"] = int(row["lost"] > 0)
+    return out
 
 
 def plain(path: pathlib.Path) -> bool:
     """Tells whether a file is MusicXML in which each bar is played once."""
-    text = markup(path) if path.suffix.lower() in (".mxl", ".xml", ".musicxml") else ""
+    text = markup(path) if path.suffix.lower() in files.WRITABLE_SCORES else ""
     again = re.search("<repeat|<ending|dacapo=|dalsegno=|measure-repeat", text)
     return "<score-partwise" in text and not again
 
@@ -209,21 +217,12 @@ def markup(path: pathlib.Path) -> str:
     """Returns the text of MusicXML; none of an archive without a score."""
     data = path.read_bytes()
     with contextlib.suppress(UserError):
-        return (archives.unpacked(data, 2**26) if data[:2] == b"PK" else data).decode(
-            "utf-8", "replace"
-        )
-    return ""
+        data = archives.unpacked(data, 2**26) if data[:2] == b"PK" else data
+    return data.decode("utf-8", "replace")
 
 
-def chosen(folders: Sequence[pathlib.Path], scores: int) -> list[pathlib.Path]:
-    """Returns all MIDI files of folders, and a sample of scores that music21 can be asked about."""
-    paths = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
-    some = random.Random(0).sample(paths, len(paths))
-    return [*filter(is_midi, paths), *itertools.islice(filter(plain, some), scores)]
-
-
-def run(data: str = runner.DATA, faults: str = "", scores: int = 60) -> Result:
-    """Takes all MIDI files and some scores there and back.
+def run(data: str = runner.DATA, faults: str = "", scores: int = 60) -> Iterator[Result]:
+    """Takes all MIDI files, in random order, and some scores there and back.
 
     Args:
       data: folder of real music; from JAXMUSIC_DATA unless given.
@@ -231,40 +230,34 @@ def run(data: str = runner.DATA, faults: str = "", scores: int = 60) -> Result:
       scores: number of scores, which music21 reads slowly.
     """
     folders = [runner.folder("data", data), *([runner.folder("faults", faults)] if faults else [])]
-    paths = chosen(folders, scores)
-    counts: dict[tuple[str, str], collections.Counter[str]] = {}
-    refused: collections.Counter[str] = collections.Counter()
+    paths = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    random.Random(0).shuffle(paths)
+    chosen = [path for path in paths if path.suffix.lower() in SUFFIXES]
+    chosen = [*itertools.islice(filter(plain, paths), scores), *chosen]
+    counts: Counts = {}
+    refused: Counter[str] = collections.Counter()
     with concurrent.futures.ProcessPoolExecutor() as pool:
-        every = [n % 10 == 0 for n in range(len(paths))]
-        for found in tqdm(pool.map(trips, paths, every), total=len(paths), disable=None):
+        every = (n % 10 == 0 for n in range(len(chosen)))
+        done = pool.map(trips, chosen, every)
+        for number, found in enumerate(tqdm(done, total=len(chosen), disable=None), 1):
             if isinstance(found, str):
                 refused[found] += 1
-                continue
-            for way, (was, now) in found.items():
-                for kind, count in compare(was, now).items():
-                    counts.setdefault((way, kind), collections.Counter()).update(count)
+            else:
+                for key, count in found.items():
+                    counts.setdefault(key, collections.Counter()).update(count)
+            if number % 500 == 0 or number == len(chosen):
+                yield result(counts, refused, f"{number:,} of {len(chosen):,} files")
+
+
+def result(counts: Counts, refused: Counter[str], done: str) -> Result:
+    """Makes the table of all ways and kinds."""
     columns = ("files", "events", "lost", "added", "files with a loss")
-    rows = [
-        (way, kind, *(c[name] for name in columns)) for (way, kind), c in sorted(counts.items())
-    ]
+    rows = [(*key, *(count[name] for name in columns)) for key, count in sorted(counts.items())]
     goals = []
     for way in sorted({way for way, _ in counts}):
-        mine = [c for (w, _), c in counts.items() if w == way]
+        mine = [count for key, count in counts.items() if key[0] == way]
         share = 1 - sum(c["lost"] for c in mine) / sum(c["events"] for c in mine)
         goals.append(runner.at_least("share of events that come back", KEPT, share, way))
-    note = ", ".join(f"{count} by {who}" for who, count in sorted(refused.items()))
-    return Result(
-        [Table(("way", "kind", *columns), rows)],
-        goals,
-        [f"{len(paths)} files; refused: {note or 'none'}.", NOTE],
-    )
-
-
-def compare(was: Events, now: Events) -> dict[str, dict[str, int]]:
-    """Counts what came back of each kind: files (1), events, lost and added ones."""
-    out: dict[str, dict[str, int]] = {}
-    for name, events in (("events", was), ("lost", was - now), ("added", now - was)):
-        for (kind, _, _), count in events.items():
-            row = out.setdefault(kind, dict.fromkeys(("events", "lost", "added"), 0) | {"files": 1})
-            row[name] += count
-    return {kind: row | {"files with a loss": int(row["lost"] > 0)} for kind, row in out.items()}
+    by = ", ".join(f"{count} by {who}" for who, count in sorted(refused.items()))
+    notes = [f"{done}; refused: {by or 'none'}.", NOTE]
+    return Result([Table(("way", "kind", *columns), rows)], goals, notes)

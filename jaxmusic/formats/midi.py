@@ -169,6 +169,7 @@ def _beats_for_frames(data: bytes) -> tuple[bytes, float]:
 def _reason(error: BaseException) -> str:
     """The parser's own words, less its name and the stream's state."""
     text = str(error).removeprefix("MiniMidi: ").removesuffix(": iostream error")
+    text = text.removeprefix("Invaild midi file! ")
     return (text or type(error).__name__).rstrip(".! ")
 
 

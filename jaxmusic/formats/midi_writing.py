@@ -30,7 +30,7 @@ def midi_bytes(notes: Notes, volume: int | None = None) -> bytes:
     (``Am7``) where the labels know them, and ``[end]``. Each track of the notes follows with its
     name and program; drums are on channel 10. Ticks are written as they are. Tracks of a given file
     (`Notes.details`) keep their order, names, channels and messages; new ones come after them, and
-    messages after the end of the notes move the end.
+    messages, tempos and meters after the end of the notes move the end.
 
     Args:
       notes: the piece.
@@ -49,6 +49,8 @@ def midi_bytes(notes: Notes, volume: int | None = None) -> bytes:
         for tick, chunk, message in zip(details.tick, details.at, details.message):
             chunks[home[int(chunk)]].append((int(tick), _GIVEN, message[0], message[1:]))
             end = max(end, int(tick))
+        if not details.score:
+            end = max(end, int(notes.tempo_tick[-1]), int(notes.meter_tick[-1]))
     names = track_names(notes)
     for track, channel in enumerate(_channels(notes)):
         if details is not None and track < len(details.part):
@@ -62,7 +64,7 @@ def midi_bytes(notes: Notes, volume: int | None = None) -> bytes:
             chunks[chunk].append((0, _FIRST, 0xB0 | channel, bytes([_VOLUME, volume])))
         chunks[chunk] += _notes(notes, track, channel)
     ordered = [sorted(events, key=lambda event: event[:2]) for events in chunks]
-    # A tempo, say, after the end no longer matters; notes all end in time.
+    # A tempo after the end of a piece that was composed no longer matters; notes end in time.
     messages = [[Message(t, s, data) for t, _, s, data in row if t <= end] for row in ordered]
     messages = _with_programs(messages)
     for row in messages:
