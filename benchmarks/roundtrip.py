@@ -34,33 +34,32 @@ Counts = dict[tuple[str, str], Counter[str]]
 """Numbers of files and events for each way and kind."""
 SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
 MIDI = {
-    "notes": {"note_on": ("channel", "note", "velocity")},
-    "ends of notes": {"note_off": ("channel", "note")},
-    "tempos": {"set_tempo": ("tempo",)},
-    "meters": {"time_signature": ("numerator", "denominator")},
-    "keys": {"key_signature": ("key",)},
-    "names of tracks": {"track_name": ("name",)},
-    "controllers": {"control_change": ("channel", "control", "value")},
-    "pitch bends": {"pitchwheel": ("channel", "pitch")},
-    "program changes": {"program_change": ("channel", "program")},
-    "lyrics": {"lyrics": ("text",)},
-    "markers": {"marker": ("text",), "cue_marker": ("text",)},
-    "copyright": {"copyright": ("text",)},
-    "texts": {"text": ("text",), "instrument_name": ("name",), "device_name": ("name",)},
-    "aftertouch": {"polytouch": ("channel", "note", "value"), "aftertouch": ("channel", "value")},
-    "system exclusive": {"sysex": ("data",)},
-    "ports and others": {
-        "midi_port": ("port",),
-        "channel_prefix": ("channel",),
-        "sequencer_specific": ("data",),
-        "sequence_number": ("number",),
-        "smpte_offset": ("hours", "minutes", "seconds", "frames", "sub_frames"),
-        "unknown_meta": ("type_byte", "data"),
-    },
+    "notes": "note_on channel note velocity",
+    "ends of notes": "note_off channel note",
+    "tempos": "set_tempo tempo",
+    "meters": "time_signature numerator denominator",
+    "keys": "key_signature key",
+    "names of tracks": "track_name name",
+    "controllers": "control_change channel control value",
+    "pitch bends": "pitchwheel channel pitch",
+    "program changes": "program_change channel program",
+    "lyrics": "lyrics text",
+    "markers": "marker text, cue_marker text",
+    "copyright": "copyright text",
+    "texts": "text text, instrument_name name, device_name name",
+    "aftertouch": "polytouch channel note value, aftertouch channel value",
+    "system exclusive": "sysex data",
+    "ports and others": "midi_port port, channel_prefix channel, sequence_number number, "
+    "sequencer_specific data, unknown_meta type_byte data, "
+    "smpte_offset hours minutes seconds frames sub_frames",
 }
 """Types and fields of mido for each kind of event."""
-TYPES = {name: (kind, fields) for kind, types in MIDI.items() for name, fields in types.items()}
-OF_CHANNELS = {kind for kind, types in MIDI.items() if "channel" in str(types)}
+TYPES = {
+    name: (kind, fields)
+    for kind, types in MIDI.items()
+    for name, *fields in map(str.split, types.split(","))
+}
+OF_CHANNELS = {kind for kind, types in MIDI.items() if " channel " in types}
 TEXTS = {"names of tracks", "lyrics", "markers", "copyright", "texts"}
 NOT_HELD = {"program changes", "aftertouch", "system exclusive", "ports and others"}
 """Kinds that a NoteSequence has no field for; programs are those of its notes."""
