@@ -220,22 +220,25 @@ def markup(path: pathlib.Path) -> str:
     return data.decode("utf-8", "replace")
 
 
-def run(data: str = runner.DATA, faults: str = "", scores: int = 60) -> Iterator[Result]:
+def run(
+    data: str = runner.DATA, faults: str = "", scores: int = 24, workers: int = 2
+) -> Iterator[Result]:
     """Takes all MIDI files, in random order, and some scores there and back.
 
     Args:
       data: folder of real music; from JAXMUSIC_DATA unless given.
       faults: a folder of faulty files.
       scores: number of scores, which music21 reads slowly.
+      workers: processes.
     """
     folders = [runner.folder("data", data), *([runner.folder("faults", faults)] if faults else [])]
     paths = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
     random.Random(0).shuffle(paths)
     chosen = [path for path in paths if path.suffix.lower() in SUFFIXES]
-    chosen = [*itertools.islice(filter(plain, paths), scores), *chosen]
+    chosen += itertools.islice(filter(plain, paths), scores)
     counts: Counts = {}
     refused: Counter[str] = collections.Counter()
-    with concurrent.futures.ProcessPoolExecutor() as pool:
+    with concurrent.futures.ProcessPoolExecutor(workers) as pool:
         every = (n % 10 == 0 for n in range(len(chosen)))
         done = pool.map(trips, chosen, every)
         for number, found in enumerate(tqdm(done, total=len(chosen), disable=None), 1):
