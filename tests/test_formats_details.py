@@ -141,6 +141,13 @@ def test_what_a_score_cannot_hold_is_said(given, tmp_path, capsys):
         files.convert(target, tmp_path / "again.musicxml")
 
 
+def test_many_parts_share_channels_by_program():
+    tracks = [(part, part % 15, False) for part in range(20)]
+    details = Details.of_tracks(tracks, [])
+    assert details.channel[15:].tolist() == details.channel[:5].tolist()
+    assert 9 not in details.channel
+
+
 def test_details_move_with_the_notes(given):
     notes = midi.read_notes(given, details=True)
     aligned, _ = beats.align(notes)

@@ -10,19 +10,19 @@ from jaxmusic.formats.symbols import read_section
 from jaxmusic.music.details import decoded
 from jaxmusic.music.notes import Notes
 
+_NAME, _SECTION = "track name", "section"
 _CHANNEL = {
     **{0xA: "aftertouch message", 0xD: "aftertouch message"},
     **{0xB: "controller", 0xC: "program change", 0xE: "pitch bend"},
 }
 _META = {
-    **{smf.TEXT: "text", smf.COPYRIGHT: "copyright", smf.NAME: "name", smf.LYRIC: "lyric"},
+    **{smf.TEXT: "text", smf.COPYRIGHT: "copyright", smf.NAME: _NAME, smf.LYRIC: "lyric"},
     **{smf.MARKER: "marker", smf.CUE: "cue point", smf.KEY: "key signature"},
 }
-_SECTION = "section"
-_SCORE = frozenset({"program change", "copyright", "name", _SECTION})
+_SCORE = frozenset({"program change", "copyright", _SECTION})
 HELD = dict.fromkeys((".musicxml", ".mxl", ".xml"), _SCORE)
-"""Kinds of messages that each format holds besides notes, tempos and meters. MIDI holds all of
-them; pictures and sound are no formats that a piece is kept in."""
+"""Kinds of messages that each format holds besides notes, tempos and meters, and names of tracks
+that have notes. MIDI holds all of them; pictures and sound are no formats that keep a piece."""
 
 
 def left_out(notes: Notes, target: str | os.PathLike[str]) -> str | None:
@@ -32,13 +32,15 @@ def left_out(notes: Notes, target: str | os.PathLike[str]) -> str | None:
       notes: the piece.
       target: the file to write.
     """
-    name = os.fspath(target)
+    name, details = os.fspath(target), notes.details
     held = HELD.get(os.path.splitext(name)[1].lower())
-    if held is None or notes.details is None:
+    if held is None or details is None:
         return None
-    kinds = map(_kind, notes.details.message)
-    counts = collections.Counter(kind for kind in kinds if kind not in held)
-    parts = [f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in counts.most_common()]
+    said = [m for m in details.message if m[0] != smf.META or len(m) > 2]
+    counts = collections.Counter(kind for kind in map(_kind, said) if kind not in held)
+    title, names = details.names()
+    counts[_NAME] -= sum(map(bool, (title, *names)))
+    parts = [f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in counts.most_common() if n > 0]
     if not parts:
         return None
     *first, last = parts

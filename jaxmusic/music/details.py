@@ -48,7 +48,8 @@ class Details:
     ) -> Details:
         """Lays out tracks that have no chunks and channels: chunk 0 is for the whole piece.
 
-        Each part begins with the program of its first track.
+        Each part begins with the program of its first track. Parts that come after the fifteenth
+        join one of their program where there is one.
 
         Args:
           tracks: instrument, program, and whether it is drums, of each track of the notes. A part
@@ -61,7 +62,13 @@ class Details:
         rows = list(rows)
         parts = [*((i, d) for i, _, d in tracks), *(part for _, part, _ in rows if part)]
         number = {part: k for k, part in enumerate(dict.fromkeys(parts))}
-        channel = [DRUM_CHANNEL if d else PITCHED_CHANNELS[k % 15] for (_, d), k in number.items()]
+        channel: list[int] = []
+        of_program: dict[int | None, int] = {}
+        for place, k in number.items():
+            free = PITCHED_CHANNELS[k % 15]
+            shared = free if k < 15 else of_program.get(program.get(place), free)
+            channel.append(DRUM_CHANNEL if place[1] else shared)
+            of_program.setdefault(program.get(place), channel[-1])
         rows = [*((0, part, bytes([0xC0, p])) for part, p in program.items()), *rows]
         held: list[tuple[int, int, bytes]] = []
         for tick, part, message in sorted(rows, key=lambda row: row[0]):
