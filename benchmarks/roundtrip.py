@@ -65,12 +65,14 @@ NOT_HELD = {"program changes", "aftertouch", "system exclusive", "ports and othe
 """Kinds that a NoteSequence has no field for; programs are those of its notes."""
 SAME = {"C#": "Db", "F#": "Gb", "Cb": "B", "D#": "Eb", "G#": "Ab", "A#": "Bb"}
 """Tonics that sound alike."""
-KEPT = 0.9999
-"""Goal: share of the events of each way that come back."""
+KEPT, ENDS = 0.9999, "ends of notes"
+"""Goal: share of the events of each way that come back, but for the ends of notes."""
 NOTE = (
     "MIDI: files.convert to MIDI. NoteSequence: files.read and files.write, without what a "
     "NoteSequence cannot say. MusicXML: scores without repeats through files.convert. Counted by "
-    "mido, for every tenth file also by pretty_midi, and of scores by music21."
+    "mido, for every tenth file also by pretty_midi, and of scores by music21. Lost ends of notes: "
+    "a note without length gets one tick (an end is added), and ends without a note are left out. "
+    "pretty_midi hears no pedals of tracks without notes."
 )
 
 
@@ -257,9 +259,10 @@ def result(counts: Counts, refused: Counter[str], done: str) -> Result:
     rows = [(*key, *(count[name] for name in columns)) for key, count in sorted(counts.items())]
     goals = []
     for way in sorted({way for way, _ in counts}):
-        mine = [count for key, count in counts.items() if key[0] == way]
+        mine = [count for key, count in counts.items() if key[0] == way and key[1] != ENDS]
         share = 1 - sum(c["lost"] for c in mine) / sum(c["events"] for c in mine)
-        goals.append(runner.at_least("share of events that come back", KEPT, share, way))
+        what = f"share of events, {ENDS} apart, that come back"
+        goals.append(runner.at_least(what, KEPT, share, way))
     by = ", ".join(f"{count} by {who}" for who, count in sorted(refused.items()))
     notes = [f"{done}; refused: {by or 'none'}.", NOTE]
     return Result([Table(("way", "kind", *columns), rows)], goals, notes)
