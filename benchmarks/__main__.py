@@ -21,7 +21,7 @@ from benchmarks import page, runner
 from jaxmusic._src.core.errors import UserError
 
 PAGE = runner.FOLDER.parent / "docs" / "benchmarks.md"
-PATHS = ("--data", "--data-dir", "--run")
+PATHS = ("--data", "--data-dir", "--faults", "--run")
 """Options whose values are written as capital words in the command of a result."""
 
 

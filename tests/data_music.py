@@ -10,9 +10,11 @@ from etils import epath
 from jaxmusic._src.codecs.metrical.codec import MetricalCodec
 from jaxmusic._src.data.pieces import Pieces
 from jaxmusic._src.formats import files
-from jaxmusic._src.music.notes import Labels, make_notes
+from jaxmusic._src.music.notes import Labels, Notes, make_notes
 
 BAR = 1920
+TICKS = (96, 120, 192, 220, 256, 384, 480, 960)
+"""Ticks per beat of altered copies."""
 
 
 def columns(batch):
@@ -97,3 +99,46 @@ def folder(path, count, start=0, bars=16):
     for i in range(start, start + count):
         files.write(tune(i, bars), path / ("", "a", "b/ü c")[i % 3] / f"tune{i:03}.mid")
     return path
+
+
+def altered(notes: Notes, rng: np.random.Generator, drop: str) -> Notes:
+    """Makes another version of a piece as read from a file.
+
+    The piece is moved by -6 to 6 semitones, within its range, and played 0.8 to 1.25 times as
+    fast, on other ticks per beat, to which times are rounded.
+
+    Args:
+      notes: the piece in its file's ticks, with pitched notes.
+      rng: random generator.
+      drop: ``notes`` drops each note with probability 10 %, ``track`` one track that is not the
+        only one with pitched notes.
+    """
+    pitch = notes.pitch.astype(np.int64)
+    pitched = ~notes.is_drum
+    low, high = max(-6, -pitch[pitched].min()), min(6, 127 - pitch[pitched].max())
+    if drop == "notes":
+        keep = rng.random(len(notes)) >= 0.1
+    else:
+        tracks = np.unique(notes.track)
+        alone = np.unique(notes.track[pitched])
+        others = np.setdiff1d(tracks, alone if len(alone) == 1 else [])
+        keep = notes.track != rng.choice(others)
+    ticks = int(rng.choice([t for t in TICKS if t != notes.ticks_per_beat]))
+
+    def scaled(at: np.ndarray) -> np.ndarray:
+        return np.rint(at * (ticks / notes.ticks_per_beat)).astype(np.int64)
+
+    onset, stop = scaled(notes.onset), scaled(notes.onset.astype(np.int64) + notes.duration)
+    qpm = notes.tempo_qpm * rng.uniform(0.8, 1.25)
+    return make_notes(
+        onset[keep],
+        (stop - onset)[keep],
+        (pitch + rng.integers(low, high + 1) * pitched)[keep],
+        notes.velocity[keep],
+        notes.track[keep],
+        program=notes.program,
+        drum=notes.drum,
+        tempos=tuple(zip(scaled(notes.tempo_tick).tolist(), qpm.tolist())),
+        meters=tuple(zip(*map(list, (scaled(notes.meter_tick), notes.meter_num, notes.meter_den)))),
+        ticks_per_beat=ticks,
+    )

@@ -7,7 +7,6 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import dedup
 from jaxmusic._src.data import near_duplicates, songs
 from jaxmusic._src.data.songs import LEFT_OUT, assign
 from jaxmusic._src.formats.midi import read_notes
@@ -86,7 +85,7 @@ def test_order_of_tracks_and_loudness_change_nothing(seed, order):
 
 
 @settings(max_examples=25, deadline=None)
-@given(SEEDS, st.sampled_from(dedup.TICKS), st.floats(0.8, 1.25))
+@given(SEEDS, st.sampled_from(data_music.TICKS), st.floats(0.8, 1.25))
 def test_ticks_and_tempo_change_nothing(seed, ticks, speed):
     notes = data_music.tune(seed, bars=12)
     other, _ = beats.align(encoded(notes, ticks, speed))
@@ -106,7 +105,7 @@ def test_altered_copies_are_found_and_nothing_else():
     rng = np.random.default_rng(0)
     tunes = [data_music.tune(i, bars=32) for i in range(24)]
     copies = [
-        beats.align(dedup.altered(notes, rng, drop))[0]
+        beats.align(data_music.altered(notes, rng, drop))[0]
         for notes, drop in zip(tunes, ("notes", "track") * 12)
     ]
     # A tune that lost its melody has two tracks of chance that repeat nothing left: see below.
@@ -135,7 +134,7 @@ def test_versions_that_share_one_track_each_with_another_are_no_chain():
 def test_many_versions_of_a_song_are_one_song():
     rng = np.random.default_rng(0)
     tune, other = data_music.tune(0, bars=40), data_music.tune(1, bars=40)
-    versions = [beats.align(dedup.altered(tune, rng, "notes"))[0] for _ in range(60)]
+    versions = [beats.align(data_music.altered(tune, rng, "notes"))[0] for _ in range(60)]
     assert group([other, *versions[:30], tune, *versions[30:]]) == [0] + [1] * 61
 
 

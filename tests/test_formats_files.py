@@ -20,7 +20,9 @@ def test_midi_there_and_back(tmp_path, kind):
         files.write(music, kind(str(tmp_path / name)))
         again = files.read(kind(str(tmp_path / name)))
         assert [info.name for info in again.instrument_infos] == ["Electric Piano 1"]
+        assert again.source_info.encoding_type == again.source_info.MIDI
         del again.instrument_infos[:]
+        again.ClearField("source_info")
         assert again == to_sequence(NOTES)
         assert from_sequence(again).program.tolist() == [4]
 

@@ -172,6 +172,7 @@ def test_instruments_have_names():
     assert (drum_name(36), drum_name(38), drum_name(42), drum_name(1)) == (
         *("kick", "snare", "hi-hat", "other"),
     )
-    assert track_names([0, 33, 0]) == [
-        *("Acoustic Grand Piano (1)", "Fingered Bass", "Acoustic Grand Piano (2)")
+    notes = make_notes([], [], [], [], [], [0, 33, 0, 0], [False, False, False, True])
+    assert track_names(notes) == [
+        *("Acoustic Grand Piano (1)", "Fingered Bass", "Acoustic Grand Piano (2)", "Drums")
     ]

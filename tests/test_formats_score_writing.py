@@ -57,7 +57,7 @@ def differences(a: Notes, b: Notes) -> list[str]:
         return notes.replace(**{name: getattr(notes, name)[order] for name in columns})
 
     np.testing.assert_allclose(a.tempo_qpm, b.tempo_qpm, rtol=1e-9)
-    unwritten = ("styles", "role", "tempo_qpm")
+    unwritten = ("styles", "role", "tempo_qpm", "details")
     return strategies.differences(sorted_rows(a), sorted_rows(b), unwritten)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import io
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from etils import epath
 
-from jaxmusic._src.core.errors import UserError
-from jaxmusic._src.formats import audio, midi, midi_writing, picture, rolls, sequence
+from jaxmusic._src.core.errors import Remark, UserError
+from jaxmusic._src.formats import audio, held, midi, midi_writing, picture, rolls, sequence
 from jaxmusic._src.formats.saving import save
 from jaxmusic._src.formats.scores import score, writing
 from jaxmusic._src.music.bar_count import as_counted
@@ -81,8 +82,8 @@ def notes_of(music: Music) -> Notes:
         return read_notes(music, details=True)
     if isinstance(music, Notes):
         return music
-    if isinstance(held := getattr(music, "notes", None), Notes):
-        return held
+    if isinstance(notes := getattr(music, "notes", None), Notes):
+        return notes
     kind, some = type(music), cast(Any, music)
     if kind.__module__.startswith("symusic") and kind.__name__.startswith("Score"):
         return midi.from_bytes(some.to("tick").dumps_midi(), "The score of symusic", details=True)
@@ -140,6 +141,9 @@ def convert(
       target: file to write.
       force: replace the source if the target is the same file.
 
+    Warns:
+      Remark: the target cannot hold all that the source says.
+
     Raises:
       UserError: one cannot be read or the other cannot be written, or both are the same.
     """
@@ -170,11 +174,16 @@ def write(music: Music, path: str | os.PathLike[str]) -> None:
       music: the piece, see `notes_of`.
       path: local or remote; its folder is made where there is none.
 
+    Warns:
+      Remark: the format cannot hold all that the piece says.
+
     Raises:
       UserError: the suffix is unknown, or the path cannot be written to.
     """
-    encode = _encoder(path)
-    save(path, encode(notes_of(music)))
+    encode, notes = _encoder(path), notes_of(music)
+    save(path, encode(notes))
+    if remark := held.left_out(notes, path):
+        warnings.warn(remark, Remark, stacklevel=2)
 
 
 def _encoder(path: str | os.PathLike[str]) -> Callable[[Notes], bytes]:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypedDict
 
+from jaxmusic._src.music.notes import Notes
+
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
@@ -65,12 +67,19 @@ def drum_name(pitch: int) -> str:
     return _DRUM_OF.get(int(pitch), OTHER_DRUM)
 
 
-def track_names(programs: list[int]) -> list[str]:
-    """A name for each of several tracks; tracks of one instrument are numbered."""
-    names = [GM_PROGRAMS[program] for program in programs]
+def track_names(notes: Notes) -> list[str]:
+    """Names each track: as the given file does, or by its instrument, with a number if shared."""
+    drums = notes.drum.tolist()
+    kinds = ["Drums" if d else GM_PROGRAMS[p] for p, d in zip(notes.program.tolist(), drums)]
+    own: list[str] = []
+    if notes.details is not None:
+        _, names = notes.details.names()
+        own = [names[part] for part in notes.details.part.tolist()]
+    own += [""] * (len(kinds) - len(own))
+    shared = [kind if not name else "" for kind, name in zip(kinds, own)]
     return [
-        f"{name} ({names[:i].count(name) + 1})" if names.count(name) > 1 else name
-        for i, name in enumerate(names)
+        own[i] or (f"{kind} ({shared[:i].count(kind) + 1})" if shared.count(kind) > 1 else kind)
+        for i, kind in enumerate(kinds)
     ]
 
 

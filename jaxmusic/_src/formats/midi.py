@@ -22,7 +22,7 @@ from jaxmusic._src.formats.symbols import (
     read_section,
     read_symbol,
 )
-from jaxmusic._src.music.details import Details
+from jaxmusic._src.music.details import Details, decoded
 from jaxmusic._src.music.notes import Labels, Notes, make_notes
 
 OURS, STYLE, END = "[jaxmusic]", "style ", "end"
@@ -144,8 +144,8 @@ def _details(parsed: smf.Parsed, tracks: Sequence[Any], ours: bool) -> Details:
 
 def _is_label(data: bytes) -> bool:
     """Whether a meta message of a file of ours writes a label."""
-    text = data[1:].decode("utf-8", "replace")
-    marker = text.startswith("[") or read_symbol(text) is not None
+    text = decoded(data[1:])
+    marker = text != OURS and (text.startswith("[") or read_symbol(text) is not None)
     return data[0] == smf.KEY or (data[0] == smf.MARKER and marker)
 
 
@@ -169,6 +169,7 @@ def _beats_for_frames(data: bytes) -> tuple[bytes, float]:
 def _reason(error: BaseException) -> str:
     """The parser's own words, less its name and the stream's state."""
     text = str(error).removeprefix("MiniMidi: ").removesuffix(": iostream error")
+    text = text.removeprefix("Invaild midi file! ")
     return (text or type(error).__name__).rstrip(".! ")
 
 

@@ -10,10 +10,9 @@ from jaxmusic._src.formats.instruments import track_names
 from jaxmusic._src.formats.midi import END, OURS, STYLE
 from jaxmusic._src.formats.smf import META, Message
 from jaxmusic._src.formats.symbols import chord_symbols, key_fifths, phrase_mark, read_section
+from jaxmusic._src.music.details import DRUM_CHANNEL, PITCHED_CHANNELS, decoded
 from jaxmusic._src.music.notes import SECTIONS, Notes
 
-_DRUM_CHANNEL = 9
-_PITCHED_CHANNELS = [c for c in range(16) if c != _DRUM_CHANNEL]
 _VOLUME = 7
 _FIRST, _ENDING, _GIVEN, _STARTING = range(4)
 """Order at one tick: what a song opens with, ends of notes, given messages, starts of notes. Notes
@@ -31,7 +30,7 @@ def midi_bytes(notes: Notes, volume: int | None = None) -> bytes:
     (``Am7``) where the labels know them, and ``[end]``. Each track of the notes follows with its
     name and program; drums are on channel 10. Ticks are written as they are. Tracks of a given file
     (`Notes.details`) keep their order, names, channels and messages; new ones come after them, and
-    messages after the end of the notes move the end.
+    messages, tempos and meters after the end of the notes move the end.
 
     Args:
       notes: the piece.
@@ -47,27 +46,25 @@ def midi_bytes(notes: Notes, volume: int | None = None) -> bytes:
         for chunk in sorted({*details.chunk.tolist(), *details.at.tolist()} - {0}):
             home[chunk] = len(chunks)
             chunks.append([])
-        if 0 in details.chunk:  # a file of one track, in which notes and tempos stand together
-            home[0] = len(chunks)
-            chunks.append([])
         for tick, chunk, message in zip(details.tick, details.at, details.message):
             chunks[home[int(chunk)]].append((int(tick), _GIVEN, message[0], message[1:]))
             end = max(end, int(tick))
-    names = track_names(notes.program.tolist())
+        if not details.score:
+            end = max(end, int(notes.tempo_tick[-1]), int(notes.meter_tick[-1]))
+    names = track_names(notes)
     for track, channel in enumerate(_channels(notes)):
         if details is not None and track < len(details.part):
             chunk = home[int(details.chunk[details.part[track]])]
         else:
-            name = "Drums" if notes.drum[track] else names[track]
             chunk = len(chunks)
             program = bytes([int(notes.program[track])])
-            chunks.append([(0, _FIRST, META, bytes([smf.NAME]) + name.encode())])
+            chunks.append([(0, _FIRST, META, bytes([smf.NAME]) + names[track].encode())])
             chunks[chunk].append((0, _FIRST, 0xC0 | channel, program))
         if volume is not None:
             chunks[chunk].append((0, _FIRST, 0xB0 | channel, bytes([_VOLUME, volume])))
         chunks[chunk] += _notes(notes, track, channel)
     ordered = [sorted(events, key=lambda event: event[:2]) for events in chunks]
-    # A tempo, say, after the end no longer matters; notes all end in time.
+    # A tempo after the end of a piece that was composed no longer matters; notes end in time.
     messages = [[Message(t, s, data) for t, _, s, data in row if t <= end] for row in ordered]
     messages = _with_programs(messages)
     for row in messages:
@@ -80,7 +77,8 @@ def midi_bytes(notes: Notes, volume: int | None = None) -> bytes:
 
 def _conductor(notes: Notes) -> list[Event]:
     """Tempos, meters, keys and markers; a given file has no marks of ours without labels."""
-    labels, given = notes.labels, notes.details is not None
+    labels, details = notes.labels, notes.details
+    given = details is not None and not details.score
     named = _named_sections(notes)
     marks = [(0, f"[{STYLE}{style}]") for style in labels.styles]
     marks += [
@@ -91,10 +89,13 @@ def _conductor(notes: Notes) -> list[Event]:
     marks += [(t, f"[{phrase_mark(phrase)}]") for t, phrase in labels.changes("phrase")]
     ticks, symbols = chord_symbols(labels)
     chords, keys = list(zip(ticks.tolist(), symbols)), labels.changes("key")
-    if not given or marks or chords or keys:
-        marks = [(0, OURS), *marks]
+    ours = details is not None and (0, OURS) in details.texts(smf.MARKER)
+    if not given or ours or marks or chords or keys:
+        marks = [*([] if ours else [(0, OURS)]), *marks]
         chords.append((notes.end, f"[{END}]"))
     events: list[Event] = []
+    if labels.song and not (details and details.names()[0]):
+        events.append((0, _FIRST, META, bytes([smf.NAME]) + labels.song.encode()))
     for tick, qpm in notes.tempos:
         microseconds = min(max(round(60e6 / qpm), 1), 2**24 - 1)
         events.append((tick, _FIRST, META, bytes([smf.TEMPO]) + microseconds.to_bytes(3, "big")))
@@ -114,7 +115,7 @@ def _named_sections(notes: Notes) -> set[tuple[int, int | None]]:
     """Ticks and sections that the texts of a given file name."""
     details = notes.details
     return {
-        (int(tick), read_section(message[2:].decode("utf-8", "replace")))
+        (int(tick), read_section(decoded(message[2:])))
         for tick, message in (zip(details.tick, details.message) if details else ())
         if message[0] == META and message[1] in (smf.TEXT, smf.MARKER)
     }
@@ -131,12 +132,12 @@ def _channels(notes: Notes) -> list[int]:
     programs: dict[int, set[int]] = {}
     for channel, program in zip(given, notes.program.tolist()):
         programs.setdefault(channel, set()).add(program)
-    free = [c for c in _PITCHED_CHANNELS if c not in programs]
-    following = itertools.chain(free, itertools.cycle(_PITCHED_CHANNELS))
+    free = [c for c in PITCHED_CHANNELS if c not in programs]
+    following = itertools.chain(free, itertools.cycle(PITCHED_CHANNELS))
     for drum, program in list(zip(notes.drum.tolist(), notes.program.tolist()))[len(given) :]:
-        full = programs.keys() >= set(_PITCHED_CHANNELS)
-        same = [c for c in _PITCHED_CHANNELS if full and program in programs[c]]
-        channel = _DRUM_CHANNEL if drum else same[0] if same else next(following)
+        full = programs.keys() >= set(PITCHED_CHANNELS)
+        same = [c for c in PITCHED_CHANNELS if full and program in programs[c]]
+        channel = DRUM_CHANNEL if drum else same[0] if same else next(following)
         programs.setdefault(channel, set()).add(program)
         channels.append(channel)
     return channels
@@ -166,7 +167,7 @@ def _with_programs(chunks: list[list[Message]]) -> list[list[Message]]:
             sounding[channel] = message.data[0]
         elif kind == 9:
             program, message = message.data[2], message._replace(data=message.data[:2])
-            if channel != _DRUM_CHANNEL and program != sounding[channel]:
+            if channel != DRUM_CHANNEL and program != sounding[channel]:
                 sounding[channel] = program
                 out[chunk].append(Message(message.tick, 0xC0 | channel, bytes([program])))
         out[chunk].append(message)

@@ -60,7 +60,7 @@ def _figure(notes: Notes, title: str) -> Figure:
     chords = chord_line(notes)
     above = 0.6 if chords or form(notes.labels) else 0.25
     body = (layout.high + 1 - layout.bottom) * _SEMITONE
-    names = track_names(notes.program[~notes.drum].tolist())
+    names = [name for name, drum in zip(track_names(notes), notes.drum) if not drum]
     header = 0.85 + 0.25 * -(-(len(names) + notes.drum.any()) // _COLUMNS)
     systems = list(itertools.pairwise(layout.first))
     height = header + len(systems) * (above + body + _GAP)

@@ -221,6 +221,7 @@ def _with_bars(notes: Notes, aligned: Notes, offset: float) -> Notes | None:
         meter_den=notes.meter_den,
         end=aligned.end + shift,
         labels=dataclasses.replace(labels, **moved),
+        details=aligned.details and aligned.details.moved(aligned.details.tick + shift),
     )
 
 

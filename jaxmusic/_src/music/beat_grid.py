@@ -192,6 +192,7 @@ def warp(notes: Notes, grid: Grid) -> Notes:
         if len(getattr(labels, name))
     }
     timed = Labels.of_changes(moved, styles=labels.styles, song=labels.song)
+    details = notes.details
     return make_notes(
         onset,
         np.minimum(stop, end) - onset,
@@ -204,7 +205,7 @@ def warp(notes: Notes, grid: Grid) -> Notes:
         meters=[(at, *meter) for at, meter in zip(lines, grid.meter) if at < max(end, 1)],
         end=end,
         labels=dataclasses.replace(timed, role=labels.role),
-    )
+    ).replace(details=details and details.moved(np.maximum(ticks(details.tick), 0)))
 
 
 def _starting_at(grid: Grid, first: float) -> Grid:

@@ -96,14 +96,12 @@ def align(notes: Notes, labels: BeatLabels | None = None) -> tuple[Notes, Fit]:
     Returns:
       The piece with `TICKS_PER_BEAT` ticks in each beat; tick 0 opens bar 1, in which the first
       onset lies; `end` closes the last bar that contains music. Onsets keep their precision, the
-      tempo map gives the seconds from there on that the file's gave, and the labels' ticks move
-      along. Details are left out. If no grid fits, the piece lies on the best one found and the fit
-      says so.
+      tempo map gives the seconds from there on that the file's gave, and the ticks of labels and
+      details move along. If no grid fits, the piece lies on the best one found and the fit says so.
 
     Raises:
       UserError: the labels are not beats: fewer than two, not ascending, or flags missing.
     """
-    notes = notes.replace(details=None)  # their ticks are those of the file
     followed = False
     if labels is not None:
         grid, source = _labelled(notes, labels), "labels"

@@ -86,7 +86,7 @@ def first_number(notes: Notes) -> int:
 
     Sequencers count every bar of a MIDI file.
     """
-    if len(notes.meter_tick) < 2 or notes.details is not None:
+    if len(notes.meter_tick) < 2 or (notes.details and not notes.details.score):
         return 1
     lengths = [4 * notes.ticks_per_beat * num // den for _, num, den in notes.meters[:2]]
     return int(not (notes.meter_tick[1] == lengths[0] < lengths[1]))

@@ -12,12 +12,14 @@ import xml.etree.ElementTree as ET
 import numpy as np
 
 from jaxmusic._src.core.errors import NoNotes, UserError
+from jaxmusic._src.formats import smf
 from jaxmusic._src.formats.scores import archives
 from jaxmusic._src.formats.scores.bars import WHOLE, meters_of
 from jaxmusic._src.formats.scores.musicxml_part import Bar, Part, Row, Track
 from jaxmusic._src.formats.scores.playing import MOST_BARS, play_order
 from jaxmusic._src.formats.scores.words import labels, song_title
 from jaxmusic._src.formats.symbols import changed
+from jaxmusic._src.music.details import Details
 from jaxmusic._src.music.notes import Notes, make_notes
 
 MOST_BYTES = 2**28
@@ -41,12 +43,14 @@ def parse(data: bytes) -> Notes:
     root = _root(data)
     bars: list[Bar] = []
     tracks: dict[Track, int] = {}
+    names: list[str] = []
     notes = 0
     concert = root.find("defaults/concert-score") is not None
     about = {e.get("id"): e for e in root.iter("score-part")}
     try:
         for index, (name, measures) in enumerate(_parts(root)):
             part = Part(index, about.get(name, ET.Element("score-part")), tracks, concert)
+            names.append(part.name)
             bars += [Bar() for _ in range(len(measures) - len(bars))]
             if index == 0:
                 _find_numbering(measures, bars)
@@ -66,7 +70,19 @@ def parse(data: bytes) -> Notes:
         song_title(root.findtext(path) or "") for path in ("work/work-title", "movement-title")
     )
     title = ": ".join(dict.fromkeys(title for title in titles if title))
-    return _performed(bars, list(tracks), title)
+    details = _details(names, list(tracks), [e.text or "" for e in root.iter("rights")])
+    return _performed(bars, list(tracks), title).replace(details=details)
+
+
+def _details(names: list[str], tracks: list[Track], rights: list[str]) -> Details:
+    """Names of the parts, and the copyright."""
+    rows: list[tuple[int, tuple[int, bool] | None, bytes]] = []
+    for text in filter(None, rights):
+        rows.append((0, None, bytes([smf.META, smf.COPYRIGHT]) + text.encode()))
+    for part, drum in dict.fromkeys((part, drum) for part, _, drum in tracks):
+        if names[part]:
+            rows.append((0, (part, drum), bytes([smf.META, smf.NAME]) + names[part].encode()))
+    return Details.of_tracks(tracks, rows, score=True)
 
 
 def _find_numbering(measures: list[ET.Element], bars: list[Bar]) -> None:

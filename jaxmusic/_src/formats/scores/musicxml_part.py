@@ -85,7 +85,11 @@ Track = tuple[int, int, bool]
 
 
 class Part:
-    """What is in force at one place of a part."""
+    """What is in force at one place of a part.
+
+    Attributes:
+      name: as it is printed.
+    """
 
     def __init__(self, index: int, about: ET.Element, tracks: dict[Track, int], concert: bool):
         """Begins a part.
@@ -102,9 +106,9 @@ class Part:
         self._divisions = 1.0
         self._transpose: dict[str, int] = {}
         self._velocity = DEFAULT_VELOCITY
-        self._name = about.findtext("part-name") or ""
+        self.name = (about.findtext("part-name") or "").strip()
         self._names = {
-            e.get("id"): e.findtext("instrument-name") or self._name
+            e.get("id"): e.findtext("instrument-name") or self.name
             for e in about.findall("score-instrument")
         }
         self._program: dict[str | None, int] = {}
@@ -184,7 +188,7 @@ class Part:
         """A note without its velocity, and that as a percentage where it has one of its own."""
         element = note.find("instrument")
         instrument = self._first if element is None else element.get("id")
-        name = self._names.get(instrument, self._name)
+        name = self._names.get(instrument, self.name)
         written = note.find("pitch")
         drum = written is None or instrument in self._drums
         if drum and instrument in self._unpitched:

@@ -12,6 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from jaxmusic._src.core.errors import UserError
+from jaxmusic._src.formats import smf
 from jaxmusic._src.formats.instruments import track_names
 from jaxmusic._src.formats.scores import drums, notation
 from jaxmusic._src.formats.scores.bars import WHOLE, meter_of
@@ -72,19 +73,24 @@ def musicxml_text(notes: Notes) -> str:
     last = -(-last // _SIXTEENTH) * _SIXTEENTH
     bars = _bars(notes, last)
     used = np.unique(notes.track).tolist()
-    pitched = iter(track_names([int(notes.program[t]) for t in used if not notes.drum[t]]))
-    names = ["Drums" if notes.drum[t] else next(pitched) for t in used]
+    names = track_names(notes)
     lead = next((i for i, t in enumerate(used) if not notes.drum[t]), 0)
     parts = [
-        _PartWriter(notes, t, f"P{i + 1}", name, onset, end, bars, leads=i == lead)
-        for i, (t, name) in enumerate(zip(used, names))
+        _PartWriter(notes, t, f"P{i + 1}", names[t], onset, end, bars, leads=i == lead)
+        for i, t in enumerate(used)
     ]
     channels = itertools.cycle(_CHANNELS)
-    title = notes.labels.song
+    details = notes.details
+    title = notes.labels.song or (details.names()[0] if details else "")
+    rights = [text for _, text in details.texts(smf.COPYRIGHT)] if details else []
     root = node(
         "score-partwise",
         node("work", node("work-title", title)) if title else None,
-        node("identification", node("encoding", node("software", "jaxmusic"))),
+        node(
+            "identification",
+            *(node("rights", text) for text in rights),
+            node("encoding", node("software", "jaxmusic")),
+        ),
         node("part-list", *(p.about(_DRUM_CHANNEL if p.drum else next(channels)) for p in parts)),
         *(node("part", *part.measures(), id=part.id) for part in parts),
         version="4.0",
