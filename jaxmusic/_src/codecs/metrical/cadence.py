@@ -20,7 +20,8 @@ from jaxmusic._src.music.notes import CHORD_COUNT, CHORD_QUALITIES, CHORD_TONES,
 
 def _tables() -> tuple[np.ndarray, np.ndarray]:
     """Returns the resting chords of each key (bool [24, C]) and the tones of each chord (bool
-    [C + 1, 12], no chord last)."""
+    [C + 1, 12], no chord last).
+    """
     rests = np.zeros((24, NO_CHORD + 1), bool)
     for key in range(24):
         for quality in ("min", "min7") if key >= 12 else ("maj", "maj7"):
