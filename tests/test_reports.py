@@ -399,7 +399,7 @@ def test_bits_of_other_songs_are_not_compared(of_model, tmp_path):
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        (["toy"], "Name two runs"),
+        (["toy"], "Name at least two runs"),
         (["toy", "nowhere"], "holds neither"),
         (["toy", "toy"], "Name each run once"),
         (["toy", "old"], "of another version"),
