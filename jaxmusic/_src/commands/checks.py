@@ -69,7 +69,7 @@ def compared(sources: Sequence[str]) -> None:
     from jaxmusic._src.runs import folder
 
     if len(sources) < 2:
-        raise UserError("Name two runs or reports or more, to compare them.")
+        raise UserError("Name at least two runs or reports to compare.")
     for source in sources:
         path = paths.absolute(source)
         whole = [path] if path.suffix == ".json" else [path / folder.EXPERIMENT, path / JSON]
